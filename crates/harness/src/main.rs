@@ -1,0 +1,2 @@
+//! Command line: runs scenarios and reports fan-out latency
+fn main() {}

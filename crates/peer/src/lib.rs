@@ -1,0 +1,1 @@
+//! Host agent: drives the swarm core over libp2p

@@ -1,0 +1,1 @@
+//! Regional seeder: pulls a build from S3 and seeds it
