@@ -1,0 +1,267 @@
+//! Decides which chunk to ask of a neighbour. Invariant: every chunk is in exactly one of WANTED, REQUESTED, HELD.
+//! Does not know neighbours, send, time or hash anything: it is given the set that a neighbour has.
+
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::availability::Availability;
+use crate::bitfield::{self, Bitfield};
+use crate::units::ChunkIndex;
+
+/// Which of the chunks that a neighbour has and we want is asked for first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChunkPolicy {
+    /// The one with the highest index. While the seeder injects in index order these are the newest and so the rarest,
+    /// without anybody counting.
+    #[default]
+    LatestUseful,
+    /// The one that the fewest neighbours hold; ties by chance.
+    RarestFirst,
+    /// Any, by chance.
+    Random,
+    /// The one with the lowest index.
+    Sequential,
+}
+
+/// The states of one host's chunks and the choice among them.
+#[derive(Clone, Debug)]
+pub struct ChunkScheduler {
+    policy: ChunkPolicy,
+    wanted: Bitfield,
+    held: Bitfield,
+    availability: Option<Availability>,
+    rng: Xoshiro256PlusPlus,
+}
+
+impl ChunkScheduler {
+    /// A host that holds `held` and wants the rest.
+    pub fn new(policy: ChunkPolicy, held: Bitfield, seed: u64) -> Self {
+        let mut wanted = Bitfield::full(held.len());
+        for chunk in held.iter() {
+            wanted.remove(chunk);
+        }
+        Self {
+            policy,
+            availability: (policy == ChunkPolicy::RarestFirst).then(|| Availability::new(held.len())),
+            wanted,
+            held,
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+        }
+    }
+
+    /// The chunks held.
+    pub const fn held(&self) -> &Bitfield {
+        &self.held
+    }
+
+    /// Whether every chunk is held.
+    pub const fn is_complete(&self) -> bool {
+        self.held.is_full()
+    }
+
+    /// Whether there are chunks that are neither held nor requested.
+    pub const fn has_wanted(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    /// The next chunk to ask of a neighbour that has `theirs`; `None` where it has nothing that is wanted.
+    pub fn choose(&mut self, theirs: &Bitfield) -> Option<ChunkIndex> {
+        debug_assert_eq!(theirs.len(), self.wanted.len());
+        let useful = Useful {
+            wanted: self.wanted.words(),
+            theirs: theirs.words(),
+        };
+        match self.policy {
+            ChunkPolicy::LatestUseful => useful.highest(),
+            ChunkPolicy::Sequential => useful.lowest(),
+            ChunkPolicy::Random => useful.random(&mut self.rng),
+            ChunkPolicy::RarestFirst => {
+                let levels = self.availability.as_ref().map_or(&[][..], Availability::levels);
+                let start = random_word(&mut self.rng, useful.wanted.len());
+                levels
+                    .iter()
+                    .filter(|level| !level.is_empty())
+                    .find_map(|level| useful.first_in(level, start))
+            }
+        }
+    }
+
+    /// WANTED becomes REQUESTED.
+    pub fn mark_requested(&mut self, chunk: ChunkIndex) {
+        let was_wanted = self.wanted.remove(chunk);
+        assert!(was_wanted, "{chunk} requested though not wanted");
+    }
+
+    /// REQUESTED becomes WANTED again; nothing happens to a chunk that is held.
+    pub fn release(&mut self, chunk: ChunkIndex) {
+        if !self.held.contains(chunk) {
+            self.wanted.insert(chunk);
+        }
+    }
+
+    /// Anything becomes HELD; tells whether it was not yet.
+    pub fn mark_held(&mut self, chunk: ChunkIndex) -> bool {
+        self.wanted.remove(chunk);
+        self.held.insert(chunk)
+    }
+
+    /// A neighbour now has `chunk` too.
+    pub fn neighbour_gained(&mut self, chunk: ChunkIndex) {
+        if let Some(availability) = &mut self.availability {
+            availability.add(chunk);
+        }
+    }
+
+    /// A neighbour does not have `chunk` after all.
+    pub fn neighbour_lost(&mut self, chunk: ChunkIndex) {
+        if let Some(availability) = &mut self.availability {
+            availability.remove(chunk);
+        }
+    }
+
+    /// A neighbour that had `theirs` has gone.
+    pub fn neighbour_gone(&mut self, theirs: &Bitfield) {
+        if let Some(availability) = &mut self.availability {
+            availability.remove_set(theirs);
+        }
+    }
+}
+
+/// The chunks that are wanted and that one neighbour has, never built as a set of its own.
+struct Useful<'a> {
+    wanted: &'a [u64],
+    theirs: &'a [u64],
+}
+
+impl Useful<'_> {
+    fn word(&self, index: usize) -> u64 {
+        self.wanted[index] & self.theirs[index]
+    }
+
+    fn highest(&self) -> Option<ChunkIndex> {
+        let pairs = self.wanted.iter().zip(self.theirs).enumerate();
+        pairs.rev().find_map(|(index, (wanted, theirs))| {
+            let word = wanted & theirs;
+            (word != 0).then(|| bitfield::at(index, word.ilog2()))
+        })
+    }
+
+    fn lowest(&self) -> Option<ChunkIndex> {
+        let mut pairs = self.wanted.iter().zip(self.theirs).enumerate();
+        pairs.find_map(|(index, (wanted, theirs))| {
+            let word = wanted & theirs;
+            (word != 0).then(|| bitfield::at(index, word.trailing_zeros()))
+        })
+    }
+
+    fn random(&self, rng: &mut Xoshiro256PlusPlus) -> Option<ChunkIndex> {
+        let pairs = || self.wanted.iter().zip(self.theirs);
+        let count: u32 = pairs().map(|(wanted, theirs)| (wanted & theirs).count_ones()).sum();
+        if count == 0 {
+            return None;
+        }
+        let mut skip = rng.random_range(0..count);
+        for index in 0..self.wanted.len() {
+            let mut word = self.word(index);
+            let ones = word.count_ones();
+            if skip >= ones {
+                skip -= ones;
+                continue;
+            }
+            for _ in 0..skip {
+                word &= word - 1;
+            }
+            return Some(bitfield::at(index, word.trailing_zeros()));
+        }
+        unreachable!("skip is below the number of ones")
+    }
+
+    /// The first useful chunk within `level`, searching round from word `start`.
+    fn first_in(&self, level: &Bitfield, start: usize) -> Option<ChunkIndex> {
+        let words = self.wanted.len();
+        (start..words).chain(0..start).find_map(|index| {
+            let word = self.word(index) & level.words()[index];
+            (word != 0).then(|| bitfield::at(index, word.trailing_zeros()))
+        })
+    }
+}
+
+fn random_word(rng: &mut Xoshiro256PlusPlus, words: usize) -> usize {
+    rng.random_range(0..words.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const POLICIES: [ChunkPolicy; 4] = [
+        ChunkPolicy::LatestUseful,
+        ChunkPolicy::RarestFirst,
+        ChunkPolicy::Random,
+        ChunkPolicy::Sequential,
+    ];
+
+    fn set(len: u32, chunks: &[u32]) -> Bitfield {
+        let mut set = Bitfield::new(len);
+        for &chunk in chunks {
+            set.insert(ChunkIndex::new(chunk));
+        }
+        set
+    }
+
+    #[test]
+    fn latest_and_sequential_take_the_ends_of_what_is_useful() {
+        let theirs = set(200, &[3, 70, 150, 199]);
+        let held = set(200, &[199]);
+        let mut latest = ChunkScheduler::new(ChunkPolicy::LatestUseful, held.clone(), 1);
+        assert_eq!(latest.choose(&theirs), Some(ChunkIndex::new(150)));
+        latest.mark_requested(ChunkIndex::new(150));
+        assert_eq!(latest.choose(&theirs), Some(ChunkIndex::new(70)));
+        let mut sequential = ChunkScheduler::new(ChunkPolicy::Sequential, held, 1);
+        assert_eq!(sequential.choose(&theirs), Some(ChunkIndex::new(3)));
+    }
+
+    #[test]
+    fn rarest_first_takes_the_chunk_with_the_fewest_holders() {
+        let mut scheduler = ChunkScheduler::new(ChunkPolicy::RarestFirst, Bitfield::new(100), 1);
+        let theirs = set(100, &[10, 20, 30]);
+        for (chunk, holders) in [(10, 3), (20, 1), (30, 2)] {
+            for _ in 0..holders {
+                scheduler.neighbour_gained(ChunkIndex::new(chunk));
+            }
+        }
+        assert_eq!(scheduler.choose(&theirs), Some(ChunkIndex::new(20)));
+        scheduler.neighbour_gone(&set(100, &[10, 30]));
+        scheduler.neighbour_gone(&set(100, &[30]));
+        scheduler.mark_held(ChunkIndex::new(20));
+        assert_eq!(scheduler.choose(&theirs), Some(ChunkIndex::new(30)));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_chosen_is_theirs_and_wanted(
+            len in 1u32..200,
+            held in prop::collection::vec(0u32..200, 0..100),
+            theirs in prop::collection::vec(0u32..200, 0..100),
+            seed in any::<u64>(),
+        ) {
+            let within = |chunks: &[u32]| chunks.iter().map(|c| c % len).collect::<Vec<_>>();
+            let held = set(len, &within(&held));
+            let theirs = set(len, &within(&theirs));
+            for policy in POLICIES {
+                let mut scheduler = ChunkScheduler::new(policy, held.clone(), seed);
+                theirs.iter().for_each(|chunk| scheduler.neighbour_gained(chunk));
+                let mut asked = Bitfield::new(len);
+                while let Some(chunk) = scheduler.choose(&theirs) {
+                    prop_assert!(theirs.contains(chunk) && !held.contains(chunk));
+                    prop_assert!(asked.insert(chunk), "{} chosen twice", chunk);
+                    scheduler.mark_requested(chunk);
+                }
+                prop_assert_eq!(asked.count(), theirs.difference_count(&held));
+                asked.iter().for_each(|chunk| scheduler.release(chunk));
+                prop_assert_eq!(scheduler.choose(&theirs).is_some(), !asked.is_empty());
+            }
+        }
+    }
+}

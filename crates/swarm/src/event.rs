@@ -1,0 +1,121 @@
+//! What goes into a state machine and what comes out of it: the same two enums for peers and seeders.
+
+use std::sync::Arc;
+
+use crate::bitfield::Bitfield;
+use crate::manifest::Manifest;
+use crate::units::{ChunkIndex, HostId};
+use crate::wire::{Contact, Message};
+
+/// Something that happened, told by the driver.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A time that `next_wakeup` named has come.
+    Wakeup,
+    /// There is a connection with this member, and it has said who it is.
+    Connected(HostId),
+    /// The connection with this member is gone, or could not be made.
+    Disconnected(HostId),
+    /// A control message.
+    Message(HostId, Message),
+    /// The chunk store that [`Action::OpenStore`] asked for is there; it holds these chunks already.
+    StoreOpened {
+        /// Chunks that are there and verified.
+        held: Bitfield,
+    },
+    /// Payload bytes of a chunk came from a neighbour. Told for every frame: it is how the core sees progress.
+    ChunkProgress {
+        /// Who sends it.
+        from: HostId,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// A chunk from a neighbour is verified and stored.
+    ChunkStored {
+        /// Who sent it.
+        from: HostId,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// A chunk from a neighbour has the wrong hash; nothing of it was kept.
+    ChunkCorrupt {
+        /// Who sent it.
+        from: HostId,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// A neighbour gave up on a chunk that it was sending.
+    ChunkAborted {
+        /// Who was sending it.
+        from: HostId,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// The last byte of a chunk is on its way to a neighbour, or the driver has stopped sending it as it was told to.
+    ChunkServed {
+        /// Who it is for.
+        to: HostId,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+}
+
+/// Something to do, carried out by the driver in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make a connection. Answer with [`Event::Connected`] or [`Event::Disconnected`].
+    Connect(Contact),
+    /// End a connection. No [`Event::Disconnected`] is expected, and one does no harm.
+    Disconnect {
+        /// With whom.
+        host: HostId,
+        /// Why, for the log.
+        reason: DisconnectReason,
+    },
+    /// Send a control message.
+    Send(HostId, Message),
+    /// Open the chunk store for this build. Answer with [`Event::StoreOpened`].
+    OpenStore(Arc<Manifest>),
+    /// Send a chunk. Answer with [`Event::ChunkServed`] unless the connection ends.
+    ServeChunk {
+        /// To whom.
+        to: HostId,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// Stop sending a chunk. Answer with [`Event::ChunkServed`] all the same.
+    StopServing {
+        /// To whom.
+        to: HostId,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// Throw away what comes of a chunk from this neighbour: another copy is here.
+    StopReceiving {
+        /// Who may still be sending it.
+        from: HostId,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// Every chunk is held. Said once.
+    Complete,
+}
+
+/// Why the core ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisconnectReason {
+    /// It sent a chunk whose hash was wrong.
+    CorruptChunk,
+    /// It sent a manifest that is not the one the seeder announced.
+    WrongManifest,
+    /// It said something that a correct member never says.
+    ProtocolViolation,
+    /// There are neighbours enough.
+    TooManyNeighbours,
+    /// It was banned before.
+    Banned,
+    /// It does not take the bytes that it asked for.
+    NotReading,
+    /// It has given no sign of life.
+    Silent,
+}

@@ -1,0 +1,90 @@
+//! Who is connected and what each of them has, as far as this host knows. Invariant: nobody is in it twice.
+
+use crate::bitfield::Bitfield;
+use crate::units::{ChunkIndex, HostId};
+
+/// A connected member.
+#[derive(Clone, Debug)]
+pub(crate) struct Neighbour {
+    pub(crate) host: HostId,
+    /// Whether it can send the manifest.
+    pub(crate) knows_manifest: bool,
+    /// What it has; empty and of length 0 until the manifest is known here.
+    pub(crate) has: Bitfield,
+    /// What it said it has before the manifest was known here.
+    pub(crate) said_early: EarlyHave,
+    /// How much of the log of acquired chunks it has been told.
+    pub(crate) told: usize,
+}
+
+/// What a neighbour said it has while the number of chunks was not known here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EarlyHave {
+    pub(crate) all: bool,
+    pub(crate) chunks: Vec<u32>,
+}
+
+/// The connected members, few enough to be searched one by one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Neighbours {
+    list: Vec<Neighbour>,
+}
+
+impl Neighbours {
+    pub(crate) fn insert(&mut self, host: HostId, chunk_count: u32) -> bool {
+        if self.get(host).is_some() {
+            return false;
+        }
+        self.list.push(Neighbour {
+            host,
+            knows_manifest: false,
+            has: Bitfield::new(chunk_count),
+            said_early: EarlyHave::default(),
+            told: 0,
+        });
+        true
+    }
+
+    pub(crate) fn remove(&mut self, host: HostId) -> Option<Neighbour> {
+        let index = self.list.iter().position(|n| n.host == host)?;
+        Some(self.list.remove(index))
+    }
+
+    pub(crate) fn get(&self, host: HostId) -> Option<&Neighbour> {
+        self.list.iter().find(|n| n.host == host)
+    }
+
+    pub(crate) fn get_mut(&mut self, host: HostId) -> Option<&mut Neighbour> {
+        self.list.iter_mut().find(|n| n.host == host)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Neighbour> {
+        self.list.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Neighbour> {
+        self.list.iter_mut()
+    }
+
+    pub(crate) fn at(&self, index: usize) -> &Neighbour {
+        &self.list[index]
+    }
+}
+
+impl EarlyHave {
+    /// Keeps at most as many chunks as a build can have.
+    pub(crate) fn add(&mut self, chunks: &[u32]) {
+        let room = (crate::manifest::CHUNKS_MAX as usize).saturating_sub(self.chunks.len());
+        self.chunks.extend(chunks.iter().take(room));
+    }
+}
+
+/// The chunk numbers as chunks of a build of `chunk_count`; `None` where one is beyond it.
+pub(crate) fn checked(chunks: &[u32], chunk_count: u32) -> Option<Vec<ChunkIndex>> {
+    let in_range = |&chunk: &u32| (chunk < chunk_count).then(|| ChunkIndex::new(chunk));
+    chunks.iter().map(in_range).collect()
+}

@@ -1,0 +1,239 @@
+//! Who is to be connected to whom. Invariant: links are symmetric, nobody is linked to itself, and after every
+//! [`Overlay::link_joiners`] the graph is connected.
+//!
+//! Each joiner is given links to members drawn uniformly, of a few drawn the one with the fewest links (the power of
+//! several choices: Mitzenmacher, IEEE TPDS 2001), which keeps degrees close together without the long chains that
+//! "always the least loaded" would build from newcomers. Hosts that arrive together are candidates for each other,
+//! so a fleet that starts at once becomes a near-regular random graph.
+
+use indexmap::IndexMap;
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::units::HostId;
+
+/// The planned links of a swarm.
+#[derive(Clone, Debug, Default)]
+pub struct Overlay {
+    links: IndexMap<HostId, Vec<HostId>>,
+}
+
+impl Overlay {
+    /// Adds a host without links; nothing happens where it is there.
+    pub fn add(&mut self, host: HostId) {
+        self.links.entry(host).or_default();
+    }
+
+    /// Removes a host and its links.
+    pub fn remove(&mut self, host: HostId) {
+        for other in self.links.swap_remove(&host).unwrap_or_default() {
+            if let Some(theirs) = self.links.get_mut(&other) {
+                theirs.retain(|h| *h != host);
+            }
+        }
+    }
+
+    /// How many hosts there are.
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether there are no hosts.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// The hosts that `host` is linked to.
+    pub fn links(&self, host: HostId) -> &[HostId] {
+        self.links.get(&host).map_or(&[], Vec::as_slice)
+    }
+
+    /// Gives each joiner up to `wanted` new links, to hosts below `degree_max` where there are such, and then as many
+    /// more as it takes to connect the graph. The result: for each joiner in its order, whom it is to dial.
+    pub fn link_joiners(
+        &mut self,
+        joiners: &[(HostId, u16)],
+        degree_max: usize,
+        rng: &mut Xoshiro256PlusPlus,
+    ) -> Vec<Vec<HostId>> {
+        for (host, _) in joiners {
+            self.add(*host);
+        }
+        let mut order: Vec<usize> = (0..joiners.len()).collect();
+        order.shuffle(rng);
+        let mut dials = vec![Vec::new(); joiners.len()];
+        // One link each, round by round: else the first to draw see everybody without links and choose among equals.
+        let rounds = joiners.iter().map(|(_, wanted)| *wanted).max().unwrap_or(0);
+        for round in 0..rounds {
+            for &index in &order {
+                let (host, wanted) = joiners[index];
+                if round < wanted
+                    && let Some(other) = self.draw(host, degree_max, rng)
+                {
+                    self.link(host, other);
+                    dials[index].push(other);
+                }
+            }
+        }
+        self.connect(joiners, &mut dials, rng);
+        dials
+    }
+
+    /// The sets of hosts that are connected with each other.
+    pub fn components(&self) -> Vec<Vec<HostId>> {
+        let mut parent: Vec<usize> = (0..self.links.len()).collect();
+        for (index, theirs) in self.links.values().enumerate() {
+            for other in theirs {
+                if let Some(other) = self.links.get_index_of(other) {
+                    let (a, b) = (root(&mut parent, index), root(&mut parent, other));
+                    parent[a.max(b)] = a.min(b);
+                }
+            }
+        }
+        let mut components: IndexMap<usize, Vec<HostId>> = IndexMap::new();
+        for (index, host) in self.links.keys().enumerate() {
+            components.entry(root(&mut parent, index)).or_default().push(*host);
+        }
+        components.into_values().collect()
+    }
+
+    fn link(&mut self, a: HostId, b: HostId) {
+        self.links.entry(a).or_default().push(b);
+        self.links.entry(b).or_default().push(a);
+    }
+
+    fn may_link(&self, host: HostId, other: HostId, degree_max: usize) -> bool {
+        other != host && !self.links(host).contains(&other) && self.links(other).len() < degree_max
+    }
+
+    /// The least linked of a few hosts drawn by chance.
+    fn draw(&self, host: HostId, degree_max: usize, rng: &mut Xoshiro256PlusPlus) -> Option<HostId> {
+        let at = |index: usize| *self.links.get_index(index).expect("drawn below the length").0;
+        let count = self.links.len();
+        let mut best = None;
+        let mut found = 0;
+        for _ in 0..DRAWS_MAX {
+            let other = at(rng.random_range(0..count));
+            if self.may_link(host, other, degree_max) {
+                let degree = self.links(other).len();
+                if best.is_none_or(|(least, _)| degree < least) {
+                    best = Some((degree, other));
+                }
+                found += 1;
+                if found == CHOICES {
+                    break;
+                }
+            }
+        }
+        // Chance finds nobody in a small or crowded swarm: look at everybody, from a random place on.
+        let start = rng.random_range(0..count);
+        best.map(|(_, other)| other).or_else(|| {
+            let mut everybody = (0..count).map(|i| at((start + i) % count));
+            everybody.find(|other| self.may_link(host, *other, degree_max))
+        })
+    }
+
+    fn connect(&mut self, joiners: &[(HostId, u16)], dials: &mut [Vec<HostId>], rng: &mut Xoshiro256PlusPlus) {
+        let mut components = self.components();
+        components.sort_by_key(|component| std::cmp::Reverse(component.len()));
+        let Some((largest, others)) = components.split_first() else {
+            return;
+        };
+        for component in others {
+            // Joiners can be told to dial; where a component has none, one of its members will ask again by itself.
+            let dialler = joiners.iter().position(|(host, wanted)| *wanted > 0 && component.contains(host));
+            let target = largest[rng.random_range(0..largest.len())];
+            if let Some(index) = dialler {
+                self.link(joiners[index].0, target);
+                dials[index].push(target);
+            }
+        }
+    }
+}
+
+fn root(parent: &mut [usize], mut index: usize) -> usize {
+    while parent[index] != index {
+        parent[index] = parent[parent[index]];
+        index = parent[index];
+    }
+    index
+}
+
+/// Candidates among which the least linked is taken. Two already do most of it.
+const CHOICES: usize = 4;
+/// Draws before everybody is looked at.
+const DRAWS_MAX: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+
+    fn hosts(range: std::ops::Range<u64>, wanted: u16) -> Vec<(HostId, u16)> {
+        range.map(|n| (HostId::new(n), wanted)).collect()
+    }
+
+    fn degrees(overlay: &Overlay) -> Vec<usize> {
+        overlay.links.values().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn a_fleet_that_starts_at_once_becomes_near_regular_and_connected() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut overlay = Overlay::default();
+        overlay.link_joiners(&hosts(0..2000, 6), 18, &mut rng);
+        let degrees = degrees(&overlay);
+        assert_eq!(overlay.components().len(), 1);
+        assert_eq!(degrees.iter().sum::<usize>(), 2000 * 12);
+        assert!(*degrees.iter().min().unwrap() >= 9, "{:?}", degrees.iter().min());
+        assert!(*degrees.iter().max().unwrap() <= 15, "{:?}", degrees.iter().max());
+    }
+
+    #[test]
+    fn two_hosts_are_linked_and_one_alone_is_not() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut overlay = Overlay::default();
+        assert_eq!(overlay.link_joiners(&hosts(0..1, 6), 18, &mut rng), [vec![]]);
+        assert_eq!(overlay.link_joiners(&hosts(1..2, 6), 18, &mut rng), [vec![HostId::new(0)]]);
+    }
+
+    proptest! {
+        #[test]
+        fn however_hosts_come_and_go_the_graph_is_symmetric_bounded_and_connected_after_a_join(
+            seed in any::<u64>(),
+            steps in prop::collection::vec((any::<bool>(), 1u64..40), 1..20),
+        ) {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+            let mut overlay = Overlay::default();
+            let mut next = 0;
+            for (join, count) in steps {
+                if join {
+                    overlay.link_joiners(&hosts(next..next + count, 4), 12, &mut rng);
+                    next += count;
+                } else {
+                    for _ in 0..count.min(overlay.len() as u64 / 3) {
+                        let leaver = *overlay.links.get_index(rng.random_range(0..overlay.len())).unwrap().0;
+                        overlay.remove(leaver);
+                    }
+                    // Those who lost links ask again, as peers do.
+                    let poor: Vec<_> = overlay.links.iter().filter(|(_, l)| l.len() < 4).map(|(h, _)| (*h, 4)).collect();
+                    overlay.link_joiners(&poor, 12, &mut rng);
+                }
+                for (host, theirs) in &overlay.links {
+                    prop_assert!(theirs.iter().all(|other| other != host && overlay.links(*other).contains(host)));
+                    let mut distinct = theirs.clone();
+                    distinct.sort_unstable();
+                    distinct.dedup();
+                    prop_assert_eq!(distinct.len(), theirs.len());
+                    // A link that connects components may go one beyond the limit for each of them.
+                    prop_assert!(theirs.len() <= 12 + 8);
+                }
+                if join {
+                    prop_assert_eq!(overlay.components().len(), 1);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! The peer's download: manifest, chunks asked for, chunks acquired, and telling neighbours of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Build, Peer, Timer, chunks_of};
+use crate::bitfield::Bitfield;
+use crate::chunk_scheduler::ChunkScheduler;
+use crate::event::{Action, DisconnectReason};
+use crate::manifest::Manifest;
+use crate::neighbours::Neighbour;
+use crate::request_pipeline::RequestPipeline;
+use crate::units::{ChunkIndex, HostId, Time};
+use crate::wire::{Message, RejectReason};
+
+/// A build being fetched, or held.
+pub(super) struct Download {
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) scheduler: ChunkScheduler,
+    pub(super) requests: RequestPipeline,
+    /// Chunks in the order in which they came.
+    acquired: Vec<ChunkIndex>,
+}
+
+impl Download {
+    pub(super) fn neighbour_gone(&mut self, gone: &Neighbour) {
+        self.scheduler.neighbour_gone(&gone.has);
+        for chunk in self.requests.drop_host(gone.host) {
+            self.scheduler.release(chunk);
+        }
+    }
+
+    /// `neighbour` has these chunks too.
+    fn add_holdings(&mut self, neighbour: &mut Neighbour, chunks: impl IntoIterator<Item = ChunkIndex>) {
+        for chunk in chunks {
+            if neighbour.has.insert(chunk) {
+                self.scheduler.neighbour_gained(chunk);
+            }
+        }
+    }
+
+    /// What one message can say of everything that is held.
+    fn holdings(&self) -> Message {
+        let held = self.scheduler.held();
+        if held.is_full() {
+            Message::HaveAll
+        } else if held.count() < HAVE_LIST_BELOW {
+            Message::Have(held.iter().map(ChunkIndex::get).collect())
+        } else {
+            Message::HaveSet(held.clone())
+        }
+    }
+}
+
+impl Peer {
+    /// Asks a neighbour that has the manifest for it, another one each time, and the tracker when there is none.
+    pub(super) fn request_manifest(&mut self, now: Time) {
+        let tracker = self.config.tracker.host;
+        let knowing: Vec<HostId> = self.neighbours.iter().filter(|n| n.knows_manifest).map(|n| n.host).collect();
+        let Build::Announced { asked, .. } = &mut self.build else {
+            return;
+        };
+        let attempt = *asked;
+        let from = if knowing.is_empty() {
+            // Give the neighbours a moment to hear of it: a seeder that answers everybody has no uplink left for chunks.
+            self.timers.set_at_latest(Timer::ManifestRetry, now + MANIFEST_PATIENCE);
+            if attempt == 0 {
+                *asked += 1;
+                return;
+            }
+            tracker
+        } else {
+            knowing[attempt as usize % knowing.len()]
+        };
+        *asked += 1;
+        let patience = MANIFEST_PATIENCE * (1 << attempt.min(5));
+        self.timers.set(Timer::ManifestRetry, now + patience);
+        self.send(from, Message::ManifestRequest);
+    }
+
+    pub(super) fn send_manifest(&mut self, to: HostId) {
+        match self.manifest().cloned() {
+            Some(manifest) => self.send(to, Message::Manifest(manifest)),
+            None => self.stats.messages_ignored += 1,
+        }
+    }
+
+    pub(super) fn handle_manifest(&mut self, now: Time, from: HostId, manifest: Arc<Manifest>) {
+        let Build::Announced { info, .. } = &self.build else {
+            self.stats.messages_ignored += 1;
+            return;
+        };
+        if manifest.root() != info.root {
+            self.ban(now, from, DisconnectReason::WrongManifest);
+            self.request_manifest(now);
+            return;
+        }
+        self.timers.clear(Timer::ManifestRetry);
+        self.actions.push_back(Action::OpenStore(Arc::clone(&manifest)));
+        self.build = Build::Opening {
+            info: info.clone(),
+            manifest,
+        };
+    }
+
+    pub(super) fn handle_store_opened(&mut self, now: Time, held: Bitfield) {
+        let Build::Opening { manifest, .. } = &self.build else {
+            return;
+        };
+        assert_eq!(held.len(), manifest.chunk_count(), "the driver's store is that of another build");
+        let seed = rand::Rng::next_u64(&mut self.rng);
+        let mut download = Download {
+            acquired: held.iter().collect(),
+            scheduler: ChunkScheduler::new(self.config.policy, held, seed),
+            requests: RequestPipeline::new(),
+            manifest: Arc::clone(manifest),
+        };
+        let chunk_count = manifest.chunk_count();
+        let mut liars = Vec::new();
+        for neighbour in self.neighbours.iter_mut() {
+            neighbour.has = Bitfield::new(chunk_count);
+            let early = std::mem::take(&mut neighbour.said_early);
+            let chunks = if early.all {
+                Some(download.manifest.chunks().collect())
+            } else {
+                chunks_of(&download.manifest, &early.chunks)
+            };
+            match chunks {
+                Some(chunks) => download.add_holdings(neighbour, chunks),
+                None => liars.push(neighbour.host),
+            }
+        }
+        let complete = download.scheduler.is_complete();
+        self.build = Build::Fetching(Box::new(download));
+        for host in liars {
+            self.ban(now, host, DisconnectReason::ProtocolViolation);
+        }
+        let tracker = self.config.tracker.host;
+        let others = self.neighbours.iter().map(|n| n.host).filter(|host| *host != tracker);
+        for host in others.collect::<Vec<HostId>>() {
+            self.introduce_holdings(host);
+        }
+        if complete {
+            self.completed(now);
+        }
+        self.fill_requests(now);
+    }
+
+    /// Tells one neighbour all that is held here, and by that that the manifest can be had here.
+    pub(super) fn introduce_holdings(&mut self, host: HostId) {
+        let Build::Fetching(download) = &self.build else {
+            return;
+        };
+        let message = download.holdings();
+        let told = download.acquired.len();
+        if let Some(neighbour) = self.neighbours.get_mut(host) {
+            neighbour.told = told;
+            self.stats.haves_sent += 1;
+            self.send(host, message);
+        }
+    }
+
+    pub(super) fn handle_have(&mut self, now: Time, host: HostId, chunks: &[u32]) {
+        let Some(neighbour) = self.neighbours.get_mut(host) else {
+            return;
+        };
+        neighbour.knows_manifest = true;
+        let from_tracker = host == self.config.tracker.host;
+        match &mut self.build {
+            Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
+                neighbour.said_early.add(chunks);
+                self.request_manifest_if_waiting(now);
+            }
+            Build::Fetching(download) => {
+                let Some(chunks) = chunks_of(&download.manifest, chunks) else {
+                    self.ban(now, host, DisconnectReason::ProtocolViolation);
+                    return;
+                };
+                download.add_holdings(neighbour, chunks.iter().copied());
+                if from_tracker {
+                    self.answer_offers(&chunks);
+                }
+                self.fill_requests(now);
+            }
+        }
+    }
+
+    pub(super) fn handle_have_all(&mut self, now: Time, host: HostId) {
+        let Some(neighbour) = self.neighbours.get_mut(host) else {
+            return;
+        };
+        neighbour.knows_manifest = true;
+        match &mut self.build {
+            Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
+                neighbour.said_early.all = true;
+                self.request_manifest_if_waiting(now);
+            }
+            Build::Fetching(download) => {
+                let all = download.manifest.chunks();
+                download.add_holdings(neighbour, all);
+                self.fill_requests(now);
+            }
+        }
+    }
+
+    fn request_manifest_if_waiting(&mut self, now: Time) {
+        if let Build::Announced { asked, .. } = &self.build
+            && *asked <= 1
+        {
+            self.request_manifest(now);
+        }
+    }
+
+    /// The seeder counts on an answer to each chunk that it offers: a request, or one of these.
+    fn answer_offers(&mut self, chunks: &[ChunkIndex]) {
+        let tracker = self.config.tracker.host;
+        let Build::Fetching(download) = &self.build else {
+            return;
+        };
+        let scheduler = &download.scheduler;
+        let held: Vec<u32> = chunks.iter().filter(|c| scheduler.held().contains(**c)).map(|c| c.get()).collect();
+        let on_their_way: Vec<u32> = chunks
+            .iter()
+            .filter(|c| !scheduler.held().contains(**c) && download.requests.is_on_its_way(**c))
+            .map(|c| c.get())
+            .collect();
+        if !held.is_empty() {
+            self.send(tracker, Message::Have(held));
+        }
+        for chunk in on_their_way {
+            let reason = RejectReason::NotNeeded;
+            self.send(tracker, Message::Reject { chunk, reason });
+        }
+    }
+
+    /// Asks for as much as the limits allow: first for chunks that nobody was asked for, least loaded neighbours first,
+    /// then, of neighbours that would be idle, for chunks that nobody has begun to send.
+    pub(super) fn fill_requests(&mut self, now: Time) {
+        let count = self.neighbours.len();
+        let start = self.random_below(count);
+        let Build::Fetching(download) = &mut self.build else {
+            return;
+        };
+        if download.scheduler.is_complete() {
+            return;
+        }
+        let Download {
+            scheduler, requests, ..
+        } = download.as_mut();
+        let held = scheduler.held().count();
+        let tracker = self.config.tracker.host;
+        let mut asks = Vec::new();
+        let mut in_flight = requests.chunks_in_flight();
+        for load in 0..self.config.requests_per_neighbour_max {
+            for index in 0..count {
+                let neighbour = self.neighbours.at((start + index) % count);
+                // What the seeder offers is nowhere else: it is asked for beyond the limit, or its uplink idles.
+                let is_tracker = neighbour.host == tracker;
+                let room = self.config.chunks_in_flight_max + if is_tracker { SEEDER_EXTRA } else { 0 };
+                if in_flight >= room
+                    || neighbour.has.is_empty()
+                    || requests.outstanding(neighbour.host) != load
+                    || requests.is_stalled(neighbour.host)
+                {
+                    continue;
+                }
+                if let Some(chunk) = scheduler.choose(&neighbour.has) {
+                    scheduler.mark_requested(chunk);
+                    requests.ask(now, neighbour.host, chunk);
+                    in_flight += 1;
+                    asks.push((neighbour.host, chunk));
+                }
+            }
+        }
+        if requests.in_flight() < 2 * self.config.chunks_in_flight_max {
+            for index in 0..count {
+                let neighbour = self.neighbours.at((start + index) % count);
+                if neighbour.has.is_empty()
+                    || requests.outstanding(neighbour.host) > 0
+                    || requests.is_stalled(neighbour.host)
+                {
+                    continue;
+                }
+                let may_ask = |chunk| neighbour.has.contains(chunk) && !requests.is_asked(neighbour.host, chunk);
+                if let Some(chunk) = requests.tie_candidate(may_ask) {
+                    requests.ask(now, neighbour.host, chunk);
+                    self.stats.requests_tied += 1;
+                    asks.push((neighbour.host, chunk));
+                }
+            }
+        }
+        let idle = requests.in_flight() == 0;
+        if let Some(expiry) = requests.next_expiry()
+            && self.timers.get(Timer::RequestExpiry).is_none()
+        {
+            self.timers.set(Timer::RequestExpiry, expiry);
+        }
+        if !idle {
+            self.timers.clear(Timer::Starved);
+        } else if self.timers.get(Timer::Starved).is_none() {
+            self.timers.set(Timer::Starved, now + STARVED_AFTER);
+        }
+        for (host, chunk) in asks {
+            self.stats.requests_sent += 1;
+            let chunk = chunk.get();
+            self.send(host, Message::Request { chunk, held });
+        }
+    }
+
+    pub(super) fn handle_chunk_progress(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
+        if let Build::Fetching(download) = &mut self.build {
+            let losers = download.requests.progress(now, from, chunk);
+            self.cancel_at(losers, chunk);
+        }
+    }
+
+    pub(super) fn handle_chunk_stored(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
+        let Build::Fetching(download) = &mut self.build else {
+            return;
+        };
+        let losers = download.requests.complete(now, from, chunk);
+        let is_new = download.scheduler.mark_held(chunk);
+        let complete = download.scheduler.is_complete();
+        if is_new {
+            download.acquired.push(chunk);
+        }
+        for host in &losers {
+            let from = *host;
+            self.actions.push_back(Action::StopReceiving { from, chunk });
+        }
+        self.cancel_at(losers, chunk);
+        if !is_new {
+            return;
+        }
+        self.schedule_have_flush(now);
+        if complete {
+            self.completed(now);
+        }
+        self.fill_requests(now);
+    }
+
+    pub(super) fn handle_chunk_corrupt(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
+        self.stats.chunks_corrupt += 1;
+        let tracker = self.config.tracker.host;
+        if from != tracker {
+            let chunk = chunk.get();
+            self.send(tracker, Message::Complaint { host: from, chunk });
+        }
+        self.ban(now, from, DisconnectReason::CorruptChunk);
+    }
+
+    pub(super) fn handle_reject(&mut self, now: Time, from: HostId, chunk: u32, reason: RejectReason) {
+        let Build::Fetching(download) = &mut self.build else {
+            return;
+        };
+        let Some(chunk) = download.manifest.chunk(chunk) else {
+            self.ban(now, from, DisconnectReason::ProtocolViolation);
+            return;
+        };
+        if reason == RejectReason::NotHeld
+            && let Some(neighbour) = self.neighbours.get_mut(from)
+            && neighbour.has.remove(chunk)
+        {
+            download.scheduler.neighbour_lost(chunk);
+        }
+        if download.requests.drop_request(from, chunk) {
+            download.scheduler.release(chunk);
+        }
+        // A busy neighbour would turn the same request down again at once: whatever happens next asks again.
+        if reason == RejectReason::NotHeld {
+            self.fill_requests(now);
+        } else if self.timers.get(Timer::Starved).is_none() {
+            self.timers.set(Timer::Starved, now + STARVED_AFTER);
+        }
+    }
+
+    /// `from` will not send `chunk` after all.
+    pub(super) fn request_failed(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
+        if let Build::Fetching(download) = &mut self.build {
+            if download.requests.drop_request(from, chunk) {
+                download.scheduler.release(chunk);
+            }
+            self.fill_requests(now);
+        }
+    }
+
+    pub(super) fn expire_requests(&mut self, now: Time) {
+        let Build::Fetching(download) = &mut self.build else {
+            return;
+        };
+        for chunk in download.requests.expire(now) {
+            download.scheduler.release(chunk);
+            self.stats.requests_overdue += 1;
+        }
+        if let Some(expiry) = download.requests.next_expiry() {
+            self.timers.set(Timer::RequestExpiry, expiry);
+        }
+        self.fill_requests(now);
+    }
+
+    /// Nothing is on its way and nothing can be asked for: perhaps a message was lost, or everybody stalls.
+    pub(super) fn ask_what_neighbours_have(&mut self, now: Time) {
+        let Build::Fetching(download) = &mut self.build else {
+            return;
+        };
+        if download.scheduler.is_complete() {
+            return;
+        }
+        if download.requests.in_flight() == 0 {
+            download.requests.forgive();
+            let hosts: Vec<HostId> = self.neighbours.iter().map(|n| n.host).collect();
+            for host in hosts {
+                self.send(host, Message::HaveRequest);
+            }
+            self.announce_soon(now);
+        }
+        self.fill_requests(now);
+    }
+
+    /// Tells every neighbour of the chunks acquired since it was last told, of which it lacks some.
+    pub(super) fn flush_haves(&mut self) {
+        let tracker = self.config.tracker.host;
+        let Build::Fetching(download) = &self.build else {
+            return;
+        };
+        for neighbour in self.neighbours.iter_mut().filter(|n| n.host != tracker) {
+            let news: Vec<u32> = download.acquired[neighbour.told..]
+                .iter()
+                .filter(|chunk| !neighbour.has.contains(**chunk))
+                .map(|chunk| chunk.get())
+                .collect();
+            neighbour.told = download.acquired.len();
+            if !news.is_empty() {
+                self.stats.haves_sent += 1;
+                self.actions.push_back(Action::Send(neighbour.host, Message::Have(news)));
+            }
+        }
+    }
+
+    fn schedule_have_flush(&mut self, now: Time) {
+        let usual = self.download().and_then(|d| d.requests.usual()).unwrap_or(Duration::MAX);
+        let delay = self.config.have_interval.min(usual / HAVE_SHARE_OF_SERVICE_TIME);
+        self.timers.set_at_latest(Timer::HaveFlush, now + delay);
+    }
+
+    fn cancel_at(&mut self, hosts: Vec<HostId>, chunk: ChunkIndex) {
+        for host in hosts {
+            let chunk = chunk.get();
+            self.send(host, Message::Cancel { chunk });
+        }
+    }
+
+    fn completed(&mut self, now: Time) {
+        self.timers.clear(Timer::Starved);
+        self.timers.clear(Timer::RequestExpiry);
+        self.send(self.config.tracker.host, Message::Complete);
+        self.actions.push_back(Action::Complete);
+        self.schedule_have_flush(now);
+    }
+}
+
+/// An unanswered request for the manifest goes to somebody else after this; doubles.
+const MANIFEST_PATIENCE: Duration = Duration::from_secs(1);
+/// With nothing on its way for this long a host asks its neighbours what they have.
+const STARVED_AFTER: Duration = Duration::from_millis(500);
+/// A HAVE waits for no more than this part of the time a chunk takes.
+const HAVE_SHARE_OF_SERVICE_TIME: u32 = 16;
+/// Up to this many chunks a list is shorter than the set for the builds we ship.
+const HAVE_LIST_BELOW: u32 = 16;
+/// Chunks asked of the seeder beyond the limit.
+const SEEDER_EXTRA: usize = 2;

@@ -1,0 +1,417 @@
+//! A host's state machine: joins the overlay, learns of the build, fetches it from neighbours and serves them.
+//!
+//! Invariant: what this host says it has is verified and stored. Parts with decisions of their own: the tracker link
+//! (who to connect to), the download (what to ask of whom), the upload queue (whom to serve).
+
+mod download;
+mod tracker_link;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes as ByteBuffer;
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::chunk_scheduler::ChunkPolicy;
+use crate::event::{Action, DisconnectReason, Event};
+use crate::manifest::{BuildInfo, Manifest};
+use crate::neighbours::{Neighbours, checked};
+use crate::stats::PeerStats;
+use crate::timer_table::TimerTable;
+use crate::units::{ChunkIndex, HostId, Time};
+use crate::upload_queue::{Cancelled, Enqueued, UploadQueue};
+use crate::wire::{Contact, Message, RejectReason};
+use download::Download;
+use tracker_link::TrackerLink;
+
+pub(crate) use tracker_link::ANNOUNCE_INTERVAL;
+
+/// How a peer behaves. The defaults are those of the measured scenarios; see `ARCHITECTURE.md`.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// This host.
+    pub host: HostId,
+    /// Where neighbours can dial it, as the driver understands it.
+    pub address: ByteBuffer,
+    /// The seeder that tracks the swarm.
+    pub tracker: Contact,
+    /// Neighbours wanted. Half of them are dialled, the others dial.
+    pub degree: u16,
+    /// Which chunk first.
+    pub policy: ChunkPolicy,
+    /// Different chunks asked for at a time. Fewer leave the downlink idle, more commit early to slow neighbours.
+    pub chunks_in_flight_max: usize,
+    /// Requests to one neighbour at a time.
+    pub requests_per_neighbour_max: usize,
+    /// Chunks served at a time. Matched to what a neighbour takes at a time, or receivers starve.
+    pub upload_slots: usize,
+    /// HAVE messages wait this long for company. More is fewer messages and staler views.
+    pub have_interval: Duration,
+}
+
+impl PeerConfig {
+    /// The defaults for `host` in the swarm of `tracker`.
+    pub fn new(host: HostId, address: ByteBuffer, tracker: Contact) -> Self {
+        Self {
+            host,
+            address,
+            tracker,
+            degree: 12,
+            policy: ChunkPolicy::default(),
+            chunks_in_flight_max: 4,
+            requests_per_neighbour_max: 2,
+            upload_slots: 2,
+            have_interval: Duration::from_millis(5),
+        }
+    }
+}
+
+/// A host's side of the protocol.
+///
+/// Drive it: after every [`Peer::handle_event`], call [`Peer::poll_action`] until `None` and carry the actions out;
+/// then wait for input or for the time of [`Peer::next_wakeup`].
+pub struct Peer {
+    config: PeerConfig,
+    actions: VecDeque<Action>,
+    timers: TimerTable<Timer>,
+    rng: Xoshiro256PlusPlus,
+    tracker: TrackerLink,
+    neighbours: Neighbours,
+    banned: BTreeSet<HostId>,
+    build: Build,
+    uploads: UploadQueue,
+    stats: PeerStats,
+}
+
+/// Timers of a peer, for [`Peer::wakeup_reason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// Announce, as a sign of life or for more neighbours.
+    Announce,
+    /// Connect to the tracker again.
+    Reconnect,
+    /// Ask somebody else for the manifest.
+    ManifestRetry,
+    /// Tell neighbours what was acquired.
+    HaveFlush,
+    /// Look for overdue requests.
+    RequestExpiry,
+    /// Nothing to ask for: ask neighbours what they have.
+    Starved,
+    /// Look for receivers that do not take what they asked for.
+    UploadStuck,
+}
+
+/// What is known of the build.
+enum Build {
+    Unknown,
+    Announced { info: BuildInfo, asked: u32 },
+    Opening { info: BuildInfo, manifest: Arc<Manifest> },
+    Fetching(Box<Download>),
+}
+
+impl Peer {
+    /// A peer that begins by connecting to its tracker. Equal arguments and events give equal actions.
+    pub fn new(config: PeerConfig, seed: u64, now: Time) -> Self {
+        let mut peer = Self {
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            tracker: TrackerLink::new(),
+            neighbours: Neighbours::default(),
+            banned: BTreeSet::new(),
+            build: Build::Unknown,
+            uploads: UploadQueue::new(config.upload_slots),
+            stats: PeerStats::default(),
+            actions: VecDeque::new(),
+            timers: TimerTable::new(),
+            config,
+        };
+        peer.connect_tracker(now);
+        peer
+    }
+
+    /// Takes in what happened. Remote nonsense becomes an [`Action::Disconnect`] or a counter.
+    pub fn handle_event(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Wakeup => {
+                while let Some(timer) = self.timers.take_due(now) {
+                    self.handle_timer(now, timer);
+                }
+            }
+            Event::Connected(host) => self.handle_connected(now, host),
+            Event::Disconnected(host) => self.handle_disconnected(now, host),
+            Event::Message(host, message) => self.handle_message(now, host, message),
+            Event::StoreOpened { held } => self.handle_store_opened(now, held),
+            Event::ChunkProgress { from, chunk } => self.handle_chunk_progress(now, from, chunk),
+            Event::ChunkStored { from, chunk } => self.handle_chunk_stored(now, from, chunk),
+            Event::ChunkCorrupt { from, chunk } => self.handle_chunk_corrupt(now, from, chunk),
+            Event::ChunkAborted { from, chunk } => self.request_failed(now, from, chunk),
+            Event::ChunkServed { to, chunk } => {
+                self.uploads.finish(now, to, chunk);
+                self.pump_uploads(now);
+            }
+        }
+    }
+
+    /// The next thing to do, `None` when there is nothing until the next event.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to come back with [`Event::Wakeup`] at the latest.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        self.timers.next().map(|(_, at)| at)
+    }
+
+    /// Which timer [`Peer::next_wakeup`] speaks of.
+    pub fn wakeup_reason(&self) -> Option<Timer> {
+        self.timers.next().map(|(timer, _)| timer)
+    }
+
+    /// Whether bytes of `chunk` from `from` are to be received; what is not expected is to be read and thrown away.
+    pub fn expects(&self, from: HostId, chunk: ChunkIndex) -> bool {
+        self.download()
+            .is_some_and(|d| d.requests.is_asked(from, chunk) && !d.scheduler.held().contains(chunk))
+    }
+
+    /// Chunks held and chunks of the build; `None` before the manifest is here.
+    pub fn progress(&self) -> Option<(u32, u32)> {
+        let held = self.download()?.scheduler.held();
+        Some((held.count(), held.len()))
+    }
+
+    /// Whether every chunk is held.
+    pub fn is_complete(&self) -> bool {
+        self.download().is_some_and(|d| d.scheduler.is_complete())
+    }
+
+    /// The manifest, once it is known.
+    pub fn manifest(&self) -> Option<&Arc<Manifest>> {
+        match &self.build {
+            Build::Unknown | Build::Announced { .. } => None,
+            Build::Opening { manifest, .. } => Some(manifest),
+            Build::Fetching(download) => Some(&download.manifest),
+        }
+    }
+
+    /// How many members it is connected to, the tracker not counted.
+    pub fn neighbour_count(&self) -> usize {
+        self.neighbours.iter().filter(|n| n.host != self.config.tracker.host).count()
+    }
+
+    /// Whether the tracker has answered: the peer has its place in the overlay.
+    pub fn has_joined(&self) -> bool {
+        self.tracker.has_answered() && self.tracker.dialling_count() == 0
+    }
+
+    /// Members that sent bad chunks or nonsense, in order.
+    pub fn banned(&self) -> impl Iterator<Item = HostId> + '_ {
+        self.banned.iter().copied()
+    }
+
+    /// What it has seen and done so far.
+    pub fn stats(&self) -> &PeerStats {
+        &self.stats
+    }
+
+    /// Which chunks nobody connected has, as far as this host knows: why it is not done.
+    pub fn chunks_without_source(&self) -> Vec<ChunkIndex> {
+        let Some(download) = self.download() else {
+            return Vec::new();
+        };
+        let missing = download.manifest.chunks().filter(|c| !download.scheduler.held().contains(*c));
+        missing.filter(|c| self.neighbours.iter().all(|n| !n.has.contains(*c))).collect()
+    }
+
+    fn download(&self) -> Option<&Download> {
+        match &self.build {
+            Build::Fetching(download) => Some(download),
+            Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => None,
+        }
+    }
+
+    fn handle_timer(&mut self, now: Time, timer: Timer) {
+        match timer {
+            Timer::Announce => self.announce(now),
+            Timer::Reconnect => self.connect_tracker(now),
+            Timer::ManifestRetry => self.request_manifest(now),
+            Timer::HaveFlush => self.flush_haves(),
+            Timer::RequestExpiry => self.expire_requests(now),
+            Timer::Starved => self.ask_what_neighbours_have(now),
+            Timer::UploadStuck => self.drop_stuck_receivers(now),
+        }
+    }
+
+    fn handle_connected(&mut self, now: Time, host: HostId) {
+        self.tracker.dialled(host);
+        if self.banned.contains(&host) {
+            self.disconnect(now, host, DisconnectReason::Banned);
+            return;
+        }
+        let is_tracker = host == self.config.tracker.host;
+        if !is_tracker && self.neighbour_count() >= self.neighbours_max() {
+            self.actions.push_back(Action::Disconnect {
+                host,
+                reason: DisconnectReason::TooManyNeighbours,
+            });
+            return;
+        }
+        let chunk_count = self.download().map_or(0, |d| d.manifest.chunk_count());
+        if !self.neighbours.insert(host, chunk_count) {
+            return;
+        }
+        if is_tracker {
+            self.tracker.connected();
+            self.timers.clear(Timer::Reconnect);
+            self.announce(now);
+        } else {
+            self.introduce_holdings(host);
+        }
+    }
+
+    fn handle_disconnected(&mut self, now: Time, host: HostId) {
+        self.tracker.dialled(host);
+        let was_neighbour = self.forget_neighbour(now, host);
+        if host == self.config.tracker.host {
+            self.tracker_lost(now);
+        } else if was_neighbour || self.neighbour_count() < usize::from(self.config.degree) / 2 {
+            self.announce_soon(now);
+        }
+    }
+
+    fn handle_message(&mut self, now: Time, host: HostId, message: Message) {
+        let from_tracker = host == self.config.tracker.host;
+        if self.neighbours.get(host).is_none() {
+            self.stats.messages_ignored += 1;
+            return;
+        }
+        match message {
+            Message::Neighbours(contacts) if from_tracker => self.dial(now, contacts),
+            Message::Build(info) if from_tracker => self.learn_of_build(now, info),
+            Message::ManifestRequest => self.send_manifest(host),
+            Message::Manifest(manifest) => self.handle_manifest(now, host, manifest),
+            Message::Have(chunks) => self.handle_have(now, host, &chunks),
+            Message::HaveSet(set) => {
+                let chunks: Vec<u32> = set.iter().map(ChunkIndex::get).collect();
+                self.handle_have(now, host, &chunks);
+            }
+            Message::HaveAll => self.handle_have_all(now, host),
+            Message::HaveRequest => self.introduce_holdings(host),
+            Message::Request { chunk, held } => self.handle_request(now, host, chunk, held),
+            Message::Cancel { chunk } => self.handle_cancel(host, chunk),
+            Message::Reject { chunk, reason } => self.handle_reject(now, host, chunk, reason),
+            Message::Hello { .. }
+            | Message::Announce { .. }
+            | Message::Neighbours(_)
+            | Message::Build(_)
+            | Message::Complete
+            | Message::Complaint { .. } => self.stats.messages_ignored += 1,
+        }
+    }
+
+    fn handle_request(&mut self, now: Time, host: HostId, chunk: u32, held: u32) {
+        let Some(download) = self.download() else {
+            self.reject(host, chunk, RejectReason::NotHeld);
+            return;
+        };
+        let Some(index) = download.manifest.chunk(chunk) else {
+            self.ban(now, host, DisconnectReason::ProtocolViolation);
+            return;
+        };
+        if !download.scheduler.held().contains(index) {
+            self.reject(host, chunk, RejectReason::NotHeld);
+            return;
+        }
+        match self.uploads.push(host, index, held) {
+            Enqueued::Waiting | Enqueued::Duplicate => self.pump_uploads(now),
+            Enqueued::Full => self.reject(host, chunk, RejectReason::Busy),
+        }
+    }
+
+    fn handle_cancel(&mut self, host: HostId, chunk: u32) {
+        let Some(chunk) = self.download().and_then(|d| d.manifest.chunk(chunk)) else {
+            return;
+        };
+        if self.uploads.cancel(host, chunk) == Cancelled::Active {
+            self.actions.push_back(Action::StopServing { to: host, chunk });
+        }
+    }
+
+    fn reject(&mut self, host: HostId, chunk: u32, reason: RejectReason) {
+        self.stats.requests_rejected += 1;
+        self.send(host, Message::Reject { chunk, reason });
+    }
+
+    fn pump_uploads(&mut self, now: Time) {
+        while let Some((to, chunk)) = self.uploads.start_next(now) {
+            self.actions.push_back(Action::ServeChunk { to, chunk });
+        }
+        if let Some(at) = self.uploads.next_stuck()
+            && self.timers.get(Timer::UploadStuck).is_none()
+        {
+            self.timers.set(Timer::UploadStuck, at);
+        }
+    }
+
+    fn drop_stuck_receivers(&mut self, now: Time) {
+        for host in self.uploads.stuck(now) {
+            self.disconnect(now, host, DisconnectReason::NotReading);
+        }
+        self.pump_uploads(now);
+    }
+
+    /// Chunks corrupt, manifest wrong, nonsense: this neighbour is not talked to again.
+    fn ban(&mut self, now: Time, host: HostId, reason: DisconnectReason) {
+        if host != self.config.tracker.host && self.banned.len() < BANNED_MAX && self.banned.insert(host) {
+            self.stats.neighbours_banned += 1;
+        }
+        self.disconnect(now, host, reason);
+        if host == self.config.tracker.host {
+            self.tracker_lost(now);
+        } else {
+            self.announce_soon(now);
+        }
+    }
+
+    fn disconnect(&mut self, now: Time, host: HostId, reason: DisconnectReason) {
+        self.forget_neighbour(now, host);
+        self.actions.push_back(Action::Disconnect { host, reason });
+    }
+
+    fn forget_neighbour(&mut self, now: Time, host: HostId) -> bool {
+        let Some(gone) = self.neighbours.remove(host) else {
+            return false;
+        };
+        self.uploads.remove_host(host);
+        if let Build::Fetching(download) = &mut self.build {
+            download.neighbour_gone(&gone);
+        }
+        self.pump_uploads(now);
+        self.fill_requests(now);
+        true
+    }
+
+    fn send(&mut self, host: HostId, message: Message) {
+        self.actions.push_back(Action::Send(host, message));
+    }
+
+    /// Room for those who dial beyond the degree: late joiners, and hosts that lost theirs.
+    fn neighbours_max(&self) -> usize {
+        2 * usize::from(self.config.degree) + 2
+    }
+
+    fn random_below(&mut self, bound: usize) -> usize {
+        self.rng.random_range(0..bound.max(1))
+    }
+}
+
+
+
+/// Banned members remembered at most; more than any fleet's neighbours in one deploy.
+const BANNED_MAX: usize = 1024;
+
+/// The checked chunks, or `None` where the neighbour names one that does not exist.
+fn chunks_of(manifest: &Manifest, chunks: &[u32]) -> Option<Vec<ChunkIndex>> {
+    checked(chunks, manifest.chunk_count())
+}

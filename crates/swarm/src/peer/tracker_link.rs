@@ -1,0 +1,161 @@
+//! The peer's place in the overlay: finding the tracker, announcing, dialling whom it names, coming back when it is lost.
+
+use std::time::Duration;
+
+use super::{Build, Peer, Timer};
+use crate::event::Action;
+use crate::manifest::BuildInfo;
+use crate::units::{HostId, Time};
+use crate::wire::{Contact, Message};
+
+/// State of the link to the seeder that tracks the swarm.
+#[derive(Debug)]
+pub(super) struct TrackerLink {
+    connected: bool,
+    answered: bool,
+    /// Attempts since the tracker was last heard of.
+    attempts: u32,
+    dialling: Vec<HostId>,
+}
+
+impl TrackerLink {
+    pub(super) const fn new() -> Self {
+        Self {
+            connected: false,
+            answered: false,
+            attempts: 0,
+            dialling: Vec::new(),
+        }
+    }
+
+    pub(super) fn connected(&mut self) {
+        self.connected = true;
+    }
+
+    pub(super) const fn has_answered(&self) -> bool {
+        self.answered
+    }
+
+    pub(super) fn dialling_count(&self) -> usize {
+        self.dialling.len()
+    }
+
+    /// A dial has ended, one way or the other.
+    pub(super) fn dialled(&mut self, host: HostId) {
+        self.dialling.retain(|other| *other != host);
+    }
+}
+
+impl Peer {
+    pub(super) fn connect_tracker(&mut self, now: Time) {
+        self.actions.push_back(Action::Connect(self.config.tracker.clone()));
+        // In case the driver never answers; an answer clears it.
+        self.timers.set(Timer::Reconnect, now + CONNECT_PATIENCE);
+    }
+
+    pub(super) fn tracker_lost(&mut self, now: Time) {
+        self.tracker.connected = false;
+        self.tracker.answered = false;
+        let delay = self.backoff(RECONNECT_FIRST, RECONNECT_MAX);
+        self.timers.clear(Timer::Announce);
+        self.timers.set(Timer::Reconnect, now + delay);
+    }
+
+    /// Says who and where we are and how many neighbours are lacking; repeats itself until the tracker answers.
+    pub(super) fn announce(&mut self, now: Time) {
+        if !self.tracker.connected {
+            return;
+        }
+        let message = Message::Announce {
+            address: self.config.address.clone(),
+            wanted: self.neighbours_wanted(),
+            complete: self.is_complete(),
+        };
+        self.send(self.config.tracker.host, message);
+        let delay = if self.tracker.answered {
+            ANNOUNCE_INTERVAL
+        } else {
+            self.backoff(ANNOUNCE_FIRST, ANNOUNCE_INTERVAL)
+        };
+        self.timers.set(Timer::Announce, now + delay);
+    }
+
+    /// A neighbour has gone: ask for another, together with those that go in the next moment.
+    pub(super) fn announce_soon(&mut self, now: Time) {
+        if self.tracker.connected && self.neighbours_wanted() > 0 {
+            let spread = Duration::from_millis(self.random_below(ANNOUNCE_SPREAD_MS) as u64);
+            self.timers.set_at_latest(Timer::Announce, now + ANNOUNCE_GATHER + spread);
+        }
+    }
+
+    pub(super) fn dial(&mut self, now: Time, contacts: Vec<Contact>) {
+        self.tracker.answered = true;
+        self.tracker.attempts = 0;
+        self.timers.set(Timer::Announce, now + ANNOUNCE_INTERVAL);
+        for contact in contacts {
+            let known = self.neighbours.get(contact.host).is_some()
+                || self.tracker.dialling.contains(&contact.host)
+                || self.banned.contains(&contact.host)
+                || contact.host == self.config.host;
+            let full = self.neighbour_count() + self.tracker.dialling.len() >= self.neighbours_max();
+            if !known && !full {
+                self.tracker.dialling.push(contact.host);
+                self.actions.push_back(Action::Connect(contact));
+            }
+        }
+    }
+
+    pub(super) fn learn_of_build(&mut self, now: Time, info: BuildInfo) {
+        if matches!(self.build, Build::Unknown) {
+            self.build = Build::Announced { info, asked: 0 };
+            self.request_manifest(now);
+        } else if self.build_root() != Some(info.root) {
+            // Another build is another swarm; this one is finished first.
+            self.stats.messages_ignored += 1;
+        }
+    }
+
+    fn build_root(&self) -> Option<crate::manifest::Hash> {
+        match &self.build {
+            Build::Unknown => None,
+            Build::Announced { info, .. } | Build::Opening { info, .. } => Some(info.root),
+            Build::Fetching(download) => Some(download.manifest.root()),
+        }
+    }
+
+    /// At first half the degree, since as many others will dial us; later what is lacking to half the degree.
+    fn neighbours_wanted(&self) -> u16 {
+        let degree = self.config.degree;
+        let have = u16::try_from(self.neighbour_count() + self.tracker.dialling.len()).unwrap_or(u16::MAX);
+        let enough = if self.tracker.answered {
+            // A late joiner, or one that lost some: half suffices to stay connected, the rest comes from others.
+            degree.div_ceil(2).max(degree.saturating_sub(2))
+        } else {
+            degree.div_ceil(2)
+        };
+        enough.saturating_sub(have)
+    }
+
+    fn backoff(&mut self, first: Duration, max: Duration) -> Duration {
+        let delay = (first * (1 << self.tracker.attempts.min(10))).min(max);
+        self.tracker.attempts += 1;
+        // Up to half as much again by chance, so that a fleet does not come back in step.
+        let spread = delay.as_millis() as usize / 2;
+        delay + Duration::from_millis(self.random_below(spread + 1) as u64)
+    }
+}
+
+/// A sign of life for the tracker, which forgets a member after three of them.
+pub(crate) const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30);
+/// First repetition of an unanswered announce; doubles.
+const ANNOUNCE_FIRST: Duration = Duration::from_secs(3);
+/// Losses within this time are announced together.
+const ANNOUNCE_GATHER: Duration = Duration::from_millis(200);
+/// Random part of that delay, in milliseconds, since the neighbours of a host that left all notice at once.
+const ANNOUNCE_SPREAD_MS: usize = 300;
+/// First attempt to reach a lost tracker again; doubles.
+const RECONNECT_FIRST: Duration = Duration::from_millis(500);
+/// Longest wait between attempts to reach the tracker.
+const RECONNECT_MAX: Duration = Duration::from_secs(15);
+/// A dial that has neither succeeded nor failed after this is repeated.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(60);

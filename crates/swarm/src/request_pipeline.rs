@@ -1,0 +1,328 @@
+//! What has been asked of whom and since when. Invariant: a chunk is asked of at most [`SOURCES_MAX`] neighbours that
+//! are not overdue, and of none twice. Does not choose chunks and does not send.
+//!
+//! Two things keep a host from waiting. *Tied requests*: a chunk that nobody has begun to send may be asked of a second
+//! neighbour; who begins first wins and the other is cancelled before it has cost a byte (Dean and Barroso, "The Tail at
+//! Scale", CACM 2013). *Hedging*: a request without progress for longer than what this host has seen to be usual is
+//! overdue; its chunk may be asked of somebody else, and whoever stalled is asked for nothing more until it delivers.
+
+use std::time::Duration;
+
+use crate::units::{ChunkIndex, HostId, Time};
+
+/// One request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) chunk: ChunkIndex,
+    pub(crate) from: HostId,
+    asked_at: Time,
+    progress_at: Time,
+    started: bool,
+    overdue: bool,
+}
+
+/// The requests of one host and how long such requests take.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestPipeline {
+    requests: Vec<Request>,
+    usual: ServiceTime,
+}
+
+impl RequestPipeline {
+    pub(crate) const fn new() -> Self {
+        Self {
+            requests: Vec::new(),
+            usual: ServiceTime::new(),
+        }
+    }
+
+    pub(crate) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
+        debug_assert!(!self.is_asked(from, chunk));
+        self.requests.push(Request {
+            chunk,
+            from,
+            asked_at: now,
+            progress_at: now,
+            started: false,
+            overdue: false,
+        });
+    }
+
+    /// Whether `from` was asked for `chunk` and may still send it.
+    pub(crate) fn is_asked(&self, from: HostId, chunk: ChunkIndex) -> bool {
+        self.requests.iter().any(|r| r.from == from && r.chunk == chunk)
+    }
+
+    /// Whether somebody is asked for `chunk` and not overdue.
+    pub(crate) fn is_on_its_way(&self, chunk: ChunkIndex) -> bool {
+        self.live().any(|r| r.chunk == chunk)
+    }
+
+    /// Everybody that stalled may be asked again.
+    pub(crate) fn forgive(&mut self) {
+        self.requests.retain(|r| !r.overdue);
+    }
+
+    /// Requests to `from` that are not overdue.
+    pub(crate) fn outstanding(&self, from: HostId) -> usize {
+        self.live().filter(|r| r.from == from).count()
+    }
+
+    /// Whether `from` has let a request become overdue and not sent anything since.
+    pub(crate) fn is_stalled(&self, from: HostId) -> bool {
+        self.requests.iter().any(|r| r.from == from && r.overdue)
+    }
+
+    /// Different chunks on their way.
+    pub(crate) fn chunks_in_flight(&self) -> usize {
+        let live: Vec<&Request> = self.live().collect();
+        let is_first = |i: usize| live[..i].iter().all(|other| other.chunk != live[i].chunk);
+        (0..live.len()).filter(|&i| is_first(i)).count()
+    }
+
+    /// Requests that are not overdue.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.live().count()
+    }
+
+    /// The oldest chunk that nobody has begun to send, that `may_ask` allows and that has room for one more source.
+    pub(crate) fn tie_candidate(&self, may_ask: impl Fn(ChunkIndex) -> bool) -> Option<ChunkIndex> {
+        let untied = |chunk| {
+            let mut sources = 0;
+            for request in self.live().filter(|r| r.chunk == chunk) {
+                if request.started {
+                    return false;
+                }
+                sources += 1;
+            }
+            sources < SOURCES_MAX
+        };
+        let candidates = self.live().filter(|r| !r.started && may_ask(r.chunk) && untied(r.chunk));
+        candidates.min_by_key(|r| (r.asked_at, r.chunk)).map(|r| r.chunk)
+    }
+
+    /// Bytes of `chunk` came from `from`. Where they are the first of it: the neighbours to cancel it at.
+    pub(crate) fn progress(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Vec<HostId> {
+        let Some(request) = self.requests.iter_mut().find(|r| r.from == from && r.chunk == chunk) else {
+            return Vec::new();
+        };
+        request.progress_at = now;
+        request.overdue = false;
+        if std::mem::replace(&mut request.started, true) {
+            return Vec::new();
+        }
+        let mut losers = Vec::new();
+        self.requests.retain(|r| {
+            let loses = r.chunk == chunk && r.from != from && !r.started && !r.overdue;
+            if loses {
+                losers.push(r.from);
+            }
+            !loses
+        });
+        losers
+    }
+
+    /// `chunk` is here, from `from`. The neighbours to cancel it at.
+    pub(crate) fn complete(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Vec<HostId> {
+        let mut losers = Vec::new();
+        let usual = &mut self.usual;
+        self.requests.retain(|r| {
+            if r.chunk != chunk {
+                return true;
+            }
+            if r.from == from {
+                usual.observe(now.since(r.asked_at));
+            } else {
+                losers.push(r.from);
+            }
+            false
+        });
+        losers
+    }
+
+    /// `from` will not send `chunk`. Tells whether nobody else is asked for it now.
+    pub(crate) fn drop_request(&mut self, from: HostId, chunk: ChunkIndex) -> bool {
+        let before = self.requests.len();
+        self.requests.retain(|r| !(r.from == from && r.chunk == chunk));
+        before != self.requests.len() && self.live().all(|r| r.chunk != chunk)
+    }
+
+    /// `from` has gone. The chunks that nobody is asked for any more.
+    pub(crate) fn drop_host(&mut self, from: HostId) -> Vec<ChunkIndex> {
+        let theirs: Vec<ChunkIndex> = self.requests.iter().filter(|r| r.from == from).map(|r| r.chunk).collect();
+        self.requests.retain(|r| r.from != from);
+        theirs
+            .into_iter()
+            .filter(|chunk| self.live().all(|r| r.chunk != *chunk))
+            .collect()
+    }
+
+    /// Marks what is overdue at `now`. The chunks that nobody is asked for in time any more.
+    pub(crate) fn expire(&mut self, now: Time) -> Vec<ChunkIndex> {
+        let patience = self.usual.patience();
+        let mut expired = Vec::new();
+        for request in &mut self.requests {
+            if !request.overdue && now >= request.progress_at + patience {
+                request.overdue = true;
+                expired.push(request.chunk);
+            }
+        }
+        if !expired.is_empty() {
+            self.usual.back_off();
+        }
+        expired.sort_unstable();
+        expired.dedup();
+        expired.retain(|chunk| self.live().all(|r| r.chunk != *chunk));
+        expired
+    }
+
+    /// When the next request becomes overdue.
+    pub(crate) fn next_expiry(&self) -> Option<Time> {
+        let patience = self.usual.patience();
+        self.live().map(|r| r.progress_at + patience).min()
+    }
+
+    /// How long a request usually takes; `None` before the first one was served.
+    pub(crate) const fn usual(&self) -> Option<Duration> {
+        self.usual.mean()
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Request> {
+        self.requests.iter().filter(|r| !r.overdue)
+    }
+}
+
+/// Mean and deviation of the time from asking to having, after RFC 6298 (gains 1/8 and 1/4, four deviations).
+#[derive(Clone, Copy, Debug)]
+struct ServiceTime {
+    mean_nanos: u64,
+    deviation_nanos: u64,
+    seen: bool,
+    doublings: u32,
+}
+
+impl ServiceTime {
+    const fn new() -> Self {
+        Self {
+            mean_nanos: 0,
+            deviation_nanos: 0,
+            seen: false,
+            doublings: 0,
+        }
+    }
+
+    fn observe(&mut self, taken: Duration) {
+        let taken = u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX / 16);
+        if self.seen {
+            let error = taken.abs_diff(self.mean_nanos);
+            self.deviation_nanos = self.deviation_nanos / 4 * 3 + error / 4;
+            self.mean_nanos = self.mean_nanos / 8 * 7 + taken / 8;
+        } else {
+            self.mean_nanos = taken;
+            self.deviation_nanos = taken / 2;
+            self.seen = true;
+        }
+        self.doublings = 0;
+    }
+
+    /// Nothing came in time: wait longer for the next, so that a link that has become slow is not asked ever more.
+    fn back_off(&mut self) {
+        self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+    }
+
+    const fn mean(&self) -> Option<Duration> {
+        if self.seen {
+            Some(Duration::from_nanos(self.mean_nanos))
+        } else {
+            None
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let base = if self.seen {
+            let usual = Duration::from_nanos(self.mean_nanos.saturating_add(4 * self.deviation_nanos));
+            usual.max(2 * Duration::from_nanos(self.mean_nanos)).max(PATIENCE_MIN)
+        } else {
+            PATIENCE_AT_FIRST
+        };
+        base * (1 << self.doublings)
+    }
+}
+
+/// Neighbours that are asked for the same chunk at a time, at most.
+pub(crate) const SOURCES_MAX: usize = 2;
+/// Without progress for this long a request is overdue while nothing is known about the links. Doubles each time.
+const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
+/// Less than this is the noise of a busy machine and not a stall.
+const PATIENCE_MIN: Duration = Duration::from_millis(250);
+/// Doublings of the patience at most: 32 times the usual.
+const DOUBLINGS_MAX: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: HostId = HostId::new(1);
+    const B: HostId = HostId::new(2);
+
+    fn chunk(index: u32) -> ChunkIndex {
+        ChunkIndex::new(index)
+    }
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn of_two_tied_neighbours_the_one_that_begins_wins() {
+        let mut pipeline = RequestPipeline::new();
+        pipeline.ask(at(0), A, chunk(7));
+        assert_eq!(pipeline.tie_candidate(|_| true), Some(chunk(7)));
+        pipeline.ask(at(1), B, chunk(7));
+        assert_eq!(pipeline.tie_candidate(|_| true), None, "two sources are enough");
+        assert_eq!(pipeline.chunks_in_flight(), 1);
+        assert_eq!(pipeline.progress(at(2), B, chunk(7)), [A]);
+        assert!(!pipeline.is_asked(A, chunk(7)));
+        assert_eq!(pipeline.progress(at(3), B, chunk(7)), []);
+    }
+
+    #[test]
+    fn a_request_without_progress_becomes_overdue_and_its_neighbour_stalled() {
+        let mut pipeline = RequestPipeline::new();
+        pipeline.ask(at(0), A, chunk(0));
+        assert_eq!(pipeline.complete(at(100), A, chunk(0)), []);
+        pipeline.ask(at(100), A, chunk(1));
+        let expiry = pipeline.next_expiry().unwrap();
+        assert_eq!(expiry, at(100) + Duration::from_millis(300), "mean plus four deviations");
+        assert_eq!(pipeline.expire(at(399)), []);
+        assert_eq!(pipeline.expire(expiry), [chunk(1)]);
+        assert!(pipeline.is_stalled(A));
+        assert_eq!(pipeline.in_flight(), 0);
+        assert!(pipeline.is_asked(A, chunk(1)), "late bytes are still welcome");
+        pipeline.progress(at(500), A, chunk(1));
+        assert!(!pipeline.is_stalled(A));
+    }
+
+    #[test]
+    fn a_chunk_is_free_again_only_when_nobody_is_asked_for_it() {
+        let mut pipeline = RequestPipeline::new();
+        pipeline.ask(at(0), A, chunk(3));
+        pipeline.ask(at(0), B, chunk(3));
+        assert!(!pipeline.drop_request(A, chunk(3)));
+        assert_eq!(pipeline.drop_host(B), [chunk(3)]);
+        assert!(!pipeline.drop_request(B, chunk(3)), "it was not there any more");
+    }
+
+    #[test]
+    fn patience_doubles_while_nothing_comes_and_recovers() {
+        let mut usual = ServiceTime::new();
+        usual.observe(Duration::from_secs(1));
+        let first = usual.patience();
+        usual.back_off();
+        assert_eq!(usual.patience(), first * 2);
+        (0..100).for_each(|_| usual.back_off());
+        assert_eq!(usual.patience(), first * (1 << DOUBLINGS_MAX));
+        usual.observe(Duration::from_secs(1));
+        assert!(usual.patience() <= first);
+    }
+}

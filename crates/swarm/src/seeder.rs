@@ -1,0 +1,470 @@
+//! The seeder's state machine: tracks the swarm, and injects the build so that its uplink is spent on chunks that
+//! nobody else can send.
+//!
+//! Invariant: until every chunk has gone out once, no chunk goes out twice unless its first receiver was lost
+//! (super-seeding). It does so by saying HAVE of one chunk to one client at a time; a client answers such an offer with a
+//! request, or says that it has the chunk or is getting it. After that first pass the seeder serves like any peer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use rand::SeedableRng;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::event::{Action, DisconnectReason, Event};
+use crate::manifest::Manifest;
+use crate::peer::ANNOUNCE_INTERVAL;
+use crate::stats::SeederStats;
+use crate::timer_table::TimerTable;
+use crate::tracker::Tracker;
+use crate::units::{ChunkIndex, HostId, Time};
+use crate::upload_queue::{Cancelled, Enqueued, UploadQueue};
+use crate::wire::{Message, RejectReason};
+
+/// How a seeder behaves.
+#[derive(Clone, Debug)]
+pub struct SeederConfig {
+    /// The seeder itself.
+    pub host: HostId,
+    /// Neighbours that a host wants, for the overlay.
+    pub degree: u16,
+    /// Hosts that the seeder sends chunks to. More spread the first copies wider, each with more to keep in view.
+    pub clients: usize,
+    /// Chunks served at a time.
+    pub upload_slots: usize,
+}
+
+impl SeederConfig {
+    /// The defaults for a seeder called `host`.
+    pub const fn new(host: HostId) -> Self {
+        Self {
+            host,
+            degree: 12,
+            clients: 32,
+            upload_slots: 2,
+        }
+    }
+}
+
+/// The seeder's side of the protocol; driven like a [`crate::Peer`].
+pub struct Seeder {
+    config: SeederConfig,
+    actions: VecDeque<Action>,
+    timers: TimerTable<SeederTimer>,
+    rng: Xoshiro256PlusPlus,
+    tracker: Tracker,
+    build: Option<Arc<Manifest>>,
+    clients: IndexMap<HostId, Client>,
+    injection: Injection,
+    uploads: UploadQueue,
+    stats: SeederStats,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SeederTimer {
+    AnswerJoiners,
+    ExpireMembers,
+    ExpireOffers,
+    UploadStuck,
+}
+
+/// A host that the seeder sends chunks to.
+#[derive(Debug, Default)]
+struct Client {
+    /// Offers lost in a row.
+    strikes: u32,
+    /// When it was last offered something, to take turns.
+    offered_last: u64,
+}
+
+/// The first pass: every chunk is to be offered, offered, or out.
+#[derive(Debug, Default)]
+struct Injection {
+    waiting: VecDeque<ChunkIndex>,
+    offers: Vec<Offer>,
+    offers_made: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    chunk: ChunkIndex,
+    to: HostId,
+    at: Time,
+    requested: bool,
+}
+
+impl Seeder {
+    /// A seeder without a build; it already tracks whoever comes.
+    pub fn new(config: SeederConfig, seed: u64, now: Time) -> Self {
+        let mut timers = TimerTable::new();
+        timers.set(SeederTimer::ExpireMembers, now + ANNOUNCE_INTERVAL);
+        Self {
+            actions: VecDeque::new(),
+            timers,
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            tracker: Tracker::new(config.degree),
+            build: None,
+            clients: IndexMap::new(),
+            injection: Injection::default(),
+            uploads: UploadQueue::new(config.upload_slots),
+            stats: SeederStats::default(),
+            config,
+        }
+    }
+
+    /// The build is here as a whole: tell the members and begin to inject. A second build for the same swarm is our bug.
+    pub fn seed(&mut self, now: Time, manifest: Arc<Manifest>) {
+        assert!(self.build.is_none(), "a swarm has one build");
+        self.injection.waiting = manifest.chunks().collect();
+        let info = manifest.info();
+        self.build = Some(manifest);
+        // Clients first: they are to be ready for the manifest and the first chunks while the others are being told.
+        self.fill_clients();
+        let hosts: Vec<HostId> = self.tracker.hosts().filter(|host| !self.clients.contains_key(host)).collect();
+        for host in hosts {
+            self.send(host, Message::Build(info.clone()));
+        }
+        self.pump_offers(now);
+    }
+
+    /// Takes in what happened. Remote nonsense becomes an [`Action::Disconnect`] or a counter.
+    pub fn handle_event(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Wakeup => {
+                while let Some(timer) = self.timers.take_due(now) {
+                    self.handle_timer(now, timer);
+                }
+            }
+            Event::Connected(host) => {
+                if self.tracker.is_expelled(host) {
+                    self.disconnect(now, host, DisconnectReason::Banned);
+                }
+            }
+            Event::Disconnected(host) => self.forget(now, host),
+            Event::Message(host, message) => self.handle_message(now, host, message),
+            Event::ChunkServed { to, chunk } => self.handle_served(now, to, chunk),
+            Event::StoreOpened { .. }
+            | Event::ChunkProgress { .. }
+            | Event::ChunkStored { .. }
+            | Event::ChunkCorrupt { .. }
+            | Event::ChunkAborted { .. } => self.stats.messages_ignored += 1,
+        }
+    }
+
+    /// The next thing to do, `None` when there is nothing until the next event.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to come back with [`Event::Wakeup`] at the latest.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        self.timers.next().map(|(_, at)| at)
+    }
+
+    /// The build that is being seeded.
+    pub fn manifest(&self) -> Option<&Arc<Manifest>> {
+        self.build.as_ref()
+    }
+
+    /// How many hosts have announced themselves and are still there.
+    pub fn member_count(&self) -> usize {
+        self.tracker.len()
+    }
+
+    /// What it has seen and done so far.
+    pub fn stats(&self) -> &SeederStats {
+        &self.stats
+    }
+
+    fn handle_timer(&mut self, now: Time, timer: SeederTimer) {
+        match timer {
+            SeederTimer::AnswerJoiners => {
+                for (host, contacts) in self.tracker.answer_joiners(&mut self.rng) {
+                    self.send(host, Message::Neighbours(contacts));
+                }
+            }
+            SeederTimer::ExpireMembers => {
+                for host in self.tracker.expire(now, ANNOUNCE_INTERVAL * SIGNS_OF_LIFE_MISSED) {
+                    self.disconnect(now, host, DisconnectReason::Silent);
+                }
+                self.timers.set(SeederTimer::ExpireMembers, now + ANNOUNCE_INTERVAL);
+            }
+            SeederTimer::ExpireOffers => self.expire_offers(now),
+            SeederTimer::UploadStuck => {
+                for host in self.uploads.stuck(now) {
+                    self.disconnect(now, host, DisconnectReason::NotReading);
+                }
+                self.pump_uploads(now);
+            }
+        }
+    }
+
+    fn handle_message(&mut self, now: Time, host: HostId, message: Message) {
+        match message {
+            Message::Announce {
+                address,
+                wanted,
+                complete,
+            } => {
+                let answer_at = self.tracker.announce(now, host, address, wanted, complete);
+                match answer_at {
+                    Some(at) => self.timers.set(SeederTimer::AnswerJoiners, at),
+                    None => self.send(host, Message::Neighbours(Vec::new())),
+                }
+                if let Some(manifest) = &self.build
+                    && !complete
+                    && !self.clients.contains_key(&host)
+                {
+                    let info = manifest.info();
+                    self.send(host, Message::Build(info));
+                    self.fill_clients();
+                    self.pump_offers(now);
+                }
+            }
+            Message::ManifestRequest => match self.build.clone() {
+                Some(manifest) => self.send(host, Message::Manifest(manifest)),
+                None => self.stats.messages_ignored += 1,
+            },
+            Message::HaveRequest => self.rescue(now, host),
+            Message::Have(chunks) => {
+                for chunk in chunks {
+                    self.offer_settled(now, host, chunk);
+                }
+            }
+            Message::HaveAll => self.member_complete(now, host),
+            Message::Request { chunk, held } => self.handle_request(now, host, chunk, held),
+            Message::Cancel { chunk } => {
+                if let Some(chunk) = self.chunk(chunk)
+                    && self.uploads.cancel(host, chunk) == Cancelled::Active
+                {
+                    self.actions.push_back(Action::StopServing { to: host, chunk });
+                }
+                self.offer_settled(now, host, chunk);
+            }
+            Message::Reject { chunk, .. } => self.offer_settled(now, host, chunk),
+            Message::Complete => self.member_complete(now, host),
+            Message::Complaint { host: about, .. } => {
+                if self.tracker.contains(host) && self.tracker.complain(host, about) {
+                    self.stats.members_expelled += 1;
+                    self.disconnect(now, about, DisconnectReason::CorruptChunk);
+                }
+            }
+            Message::Hello { .. }
+            | Message::Neighbours(_)
+            | Message::Build(_)
+            | Message::Manifest(_)
+            | Message::HaveSet(_) => self.stats.messages_ignored += 1,
+        }
+    }
+
+    fn handle_request(&mut self, now: Time, host: HostId, chunk: u32, held: u32) {
+        let Some(index) = self.chunk(chunk) else {
+            self.disconnect(now, host, DisconnectReason::ProtocolViolation);
+            return;
+        };
+        for offer in &mut self.injection.offers {
+            if offer.to == host && offer.chunk == index {
+                offer.requested = true;
+            }
+        }
+        if let Some(client) = self.clients.get_mut(&host) {
+            client.strikes = 0;
+        }
+        match self.uploads.push(host, index, held) {
+            Enqueued::Waiting | Enqueued::Duplicate => self.pump_uploads(now),
+            Enqueued::Full => {
+                let reason = RejectReason::Busy;
+                self.send(host, Message::Reject { chunk, reason });
+            }
+        }
+    }
+
+    fn handle_served(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
+        if self.uploads.finish(now, to, chunk).is_some() {
+            self.stats.chunks_served += 1;
+        }
+        self.offer_settled(now, to, chunk.get());
+        self.pump_uploads(now);
+    }
+
+    fn pump_uploads(&mut self, now: Time) {
+        while let Some((to, chunk)) = self.uploads.start_next(now) {
+            self.actions.push_back(Action::ServeChunk { to, chunk });
+        }
+        if let Some(at) = self.uploads.next_stuck() {
+            self.timers.set_at_latest(SeederTimer::UploadStuck, at);
+        }
+    }
+
+    /// Offers chunks that have not gone out to clients in turn, a few ahead of the uplink.
+    fn pump_offers(&mut self, now: Time) {
+        while self.injection.offers.len() < self.config.upload_slots + OFFERS_AHEAD {
+            let Some(chunk) = self.injection.waiting.front().copied() else {
+                break;
+            };
+            let offers = &self.injection.offers;
+            let pending = |host: &HostId| offers.iter().filter(|offer| offer.to == *host).count();
+            let next = self.clients.iter().min_by_key(|(host, c)| (pending(host), c.strikes, c.offered_last));
+            let Some((&to, _)) = next else {
+                break;
+            };
+            self.injection.waiting.pop_front();
+            self.injection.offers_made += 1;
+            if let Some(client) = self.clients.get_mut(&to) {
+                client.offered_last = self.injection.offers_made;
+            }
+            self.injection.offers.push(Offer {
+                chunk,
+                to,
+                at: now,
+                requested: false,
+            });
+            self.send(to, Message::Have(vec![chunk.get()]));
+            self.timers.set_at_latest(SeederTimer::ExpireOffers, now + OFFER_PATIENCE);
+        }
+    }
+
+    /// The offered chunk is out, or there already.
+    fn offer_settled(&mut self, now: Time, host: HostId, chunk: u32) {
+        let before = self.injection.offers.len();
+        self.injection.offers.retain(|o| !(o.to == host && o.chunk.get() == chunk));
+        if self.injection.offers.len() == before {
+            return;
+        }
+        self.stats.chunks_injected += 1;
+        if self.is_first_pass() {
+            self.pump_offers(now);
+        } else {
+            let hosts: Vec<HostId> = self.clients.keys().copied().collect();
+            for host in hosts {
+                self.send(host, Message::HaveAll);
+            }
+        }
+    }
+
+    /// Offers that nobody took up go to somebody else.
+    fn expire_offers(&mut self, now: Time) {
+        let is_lost = |o: &Offer| !o.requested && now.since(o.at) >= OFFER_PATIENCE;
+        let lost: Vec<Offer> = self.injection.offers.iter().filter(|o| is_lost(o)).copied().collect();
+        self.injection.offers.retain(|o| !is_lost(o));
+        for offer in lost {
+            self.stats.offers_lost += 1;
+            self.injection.waiting.push_front(offer.chunk);
+            let strikes = self.clients.get_mut(&offer.to).map_or(0, |client| {
+                client.strikes += 1;
+                client.strikes
+            });
+            if strikes >= STRIKES_MAX && self.tracker.len() > self.clients.len() {
+                self.clients.swap_remove(&offer.to);
+            }
+        }
+        self.fill_clients();
+        self.pump_offers(now);
+        if let Some(next) = self.injection.offers.iter().filter(|o| !o.requested).map(|o| o.at).min() {
+            self.timers.set(SeederTimer::ExpireOffers, next + OFFER_PATIENCE);
+        }
+    }
+
+    /// Takes in incomplete members by chance until there are clients enough, and tells them what can be had.
+    fn fill_clients(&mut self) {
+        let Some(info) = self.build.as_ref().map(|manifest| manifest.info()) else {
+            return;
+        };
+        while self.clients.len() < self.config.clients {
+            let clients = &self.clients;
+            let is_new = |host| !clients.contains_key(&host);
+            let Some(host) = self.tracker.random_incomplete(&mut self.rng, is_new) else {
+                return;
+            };
+            self.add_client(host, &info);
+        }
+    }
+
+    fn add_client(&mut self, host: HostId, info: &crate::manifest::BuildInfo) {
+        self.clients.insert(host, Client::default());
+        self.send(host, Message::Build(info.clone()));
+        let holdings = if self.is_first_pass() {
+            Message::Have(Vec::new())
+        } else {
+            Message::HaveAll
+        };
+        self.send(host, holdings);
+    }
+
+    /// A host has nobody left to ask: serve it from here.
+    fn rescue(&mut self, now: Time, host: HostId) {
+        let Some(info) = self.build.as_ref().map(|manifest| manifest.info()) else {
+            return;
+        };
+        if self.is_first_pass() {
+            if !self.clients.contains_key(&host) && self.clients.len() < 2 * self.config.clients {
+                self.add_client(host, &info);
+            }
+            let theirs = self.injection.offers.iter().filter(|o| o.to == host);
+            let chunks = theirs.map(|o| o.chunk.get()).collect();
+            self.send(host, Message::Have(chunks));
+            self.pump_offers(now);
+        } else {
+            self.send(host, Message::HaveAll);
+        }
+    }
+
+    fn member_complete(&mut self, now: Time, host: HostId) {
+        if self.tracker.mark_complete(host) {
+            self.stats.members_complete += 1;
+        }
+        self.drop_client(now, host);
+    }
+
+    fn forget(&mut self, now: Time, host: HostId) {
+        self.tracker.remove(host);
+        self.uploads.remove_host(host);
+        self.drop_client(now, host);
+        self.pump_uploads(now);
+    }
+
+    /// What was offered to a client that is none any more is offered again, unless it is being sent.
+    fn drop_client(&mut self, now: Time, host: HostId) {
+        if self.clients.swap_remove(&host).is_none() {
+            return;
+        }
+        let offers = std::mem::take(&mut self.injection.offers);
+        for offer in offers {
+            if offer.to == host {
+                self.injection.waiting.push_front(offer.chunk);
+            } else {
+                self.injection.offers.push(offer);
+            }
+        }
+        self.fill_clients();
+        self.pump_offers(now);
+    }
+
+    fn disconnect(&mut self, now: Time, host: HostId, reason: DisconnectReason) {
+        self.forget(now, host);
+        self.actions.push_back(Action::Disconnect { host, reason });
+    }
+
+    fn is_first_pass(&self) -> bool {
+        !self.injection.waiting.is_empty() || !self.injection.offers.is_empty()
+    }
+
+    fn chunk(&self, chunk: u32) -> Option<ChunkIndex> {
+        self.build.as_ref()?.chunk(chunk)
+    }
+
+    fn send(&mut self, host: HostId, message: Message) {
+        self.actions.push_back(Action::Send(host, message));
+    }
+}
+
+/// Offers beyond the upload slots, so that the uplink does not wait for a client's answer.
+const OFFERS_AHEAD: usize = 2;
+/// An offer that is not taken up within this is made to somebody else.
+const OFFER_PATIENCE: Duration = Duration::from_secs(2);
+/// A client that lets so many offers in a row pass is replaced.
+const STRIKES_MAX: u32 = 3;
+/// Signs of life that a member may miss.
+const SIGNS_OF_LIFE_MISSED: u32 = 3;

@@ -1,0 +1,39 @@
+//! Counters of one member, plain data for reports.
+
+/// What a peer has seen and done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerStats {
+    /// Requests sent, tied and hedged ones included.
+    pub requests_sent: u64,
+    /// Requests of them that went to a second neighbour before anybody had begun.
+    pub requests_tied: u64,
+    /// Requests that became overdue.
+    pub requests_overdue: u64,
+    /// Requests received that were turned down.
+    pub requests_rejected: u64,
+    /// Chunks whose hash was wrong.
+    pub chunks_corrupt: u64,
+    /// Neighbours banned for what they sent.
+    pub neighbours_banned: u64,
+    /// Messages that made no sense where they came.
+    pub messages_ignored: u64,
+    /// HAVE messages sent.
+    pub haves_sent: u64,
+}
+
+/// What a seeder has seen and done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeederStats {
+    /// Chunks served, the first pass included.
+    pub chunks_served: u64,
+    /// Chunks of the first pass that are out.
+    pub chunks_injected: u64,
+    /// Offers that were not taken in time or were turned down.
+    pub offers_lost: u64,
+    /// Members that have said that they are complete.
+    pub members_complete: u64,
+    /// Members expelled after complaints of several others.
+    pub members_expelled: u64,
+    /// Messages that made no sense where they came.
+    pub messages_ignored: u64,
+}

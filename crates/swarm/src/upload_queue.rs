@@ -1,0 +1,197 @@
+//! Whom to serve next. Invariant: at most `slots` chunks are being served, at most [`UPLOAD_QUEUE_MAX`] wait, and
+//! no (host, chunk) pair is in it twice.
+//!
+//! The waiting host that holds the fewest chunks goes first: it can pass on the most of what it gets, and nobody falls
+//! behind. A host that is being served already comes after those that are not, so that one slow receiver never has all slots.
+
+use std::time::Duration;
+
+use crate::units::{ChunkIndex, HostId, Time};
+
+/// Requests that wait and that are being served.
+#[derive(Clone, Debug)]
+pub(crate) struct UploadQueue {
+    slots: usize,
+    waiting: Vec<Waiting>,
+    active: Vec<Active>,
+    next_order: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    to: HostId,
+    chunk: ChunkIndex,
+    held: u32,
+    order: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Active {
+    to: HostId,
+    chunk: ChunkIndex,
+    since: Time,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enqueued {
+    /// It waits.
+    Waiting,
+    /// It was there already.
+    Duplicate,
+    /// There is no room.
+    Full,
+}
+
+/// What a cancelled request was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    /// It was waiting and is gone.
+    Waiting,
+    /// It is being served; the driver must stop.
+    Active,
+    /// It was not there.
+    Unknown,
+}
+
+impl UploadQueue {
+    pub(crate) const fn new(slots: usize) -> Self {
+        Self {
+            slots,
+            waiting: Vec::new(),
+            active: Vec::new(),
+            next_order: 0,
+        }
+    }
+
+    /// Adds a request of `to`, which holds `held` chunks.
+    pub(crate) fn push(&mut self, to: HostId, chunk: ChunkIndex, held: u32) -> Enqueued {
+        let of_host = self.waiting.iter().filter(|w| w.to == to).count();
+        if self.is_there(to, chunk) {
+            return Enqueued::Duplicate;
+        }
+        if self.waiting.len() >= UPLOAD_QUEUE_MAX || of_host >= UPLOAD_QUEUE_PER_HOST_MAX {
+            return Enqueued::Full;
+        }
+        self.waiting.push(Waiting {
+            to,
+            chunk,
+            held,
+            order: self.next_order,
+        });
+        self.next_order += 1;
+        Enqueued::Waiting
+    }
+
+    /// Moves the neediest waiting request to a free slot.
+    pub(crate) fn start_next(&mut self, now: Time) -> Option<(HostId, ChunkIndex)> {
+        if self.active.len() >= self.slots {
+            return None;
+        }
+        let neediest = (0..self.waiting.len()).min_by_key(|&index| {
+            let waiting = &self.waiting[index];
+            let served = self.active.iter().filter(|active| active.to == waiting.to).count();
+            (served, waiting.held, waiting.order)
+        })?;
+        let Waiting { to, chunk, .. } = self.waiting.swap_remove(neediest);
+        self.active.push(Active { to, chunk, since: now });
+        Some((to, chunk))
+    }
+
+    /// A chunk has been sent or given up; tells how long it was being served.
+    pub(crate) fn finish(&mut self, now: Time, to: HostId, chunk: ChunkIndex) -> Option<Duration> {
+        let index = self.active.iter().position(|a| a.to == to && a.chunk == chunk)?;
+        Some(now.since(self.active.swap_remove(index).since))
+    }
+
+    pub(crate) fn cancel(&mut self, to: HostId, chunk: ChunkIndex) -> Cancelled {
+        if let Some(index) = self.waiting.iter().position(|w| w.to == to && w.chunk == chunk) {
+            self.waiting.swap_remove(index);
+            return Cancelled::Waiting;
+        }
+        if self.active.iter().any(|a| a.to == to && a.chunk == chunk) {
+            return Cancelled::Active;
+        }
+        Cancelled::Unknown
+    }
+
+    /// Forgets everything of a host that has gone.
+    pub(crate) fn remove_host(&mut self, host: HostId) {
+        self.waiting.retain(|w| w.to != host);
+        self.active.retain(|a| a.to != host);
+    }
+
+    /// Hosts that have been served one chunk for too long: they do not take what they asked for.
+    pub(crate) fn stuck(&self, now: Time) -> Vec<HostId> {
+        let is_stuck = |a: &&Active| now.since(a.since) >= UPLOAD_STUCK_AFTER;
+        self.active.iter().filter(is_stuck).map(|a| a.to).collect()
+    }
+
+    /// When [`UploadQueue::stuck`] is to be looked at next.
+    pub(crate) fn next_stuck(&self) -> Option<Time> {
+        self.active.iter().map(|a| a.since + UPLOAD_STUCK_AFTER).min()
+    }
+
+    fn is_there(&self, to: HostId, chunk: ChunkIndex) -> bool {
+        self.waiting.iter().any(|w| w.to == to && w.chunk == chunk)
+            || self.active.iter().any(|a| a.to == to && a.chunk == chunk)
+    }
+}
+
+/// Requests that wait at one host at most. Four for each of 64 neighbours; more is a sign of a broken peer.
+pub(crate) const UPLOAD_QUEUE_MAX: usize = 256;
+/// Requests of one host that wait at most.
+pub(crate) const UPLOAD_QUEUE_PER_HOST_MAX: usize = 16;
+
+/// A receiver that takes no whole chunk for this long has gone without a word.
+pub(crate) const UPLOAD_STUCK_AFTER: Duration = Duration::from_secs(120);
+
+const _: () = assert!(UPLOAD_QUEUE_PER_HOST_MAX <= UPLOAD_QUEUE_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(index: u32) -> ChunkIndex {
+        ChunkIndex::new(index)
+    }
+
+    #[test]
+    fn the_neediest_host_is_served_first_and_slots_are_bounded() {
+        let mut queue = UploadQueue::new(2);
+        let (rich, poor, poorer) = (HostId::new(1), HostId::new(2), HostId::new(3));
+        assert_eq!(queue.push(rich, chunk(0), 10), Enqueued::Waiting);
+        assert_eq!(queue.push(poor, chunk(0), 5), Enqueued::Waiting);
+        assert_eq!(queue.push(poorer, chunk(0), 1), Enqueued::Waiting);
+        assert_eq!(queue.push(poorer, chunk(0), 1), Enqueued::Duplicate);
+        assert_eq!(queue.start_next(Time::ZERO), Some((poorer, chunk(0))));
+        assert_eq!(queue.push(poorer, chunk(1), 1), Enqueued::Waiting);
+        // Being served already, the poorest waits behind the others.
+        assert_eq!(queue.start_next(Time::ZERO), Some((poor, chunk(0))));
+        assert_eq!(queue.start_next(Time::ZERO), None);
+        assert!(queue.finish(Time::ZERO, poorer, chunk(0)).is_some());
+        assert_eq!(queue.start_next(Time::ZERO), Some((poorer, chunk(1))));
+    }
+
+    #[test]
+    fn one_host_cannot_fill_the_queue() {
+        let mut queue = UploadQueue::new(1);
+        let results: Vec<_> = (0..100).map(|i| queue.push(HostId::new(1), chunk(i), 0)).collect();
+        assert_eq!(results.iter().filter(|r| **r == Enqueued::Waiting).count(), UPLOAD_QUEUE_PER_HOST_MAX);
+        assert_eq!(queue.push(HostId::new(2), chunk(0), 0), Enqueued::Waiting);
+    }
+
+    #[test]
+    fn a_cancelled_request_frees_its_place() {
+        let mut queue = UploadQueue::new(1);
+        let host = HostId::new(1);
+        queue.push(host, chunk(0), 0);
+        queue.push(host, chunk(1), 0);
+        queue.start_next(Time::ZERO);
+        assert_eq!(queue.cancel(host, chunk(0)), Cancelled::Active);
+        assert_eq!(queue.cancel(host, chunk(1)), Cancelled::Waiting);
+        assert_eq!(queue.cancel(host, chunk(1)), Cancelled::Unknown);
+        queue.remove_host(host);
+        assert_eq!(queue.next_stuck(), None);
+    }
+}

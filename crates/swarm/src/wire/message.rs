@@ -1,0 +1,113 @@
+//! What members of a swarm say to each other. Payload bytes are not among it: the driver sends them behind
+//! a [`DataHeader`], and the core never sees them.
+
+use std::sync::Arc;
+
+use bytes::Bytes as ByteBuffer;
+
+use crate::bitfield::Bitfield;
+use crate::manifest::{BuildInfo, Manifest};
+use crate::units::HostId;
+
+/// How to reach a member: its id and an address that only the driver understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// The member.
+    pub host: HostId,
+    /// The driver's address of it, at most [`super::ADDRESS_LENGTH_MAX`] bytes.
+    pub address: ByteBuffer,
+}
+
+/// A control message. Chunk numbers are as they came over the wire: whoever handles one checks it against the manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// First on every connection, both ways.
+    Hello {
+        /// Who is speaking.
+        host: HostId,
+    },
+    /// Host to seeder: I am here, reach me there. Repeated as a sign of life and when neighbours are lacking.
+    Announce {
+        /// Where others can dial this host.
+        address: ByteBuffer,
+        /// How many more neighbours it would like to dial.
+        wanted: u16,
+        /// Whether it holds the whole build.
+        complete: bool,
+    },
+    /// Seeder to host: dial these. Empty where the host wanted none.
+    Neighbours(Vec<Contact>),
+    /// Seeder to host: this build is to be fetched.
+    Build(BuildInfo),
+    /// Send me the manifest.
+    ManifestRequest,
+    /// The manifest.
+    Manifest(Arc<Manifest>),
+    /// I hold these chunks as well. The first one, possibly empty, also says that the sender has the manifest.
+    Have(Vec<u32>),
+    /// I hold exactly these chunks.
+    HaveSet(Bitfield),
+    /// I hold every chunk.
+    HaveAll,
+    /// Tell me what you hold: sent by a host that is starved, to survive lost messages.
+    HaveRequest,
+    /// Send me this chunk.
+    Request {
+        /// The chunk.
+        chunk: u32,
+        /// How many chunks the sender holds; who holds the fewest is served first.
+        held: u32,
+    },
+    /// I no longer need this chunk from you.
+    Cancel {
+        /// The chunk.
+        chunk: u32,
+    },
+    /// I will not send you this chunk.
+    Reject {
+        /// The chunk.
+        chunk: u32,
+        /// Why.
+        reason: RejectReason,
+    },
+    /// Host to seeder: I hold the whole build.
+    Complete,
+    /// Host to seeder: this host sent me a chunk whose hash was wrong.
+    Complaint {
+        /// Who sent it.
+        host: HostId,
+        /// The chunk.
+        chunk: u32,
+    },
+}
+
+/// Why a request was turned down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectReason {
+    /// The chunk is not held here.
+    NotHeld,
+    /// The upload queue is full; ask later or ask somebody else.
+    Busy,
+    /// The offered chunk is on its way from somebody else.
+    NotNeeded,
+}
+
+/// Goes before payload bytes on a connection: `length` bytes of `chunk` from `offset` follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataHeader {
+    /// The chunk.
+    pub chunk: u32,
+    /// Where in the chunk the bytes belong.
+    pub offset: u32,
+    /// How many bytes follow. Zero means that the sender gives up on this chunk.
+    pub length: u32,
+}
+
+/// One frame of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A control message.
+    Message(Message),
+    /// Payload bytes follow.
+    Data(DataHeader),
+}

@@ -1,0 +1,441 @@
+//! A whole swarm in one test: state machines joined by delays and link rates, stepping from event to event in virtual
+//! time. Not a model to forecast with; just enough network to see the protocol work, and to break it.
+//!
+//! A chunk occupies its sender's uplink and its receiver's downlink, in pieces, so that concurrent transfers share them.
+
+#![expect(dead_code, unreachable_pub, reason = "each test file uses the part it needs")]
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use swarm::{
+    Action, Bitfield, ByteRate, Bytes, ChunkIndex, Contact, Event, Hash, HostId, Manifest, Message, Peer, PeerConfig,
+    Seeder, SeederConfig, Time, lower_bound,
+};
+
+pub const SEEDER: HostId = HostId::new(0);
+
+/// What the network and the members of a [`Mesh`] are like.
+pub struct Shape {
+    pub hosts: u64,
+    pub chunks: u32,
+    pub chunk_size: u32,
+    pub uplink: ByteRate,
+    pub downlink: ByteRate,
+    pub latency: Duration,
+    /// Share of control messages that get lost, in percent.
+    pub loss_percent: u32,
+    pub seed: u64,
+    pub peer: fn(&mut PeerConfig),
+    pub seeder: fn(&mut SeederConfig),
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            hosts: 20,
+            chunks: 16,
+            chunk_size: 64 << 10,
+            uplink: ByteRate::from_bytes_per_second(1 << 20).unwrap(),
+            downlink: ByteRate::from_bytes_per_second(1 << 20).unwrap(),
+            latency: Duration::from_millis(1),
+            loss_percent: 0,
+            seed: 1,
+            peer: |_| {},
+            seeder: |_| {},
+        }
+    }
+}
+
+/// How a host misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Every chunk it sends is corrupt.
+    Corrupt,
+    /// It takes requests and never sends.
+    Stall,
+}
+
+/// A swarm in virtual time.
+pub struct Mesh {
+    pub now: Time,
+    pub seeder: Seeder,
+    pub peers: BTreeMap<HostId, Peer>,
+    pub completed_at: BTreeMap<HostId, Time>,
+    pub faults: BTreeMap<HostId, Fault>,
+    pub manifest: Arc<Manifest>,
+    pub started_at: Time,
+    /// Payload bytes sent by each member.
+    pub sent: BTreeMap<HostId, u64>,
+    /// Payload bytes that arrived and were thrown away.
+    pub wasted: u64,
+    pub messages: u64,
+    shape: Shape,
+    rng: Xoshiro256PlusPlus,
+    queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
+    events: Vec<Option<(HostId, Input)>>,
+    free: Vec<usize>,
+    order: u64,
+    connections: BTreeSet<(HostId, HostId)>,
+    uplinks: BTreeMap<HostId, Uplink>,
+    downlink_free: BTreeMap<HostId, Time>,
+    wakeups: BTreeMap<HostId, Time>,
+}
+
+enum Input {
+    Event(Event),
+    /// The sender's uplink has sent its current piece.
+    PieceSent,
+    /// A piece of a chunk has passed the receiver's downlink.
+    PieceArrived { from: HostId, chunk: ChunkIndex, last: bool },
+    Dial(HostId),
+}
+
+/// Chunks a member is sending, piece by piece in turn.
+#[derive(Default)]
+struct Uplink {
+    serving: Vec<(HostId, ChunkIndex, u32)>,
+    next: usize,
+    busy: bool,
+}
+
+const PIECES: u32 = 4;
+
+impl Mesh {
+    pub fn new(shape: Shape) -> Self {
+        let hashes = (0..shape.chunks).map(|c| Hash::of(&c.to_le_bytes())).collect();
+        let size = Bytes::new(u64::from(shape.chunks) * u64::from(shape.chunk_size));
+        let manifest = Manifest::new("build-1.zip", size, shape.chunk_size, hashes).unwrap();
+        let mut config = SeederConfig::new(SEEDER);
+        (shape.seeder)(&mut config);
+        let mut mesh = Self {
+            now: Time::ZERO,
+            seeder: Seeder::new(config, shape.seed, Time::ZERO),
+            peers: BTreeMap::new(),
+            completed_at: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            manifest: Arc::new(manifest),
+            started_at: Time::ZERO,
+            sent: BTreeMap::new(),
+            wasted: 0,
+            messages: 0,
+            rng: Xoshiro256PlusPlus::seed_from_u64(shape.seed),
+            queue: BinaryHeap::new(),
+            events: Vec::new(),
+            free: Vec::new(),
+            order: 0,
+            connections: BTreeSet::new(),
+            uplinks: BTreeMap::new(),
+            downlink_free: BTreeMap::new(),
+            wakeups: BTreeMap::new(),
+            shape,
+        };
+        for host in 1..=mesh.shape.hosts {
+            mesh.join(HostId::new(host));
+        }
+        mesh
+    }
+
+    /// A mesh whose hosts are connected, with the build seeded.
+    pub fn seeded(shape: Shape) -> Self {
+        let mut mesh = Self::new(shape);
+        mesh.run_for(Duration::from_secs(5));
+        mesh.seed();
+        mesh
+    }
+
+    pub fn join(&mut self, host: HostId) {
+        let tracker = Contact {
+            host: SEEDER,
+            address: "seeder".into(),
+        };
+        let mut config = PeerConfig::new(host, format!("{host}").into(), tracker);
+        (self.shape.peer)(&mut config);
+        self.peers.insert(host, Peer::new(config, self.shape.seed ^ host.get(), self.now));
+        self.drain(host);
+    }
+
+    pub fn seed(&mut self) {
+        self.started_at = self.now;
+        self.seeder.seed(self.now, Arc::clone(&self.manifest));
+        self.drain(SEEDER);
+    }
+
+    /// A host vanishes; its neighbours notice after the latency.
+    pub fn leave(&mut self, host: HostId) {
+        self.peers.remove(&host);
+        self.uplinks.remove(&host);
+        self.wakeups.remove(&host);
+        let ends: Vec<(HostId, HostId)> =
+            self.connections.iter().filter(|(a, b)| *a == host || *b == host).copied().collect();
+        for (a, b) in ends {
+            self.connections.remove(&(a, b));
+            let other = if a == host { b } else { a };
+            self.push(self.shape.latency, other, Input::Event(Event::Disconnected(host)));
+        }
+    }
+
+    pub fn everybody_is_complete(&self) -> bool {
+        self.peers.iter().all(|(host, peer)| self.faults.contains_key(host) || peer.is_complete())
+    }
+
+    /// Runs until every host without a fault is complete; panics with who lacks what after `limit` of virtual time.
+    pub fn run_until_complete(&mut self, limit: Duration) {
+        let end = self.now + limit;
+        let mut steps = 0_u64;
+        while steps % 64 != 0 || !self.everybody_is_complete() {
+            steps += 1;
+            if self.now > end || !self.step() {
+                let stuck: Vec<_> = self
+                    .peers
+                    .iter()
+                    .filter(|(_, p)| !p.is_complete())
+                    .map(|(h, p)| (h.get(), p.progress(), p.neighbour_count(), p.chunks_without_source().len()))
+                    .take(20)
+                    .collect();
+                panic!("seed {}: stuck at {}: {stuck:?}", self.shape.seed, self.now);
+            }
+        }
+    }
+
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(Reverse((at, _, _))) = self.queue.peek() {
+            if *at > end {
+                break;
+            }
+            self.step();
+        }
+        self.now = end;
+    }
+
+    /// The times from seeding to completion, in ascending order.
+    pub fn latencies(&self) -> Vec<Duration> {
+        let mut all: Vec<Duration> = self.completed_at.values().map(|at| at.since(self.started_at)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    pub fn lower_bound(&self) -> Duration {
+        lower_bound::makespan(&lower_bound::SwarmShape {
+            build: self.manifest.size(),
+            chunk: Bytes::new(self.manifest.chunk_size().into()),
+            hosts: u32::try_from(self.shape.hosts).unwrap(),
+            host_uplink: self.shape.uplink,
+            host_downlink: self.shape.downlink,
+            seeder_uplink: self.shape.uplink,
+            latency: self.shape.latency,
+        })
+    }
+
+    fn step(&mut self) -> bool {
+        let Some(Reverse((at, _, slot))) = self.queue.pop() else {
+            return false;
+        };
+        self.now = at;
+        self.free.push(slot);
+        let (host, input) = self.events[slot].take().expect("queued once");
+        if host != SEEDER && !self.peers.contains_key(&host) {
+            return true;
+        }
+        match input {
+            Input::Event(Event::Wakeup) => {
+                // Only the wakeup that is still wanted counts.
+                if self.wakeups.get(&host) == Some(&at) {
+                    self.wakeups.remove(&host);
+                    self.tell(host, Event::Wakeup);
+                }
+            }
+            Input::Event(Event::Message(from, message)) => {
+                if self.connections.contains(&pair(host, from)) {
+                    self.tell(host, Event::Message(from, message));
+                }
+            }
+            Input::Event(event) => self.tell(host, event),
+            Input::PieceSent => self.piece_sent(host),
+            Input::PieceArrived { from, chunk, last } => self.piece_arrived(host, from, chunk, last),
+            Input::Dial(from) => {
+                if (from == SEEDER || self.peers.contains_key(&from)) && self.connections.insert(pair(host, from)) {
+                    self.tell(host, Event::Connected(from));
+                    self.push(self.shape.latency, from, Input::Event(Event::Connected(host)));
+                }
+            }
+        }
+        true
+    }
+
+    fn tell(&mut self, host: HostId, event: Event) {
+        let now = self.now;
+        if host == SEEDER {
+            self.seeder.handle_event(now, event);
+        } else if let Some(peer) = self.peers.get_mut(&host) {
+            peer.handle_event(now, event);
+        }
+        self.drain(host);
+    }
+
+    fn drain(&mut self, host: HostId) {
+        loop {
+            let action = if host == SEEDER {
+                self.seeder.poll_action()
+            } else {
+                self.peers.get_mut(&host).and_then(Peer::poll_action)
+            };
+            let Some(action) = action else {
+                break;
+            };
+            self.carry_out(host, action);
+        }
+        let wakeup = if host == SEEDER {
+            self.seeder.next_wakeup()
+        } else {
+            self.peers.get(&host).and_then(Peer::next_wakeup)
+        };
+        if let Some(at) = wakeup
+            && self.wakeups.get(&host).is_none_or(|set| at < *set)
+        {
+            let at = at.max(self.now);
+            self.wakeups.insert(host, at);
+            self.push_at(at, host, Input::Event(Event::Wakeup));
+        }
+    }
+
+    fn carry_out(&mut self, host: HostId, action: Action) {
+        let latency = self.shape.latency;
+        match action {
+            Action::Connect(contact) => {
+                let there = contact.host == SEEDER || self.peers.contains_key(&contact.host);
+                if there {
+                    self.push(latency, contact.host, Input::Dial(host));
+                } else {
+                    self.push(latency, host, Input::Event(Event::Disconnected(contact.host)));
+                }
+            }
+            Action::Disconnect { host: other, .. } => {
+                if self.connections.remove(&pair(host, other)) {
+                    self.push(latency, other, Input::Event(Event::Disconnected(host)));
+                }
+            }
+            Action::Send(to, message) => {
+                self.messages += 1;
+                if self.rng.random_range(0..100) >= self.shape.loss_percent {
+                    self.push(latency, to, Input::Event(Event::Message(host, message)));
+                }
+            }
+            Action::OpenStore(manifest) => {
+                let held = Bitfield::new(manifest.chunk_count());
+                self.push(Duration::ZERO, host, Input::Event(Event::StoreOpened { held }));
+            }
+            Action::ServeChunk { to, chunk } => {
+                if self.faults.get(&host) == Some(&Fault::Stall) {
+                    return;
+                }
+                self.uplinks.entry(host).or_default().serving.push((to, chunk, PIECES));
+                self.pump_uplink(host);
+            }
+            Action::StopServing { to, chunk } => {
+                let uplink = self.uplinks.entry(host).or_default();
+                uplink.serving.retain(|(t, c, _)| !(*t == to && *c == chunk));
+                self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
+            }
+            Action::StopReceiving { .. } => {}
+            Action::Complete => {
+                let first = self.completed_at.insert(host, self.now);
+                assert_eq!(first, None, "{host} was complete twice");
+            }
+        }
+    }
+
+    fn pump_uplink(&mut self, host: HostId) {
+        let piece = Bytes::new(u64::from(self.manifest.chunk_size() / PIECES));
+        let uplink = self.uplinks.entry(host).or_default();
+        if uplink.busy || uplink.serving.is_empty() {
+            return;
+        }
+        // Pass over receivers whose downlink is behind, as flow control would, while others can take something.
+        let horizon = self.now + self.shape.downlink.transfer_time(piece);
+        let count = uplink.serving.len();
+        let ready = (0..count).map(|i| (uplink.next + i) % count).find(|&i| {
+            let free = self.downlink_free.get(&uplink.serving[i].0).copied().unwrap_or_default();
+            free <= horizon
+        });
+        let Some(index) = ready else {
+            uplink.busy = true;
+            let wait = self.shape.downlink.transfer_time(piece) / 2;
+            self.push(wait, host, Input::PieceSent);
+            return;
+        };
+        uplink.busy = true;
+        let (to, chunk, left) = uplink.serving[index];
+        let sent = self.shape.uplink.transfer_time(piece);
+        uplink.next = index + 1;
+        if left == 1 {
+            uplink.serving.remove(index);
+        } else {
+            uplink.serving[index].2 -= 1;
+        }
+        *self.sent.entry(host).or_default() += piece.get();
+        let at_receiver = self.now + sent + self.shape.latency;
+        // Cut through: the downlink takes the piece while it is being sent, if it is free.
+        let free = self.downlink_free.entry(to).or_default();
+        let begins = (*free).max(self.now + self.shape.latency);
+        let arrived = (begins + self.shape.downlink.transfer_time(piece)).max(at_receiver);
+        *free = begins + self.shape.downlink.transfer_time(piece);
+        let last = left == 1;
+        self.push_at(arrived, to, Input::PieceArrived { from: host, chunk, last });
+        if last {
+            self.push(sent, host, Input::Event(Event::ChunkServed { to, chunk }));
+        }
+        self.push(sent, host, Input::PieceSent);
+    }
+
+    fn piece_sent(&mut self, host: HostId) {
+        self.uplinks.entry(host).or_default().busy = false;
+        self.pump_uplink(host);
+    }
+
+    fn piece_arrived(&mut self, host: HostId, from: HostId, chunk: ChunkIndex, last: bool) {
+        if !self.connections.contains(&pair(host, from)) {
+            return;
+        }
+        let expected = self.peers.get(&host).is_some_and(|p| p.expects(from, chunk));
+        if !expected {
+            self.wasted += u64::from(self.manifest.chunk_size() / PIECES);
+            return;
+        }
+        if !last {
+            self.tell(host, Event::ChunkProgress { from, chunk });
+        } else if self.faults.get(&from) == Some(&Fault::Corrupt) {
+            self.tell(host, Event::ChunkCorrupt { from, chunk });
+        } else {
+            self.tell(host, Event::ChunkStored { from, chunk });
+        }
+    }
+
+    fn push(&mut self, delay: Duration, host: HostId, input: Input) {
+        self.push_at(self.now + delay, host, input);
+    }
+
+    fn push_at(&mut self, at: Time, host: HostId, input: Input) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.events.push(None);
+            self.events.len() - 1
+        });
+        self.events[slot] = Some((host, input));
+        self.queue.push(Reverse((at, self.order, slot)));
+        self.order += 1;
+    }
+
+    /// A message out of nowhere, as a broken or hostile member would send it.
+    pub fn inject(&mut self, to: HostId, from: HostId, message: Message) {
+        self.tell(to, Event::Message(from, message));
+    }
+}
+
+fn pair(a: HostId, b: HostId) -> (HostId, HostId) {
+    (a.min(b), a.max(b))
+}

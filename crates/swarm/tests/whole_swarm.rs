@@ -1,0 +1,124 @@
+//! A whole fleet that fetches a build, without faults: it converges, near the bound, and wastes nothing.
+
+mod rig;
+
+use std::time::Duration;
+
+use rig::{Mesh, SEEDER, Shape};
+use swarm::{Hash, HostId};
+
+#[test]
+fn hundreds_of_hosts_converge_near_the_lower_bound() {
+    let mut mesh = Mesh::seeded(Shape {
+        hosts: 300,
+        chunks: 64,
+        ..Shape::default()
+    });
+    mesh.run_until_complete(Duration::from_secs(120));
+    let latencies = mesh.latencies();
+    let bound = mesh.lower_bound().as_secs_f64();
+    let stretch = |d: Duration| d.as_secs_f64() / bound;
+    assert_eq!(latencies.len(), 300);
+    assert!(stretch(latencies[299]) < 1.3, "last host at {}", stretch(latencies[299]));
+    assert!(stretch(latencies[0]) >= 0.8, "too good to be true: {}", stretch(latencies[0]));
+    let build = mesh.manifest.size().get();
+    assert!(mesh.sent[&SEEDER] <= 2 * build, "the seeder sent {}", mesh.sent[&SEEDER]);
+    let delivered = build * 300;
+    assert!(mesh.wasted * 100 <= delivered * 2, "{} of {delivered} wasted", mesh.wasted);
+}
+
+#[test]
+fn one_host_alone_gets_everything_from_the_seeder() {
+    let mut mesh = Mesh::seeded(Shape {
+        hosts: 1,
+        chunks: 10,
+        ..Shape::default()
+    });
+    mesh.run_until_complete(Duration::from_secs(60));
+    assert_eq!(mesh.sent[&SEEDER], mesh.manifest.size().get());
+}
+
+#[test]
+fn a_build_of_one_chunk_reaches_everybody() {
+    let mut mesh = Mesh::seeded(Shape {
+        hosts: 50,
+        chunks: 1,
+        ..Shape::default()
+    });
+    mesh.run_until_complete(Duration::from_secs(60));
+}
+
+#[test]
+fn equal_seeds_give_equal_runs_and_other_seeds_other_runs() {
+    let run = |seed| {
+        let mut mesh = Mesh::seeded(Shape {
+            hosts: 60,
+            seed,
+            ..Shape::default()
+        });
+        mesh.run_until_complete(Duration::from_secs(60));
+        let fingerprint = format!("{:?} {:?} {}", mesh.completed_at, mesh.sent, mesh.messages);
+        Hash::of(fingerprint.as_bytes())
+    };
+    assert_eq!(run(5), run(5));
+    assert_ne!(run(5), run(6));
+}
+
+#[test]
+fn every_policy_converges() {
+    use swarm::{ChunkPolicy, PeerConfig};
+    let policies: [fn(&mut PeerConfig); 4] = [
+        |config| config.policy = ChunkPolicy::LatestUseful,
+        |config| config.policy = ChunkPolicy::RarestFirst,
+        |config| config.policy = ChunkPolicy::Random,
+        |config| config.policy = ChunkPolicy::Sequential,
+    ];
+    for peer in policies {
+        let mut mesh = Mesh::seeded(Shape {
+            hosts: 40,
+            chunks: 32,
+            peer,
+            ..Shape::default()
+        });
+        mesh.run_until_complete(Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn a_host_that_joins_when_all_others_are_complete_gets_the_build_too() {
+    let mut mesh = Mesh::seeded(Shape::default());
+    mesh.run_until_complete(Duration::from_secs(60));
+    let late = HostId::new(1000);
+    mesh.join(late);
+    mesh.run_until_complete(Duration::from_secs(60));
+    assert!(mesh.completed_at.contains_key(&late));
+}
+
+/// Not a test of right or wrong: prints the stretch of larger swarms, to tune with.
+/// `cargo test --release -p swarm --test whole_swarm -- --ignored --nocapture`
+#[test]
+#[ignore = "prints figures"]
+fn stretch_of_larger_swarms() {
+    use swarm::ByteRate;
+    for (hosts, chunks, down) in [(1000, 64, 1), (5000, 64, 1), (5000, 64, 2), (5000, 256, 1), (5000, 256, 2)] {
+        let mut mesh = Mesh::seeded(Shape {
+            hosts,
+            chunks,
+            uplink: ByteRate::from_bytes_per_second(187_500).unwrap(),
+            downlink: ByteRate::from_bytes_per_second(187_500 * down).unwrap(),
+            ..Shape::default()
+        });
+        mesh.run_until_complete(Duration::from_secs(600));
+        let latencies = mesh.latencies();
+        let bound = mesh.lower_bound().as_secs_f64();
+        let at = |q: f64| latencies[((latencies.len() - 1) as f64 * q) as usize].as_secs_f64() / bound;
+        let delivered = (mesh.manifest.size().get() * hosts) as f64;
+        println!(
+            "{hosts} hosts, {chunks} chunks, D={down}U: stretch p50 {:.3} p99 {:.3} max {:.3}; seeder {:.2} builds, wasted {:.2}%, {:.1} messages a chunk",
+            at(0.5), at(0.99), at(1.0),
+            mesh.sent[&SEEDER] as f64 / mesh.manifest.size().get() as f64,
+            mesh.wasted as f64 / delivered * 100.0,
+            mesh.messages as f64 / (f64::from(chunks) * hosts as f64),
+        );
+    }
+}
