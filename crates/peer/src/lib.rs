@@ -1,1 +1,15 @@
-//! Host agent: drives the swarm core over libp2p
+//! A host's agent: drives the sans-IO swarm core over libp2p, keeps chunks, and logs the deployment.
+//!
+//! The same node, with the other half of the core, is the network side of the seeder.
+
+mod node;
+mod rate_limit;
+mod store;
+
+pub use libp2p::{Multiaddr, PeerId};
+pub use node::{
+    Clock, InProcessNetwork, Limits, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, Role, Shaping,
+    StoreKind, Traffic, TransportKind,
+};
+pub use rate_limit::TokenBucket;
+pub use store::{ChunkPool, ChunkSink, ChunkStore, DiskStore, FaultyStore, MemoryStore, Received, StoreError};

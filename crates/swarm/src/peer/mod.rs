@@ -195,6 +195,11 @@ impl Peer {
         }
     }
 
+    /// The seeder that tracks its swarm.
+    pub fn tracker(&self) -> HostId {
+        self.config.tracker.host
+    }
+
     /// How many members it is connected to, the tracker not counted.
     pub fn neighbour_count(&self) -> usize {
         self.neighbours.iter().filter(|n| n.host != self.config.tracker.host).count()

@@ -1,0 +1,265 @@
+//! One member of a swarm on the network: a libp2p `Swarm` in a task of its own, around the state machine of a peer or a
+//! seeder. Everything a protocol decides is decided by the core; this module holds, sends and hashes bytes.
+//!
+//! Map: `shared` is the core with its connections, behind one lock that is never held while waiting; `handler` moves the
+//! bytes of one connection; `behaviour` dials, closes and keeps the time; `transport` are the ways to connect.
+
+mod behaviour;
+mod handler;
+mod shared;
+mod transport;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use libp2p::core::multiaddr::Protocol;
+use libp2p::identity::Keypair;
+use libp2p::swarm::{Config, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm};
+use swarm::{ByteRate, HostId, Manifest, Peer, PeerConfig, PeerStats, Seeder, SeederConfig, SeederStats, Time};
+use tokio::task::JoinHandle;
+
+use crate::store::ChunkStore;
+use behaviour::Behaviour;
+use shared::{Core, Shared};
+
+pub use shared::{NodeReport, Observer, StoreKind, Traffic};
+pub use transport::{InProcessNetwork, TransportKind};
+
+/// The moment from which a run counts its time, shared by its nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    epoch: Instant,
+}
+
+impl Clock {
+    /// A clock whose zero is now.
+    pub fn start() -> Self {
+        Self { epoch: Instant::now() }
+    }
+
+    /// A clock whose zero is `epoch`.
+    pub const fn since(epoch: Instant) -> Self {
+        Self { epoch }
+    }
+
+    /// The time since zero.
+    pub fn now(self) -> Time {
+        self.at(Instant::now())
+    }
+
+    /// An instant as time since zero.
+    pub fn at(self, instant: Instant) -> Time {
+        Time::ZERO + instant.saturating_duration_since(self.epoch)
+    }
+
+    pub(crate) fn instant(self, time: Time) -> Instant {
+        self.epoch + time.since(Time::ZERO)
+    }
+}
+
+/// Who a node is: the key that proves its peer id.
+#[derive(Clone, Debug)]
+pub struct NodeIdentity(Keypair);
+
+impl NodeIdentity {
+    /// A new identity.
+    pub fn random() -> Self {
+        Self(Keypair::generate_ed25519())
+    }
+
+    /// The identity that a run's seed gives to a host: for harness runs, where it has nothing to protect.
+    pub fn from_seed(seed: u64, host: HostId) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("fleetcast 1 harness identity");
+        hasher.update(&seed.to_le_bytes());
+        hasher.update(&host.get().to_le_bytes());
+        let keypair = Keypair::ed25519_from_bytes(*hasher.finalize().as_bytes());
+        Self(keypair.expect("any 32 bytes are an ed25519 secret"))
+    }
+
+    /// The peer id of this identity.
+    pub fn peer_id(&self) -> PeerId {
+        self.0.public().to_peer_id()
+    }
+}
+
+/// What a host may send and receive.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shaping {
+    /// Limit of what is sent; none where absent.
+    pub uplink: Option<ByteRate>,
+    /// Limit of what is received; none where absent.
+    pub downlink: Option<ByteRate>,
+}
+
+/// Hard limits of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time. What comes beyond is refused.
+    pub connections: u32,
+    /// Payload bytes between two control messages of a connection, and the grain of shaping.
+    pub segment: u32,
+    /// Control bytes that may wait for a connection that does not take them, before it is closed.
+    pub outbox: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            segment: 64 << 10,
+            outbox: 8 << 20,
+        }
+    }
+}
+
+/// Which half of the core a node drives.
+pub enum Role {
+    /// A host that fetches the build. Given the address that it can be dialled at, it makes the configuration.
+    Host(Box<dyn FnOnce(Vec<u8>) -> PeerConfig + Send>),
+    /// The seeder and tracker.
+    Seeder(SeederConfig),
+}
+
+/// Everything a node needs to start.
+pub struct NodeConfig {
+    /// Its key.
+    pub identity: NodeIdentity,
+    /// Its number in the swarm.
+    pub host: HostId,
+    /// How it connects.
+    pub transport: TransportKind,
+    /// Where it listens, such as `/ip4/127.0.0.1/tcp/0`.
+    pub listen: Multiaddr,
+    /// Where others reach it, if not where it listens.
+    pub advertise: Option<Multiaddr>,
+    /// Its links.
+    pub shaping: Shaping,
+    /// Its limits.
+    pub limits: Limits,
+    /// Where chunks are kept.
+    pub store: StoreKind,
+    /// Peer or seeder.
+    pub role: Role,
+    /// Seed of its random choices.
+    pub seed: u64,
+    /// The run's clock.
+    pub clock: Clock,
+    /// Told of what happens.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The transport could not be made.
+    #[error("failed to set up the transport")]
+    Transport(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The address cannot be listened on.
+    #[error("failed to listen on {address}; is the port taken, or the limit of open files reached?")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// What the transport says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A running node. Dropping it ends it.
+pub struct Node {
+    shared: Arc<Shared>,
+    address: Multiaddr,
+    task: JoinHandle<()>,
+}
+
+impl Node {
+    /// Starts a node: it listens when this returns. Not cancel-safe in the sense that a cancelled start leaves nothing behind.
+    pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        let boxed = |error| NodeError::Transport(Box::new(error));
+        let transport = transport::build(&config.transport, &config.identity.0).map_err(boxed)?;
+        let shared = Arc::new(Shared::new(
+            config.host,
+            config.clock,
+            config.shaping,
+            config.limits,
+            config.store,
+            config.observer,
+        ));
+        let behaviour = Behaviour::new(Arc::clone(&shared), config.limits.connections);
+        let peer_id = config.identity.peer_id();
+        let swarm_config = Config::with_tokio_executor()
+            .with_idle_connection_timeout(Duration::from_secs(60))
+            .with_substream_upgrade_protocol_override(libp2p::core::upgrade::Version::V1Lazy);
+        let mut swarm = Swarm::new(transport, behaviour, peer_id, swarm_config);
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| NodeError::Listen {
+            address: config.listen.clone(),
+            source,
+        };
+        swarm.listen_on(config.listen.clone()).map_err(|e| failed(Box::new(e)))?;
+        let listening = loop {
+            match swarm.select_next_some().await {
+                SwarmEvent::NewListenAddr { address, .. } => break address,
+                SwarmEvent::ListenerError { error, .. } => return Err(failed(Box::new(error))),
+                SwarmEvent::ListenerClosed { reason: Err(error), .. } => return Err(failed(Box::new(error))),
+                _ => {}
+            }
+        };
+        let address = config.advertise.unwrap_or(listening).with(Protocol::P2p(peer_id));
+        let now = config.clock.now();
+        let core = match config.role {
+            Role::Host(configure) => Core::Peer(Peer::new(configure(address.to_vec()), config.seed, now)),
+            Role::Seeder(seeder) => Core::Seeder(Seeder::new(seeder, config.seed, now)),
+        };
+        shared.start(core);
+        let task = tokio::spawn(async move {
+            loop {
+                if let SwarmEvent::ListenerClosed { reason, addresses, .. } = swarm.select_next_some().await {
+                    tracing::warn!(?addresses, ?reason, "listener closed");
+                }
+            }
+        });
+        Ok(Self { shared, address, task })
+    }
+
+    /// Where others can dial it, peer id included.
+    pub fn address(&self) -> &Multiaddr {
+        &self.address
+    }
+
+    /// Begins to seed a build whose chunks are all in `store`. Only a seeder can, and only once.
+    pub fn seed(&self, manifest: Arc<Manifest>, store: Arc<dyn ChunkStore>) {
+        self.shared.seed(manifest, store);
+    }
+
+    /// What it has done so far.
+    pub fn report(&self) -> NodeReport {
+        self.shared.report()
+    }
+
+    /// Counters of a host's core; `None` for a seeder.
+    pub fn peer_stats(&self) -> Option<PeerStats> {
+        self.shared.peer_stats()
+    }
+
+    /// Counters of a seeder's core; `None` for a host.
+    pub fn seeder_stats(&self) -> Option<SeederStats> {
+        self.shared.seeder_stats()
+    }
+
+    /// How many hosts have joined this seeder's swarm; 0 for a host.
+    pub fn member_count(&self) -> usize {
+        self.shared.member_count()
+    }
+
+    /// Ends it at once: connections are dropped, as when a host dies.
+    pub fn stop(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,711 @@
+//! The core of a node with its connections, behind one lock. Whoever brings news (a connection's handler, the timer, a
+//! caller) tells the core and carries its actions out on the spot; what another connection has to send is put into its
+//! outbox and its handler woken. The lock is held for microseconds and never while waiting.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use bytes::{Bytes, BytesMut};
+use libp2p::Multiaddr;
+use libp2p::swarm::ConnectionId;
+use parking_lot::Mutex;
+use swarm::wire::{self, DataHeader, Frame};
+use swarm::{
+    Action, Bytes as ByteCount, ChunkIndex, DisconnectReason, Event, HostId, Manifest, Message, Peer, PeerStats, Seeder,
+    SeederStats, Time,
+};
+
+use super::{Clock, Limits, Shaping};
+use crate::rate_limit::TokenBucket;
+use crate::store::{ChunkPool, ChunkSink, ChunkStore, DiskStore, FaultyStore, MemoryStore, Received, StoreError};
+
+/// Where a host keeps its chunks.
+#[derive(Clone, Debug)]
+pub enum StoreKind {
+    /// In memory, shared with the other hosts of the process.
+    Memory(ChunkPool),
+    /// In memory, and every chunk that it serves is corrupt: a fault.
+    CorruptMemory(ChunkPool),
+    /// In memory, and requests are taken but never served: a fault.
+    StallingMemory(ChunkPool),
+    /// In this file.
+    Disk(PathBuf),
+}
+
+/// Is told what happens at a node. Called with the node's lock held: it must not wait or call the node.
+pub trait Observer: Send + Sync {
+    /// The host has its place in the overlay.
+    fn joined(&self, _host: HostId) {}
+    /// The host holds the whole build, verified, at this time of the run.
+    fn complete(&self, _host: HostId, _at: Time, _traffic: Traffic) {}
+    /// The host cannot go on.
+    fn failed(&self, _host: HostId, _error: &StoreError) {}
+    /// The host has banned another for what it sent.
+    fn banned(&self, _host: HostId, _other: HostId, _reason: DisconnectReason) {}
+}
+
+/// Payload bytes of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Of chunks stored that came from the seeder.
+    pub from_seeder: u64,
+    /// Of chunks stored that came from other hosts.
+    pub from_peers: u64,
+    /// Received and thrown away: duplicates, corrupt chunks, chunks that came twice.
+    pub wasted: u64,
+    /// Sent.
+    pub sent: u64,
+    /// Sent as control messages, all that is not payload.
+    pub control_sent: u64,
+}
+
+/// What a node has done so far.
+#[derive(Clone, Debug, Default)]
+pub struct NodeReport {
+    /// Its bytes.
+    pub traffic: Traffic,
+    /// Chunks held.
+    pub chunks_held: u32,
+    /// Chunks of the build; 0 while it is unknown.
+    pub chunks_total: u32,
+    /// Connected members, the seeder not counted.
+    pub neighbours: usize,
+    /// Chunks that no connected member has.
+    pub chunks_without_source: usize,
+    /// Members banned for what they sent.
+    pub banned: Vec<HostId>,
+}
+
+pub(super) enum Core {
+    Peer(Peer),
+    Seeder(Seeder),
+}
+
+/// What only the behaviour can do.
+pub(super) enum Command {
+    Dial { host: HostId, address: Multiaddr },
+    Close(ConnectionId),
+}
+
+pub(super) struct Shared {
+    pub(super) host: HostId,
+    pub(super) clock: Clock,
+    pub(super) limits: Limits,
+    state: Mutex<State>,
+}
+
+struct State {
+    core: Option<Core>,
+    seeder: Option<HostId>,
+    links: HashMap<HostId, Link>,
+    commands: VecDeque<Command>,
+    behaviour: Option<Waker>,
+    /// The wakeup that the behaviour's timer is set for.
+    armed: Option<Time>,
+    /// Events that carrying out an action gave rise to.
+    feedback: VecDeque<Event>,
+    store_kind: StoreKind,
+    store: Option<Arc<dyn ChunkStore>>,
+    manifest: Option<Arc<Manifest>>,
+    uplink: Option<TokenBucket>,
+    downlink: Option<TokenBucket>,
+    traffic: Traffic,
+    joined: bool,
+    observer: Arc<dyn Observer>,
+}
+
+/// One connection, as the rest of the node sees it.
+struct Link {
+    connection: ConnectionId,
+    outbox: BytesMut,
+    serving: VecDeque<Serving>,
+    handler: Option<Waker>,
+}
+
+struct Serving {
+    chunk: ChunkIndex,
+    bytes: Option<Bytes>,
+    sent: u32,
+}
+
+/// What a connection is to write next.
+pub(super) enum Outgoing {
+    /// Control frames.
+    Control(Bytes),
+    /// A part of a chunk, to be written when its time has come.
+    Segment(Segment),
+    /// A chunk that is to be read from a store that waits for a disk, without the lock.
+    Read(Arc<dyn ChunkStore>, ChunkIndex),
+    /// Nothing; the handler will be woken.
+    Nothing,
+    /// The connection is none of ours any more.
+    Closed,
+}
+
+pub(super) struct Segment {
+    pub(super) header: DataHeader,
+    pub(super) payload: Bytes,
+    pub(super) chunk: ChunkIndex,
+    pub(super) departs: Time,
+    pub(super) last: bool,
+}
+
+/// What is to be done with the payload behind a header.
+pub(super) enum Incoming {
+    /// Begin a new chunk.
+    Begin(ChunkSink),
+    /// It continues the chunk that is being received.
+    Continue,
+    /// Read it and throw it away.
+    Discard,
+    /// The sender broke the protocol.
+    Violation,
+}
+
+impl Shared {
+    pub(super) fn new(
+        host: HostId,
+        clock: Clock,
+        shaping: Shaping,
+        limits: Limits,
+        store_kind: StoreKind,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let burst = ByteCount::new(limits.segment.into());
+        Self {
+            host,
+            clock,
+            limits,
+            state: Mutex::new(State {
+                core: None,
+                seeder: None,
+                links: HashMap::new(),
+                commands: VecDeque::new(),
+                behaviour: None,
+                armed: None,
+                feedback: VecDeque::new(),
+                store_kind,
+                store: None,
+                manifest: None,
+                // An uplink that is late by a moment of scheduling may catch up, but sends nothing ahead of its rate.
+                uplink: shaping.uplink.map(|rate| TokenBucket::new(rate, catch_up(rate))),
+                // A segment that was sent at the sender's rate has been passing the downlink meanwhile.
+                downlink: shaping.downlink.map(|rate| TokenBucket::new(rate, burst)),
+                traffic: Traffic::default(),
+                joined: false,
+                observer,
+            }),
+        }
+    }
+
+    pub(super) fn start(self: &Arc<Self>, core: Core) {
+        let mut state = self.state.lock();
+        state.core = Some(core);
+        self.carry_out(&mut state);
+    }
+
+    pub(super) fn seed(self: &Arc<Self>, manifest: Arc<Manifest>, store: Arc<dyn ChunkStore>) {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        state.manifest = Some(Arc::clone(&manifest));
+        state.store = Some(store);
+        match &mut state.core {
+            Some(Core::Seeder(seeder)) => seeder.seed(now, manifest),
+            Some(Core::Peer(_)) | None => tracing::error!(host = %self.host, "only a started seeder can seed"),
+        }
+        self.carry_out(&mut state);
+    }
+
+    pub(super) fn report(&self) -> NodeReport {
+        let state = self.state.lock();
+        let traffic = state.traffic;
+        match &state.core {
+            Some(Core::Peer(peer)) => {
+                let (chunks_held, chunks_total) = peer.progress().unwrap_or_default();
+                NodeReport {
+                    traffic,
+                    chunks_held,
+                    chunks_total,
+                    neighbours: peer.neighbour_count(),
+                    chunks_without_source: peer.chunks_without_source().len(),
+                    banned: peer.banned().collect(),
+                }
+            }
+            Some(Core::Seeder(_)) | None => NodeReport {
+                traffic,
+                ..NodeReport::default()
+            },
+        }
+    }
+
+    pub(super) fn peer_stats(&self) -> Option<PeerStats> {
+        match &self.state.lock().core {
+            Some(Core::Peer(peer)) => Some(*peer.stats()),
+            Some(Core::Seeder(_)) | None => None,
+        }
+    }
+
+    pub(super) fn seeder_stats(&self) -> Option<SeederStats> {
+        match &self.state.lock().core {
+            Some(Core::Seeder(seeder)) => Some(*seeder.stats()),
+            Some(Core::Peer(_)) | None => None,
+        }
+    }
+
+    pub(super) fn member_count(&self) -> usize {
+        match &self.state.lock().core {
+            Some(Core::Seeder(seeder)) => seeder.member_count(),
+            Some(Core::Peer(_)) | None => 0,
+        }
+    }
+
+    /// A connection's other end has said who it is. `false` where the connection is not wanted.
+    pub(super) fn link_up(self: &Arc<Self>, host: HostId, connection: ConnectionId) -> bool {
+        let mut state = self.state.lock();
+        if state.core.is_none() || host == self.host || state.links.contains_key(&host) {
+            return false;
+        }
+        state.links.insert(
+            host,
+            Link {
+                connection,
+                outbox: BytesMut::new(),
+                serving: VecDeque::new(),
+                handler: None,
+            },
+        );
+        self.tell(&mut state, Event::Connected(host));
+        true
+    }
+
+    /// A connection has ended; `host` is who it was made for, where we made it.
+    pub(super) fn link_down(self: &Arc<Self>, connection: ConnectionId, host: Option<HostId>) {
+        let mut state = self.state.lock();
+        let of_link = state.links.iter().find(|(_, link)| link.connection == connection).map(|(host, _)| *host);
+        if let Some(host) = of_link {
+            state.links.remove(&host);
+            self.tell(&mut state, Event::Disconnected(host));
+        } else if let Some(host) = host
+            && !state.links.contains_key(&host)
+        {
+            self.tell(&mut state, Event::Disconnected(host));
+        }
+    }
+
+    pub(super) fn handle_message(self: &Arc<Self>, from: HostId, message: Message) {
+        let mut state = self.state.lock();
+        self.tell(&mut state, Event::Message(from, message));
+    }
+
+    /// A header has come: what to do with its payload. `received` is what is there of the chunk being received.
+    pub(super) fn begin_payload(
+        self: &Arc<Self>,
+        from: HostId,
+        header: DataHeader,
+        receiving: Option<(ChunkIndex, u32)>,
+    ) -> Incoming {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let (Some(manifest), Some(store)) = (&state.manifest, &state.store) else {
+            return Incoming::Violation;
+        };
+        let Some(chunk) = manifest.chunk(header.chunk) else {
+            return Incoming::Violation;
+        };
+        if u64::from(header.offset) + u64::from(header.length) > u64::from(manifest.length(chunk)) {
+            return Incoming::Violation;
+        }
+        let Some(Core::Peer(peer)) = &state.core else {
+            return Incoming::Violation;
+        };
+        if !peer.expects(from, chunk) {
+            return Incoming::Discard;
+        }
+        if header.length == 0 {
+            self.tell(state, Event::ChunkAborted { from, chunk });
+            return Incoming::Discard;
+        }
+        let incoming = if header.offset == 0 {
+            Incoming::Begin(ChunkSink::new(Arc::clone(store), manifest, chunk))
+        } else if receiving == Some((chunk, header.offset)) {
+            Incoming::Continue
+        } else {
+            return Incoming::Discard;
+        };
+        self.tell(state, Event::ChunkProgress { from, chunk });
+        incoming
+    }
+
+    /// When the segment that has just been read has passed the downlink; `None` for at once.
+    pub(super) fn pass_downlink(&self, length: u32) -> Option<Time> {
+        let mut state = self.state.lock();
+        let now = self.clock.now();
+        let at = state.downlink.as_mut()?.reserve(now, ByteCount::new(length.into()));
+        (at > now).then_some(at)
+    }
+
+    pub(super) fn discarded(&self, bytes: u32) {
+        self.state.lock().traffic.wasted += u64::from(bytes);
+    }
+
+    /// A whole chunk was received from `from`.
+    pub(super) fn chunk_received(self: &Arc<Self>, from: HostId, chunk: ChunkIndex, length: u32, received: Received) {
+        let mut state = self.state.lock();
+        let expected = matches!(&state.core, Some(Core::Peer(peer)) if peer.expects(from, chunk));
+        let length = u64::from(length);
+        match received {
+            Received::Stored if expected => {
+                if state.seeder == Some(from) {
+                    state.traffic.from_seeder += length;
+                } else {
+                    state.traffic.from_peers += length;
+                }
+                self.tell(&mut state, Event::ChunkStored { from, chunk });
+            }
+            Received::Stored => state.traffic.wasted += length,
+            Received::Corrupt => {
+                state.traffic.wasted += length;
+                tracing::warn!(host = %self.host, %from, %chunk, "chunk corrupt");
+                self.tell(&mut state, Event::ChunkCorrupt { from, chunk });
+            }
+            Received::Failed(error) => {
+                tracing::error!(host = %self.host, %chunk, %error, "chunk not stored");
+                state.observer.failed(self.host, &error);
+                self.tell(&mut state, Event::ChunkAborted { from, chunk });
+            }
+        }
+    }
+
+    /// The next thing for the connection with `to` to write; its handler is woken when there is more.
+    pub(super) fn next_outgoing(&self, to: HostId, connection: ConnectionId, cx: &Context<'_>) -> Outgoing {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let Some(link) = state.links.get_mut(&to).filter(|link| link.connection == connection) else {
+            return Outgoing::Closed;
+        };
+        if !link.outbox.is_empty() {
+            state.traffic.control_sent += link.outbox.len() as u64;
+            return Outgoing::Control(link.outbox.split().freeze());
+        }
+        let Some((serving, store)) = link.serving.front_mut().zip(state.store.as_ref()) else {
+            match &mut link.handler {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => link.handler = Some(cx.waker().clone()),
+            }
+            return Outgoing::Nothing;
+        };
+        let chunk = serving.chunk;
+        let bytes = match &serving.bytes {
+            Some(bytes) => bytes,
+            None if store.is_blocking() => return Outgoing::Read(Arc::clone(store), chunk),
+            None => match store.read(chunk) {
+                Ok(bytes) => serving.bytes.insert(bytes),
+                Err(error) => {
+                    tracing::error!(host = %self.host, %chunk, %error, "chunk not readable");
+                    link.serving.pop_front();
+                    cx.waker().wake_by_ref();
+                    return Outgoing::Nothing;
+                }
+            },
+        };
+        let length = u32::try_from(bytes.len()).expect("a chunk's length is a u32");
+        let size = self.limits.segment.min(length - serving.sent);
+        let payload = bytes.slice(serving.sent as usize..(serving.sent + size) as usize);
+        let header = DataHeader {
+            chunk: chunk.get(),
+            offset: serving.sent,
+            length: size,
+        };
+        serving.sent += size;
+        let now = self.clock.now();
+        let departs = match &mut state.uplink {
+            Some(uplink) => uplink.reserve(now, ByteCount::new(size.into())),
+            None => now,
+        };
+        Outgoing::Segment(Segment {
+            header,
+            payload,
+            chunk,
+            departs,
+            last: header.offset + size == length,
+        })
+    }
+
+    /// Control frames for the connection with `to`, while its payload waits.
+    pub(super) fn next_control(&self, to: HostId, connection: ConnectionId, cx: &Context<'_>) -> Option<Bytes> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let link = state.links.get_mut(&to).filter(|link| link.connection == connection)?;
+        if link.outbox.is_empty() {
+            link.handler = Some(cx.waker().clone());
+            return None;
+        }
+        state.traffic.control_sent += link.outbox.len() as u64;
+        Some(link.outbox.split().freeze())
+    }
+
+    /// The handler has read a chunk from a store that waits for a disk.
+    pub(super) fn provide(self: &Arc<Self>, to: HostId, chunk: ChunkIndex, read: Result<Bytes, StoreError>) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let Some(link) = state.links.get_mut(&to) else {
+            return;
+        };
+        let Some(index) = link.serving.iter().position(|serving| serving.chunk == chunk) else {
+            return;
+        };
+        match read {
+            Ok(bytes) => link.serving[index].bytes = Some(bytes),
+            Err(error) => {
+                tracing::error!(host = %self.host, %chunk, %error, "chunk not readable");
+                link.serving.remove(index);
+                put(link, &abort(chunk));
+                self.tell(state, Event::ChunkServed { to, chunk });
+            }
+        }
+    }
+
+    /// Whether a segment that has waited for its time is still wanted.
+    pub(super) fn is_serving(&self, to: HostId, chunk: ChunkIndex) -> bool {
+        let state = self.state.lock();
+        let front = state.links.get(&to).and_then(|link| link.serving.front());
+        front.is_some_and(|serving| serving.chunk == chunk)
+    }
+
+    /// A segment has been written as a whole.
+    pub(super) fn segment_written(self: &Arc<Self>, to: HostId, chunk: ChunkIndex, length: u32, last: bool) {
+        let mut state = self.state.lock();
+        state.traffic.sent += u64::from(length);
+        if !last {
+            return;
+        }
+        if let Some(link) = state.links.get_mut(&to)
+            && link.serving.front().is_some_and(|serving| serving.chunk == chunk)
+        {
+            link.serving.pop_front();
+            self.tell(&mut state, Event::ChunkServed { to, chunk });
+        }
+    }
+
+    /// The next command for the behaviour, or when to come back; it is woken when that changes.
+    pub(super) fn next_command(self: &Arc<Self>, cx: &Context<'_>) -> Result<Command, Option<Time>> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(command) = state.commands.pop_front() {
+                return Ok(command);
+            }
+            let wakeup = state.next_wakeup();
+            if let Some(at) = wakeup
+                && at <= self.clock.now()
+            {
+                self.tell(&mut state, Event::Wakeup);
+                continue;
+            }
+            state.armed = wakeup;
+            state.behaviour = Some(cx.waker().clone());
+            return Err(wakeup);
+        }
+    }
+
+    fn tell(self: &Arc<Self>, state: &mut State, event: Event) {
+        let now = self.clock.now();
+        match &mut state.core {
+            Some(Core::Peer(peer)) => peer.handle_event(now, event),
+            Some(Core::Seeder(seeder)) => seeder.handle_event(now, event),
+            None => return,
+        }
+        self.carry_out(state);
+    }
+
+    fn carry_out(self: &Arc<Self>, state: &mut State) {
+        loop {
+            while let Some(action) = state.poll_action() {
+                self.carry_out_one(state, action);
+            }
+            let Some(event) = state.feedback.pop_front() else {
+                break;
+            };
+            let now = self.clock.now();
+            match &mut state.core {
+                Some(Core::Peer(peer)) => peer.handle_event(now, event),
+                Some(Core::Seeder(seeder)) => seeder.handle_event(now, event),
+                None => {}
+            }
+        }
+        if !state.joined
+            && let Some(Core::Peer(peer)) = &state.core
+            && peer.has_joined()
+        {
+            state.joined = true;
+            state.observer.joined(self.host);
+        }
+        let earlier = match (state.next_wakeup(), state.armed) {
+            (Some(wanted), Some(armed)) => wanted < armed,
+            (wanted, None) => wanted.is_some(),
+            (None, Some(_)) => false,
+        };
+        if (earlier || !state.commands.is_empty())
+            && let Some(waker) = state.behaviour.take()
+        {
+            waker.wake();
+        }
+    }
+
+    fn carry_out_one(self: &Arc<Self>, state: &mut State, action: Action) {
+        match action {
+            Action::Connect(contact) => {
+                let host = contact.host;
+                if let Some(Core::Peer(peer)) = &state.core
+                    && peer.tracker() == host
+                {
+                    state.seeder = Some(host);
+                }
+                match Multiaddr::try_from(contact.address.to_vec()) {
+                    Ok(address) => state.commands.push_back(Command::Dial { host, address }),
+                    Err(error) => {
+                        tracing::warn!(%host, %error, "contact has no address that can be dialled");
+                        state.feedback.push_back(Event::Disconnected(host));
+                    }
+                }
+            }
+            Action::Disconnect { host, reason } => {
+                if let Some(link) = state.links.remove(&host) {
+                    state.commands.push_back(Command::Close(link.connection));
+                }
+                tracing::debug!(host = %self.host, other = %host, ?reason, "disconnected");
+                if matches!(reason, DisconnectReason::CorruptChunk | DisconnectReason::WrongManifest) {
+                    state.observer.banned(self.host, host, reason);
+                }
+            }
+            Action::Send(to, message) => {
+                let Some(link) = state.links.get_mut(&to) else {
+                    return;
+                };
+                put(link, &Frame::Message(message));
+                if link.outbox.len() > self.limits.outbox {
+                    tracing::warn!(host = %self.host, other = %to, "does not take what is sent to it; closing");
+                    state.commands.push_back(Command::Close(link.connection));
+                }
+            }
+            Action::OpenStore(manifest) => self.open_store(state, manifest),
+            Action::ServeChunk { to, chunk } => {
+                if matches!(state.store_kind, StoreKind::StallingMemory(_)) {
+                    return;
+                }
+                if let Some(link) = state.links.get_mut(&to) {
+                    let (bytes, sent) = (None, 0);
+                    link.serving.push_back(Serving { chunk, bytes, sent });
+                    wake(link);
+                }
+            }
+            Action::StopServing { to, chunk } => {
+                if let Some(link) = state.links.get_mut(&to) {
+                    let begun = link.serving.iter().any(|s| s.chunk == chunk && s.sent > 0);
+                    link.serving.retain(|serving| serving.chunk != chunk);
+                    if begun {
+                        put(link, &abort(chunk));
+                    }
+                }
+                state.feedback.push_back(Event::ChunkServed { to, chunk });
+            }
+            // What comes of it is thrown away because the core does not expect it any more.
+            Action::StopReceiving { .. } => {}
+            Action::Complete => self.complete(state),
+        }
+    }
+
+    fn open_store(self: &Arc<Self>, state: &mut State, manifest: Arc<Manifest>) {
+        state.manifest = Some(Arc::clone(&manifest));
+        let memory = |pool: &ChunkPool| Arc::new(MemoryStore::new(pool.clone(), Arc::clone(&manifest)));
+        let store: Arc<dyn ChunkStore> = match &state.store_kind {
+            StoreKind::Memory(pool) | StoreKind::StallingMemory(pool) => memory(pool),
+            StoreKind::CorruptMemory(pool) => Arc::new(FaultyStore::new(memory(pool))),
+            StoreKind::Disk(path) => {
+                let (shared, path) = (Arc::clone(self), path.clone());
+                tokio::task::spawn_blocking(move || {
+                    let opened = DiskStore::open(&path, manifest);
+                    let mut state = shared.state.lock();
+                    match opened {
+                        Ok(store) => shared.store_opened(&mut state, Arc::new(store)),
+                        Err(error) => state.observer.failed(shared.host, &error),
+                    }
+                });
+                return;
+            }
+        };
+        let held = store.held();
+        state.store = Some(store);
+        state.feedback.push_back(Event::StoreOpened { held });
+    }
+
+    fn store_opened(self: &Arc<Self>, state: &mut State, store: Arc<dyn ChunkStore>) {
+        let held = store.held();
+        state.store = Some(store);
+        self.tell(state, Event::StoreOpened { held });
+    }
+
+    fn complete(self: &Arc<Self>, state: &mut State) {
+        let Some(store) = state.store.clone() else {
+            return;
+        };
+        if !store.is_blocking() {
+            state.observer.complete(self.host, self.clock.now(), state.traffic);
+            return;
+        }
+        let shared = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let finished = store.finish();
+            let state = shared.state.lock();
+            match finished {
+                Ok(()) => state.observer.complete(shared.host, shared.clock.now(), state.traffic),
+                Err(error) => state.observer.failed(shared.host, &error),
+            }
+        });
+    }
+}
+
+impl State {
+    fn poll_action(&mut self) -> Option<Action> {
+        match &mut self.core {
+            Some(Core::Peer(peer)) => peer.poll_action(),
+            Some(Core::Seeder(seeder)) => seeder.poll_action(),
+            None => None,
+        }
+    }
+
+    fn next_wakeup(&self) -> Option<Time> {
+        match &self.core {
+            Some(Core::Peer(peer)) => peer.next_wakeup(),
+            Some(Core::Seeder(seeder)) => seeder.next_wakeup(),
+            None => None,
+        }
+    }
+}
+
+/// Puts a control frame into the outbox.
+fn put(link: &mut Link, frame: &Frame) {
+    wire::encode(frame, &mut link.outbox);
+    wake(link);
+}
+
+fn wake(link: &mut Link) {
+    if let Some(waker) = link.handler.take() {
+        waker.wake();
+    }
+}
+
+/// What tells the other side that no more of a chunk will come.
+fn abort(chunk: ChunkIndex) -> Frame {
+    Frame::Data(DataHeader {
+        chunk: chunk.get(),
+        offset: 0,
+        length: 0,
+    })
+}
+
+/// What an uplink sends in the ten milliseconds that a busy scheduler may be late.
+fn catch_up(rate: swarm::ByteRate) -> ByteCount {
+    ByteCount::new(rate.bytes_per_second() / 100)
+}

@@ -1,0 +1,85 @@
+//! Hosts that corrupt, stall, leave, come late and restart: the healthy ones converge and keep no bad byte.
+
+mod rig;
+
+use std::sync::Arc;
+
+use peer::{Node, StoreKind, TransportKind};
+use rig::{Fleet, data, in_process};
+use swarm::HostId;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_sends_corrupt_chunks_is_banned_and_nobody_keeps_a_bad_byte() {
+    let mut fleet = Fleet::start(in_process()).await;
+    fleet.add_many(1..=10).await;
+    let bad = HostId::new(11);
+    fleet.add(11, StoreKind::CorruptMemory(fleet.pool.clone())).await;
+    fleet.wait_joined(11).await;
+    let build = data(2 << 20);
+    let manifest = fleet.seed(&build, 16 << 10);
+    // All but the bad one, with whom nobody talks any more.
+    fleet.wait_complete(10).await;
+    // Everybody shares one pool: had a bad chunk been kept anywhere, there would be more chunks than the build has.
+    assert_eq!(fleet.pool.len(), manifest.chunk_count() as usize);
+    let banned = fleet.seen.banned.lock().clone();
+    assert!(!banned.is_empty() && banned.iter().all(|host| *host == bad), "{banned:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_take_requests_and_never_serve_are_worked_around() {
+    let mut fleet = Fleet::start(in_process()).await;
+    fleet.add_many(1..=10).await;
+    for number in 11..=13 {
+        fleet.add(number, StoreKind::StallingMemory(fleet.pool.clone())).await;
+    }
+    fleet.wait_joined(13).await;
+    fleet.seed(&data(1 << 20), 16 << 10);
+    fleet.wait_complete(13).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_leave_in_mid_transfer_do_not_keep_the_others_and_late_ones_catch_up() {
+    let mut fleet = Fleet::start(in_process()).await;
+    fleet.add_many(1..=20).await;
+    fleet.wait_joined(20).await;
+    fleet.seed(&data(8 << 20), 16 << 10);
+    let begun = |seen: &rig::Seen| !seen.complete.lock().is_empty();
+    for number in 1..=5 {
+        fleet.hosts.remove(&HostId::new(number)).as_ref().map(Node::stop);
+    }
+    fleet.wait("the first is complete", begun).await;
+    fleet.add_many(21..=23).await;
+    let seen = Arc::clone(&fleet.seen);
+    let survivors = || (6..=23).all(|number| seen.complete.lock().contains_key(&HostId::new(number)));
+    fleet.wait("all that are left are complete", |_| survivors()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_on_disk_ends_with_the_file_in_place_and_resumes_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("build.zip");
+    let build = data(3_000_000);
+    let mut fleet = Fleet::start(TransportKind::Tcp).await;
+    let manifest = fleet.seed(&build, 64 << 10);
+    // What an interrupted run left: the first half is right, the rest is not there.
+    let mut part = build.clone();
+    part[1_500_000..].fill(0);
+    std::fs::write(folder.path().join("build.zip.part"), part).unwrap();
+    fleet.add(1, StoreKind::Disk(target.clone())).await;
+    fleet.wait_complete(1).await;
+    assert_eq!(std::fs::read(&target).unwrap(), build);
+    let traffic = fleet.seen.complete.lock()[&HostId::new(1)];
+    let missing = build.len() as u64 - 1_500_000 + u64::from(manifest.chunk_size());
+    assert!(traffic.from_seeder <= missing, "{} fetched again", traffic.from_seeder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_cannot_be_written_is_reported_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fleet = Fleet::start(in_process()).await;
+    fleet.seed(&data(100_000), 16 << 10);
+    fleet.add(1, StoreKind::Disk(folder.path().to_owned())).await;
+    fleet.wait("the failure is reported", |seen| !seen.failed.lock().is_empty()).await;
+    let failed = fleet.seen.failed.lock().clone();
+    assert!(failed[0].contains(&folder.path().display().to_string()), "{failed:?}");
+}

@@ -1,0 +1,173 @@
+//! A seeder and hosts over real transports, in one process.
+
+#![expect(dead_code, unreachable_pub, reason = "each test file uses the part it needs")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use peer::{
+    ChunkPool, ChunkStore, Clock, InProcessNetwork, Limits, MemoryStore, Multiaddr, Node, NodeConfig, NodeIdentity,
+    Observer, Role, Shaping, StoreError, StoreKind, Traffic, TransportKind,
+};
+use swarm::{Contact, DisconnectReason, HostId, Manifest, PeerConfig, SeederConfig, Time};
+use tokio::sync::Notify;
+
+pub const SEEDER: HostId = HostId::new(0);
+
+/// What the hosts have reported.
+#[derive(Default)]
+pub struct Seen {
+    pub joined: Mutex<BTreeSet<HostId>>,
+    pub complete: Mutex<BTreeMap<HostId, Traffic>>,
+    pub failed: Mutex<Vec<String>>,
+    pub banned: Mutex<Vec<HostId>>,
+    pub news: Notify,
+}
+
+impl Observer for Seen {
+    fn joined(&self, host: HostId) {
+        self.joined.lock().insert(host);
+        self.news.notify_one();
+    }
+
+    fn complete(&self, host: HostId, _at: Time, traffic: Traffic) {
+        self.complete.lock().insert(host, traffic);
+        self.news.notify_one();
+    }
+
+    fn failed(&self, _host: HostId, error: &StoreError) {
+        self.failed.lock().push(error.to_string());
+        self.news.notify_one();
+    }
+
+    fn banned(&self, _host: HostId, other: HostId, _reason: DisconnectReason) {
+        self.banned.lock().push(other);
+        self.news.notify_one();
+    }
+}
+
+pub struct Fleet {
+    pub seeder: Node,
+    pub hosts: BTreeMap<HostId, Node>,
+    pub seen: Arc<Seen>,
+    pub pool: ChunkPool,
+    transport: TransportKind,
+    clock: Clock,
+}
+
+impl Fleet {
+    pub async fn start(transport: TransportKind) -> Self {
+        let (seen, clock) = (Arc::new(Seen::default()), Clock::start());
+        let pool = ChunkPool::default();
+        let seeder = Node::start(NodeConfig {
+            identity: NodeIdentity::from_seed(1, SEEDER),
+            host: SEEDER,
+            listen: listen(&transport, SEEDER),
+            transport: transport.clone(),
+            advertise: None,
+            shaping: Shaping::default(),
+            limits: Limits::default(),
+            store: StoreKind::Memory(pool.clone()),
+            role: Role::Seeder(SeederConfig::new(SEEDER)),
+            seed: 1,
+            clock,
+            observer: Arc::<Seen>::clone(&seen),
+        })
+        .await
+        .unwrap();
+        Self {
+            seeder,
+            hosts: BTreeMap::new(),
+            seen,
+            pool,
+            transport,
+            clock,
+        }
+    }
+
+    pub async fn add(&mut self, number: u64, store: StoreKind) {
+        let host = HostId::new(number);
+        let tracker = Contact {
+            host: SEEDER,
+            address: self.seeder.address().to_vec().into(),
+        };
+        let node = Node::start(NodeConfig {
+            identity: NodeIdentity::from_seed(1, host),
+            host,
+            listen: listen(&self.transport, host),
+            transport: self.transport.clone(),
+            advertise: None,
+            shaping: Shaping::default(),
+            limits: Limits::default(),
+            store,
+            role: Role::Host(Box::new(move |address| PeerConfig::new(host, address.into(), tracker))),
+            seed: number,
+            clock: self.clock,
+            observer: Arc::<Seen>::clone(&self.seen),
+        })
+        .await
+        .unwrap();
+        self.hosts.insert(host, node);
+    }
+
+    pub async fn add_many(&mut self, numbers: std::ops::RangeInclusive<u64>) {
+        for number in numbers {
+            self.add(number, StoreKind::Memory(self.pool.clone())).await;
+        }
+    }
+
+    pub fn seed(&self, data: &[u8], chunk_size: u32) -> Arc<Manifest> {
+        let manifest = Arc::new(Manifest::of("build-1.zip", data, chunk_size).unwrap());
+        let store = MemoryStore::new(self.pool.clone(), Arc::clone(&manifest));
+        for (chunk, bytes) in manifest.chunks().zip(data.chunks(chunk_size as usize)) {
+            store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
+        }
+        self.seeder.seed(Arc::clone(&manifest), Arc::new(store));
+        manifest
+    }
+
+    /// Waits until `done` holds; the limit is for a hang, not a measure.
+    pub async fn wait(&self, what: &str, done: impl Fn(&Seen) -> bool) {
+        let waiting = async {
+            while !done(&self.seen) {
+                self.seen.news.notified().await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(60), waiting).await.is_err() {
+            let reports: Vec<_> = self.hosts.iter().map(|(host, node)| (host, node.report())).collect();
+            panic!("waited in vain until {what}: {reports:#?}");
+        }
+    }
+
+    pub async fn wait_joined(&self, count: usize) {
+        self.wait("all joined", |seen| seen.joined.lock().len() >= count).await;
+    }
+
+    pub async fn wait_complete(&self, count: usize) {
+        self.wait("all complete", |seen| seen.complete.lock().len() >= count).await;
+    }
+}
+
+pub fn listen(transport: &TransportKind, host: HostId) -> Multiaddr {
+    match transport {
+        TransportKind::InProcess(_) => format!("/memory/{}", host.get() + 1),
+        TransportKind::Memory => "/memory/0".to_owned(),
+        TransportKind::Tcp => "/ip4/127.0.0.1/tcp/0".to_owned(),
+        TransportKind::Quic => "/ip4/127.0.0.1/udp/0/quic-v1".to_owned(),
+    }
+    .parse()
+    .unwrap()
+}
+
+pub fn in_process() -> TransportKind {
+    TransportKind::InProcess(InProcessNetwork::default())
+}
+
+/// A build whose chunks all differ.
+pub fn data(length: usize) -> Vec<u8> {
+    let words = (0_u64..).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    words.flat_map(u64::to_le_bytes).take(length).collect()
+}
