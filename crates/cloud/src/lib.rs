@@ -1,1 +1,29 @@
-//! The one place that knows AWS: clients, names, tables and the embedded cloud
+//! The one place that knows AWS: S3 and DynamoDB clients, names, row types, retries, and the embedded cloud.
+//!
+//! One code path for three clouds: whether the endpoint is AWS, a local stack or the embedded servers, the same clients
+//! speak to it over the wire. No AWS type leaves this crate.
+
+mod buckets;
+mod clients;
+mod deployment_log_table;
+mod embedded;
+mod error;
+mod names;
+mod replication;
+mod retry;
+mod tracking_table;
+
+pub use buckets::{Buckets, ObjectInfo, PartSource};
+pub use clients::{Cloud, CloudConfig, Credentials};
+pub use deployment_log_table::{
+    DeploymentLog, DeploymentLogTable, DeploymentLogWriter, DeploymentStatus, Undelivered, WriterReport, timestamp,
+};
+pub use embedded::{EmbeddedCloud, EmbeddedError};
+pub use error::CloudError;
+pub use names::{
+    BuildId, BuildIdError, DEPLOYMENT_LOG_SHARDS, GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, build_shard,
+    regional_bucket,
+};
+pub use replication::{RegionCopy, replicate};
+pub use retry::Backoff;
+pub use tracking_table::{Tracking, TrackingTable};

@@ -1,1 +1,232 @@
-//! What goes into a run and what comes out of it, however it is run
+//! What goes into a run and what comes out of it, however it is run: live or in virtual time.
+//!
+//! A [`Scenario`] is parsed and checked once, here; runners get values that cannot be wrong. Pure but for reading files.
+
+mod faults;
+mod file;
+mod outcome;
+mod problem;
+mod quantity;
+mod reader;
+mod schema;
+mod thresholds;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use swarm::{ByteRate, Bytes};
+
+pub use faults::{Fault, FaultKind, HostRole, HostShare};
+pub use file::Override;
+pub use outcome::{HostOutcome, HostState, LatencyHistogram, LatencySummary};
+pub use problem::{Problem, ScenarioError};
+pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size};
+pub use schema::schema;
+pub use thresholds::{Threshold, ThresholdError, Verdict};
+
+/// A checked scenario. Goes to worker processes as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scenario {
+    /// The file's name without its ending.
+    pub name: String,
+    /// One line on what it is for.
+    pub description: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// When to give up, counted from when the build is complete in the regional buckets; derived by the runner where absent.
+    pub deadline: Option<Duration>,
+    /// The regions, by name.
+    pub regions: Vec<Region>,
+    /// The build.
+    pub build: Build,
+    /// How hosts are connected.
+    pub network: Network,
+    /// How the swarm behaves.
+    pub swarm: SwarmSettings,
+    /// Worker processes for a live run; as few as the limit of open files allows where absent.
+    pub worker_processes: Option<u32>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// What must hold at the end.
+    pub thresholds: Vec<Threshold>,
+}
+
+/// A region of the fleet: a swarm of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Region {
+    /// Its name.
+    pub name: String,
+    /// How many hosts it has, at least 1.
+    pub hosts: u32,
+    /// Over how many zones they are spread, at least 1.
+    pub zones: u32,
+}
+
+/// The build to distribute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// Its key.
+    pub id: String,
+    /// Where its bytes come from.
+    pub source: BuildSource,
+    /// Bytes of a chunk; chosen from the size where absent.
+    pub chunk_size: Option<u32>,
+}
+
+/// Where a build's bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BuildSource {
+    /// Made from the seed.
+    Generated {
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// A file that is there.
+    File {
+        /// Where.
+        path: PathBuf,
+        /// Its size in bytes when the scenario was read.
+        bytes: u64,
+    },
+}
+
+/// How a live run connects its hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Ours, between the peers of one process.
+    InProcess,
+    /// libp2p's memory transport.
+    Memory,
+    /// TCP with Noise.
+    Tcp,
+    /// QUIC.
+    Quic,
+}
+
+/// How hosts are connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The transport of a live run.
+    pub transport: Transport,
+    /// One-way delay between hosts in a virtual run; a live run has the machine's own.
+    pub latency: Duration,
+    /// Links of a host; not limited where absent.
+    pub host: Option<Links>,
+    /// Links of a seeder; those of a host where absent.
+    pub seeder: Option<Links>,
+}
+
+/// Rates of a link, bytes a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Links {
+    /// What is sent at most.
+    pub uplink: u64,
+    /// What is received at most.
+    pub downlink: u64,
+}
+
+impl Links {
+    /// The uplink as a rate.
+    pub fn uplink(&self) -> ByteRate {
+        ByteRate::from_bytes_per_second(self.uplink).expect("checked when the scenario was read")
+    }
+
+    /// The downlink as a rate.
+    pub fn downlink(&self) -> ByteRate {
+        ByteRate::from_bytes_per_second(self.downlink).expect("checked when the scenario was read")
+    }
+}
+
+/// Which chunk is asked for first; see the core's policy of the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// The highest index.
+    LatestUseful,
+    /// The fewest holders.
+    RarestFirst,
+    /// By chance.
+    Random,
+    /// The lowest index.
+    Sequential,
+}
+
+/// How the swarm behaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwarmSettings {
+    /// Neighbours of a host.
+    pub degree: u16,
+    /// Which chunk first.
+    pub policy: Policy,
+    /// Chunks served at a time.
+    pub upload_slots: usize,
+    /// Different chunks asked for at a time.
+    pub chunks_in_flight: usize,
+    /// Hosts that a seeder serves.
+    pub seeder_clients: usize,
+    /// How long HAVE messages wait for company.
+    pub have_interval: Duration,
+}
+
+/// What the command line adds to a scenario file.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// `--set` values, in order.
+    pub overrides: Vec<Override>,
+    /// `--seed`.
+    pub seed: Option<u64>,
+    /// `--build`.
+    pub build: Option<PathBuf>,
+}
+
+impl Scenario {
+    /// Reads and checks a scenario file. The error has every problem of it, each with its place.
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, ScenarioError> {
+        let tree = file::load(path, options)?;
+        reader::read(path, &tree)
+    }
+
+    /// Hosts of all regions.
+    pub fn host_count(&self) -> u32 {
+        self.regions.iter().map(|region| region.hosts).sum()
+    }
+
+    /// Size of the build.
+    pub fn build_size(&self) -> Bytes {
+        match &self.build.source {
+            BuildSource::Generated { bytes } | BuildSource::File { bytes, .. } => Bytes::new(*bytes),
+        }
+    }
+
+    /// Bytes of a chunk.
+    pub fn chunk_size(&self) -> u32 {
+        self.build.chunk_size.unwrap_or_else(|| swarm::default_chunk_size(self.build_size()))
+    }
+
+    /// The links of a seeder, where links are limited.
+    pub fn seeder_links(&self) -> Option<Links> {
+        self.network.seeder.or(self.network.host)
+    }
+
+    /// What no schedule can beat in this region, from the moment the seeder can send; `None` where nothing is limited.
+    pub fn lower_bound(&self, region: &Region) -> Option<Duration> {
+        let (host, seeder) = (self.network.host?, self.seeder_links()?);
+        Some(swarm::lower_bound::makespan(&swarm::lower_bound::SwarmShape {
+            build: self.build_size(),
+            chunk: Bytes::new(self.chunk_size().into()),
+            hosts: region.hosts,
+            host_uplink: host.uplink(),
+            host_downlink: host.downlink(),
+            seeder_uplink: seeder.uplink(),
+            // A live run's path is the machine's own and not worth a name.
+            latency: Duration::ZERO,
+        }))
+    }
+
+    /// What each host of a region is to do, by its index: the same for equal scenarios.
+    pub fn roles(&self, region: usize) -> Vec<HostRole> {
+        faults::assign(&self.faults, self.seed, region, &self.regions[region])
+    }
+}

@@ -1,0 +1,134 @@
+//! Connecting: from an endpoint or the standard AWS environment to the typed things of this crate.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::tls;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use serde::{Deserialize, Serialize};
+
+use crate::buckets::Buckets;
+use crate::deployment_log_table::DeploymentLogTable;
+use crate::error::CloudError;
+use crate::names::{GLOBAL_BUCKET, regional_bucket};
+use crate::tracking_table::TrackingTable;
+
+/// Where the cloud is and who we are there. Goes to worker processes as JSON.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CloudConfig {
+    /// URL of S3; the standard environment decides where absent.
+    pub s3_endpoint: Option<String>,
+    /// URL of DynamoDB; the standard environment decides where absent.
+    pub dynamodb_endpoint: Option<String>,
+    /// Fixed credentials; the standard chain where absent.
+    pub credentials: Option<Credentials>,
+}
+
+/// An access key.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Credentials {
+    /// Its id.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let id = &self.access_key_id;
+        f.debug_struct("Credentials").field("access_key_id", id).finish_non_exhaustive()
+    }
+}
+
+impl CloudConfig {
+    /// One endpoint for everything, as local stacks have it, with the credentials of the environment.
+    pub fn at(endpoint: &str) -> Self {
+        Self {
+            s3_endpoint: Some(endpoint.to_owned()),
+            dynamodb_endpoint: Some(endpoint.to_owned()),
+            credentials: None,
+        }
+    }
+}
+
+/// A cloud that can be spoken to. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Cloud {
+    s3: aws_sdk_s3::Client,
+    dynamodb: aws_sdk_dynamodb::Client,
+}
+
+impl Cloud {
+    /// Connects to what `config` names; what it leaves out comes from the standard AWS environment. Sends nothing yet.
+    pub async fn connect(config: &CloudConfig) -> Self {
+        let shared = shared_config(config).await;
+        let mut s3 = aws_sdk_s3::config::Builder::from(&shared);
+        if let Some(endpoint) = &config.s3_endpoint {
+            s3 = s3.endpoint_url(endpoint).force_path_style(true);
+        }
+        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&shared);
+        if let Some(endpoint) = &config.dynamodb_endpoint {
+            dynamodb = dynamodb.endpoint_url(endpoint);
+        }
+        Self {
+            s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+        }
+    }
+
+    /// The buckets.
+    pub fn buckets(&self) -> Buckets {
+        Buckets::new(self.s3.clone())
+    }
+
+    /// The table of deployment logs.
+    pub fn deployment_logs(&self) -> DeploymentLogTable {
+        DeploymentLogTable::new(self.dynamodb.clone())
+    }
+
+    /// The table of replications.
+    pub fn tracking(&self) -> TrackingTable {
+        TrackingTable::new(self.dynamodb.clone())
+    }
+
+    /// Makes the buckets of these regions and the tables, as far as they are not there.
+    pub async fn bootstrap(&self, regions: &[String]) -> Result<(), CloudError> {
+        let buckets = self.buckets();
+        buckets.create_if_missing(GLOBAL_BUCKET).await?;
+        for region in regions {
+            buckets.create_if_missing(&regional_bucket(region)).await?;
+        }
+        self.tracking().create_if_missing().await?;
+        self.deployment_logs().create_if_missing().await
+    }
+}
+
+async fn shared_config(config: &CloudConfig) -> SdkConfig {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    // A connection that cannot be made fails soon; a large body may take as long as it keeps moving.
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .read_timeout(Duration::from_secs(30))
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::disabled());
+    if let Some(credentials) = &config.credentials {
+        let Credentials {
+            access_key_id,
+            secret_access_key,
+        } = credentials;
+        let credentials =
+            aws_sdk_s3::config::Credentials::new(access_key_id, secret_access_key, None, None, "fleetcast");
+        loader = loader.credentials_provider(credentials).region(Region::new("us-east-1"));
+    } else {
+        let fallback = aws_config::meta::region::RegionProviderChain::default_provider().or_else("us-east-1");
+        loader = loader.region(fallback);
+    }
+    loader.load().await
+}

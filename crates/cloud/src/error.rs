@@ -1,0 +1,118 @@
+//! What can go wrong with the cloud, in our words: which bucket, key or table, and whether trying again can help.
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+/// A failed call.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudError {
+    /// There is no such object.
+    #[error("object {key} is not in bucket {bucket}")]
+    ObjectMissing {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
+    /// There is no such bucket.
+    #[error("bucket {bucket} does not exist")]
+    BucketMissing {
+        /// The bucket.
+        bucket: String,
+    },
+    /// The object is another one than when it was first looked at.
+    #[error("object {key} in bucket {bucket} was overwritten while it was being read (ETag {expected} became {found})")]
+    ObjectChanged {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// The ETag at first.
+        expected: String,
+        /// The ETag now.
+        found: String,
+    },
+    /// A condition on a row did not hold.
+    #[error("row {key} of table {table} belongs to another execution by now")]
+    ConditionFailed {
+        /// The table.
+        table: String,
+        /// The row.
+        key: String,
+    },
+    /// Anything else that the service says, or that keeps us from reaching it.
+    #[error("failed to {action}: {message}")]
+    Service {
+        /// What was tried, with bucket, key or table.
+        action: String,
+        /// The code and message of the service, or of the connection.
+        message: String,
+        /// Whether the same call may go through later.
+        retryable: bool,
+    },
+    /// A local file could not be read.
+    #[error("failed to read {path}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl CloudError {
+    /// Whether the same call may go through later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Service { retryable: true, .. })
+    }
+
+    /// From an SDK error whose code is none that the caller knows better.
+    pub(crate) fn service<E, R>(action: impl Into<String>, error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let retryable = match error {
+            SdkError::ConstructionFailure(_) => false,
+            SdkError::ServiceError(service) => service.err().code().is_none_or(is_retryable_code),
+            _ => true,
+        };
+        let message = match (error.code(), error.message()) {
+            (Some(code), Some(message)) => format!("{code}: {message}"),
+            (Some(code), None) => code.to_owned(),
+            (None, _) => chain(error),
+        };
+        Self::Service {
+            action: action.into(),
+            message,
+            retryable,
+        }
+    }
+}
+
+/// Codes by which services ask for patience or confess a fault of their own.
+fn is_retryable_code(code: &str) -> bool {
+    matches!(
+        code,
+        "InternalError"
+            | "InternalServerError"
+            | "ProvisionedThroughputExceededException"
+            | "RequestLimitExceeded"
+            | "RequestTimeout"
+            | "ServiceUnavailable"
+            | "SlowDown"
+            | "Throttling"
+            | "ThrottlingException"
+    )
+}
+
+/// The messages of an error and all its causes.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message.push_str(": ");
+        message.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    message
+}

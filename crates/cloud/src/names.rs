@@ -1,0 +1,102 @@
+//! Names of buckets, tables and keys, in one place.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The bucket that builds are uploaded to.
+pub const GLOBAL_BUCKET: &str = "global-builds";
+/// The table of one row per host and build.
+pub const HOST_DEPLOYMENT_LOGS: &str = "host-deployment-logs";
+/// The table of one row per replicated build.
+pub const TRACKING_TABLE: &str = "FileCopyTracking";
+/// Partitions that the log of one build is spread over. One partition of DynamoDB takes 1,000 writes a second
+/// (Amazon DynamoDB Developer Guide, "Best practices for designing partition keys"); with 16 a fleet of 100,000 hosts that
+/// finish together is logged in some seven seconds.
+pub const DEPLOYMENT_LOG_SHARDS: u32 = 16;
+
+/// The bucket that a region's seeder pulls from.
+pub fn regional_bucket(region: &str) -> String {
+    format!("{region}-builds")
+}
+
+/// The partition of `host-deployment-logs` that the row of this host is in, such as `build-123.zip#07`. The shard is
+/// 32-bit FNV-1a of the host id, which must never change: a row written twice has to meet itself.
+pub fn build_shard(build_id: &str, host_id: &str) -> String {
+    let hash = host_id.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    shard_key(build_id, hash % DEPLOYMENT_LOG_SHARDS)
+}
+
+/// The partition key of one shard.
+pub(crate) fn shard_key(build_id: &str, shard: u32) -> String {
+    format!("{build_id}#{shard:02}")
+}
+
+/// The S3 key of a build, of characters that no service on its way encodes: `A-Z a-z 0-9 . _ / -`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildId(String);
+
+/// A key that cannot be a build's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("build id {given:?} is not valid; expected 1 to 1024 characters of A-Z a-z 0-9 . _ / - that do not begin with /")]
+pub struct BuildIdError {
+    given: String,
+}
+
+impl BuildId {
+    /// The id as a string.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BuildId {
+    type Err = BuildIdError;
+
+    fn from_str(given: &str) -> Result<Self, BuildIdError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '-');
+        // A folder above its own is no key: the embedded S3 keeps objects as files.
+        let climbs = given.split('/').any(|part| part == ".." || part == "." || part.is_empty());
+        if (1..=1024).contains(&given.len()) && given.chars().all(allowed) && !climbs {
+            Ok(Self(given.to_owned()))
+        } else {
+            let given = given.chars().take(100).collect();
+            Err(BuildIdError { given })
+        }
+    }
+}
+
+impl fmt::Display for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn hosts_spread_over_all_shards_and_always_the_same_one() {
+        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+        for host in 0..10_000 {
+            let id = format!("region-a-{host:05}");
+            assert_eq!(build_shard("b", &id), build_shard("b", &id));
+            *counts.entry(build_shard("b", &id)).or_default() += 1;
+        }
+        assert_eq!(counts.len() as u32, DEPLOYMENT_LOG_SHARDS);
+        assert!(counts.values().all(|count| (400..900).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_build_id_has_only_characters_that_nobody_encodes() {
+        for good in ["build-123.zip", "team/app_1/build.zip"] {
+            assert_eq!(good.parse::<BuildId>().unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "a+b", "ü", "../up", "/root", "a//b", &"x".repeat(1025)] {
+            assert!(bad.parse::<BuildId>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `FileCopyTracking`: one row per build and source bucket, of its last replication.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+
+use crate::deployment_log_table::timestamp;
+use crate::error::CloudError;
+use crate::names::TRACKING_TABLE;
+
+/// What a replication has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracking {
+    /// The build's key.
+    pub file_key: String,
+    /// Where it comes from.
+    pub source_bucket: String,
+    /// The execution that the row speaks of.
+    pub execution_id: String,
+    /// `IN_PROGRESS`, `COMPLETED` or `PARTIAL_FAILURE`.
+    pub status: String,
+    /// Buckets that have it.
+    pub successful_buckets: Vec<String>,
+    /// Buckets that do not.
+    pub failed_buckets: Vec<String>,
+}
+
+/// The table.
+#[derive(Clone, Debug)]
+pub struct TrackingTable {
+    client: Client,
+}
+
+impl TrackingTable {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Makes the table if it is not there.
+    pub async fn create_if_missing(&self) -> Result<(), CloudError> {
+        create_table(&self.client, TRACKING_TABLE, "fileKey", "sourceBucket").await
+    }
+
+    /// Notes that an execution has begun; the row of an earlier one is replaced.
+    pub async fn start(&self, file_key: &str, source_bucket: &str, execution_id: &str) -> Result<(), CloudError> {
+        let request = self
+            .client
+            .put_item()
+            .table_name(TRACKING_TABLE)
+            .item("fileKey", text(file_key))
+            .item("sourceBucket", text(source_bucket))
+            .item("executionId", text(execution_id))
+            .item("status", text("IN_PROGRESS"))
+            .item("startTime", text(&timestamp(SystemTime::now())));
+        let sent = request.send().await;
+        sent.map(|_| ()).map_err(|e| CloudError::service(format!("write the start of {file_key} to {TRACKING_TABLE}"), &e))
+    }
+
+    /// Notes how an execution has ended, unless the row is by now that of another one.
+    pub async fn finish(&self, tracking: &Tracking) -> Result<(), CloudError> {
+        let list = |buckets: &[String]| AttributeValue::L(buckets.iter().map(|bucket| text(bucket)).collect());
+        let request = self
+            .client
+            .update_item()
+            .table_name(TRACKING_TABLE)
+            .key("fileKey", text(&tracking.file_key))
+            .key("sourceBucket", text(&tracking.source_bucket))
+            .condition_expression("executionId = :execution")
+            .update_expression("SET #status = :status, successfulBuckets = :good, failedBuckets = :bad, endTime = :end")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":execution", text(&tracking.execution_id))
+            .expression_attribute_values(":status", text(&tracking.status))
+            .expression_attribute_values(":good", list(&tracking.successful_buckets))
+            .expression_attribute_values(":bad", list(&tracking.failed_buckets))
+            .expression_attribute_values(":end", text(&timestamp(SystemTime::now())));
+        let sent = request.send().await;
+        sent.map(|_| ()).map_err(|error| {
+            if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) {
+                return CloudError::ConditionFailed {
+                    table: TRACKING_TABLE.to_owned(),
+                    key: tracking.file_key.clone(),
+                };
+            }
+            CloudError::service(format!("write the end of {} to {TRACKING_TABLE}", tracking.file_key), &error)
+        })
+    }
+
+    /// The row of a build, if there is one.
+    pub async fn get(&self, file_key: &str, source_bucket: &str) -> Result<Option<Tracking>, CloudError> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(TRACKING_TABLE)
+            .key("fileKey", text(file_key))
+            .key("sourceBucket", text(source_bucket))
+            .consistent_read(true);
+        let got = request.send().await;
+        let got = got.map_err(|e| CloudError::service(format!("read {file_key} from {TRACKING_TABLE}"), &e))?;
+        Ok(got.item.map(|item| Tracking {
+            file_key: file_key.to_owned(),
+            source_bucket: source_bucket.to_owned(),
+            execution_id: string(&item, "executionId"),
+            status: string(&item, "status"),
+            successful_buckets: strings(&item, "successfulBuckets"),
+            failed_buckets: strings(&item, "failedBuckets"),
+        }))
+    }
+}
+
+/// Makes an on-demand table with two string keys if it is not there.
+pub(crate) async fn create_table(client: &Client, table: &str, hash: &str, range: &str) -> Result<(), CloudError> {
+    let failed = |error| CloudError::Service {
+        action: format!("describe table {table}"),
+        message: format!("{error}"),
+        retryable: false,
+    };
+    let attribute = |name: &str| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().map_err(failed)
+    };
+    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().map_err(failed);
+    let request = client
+        .create_table()
+        .table_name(table)
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(attribute(hash)?)
+        .attribute_definitions(attribute(range)?)
+        .key_schema(key(hash, KeyType::Hash)?)
+        .key_schema(key(range, KeyType::Range)?);
+    match request.send().await {
+        Ok(_) => Ok(()),
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => Ok(()),
+        Err(error) => Err(CloudError::service(format!("create table {table}"), &error)),
+    }
+}
+
+pub(crate) fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+pub(crate) fn string(item: &HashMap<String, AttributeValue>, name: &str) -> String {
+    item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default()
+}
+
+fn strings(item: &HashMap<String, AttributeValue>, name: &str) -> Vec<String> {
+    let list = item.get(name).and_then(|value| value.as_l().ok()).map_or(&[][..], Vec::as_slice);
+    list.iter().filter_map(|value| value.as_s().ok()).cloned().collect()
+}

@@ -1,0 +1,159 @@
+//! Every key of a scenario file in one table: what the reader accepts and what the JSON Schema says.
+
+use serde_json::{Map, Value, json};
+
+/// A key, or a table.
+pub(crate) struct Key {
+    /// Its dotted path; `*` stands for a name that the user chooses.
+    pub(crate) pattern: &'static str,
+    pub(crate) kind: Kind,
+    doc: &'static str,
+    default: &'static str,
+}
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Table,
+    Text,
+    Texts,
+    Seed,
+    Number {
+        min: u32,
+        max: u32,
+        unit: &'static str,
+        hint: u32,
+    },
+    Duration,
+    Size,
+    Rate,
+    Share,
+    Words(&'static [&'static str]),
+}
+
+const fn key(pattern: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key {
+        pattern,
+        kind,
+        doc,
+        default,
+    }
+}
+
+const fn number(min: u32, max: u32, unit: &'static str, hint: u32) -> Kind {
+    Kind::Number { min, max, unit, hint }
+}
+
+pub(crate) const KEYS: &[Key] = &[
+    key("description", Kind::Text, "", "One line on what the scenario is for."),
+    key("extends", Kind::Text, "", "Another scenario, relative to this file, that this one changes."),
+    key("seed", Kind::Seed, "1", "Seed of everything random; printed in the report."),
+    key("deadline", Kind::Duration, "from the lower bound", "When to give up, after the build is complete in the regional buckets."),
+    key("regions", Kind::Table, "", "The regions; each is a swarm of its own."),
+    key("regions.*", Kind::Table, "", "A region; its name also names its bucket."),
+    key("regions.*.hosts", number(1, 1_000_000, "hosts of the region", 100), "", "Hosts of the region."),
+    key("regions.*.zones", number(1, 1000, "zones of the region", 3), "1", "Zones that the hosts are spread over."),
+    key("build", Kind::Table, "", "The build to distribute."),
+    key("build.id", Kind::Text, "build-<scenario>.zip", "Its S3 key."),
+    key("build.size", Kind::Size, "", "Size of a build that is generated from the seed."),
+    key("build.path", Kind::Text, "", "A real file instead, relative to this file."),
+    key("build.chunk_size", Kind::Size, "by the build's size", "Unit of transfer and verification. Smaller spreads faster and costs more messages."),
+    key("network", Kind::Table, "", "How hosts are connected."),
+    key("network.transport", Kind::Words(&["in-process", "memory", "tcp", "quic"]), "in-process", "Transport of a live run. The first two do not encrypt."),
+    key("network.latency", Kind::Duration, "1ms", "One-way delay between hosts in a virtual run."),
+    key("network.host", Kind::Table, "no limit", "Links of every host; leave it out to run flat out."),
+    key("network.host.uplink", Kind::Rate, "", "What a host sends at most."),
+    key("network.host.downlink", Kind::Rate, "", "What a host receives at most."),
+    key("network.seeder", Kind::Table, "as a host", "Links of every seeder."),
+    key("network.seeder.uplink", Kind::Rate, "", "What a seeder sends at most."),
+    key("network.seeder.downlink", Kind::Rate, "", "What a seeder receives at most."),
+    key("swarm", Kind::Table, "", "How the swarm behaves."),
+    key("swarm.degree", number(1, 64, "neighbours per host", 12), "12", "Neighbours of a host."),
+    key("swarm.policy", Kind::Words(&["latest-useful", "rarest-first", "random", "sequential"]), "latest-useful", "Which chunk is asked for first."),
+    key("swarm.upload_slots", number(1, 16, "chunks served at a time", 2), "2", "Chunks that a host serves at a time."),
+    key("swarm.chunks_in_flight", number(1, 64, "chunks asked for at a time", 4), "4", "Chunks that a host asks for at a time."),
+    key("swarm.seeder_clients", number(1, 512, "hosts served by a seeder", 32), "32", "Hosts that a seeder sends chunks to."),
+    key("swarm.have_interval", Kind::Duration, "5ms", "How long news of acquired chunks wait for company."),
+    key("workers", Kind::Table, "", "Worker processes of a live run."),
+    key("workers.processes", number(1, 64, "worker processes", 6), "as few as the file limit allows", "Processes that the hosts are spread over (TCP and QUIC)."),
+    key("faults", Kind::Table, "", "What goes wrong."),
+    key("faults.*", Kind::Table, "", "A fault."),
+    key("faults.*.kind", Kind::Words(&["leave", "join-late", "corrupt", "stall"]), "", "What its hosts do."),
+    key("faults.*.hosts", Kind::Share, "", "How many hosts, or which share of them."),
+    key("faults.*.regions", Kind::Texts, "all", "In which regions."),
+    key("faults.*.at", Kind::Duration, "", "When, after the build is complete in the regional buckets (leave, join-late)."),
+    key("thresholds", Kind::Table, "", "What must hold at the end; else the exit code is 1."),
+    key("thresholds.*", Kind::Text, "", "A field of the report, a comparison and a value, such as \"stretch.max <= 1.35\"."),
+];
+
+/// The last part of `pattern` where it is directly below `parent`.
+pub(crate) fn child_of<'a>(pattern: &'a str, parent: &str) -> Option<&'a str> {
+    let rest = if parent.is_empty() {
+        pattern
+    } else {
+        pattern.strip_prefix(parent)?.strip_prefix('.')?
+    };
+    (!rest.contains('.')).then_some(rest)
+}
+
+/// JSON Schema (draft 2020-12) of a scenario file.
+pub fn schema() -> Value {
+    let mut root = table_schema("");
+    root.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+    root.insert("title".to_owned(), json!("fleetcast scenario"));
+    root.insert("required".to_owned(), json!(["regions", "build"]));
+    Value::Object(root)
+}
+
+fn table_schema(pattern: &str) -> Map<String, Value> {
+    let mut properties = Map::new();
+    let mut additional = json!(false);
+    for key in KEYS {
+        match child_of(key.pattern, pattern) {
+            Some("*") => additional = key_schema(key),
+            Some(name) => {
+                properties.insert(name.to_owned(), key_schema(key));
+            }
+            None => {}
+        }
+    }
+    let mut table = Map::new();
+    table.insert("type".to_owned(), json!("object"));
+    table.insert("properties".to_owned(), Value::Object(properties));
+    table.insert("additionalProperties".to_owned(), additional);
+    table
+}
+
+fn key_schema(key: &Key) -> Value {
+    let mut schema = match key.kind {
+        Kind::Table => table_schema(key.pattern),
+        Kind::Text => object(json!({"type": "string"})),
+        Kind::Texts => object(json!({"type": "array", "items": {"type": "string"}})),
+        Kind::Seed => object(json!({"type": "integer", "minimum": 0})),
+        Kind::Number { min, max, .. } => object(json!({"type": "integer", "minimum": min, "maximum": max})),
+        Kind::Duration => quantity(r"^\s*([0-9_.]+\s*(us|ms|s|m|min|h)\s*)+$", "150ms"),
+        Kind::Size => quantity(r"^\s*[0-9_.]+\s*[kKMGT]?i?B\s*$", "64 MiB"),
+        Kind::Rate => quantity(r"^\s*[0-9_.]+\s*[kKMGT]?i?(bit|B)/s\s*$", "1 Gbit/s"),
+        Kind::Share => {
+            object(json!({"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.]+\s*%$"}]}))
+        }
+        Kind::Words(words) => object(json!({ "enum": words })),
+    };
+    let doc = match key.default {
+        "" => key.doc.to_owned(),
+        default => format!("{} Default: {default}.", key.doc),
+    };
+    schema.insert("description".to_owned(), json!(doc));
+    Value::Object(schema)
+}
+
+fn quantity(pattern: &str, example: &str) -> Map<String, Value> {
+    object(json!({"type": "string", "pattern": pattern, "examples": [example]}))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}

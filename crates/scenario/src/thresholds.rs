@@ -1,0 +1,152 @@
+//! What must hold at the end: a field of the report, a comparison, a value.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::quantity::{parse_duration, parse_size};
+
+/// A condition on the report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// Its name in the file.
+    pub name: String,
+    /// As it was written.
+    pub expression: String,
+    field: String,
+    comparison: Comparison,
+    bound: Bound,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Comparison {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Equal,
+    NotEqual,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Bound {
+    Number(f64),
+    Text(String),
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It does.
+    Met,
+    /// It does not; this is what the report has.
+    Missed(Value),
+    /// The report has nothing to compare.
+    NoData,
+}
+
+/// An expression that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected FIELD COMPARISON VALUE, such as \"stretch.max <= 1.35\" or \"hosts.verified == 1000\"")]
+pub struct ThresholdError;
+
+impl Threshold {
+    /// Parses `stretch.max <= 1.35`. Durations become milliseconds and sizes bytes, as reports have them.
+    pub fn parse(name: &str, expression: &str) -> Result<Self, ThresholdError> {
+        let (comparison, symbol) = COMPARISONS
+            .iter()
+            .find(|(_, symbol)| expression.contains(symbol))
+            .ok_or(ThresholdError)?;
+        let (field, value) = expression.split_once(symbol).ok_or(ThresholdError)?;
+        let (field, value) = (field.trim(), value.trim());
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+        if field.is_empty() || value.is_empty() || !field.chars().all(plain) {
+            return Err(ThresholdError);
+        }
+        let bound = if let Ok(number) = value.replace('_', "").parse::<f64>() {
+            Bound::Number(number)
+        } else if let Ok(duration) = parse_duration(value) {
+            Bound::Number(duration.as_secs_f64() * 1000.0)
+        } else if let Ok(bytes) = parse_size(value) {
+            Bound::Number(bytes as f64)
+        } else if let Some(text) = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')) {
+            Bound::Text(text.to_owned())
+        } else {
+            Bound::Text(value.to_owned())
+        };
+        if matches!(bound, Bound::Text(_)) && !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
+            return Err(ThresholdError);
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            expression: expression.to_owned(),
+            field: field.to_owned(),
+            comparison: *comparison,
+            bound,
+        })
+    }
+
+    /// Holds the condition against a report.
+    pub fn evaluate(&self, report: &Value) -> Verdict {
+        let actual = self.field.split('.').try_fold(report, |value, key| match value {
+            Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+            value => value.get(key),
+        });
+        let holds = match (actual, &self.bound) {
+            (Some(Value::Number(actual)), Bound::Number(bound)) => {
+                let actual = actual.as_f64().unwrap_or(f64::NAN);
+                match self.comparison {
+                    Comparison::Less => actual < *bound,
+                    Comparison::LessOrEqual => actual <= *bound,
+                    Comparison::Greater => actual > *bound,
+                    Comparison::GreaterOrEqual => actual >= *bound,
+                    Comparison::Equal => (actual - bound).abs() < f64::EPSILON,
+                    Comparison::NotEqual => (actual - bound).abs() >= f64::EPSILON,
+                }
+            }
+            (Some(Value::String(actual)), Bound::Text(bound)) => {
+                (actual == bound) == (self.comparison == Comparison::Equal)
+            }
+            _ => return Verdict::NoData,
+        };
+        if holds { Verdict::Met } else { Verdict::Missed(actual.cloned().unwrap_or_default()) }
+    }
+}
+
+/// Longer symbols first: `<` is in `<=`.
+const COMPARISONS: [(Comparison, &str); 6] = [
+    (Comparison::LessOrEqual, "<="),
+    (Comparison::GreaterOrEqual, ">="),
+    (Comparison::Equal, "=="),
+    (Comparison::NotEqual, "!="),
+    (Comparison::Less, "<"),
+    (Comparison::Greater, ">"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn conditions_are_held_against_the_report() {
+        let report = json!({"stretch": {"max": 1.3, "p50": null}, "hosts": {"verified": 10}, "limited_by": "shaping",
+            "regions": [{"name": "region-a"}]});
+        let check = |text: &str| Threshold::parse("t", text).unwrap().evaluate(&report);
+        assert_eq!(check("stretch.max <= 1.35"), Verdict::Met);
+        assert_eq!(check("stretch.max < 1.3"), Verdict::Missed(json!(1.3)));
+        assert_eq!(check("hosts.verified == 10"), Verdict::Met);
+        assert_eq!(check("hosts.verified > 2ms"), Verdict::Met);
+        assert_eq!(check("limited_by == \"shaping\""), Verdict::Met);
+        assert_eq!(check("limited_by != shaping"), Verdict::Missed(json!("shaping")));
+        assert_eq!(check("regions.0.name == region-a"), Verdict::Met);
+        assert_eq!(check("stretch.p50 <= 1.2"), Verdict::NoData);
+        assert_eq!(check("stretch.p999 <= 1.2"), Verdict::NoData);
+    }
+
+    #[test]
+    fn what_is_no_condition_is_refused() {
+        for bad in ["", "stretch.max", "<= 3", "stretch.max <=", "a b < 3", "x < word"] {
+            assert_eq!(Threshold::parse("t", bad), Err(ThresholdError), "{bad}");
+        }
+    }
+}
