@@ -1,2 +1,46 @@
-//! Command line: runs scenarios and reports fan-out latency
-fn main() {}
+//! `harness`: runs a scenario and says how long it took until every host had the build.
+//!
+//! Results go to stdout, progress and errors to stderr. Exit codes: see [`exit::Exit`].
+
+mod cli;
+mod commands;
+mod exit;
+mod live;
+mod machine;
+mod progress;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use exit::Exit;
+
+/// Ten thousand peers allocate small frames on many threads, of which the system's allocator keeps twice the memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| "error".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            exit::complain("failed to start the runtime", &error);
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(async {
+        match cli.command {
+            Command::Run(arguments) => commands::run(arguments).await,
+            Command::Count(arguments) => commands::count(arguments).await,
+            Command::Schema => commands::schema(),
+            Command::Worker => commands::worker().await,
+        }
+    });
+    // Ten thousand nodes need not be taken apart one by one.
+    runtime.shutdown_background();
+    exit.into()
+}

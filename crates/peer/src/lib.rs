@@ -2,14 +2,16 @@
 //!
 //! The same node, with the other half of the core, is the network side of the seeder.
 
+mod deployment_log;
 mod node;
 mod rate_limit;
 mod store;
 
+pub use deployment_log::{HostPlacement, deployment_log};
 pub use libp2p::{Multiaddr, PeerId};
 pub use node::{
     Clock, InProcessNetwork, Limits, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, Role, Shaping,
-    StoreKind, Traffic, TransportKind,
+    StoreKind, Traffic, TransportKind, host_of,
 };
 pub use rate_limit::TokenBucket;
 pub use store::{ChunkPool, ChunkSink, ChunkStore, DiskStore, FaultyStore, MemoryStore, Received, StoreError};

@@ -132,6 +132,11 @@ impl Manifest {
         Self::new(build_id, size, chunk_size, hashes)
     }
 
+    /// How many chunks a build of this size has, or why it can have none.
+    pub fn chunk_count_of(build_id: &str, size: Bytes, chunk_size: u32) -> Result<u64, ManifestError> {
+        chunk_count(build_id, size, chunk_size)
+    }
+
     /// The build's object key.
     pub fn build_id(&self) -> &str {
         &self.build_id

@@ -78,10 +78,22 @@ impl NodeIdentity {
         Self(keypair.expect("any 32 bytes are an ed25519 secret"))
     }
 
+    /// The host number that goes with this identity, for members that nobody numbers.
+    pub fn host(&self) -> HostId {
+        host_of(self.peer_id())
+    }
+
     /// The peer id of this identity.
     pub fn peer_id(&self) -> PeerId {
         self.0.public().to_peer_id()
     }
+}
+
+/// The host number that goes with a peer id: the first eight bytes of its hash.
+pub fn host_of(peer: PeerId) -> HostId {
+    let hash = blake3::hash(&peer.to_bytes());
+    let first = hash.as_bytes().first_chunk::<8>().expect("a hash has 32 bytes");
+    HostId::new(u64::from_le_bytes(*first))
 }
 
 /// What a host may send and receive.
@@ -235,6 +247,11 @@ impl Node {
     /// What it has done so far.
     pub fn report(&self) -> NodeReport {
         self.shared.report()
+    }
+
+    /// The build it fetches or seeds, once it knows.
+    pub fn build_id(&self) -> Option<String> {
+        self.shared.build_id()
     }
 
     /// Counters of a host's core; `None` for a seeder.

@@ -240,6 +240,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn build_id(&self) -> Option<String> {
+        self.state.lock().manifest.as_ref().map(|manifest| manifest.build_id().to_owned())
+    }
+
     pub(super) fn peer_stats(&self) -> Option<PeerStats> {
         match &self.state.lock().core {
             Some(Core::Peer(peer)) => Some(*peer.stats()),

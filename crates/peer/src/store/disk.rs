@@ -71,6 +71,20 @@ impl DiskStore {
         })
     }
 
+    /// The store of a build whose file is whole and whose every chunk the caller has just hashed itself.
+    pub fn adopt(target: &Path, manifest: Arc<Manifest>) -> Result<Self, StoreError> {
+        let file = File::open(target).map_err(failed("open", target))?;
+        let held = Mutex::new(Bitfield::full(manifest.chunk_count()));
+        let part = target.to_owned();
+        Ok(Self {
+            manifest,
+            target: target.to_owned(),
+            part,
+            file,
+            held,
+        })
+    }
+
     fn start_part(target: &Path, part: PathBuf, manifest: Arc<Manifest>) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);

@@ -1,0 +1,33 @@
+//! The subcommands, one file each.
+
+mod count;
+mod run;
+
+use crate::exit::{Exit, complain};
+use crate::live;
+
+pub(crate) use count::count;
+pub(crate) use run::run;
+
+/// Prints a result to stdout.
+#[expect(clippy::print_stdout, reason = "results go to stdout, and only from here")]
+fn print(text: &str) {
+    print!("{text}");
+}
+
+/// `harness schema`.
+pub(crate) fn schema() -> Exit {
+    print(&format!("{:#}\n", scenario::schema()));
+    Exit::Well
+}
+
+/// `harness worker`.
+pub(crate) async fn worker() -> Exit {
+    match live::serve_worker().await {
+        Ok(()) => Exit::Well,
+        Err(error) => {
+            complain("worker", &error);
+            Exit::Failed
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `harness run`.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use scenario::{LoadOptions, Scenario};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::print;
+use crate::cli::{Format, RunArguments};
+use crate::exit::{Exit, complain};
+use crate::live::{self, RunError, Stop};
+use crate::progress::Progress;
+use crate::report::Report;
+
+pub(crate) async fn run(arguments: RunArguments) -> Exit {
+    let options = LoadOptions {
+        overrides: arguments.overrides,
+        seed: arguments.seed,
+        build: arguments.build,
+    };
+    let scenario = match Scenario::load(&arguments.scenario, &options) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            eprintln!("{error}");
+            return Exit::Usage;
+        }
+    };
+    let folder = arguments.out.unwrap_or_else(|| default_folder(&scenario.name));
+    if let Err(error) = prepare(&folder) {
+        complain(&format!("cannot use {} for the run; expected a new or empty folder", folder.display()), &error);
+        return Exit::Failed;
+    }
+    let stop = match watch_signals() {
+        Ok(stop) => stop,
+        Err(error) => {
+            complain("failed to listen for signals", &error);
+            return Exit::Failed;
+        }
+    };
+    let mut progress = Progress::new(&scenario);
+    let measured = live::run(&scenario, &folder, &mut progress, stop).await;
+    progress.finish();
+    let measured = match measured {
+        Ok(measured) => measured,
+        Err(error) => {
+            complain("the run has failed", &error);
+            return match error {
+                RunError::WorkersWithoutSockets { .. } => Exit::Usage,
+                _ => Exit::Failed,
+            };
+        }
+    };
+    let report = Report::new(&scenario, &measured);
+    let path = folder.join("report.json");
+    if let Err(error) = write_whole(&path, &report.to_json()) {
+        complain(&format!("failed to write {}", path.display()), &error);
+        return Exit::Failed;
+    }
+    match arguments.format {
+        Format::Text => print(&format!("{report}report: {}\n", path.display())),
+        Format::Json => print(&report.to_json()),
+    }
+    report.exit(measured.stopped)
+}
+
+/// `runs/<time>-<scenario>`, time in UTC.
+fn default_folder(name: &str) -> PathBuf {
+    let now: String = cloud::timestamp(SystemTime::now()).chars().filter(char::is_ascii_alphanumeric).collect();
+    let stamp: String = now.chars().take("20260101T000000".len()).collect();
+    let first = Path::new("runs").join(format!("{stamp}-{name}"));
+    // Two runs of one second do not share a folder.
+    let others = (2..).map(|number| Path::new("runs").join(format!("{stamp}-{name}-{number}")));
+    std::iter::once(first.clone()).chain(others).find(|folder| !folder.exists()).unwrap_or(first)
+}
+
+fn prepare(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    if std::fs::read_dir(folder)?.next().is_some() {
+        return Err(std::io::Error::other("it has files already"));
+    }
+    Ok(())
+}
+
+/// Nobody finds half a report.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let part = path.with_extension("json.part");
+    std::fs::write(&part, text)?;
+    std::fs::rename(part, path)
+}
+
+/// The first signal ends the run with a partial report, a second one ends the program.
+fn watch_signals() -> std::io::Result<watch::Receiver<Option<Stop>>> {
+    let (sender, receiver) = watch::channel(None);
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::spawn(async move {
+        loop {
+            let stop = tokio::select! {
+                _ = interrupt.recv() => Stop::Interrupted,
+                _ = terminate.recv() => Stop::Terminated,
+            };
+            if sender.borrow().is_some() {
+                std::process::exit(if stop == Stop::Interrupted { 130 } else { 143 });
+            }
+            sender.send_replace(Some(stop));
+        }
+    });
+    Ok(receiver)
+}

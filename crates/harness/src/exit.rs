@@ -1,0 +1,57 @@
+//! How the program ends.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// Exit codes, the same for every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All well.
+    Well,
+    /// The answer is no: a threshold was missed, or a count did not match.
+    No,
+    /// Bad usage or a bad scenario.
+    Usage,
+    /// Hosts did not converge.
+    NotConverged,
+    /// Something failed: an endpoint, a disk, a limit.
+    Failed,
+    /// A threshold had no data.
+    NoVerdict,
+    /// Ctrl-C.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Well => 0,
+            Exit::No => 1,
+            Exit::Usage => 2,
+            Exit::NotConverged => 3,
+            Exit::Failed => 4,
+            Exit::NoVerdict => 5,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
+        })
+    }
+}
+
+/// Says on stderr what went wrong, with all its causes.
+pub(crate) fn complain(what: &str, error: &dyn Error) {
+    eprintln!("harness: {what}: {}", chain(error));
+}
+
+/// An error with all its causes.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,493 @@
+//! A live run: embedded cloud, seeders, hosts; a build goes into the global bucket and is followed to the last host.
+//!
+//! Map: `fleet` are the hosts of a process, `worker` spreads them over processes, `build` is what is uploaded.
+
+mod build;
+mod fleet;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cloud::{
+    Cloud, CloudError, EmbeddedCloud, EmbeddedError, GLOBAL_BUCKET, RegionCopy, regional_bucket, replicate,
+};
+use peer::{ChunkPool, Clock, InProcessNetwork, Limits, NodeError, NodeIdentity};
+use scenario::{Scenario, Transport};
+use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeedError, SeederOptions, Spool};
+use swarm::{HostId, SeederConfig, Time};
+use tokio::sync::watch;
+
+use crate::machine;
+use crate::progress::Progress;
+use fleet::{Fleet, Slice, Surroundings};
+use worker::WorkerProcess;
+
+pub(crate) use fleet::{FleetResult, FleetStatus};
+pub(crate) use worker::serve as serve_worker;
+
+/// Why a run could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error("the embedded cloud has not started")]
+    Embedded(#[from] EmbeddedError),
+    #[error("the cloud has failed")]
+    Cloud(#[from] CloudError),
+    #[error("the build did not reach region {region}")]
+    Replication { region: String, source: CloudError },
+    #[error("the seeder of region {region} has failed")]
+    Seeder { region: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("a host has not started")]
+    Host(#[from] NodeError),
+    #[error("worker process {index} has failed")]
+    Worker { index: u32, source: std::io::Error },
+    #[error("worker process {index} {message}")]
+    WorkerSaid { index: usize, message: String },
+    #[error("failed to read the build {}", path.display())]
+    Build { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{needed} open files are needed and {limit} are allowed per process; expected workers.processes = {workers} or \
+         more (network.transport tcp or quic), fewer hosts, a smaller swarm.degree, or a higher limit (ulimit -n)"
+    )]
+    FileLimit { needed: u64, limit: u64, workers: u64 },
+    #[error("the {transport} transport works within one process; expected no workers.processes")]
+    WorkersWithoutSockets { transport: &'static str },
+}
+
+/// Why a run ended before its hosts did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Interrupted,
+    Terminated,
+}
+
+/// Everything that was measured.
+pub(crate) struct Measured {
+    pub(crate) result: FleetResult,
+    pub(crate) stopped: Option<Stop>,
+    /// From when the upload began until the build was complete in each region.
+    pub(crate) replicated_after: Vec<Option<Duration>>,
+    /// From when the build was complete in a region until its seeder could send.
+    pub(crate) seeding_after: Vec<Option<Duration>>,
+    pub(crate) seeder_bytes_sent: Vec<u64>,
+    pub(crate) joined_after: Option<Duration>,
+    pub(crate) wall: Duration,
+    /// CPU time and wall time of the fan-out alone.
+    pub(crate) fan_out: Option<(f64, Duration)>,
+    pub(crate) deadline: Duration,
+    pub(crate) log_rows: u64,
+    pub(crate) cpu_seconds: f64,
+    pub(crate) peak_rss_bytes: u64,
+}
+
+/// The hosts of a run, wherever they are.
+enum Hosts {
+    Local(Box<Fleet>),
+    Workers(Vec<WorkerProcess>),
+}
+
+/// Runs `scenario` with the cloud's data under `folder`. `stop` ends it early, with what was measured by then.
+pub(crate) async fn run(
+    scenario: &Scenario,
+    folder: &Path,
+    progress: &mut Progress,
+    stop: watch::Receiver<Option<Stop>>,
+) -> Result<Measured, RunError> {
+    let started = Instant::now();
+    let epoch = machine::monotonic_nanos();
+    let workers = worker_count(scenario, machine::raise_file_limit())?;
+    progress.phase("starting the embedded cloud");
+    let embedded = EmbeddedCloud::start(&folder.join("cloud")).await?;
+    let cloud = Cloud::connect(embedded.config()).await;
+    let regions: Vec<String> = scenario.regions.iter().map(|region| region.name.clone()).collect();
+    cloud.bootstrap(&regions).await?;
+    let mut run = Run {
+        scenario,
+        cloud,
+        clock: machine::clock_since(epoch),
+        seeders: Vec::new(),
+        hosts: None,
+        stop,
+        measured: Measured {
+            result: FleetResult::default(),
+            stopped: None,
+            replicated_after: vec![None; regions.len()],
+            seeding_after: vec![None; regions.len()],
+            seeder_bytes_sent: Vec::new(),
+            joined_after: None,
+            wall: Duration::ZERO,
+            fan_out: None,
+            deadline: deadline(scenario),
+            log_rows: 0,
+            cpu_seconds: 0.0,
+            peak_rss_bytes: 0,
+        },
+    };
+    let mut surroundings = Surroundings {
+        network: InProcessNetwork::default(),
+        pool: ChunkPool::default(),
+        clock: run.clock,
+        cloud: embedded.config().clone(),
+        seeders: Vec::new(),
+    };
+    let mut stop = run.stop.clone();
+    let went = tokio::select! {
+        went = run.go(progress, &mut surroundings, workers, epoch) => went,
+        stopped = stop.wait_for(Option::is_some) => {
+            run.measured.stopped = stopped.ok().and_then(|stop| *stop);
+            Ok(())
+        }
+    };
+    progress.phase("writing the last rows");
+    let finished = run.finish().await;
+    went?;
+    finished?;
+    let Run {
+        cloud, mut measured, ..
+    } = run;
+    measured.log_rows = cloud.deployment_logs().count(&scenario.build.id).await?;
+    embedded.stop().await;
+    measured.wall = started.elapsed();
+    measured.cpu_seconds += machine::cpu_seconds();
+    measured.peak_rss_bytes += machine::peak_rss_bytes();
+    Ok(measured)
+}
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    cloud: Cloud,
+    clock: Clock,
+    seeders: Vec<RegionalSeeder>,
+    hosts: Option<Hosts>,
+    stop: watch::Receiver<Option<Stop>>,
+    measured: Measured,
+}
+
+impl Run<'_> {
+    async fn go(
+        &mut self,
+        progress: &mut Progress,
+        surroundings: &mut Surroundings,
+        workers: u32,
+        epoch: u64,
+    ) -> Result<(), RunError> {
+        for region in 0..self.scenario.regions.len() {
+            let seeder = self.start_seeder(region, surroundings).await?;
+            surroundings.seeders.push(seeder.address().clone());
+            self.seeders.push(seeder);
+        }
+        progress.phase("starting hosts");
+        self.start_hosts(surroundings, workers, epoch).await?;
+        self.wait_joined(progress).await?;
+        self.measured.joined_after = Some(self.clock.now().since(Time::ZERO));
+
+        progress.phase("uploading the build");
+        let scenario = self.scenario;
+        let source = build::source(scenario)?;
+        let upload_began = self.clock.now();
+        let (key, size) = (&scenario.build.id, scenario.build_size().get());
+        self.cloud.buckets().put(GLOBAL_BUCKET, key, size, &source, &|_| {}).await?;
+        progress.phase("replicating to the regions");
+        let regions: Vec<String> = scenario.regions.iter().map(|region| region.name.clone()).collect();
+        let execution = format!("embedded-{}-{epoch}", scenario.seed);
+        let copies = replicate(&self.cloud, key, &regions, &execution).await?;
+        let mut complete_at = vec![Time::ZERO; regions.len()];
+        for RegionCopy { region, result } in copies {
+            let index = regions.iter().position(|name| *name == region).unwrap_or_default();
+            let at = self.clock.at(result.map_err(|source| RunError::Replication { region, source })?);
+            complete_at[index] = at;
+            self.measured.replicated_after[index] = Some(at.since(upload_began));
+        }
+        let cpu_before = self.cpu_seconds();
+        let began = Instant::now();
+        match &mut self.hosts {
+            Some(Hosts::Local(fleet)) => fleet.begin(complete_at.clone()),
+            Some(Hosts::Workers(workers)) => {
+                for (index, worker) in (0..).zip(workers) {
+                    let said = worker.begin(&complete_at).await;
+                    said.map_err(|source| RunError::Worker { index, source })?;
+                }
+            }
+            None => {}
+        }
+        progress.phase("seeders are pulling the build");
+        self.seed(&complete_at).await?;
+        progress.phase("fan-out");
+        self.wait_done(progress, &complete_at).await?;
+        self.measured.fan_out = Some((self.cpu_seconds() - cpu_before, began.elapsed()));
+        Ok(())
+    }
+
+    async fn start_seeder(&self, region: usize, surroundings: &Surroundings) -> Result<RegionalSeeder, RunError> {
+        let scenario = self.scenario;
+        let hosts = scenario.regions[region].hosts;
+        let mut core = SeederConfig::new(fleet::SEEDER);
+        core.degree = scenario.swarm.degree;
+        core.clients = scenario.swarm.seeder_clients;
+        core.upload_slots = scenario.swarm.upload_slots;
+        let seed = scenario.seed ^ ((region as u64 + 1) << 40);
+        let options = SeederOptions {
+            identity: NodeIdentity::from_seed(seed, HostId::new(0)),
+            core,
+            transport: fleet::transport(scenario, &surroundings.network),
+            listen: fleet::listen(scenario, region, fleet::SEEDER),
+            advertise: None,
+            shaping: fleet::shaping(scenario.seeder_links().as_ref()),
+            limits: Limits {
+                connections: 2 * hosts + 64,
+                segment: fleet::segment(scenario),
+                ..Limits::default()
+            },
+            seed,
+            clock: self.clock,
+            pull: PullOptions {
+                chunk_size: Some(scenario.chunk_size()),
+                requests: 8,
+                spool: Spool::Memory(surroundings.pool.clone()),
+            },
+        };
+        RegionalSeeder::start(options).await.map_err(|error| RunError::Seeder {
+            region: scenario.regions[region].name.clone(),
+            source: Box::new(error),
+        })
+    }
+
+    async fn start_hosts(&mut self, surroundings: &Surroundings, workers: u32, epoch: u64) -> Result<(), RunError> {
+        if workers == 0 {
+            let slice = Slice { index: 0, count: 1 };
+            let fleet = Fleet::new(self.scenario, slice, surroundings.clone()).await;
+            let fleet = self.hosts.insert(Hosts::Local(Box::new(fleet)));
+            if let Hosts::Local(fleet) = fleet {
+                fleet.start().await?;
+            }
+            return Ok(());
+        }
+        let mut processes = Vec::new();
+        for index in 0..workers {
+            let slice = Slice { index, count: workers };
+            processes.push(WorkerProcess::spawn(self.scenario, slice, epoch, surroundings).await?);
+        }
+        self.hosts = Some(Hosts::Workers(processes));
+        Ok(())
+    }
+
+    /// Waits until every host that is there from the start has its place in the overlay.
+    async fn wait_joined(&self, progress: &mut Progress) -> Result<(), RunError> {
+        let late: usize = (0..self.scenario.regions.len())
+            .flat_map(|region| self.scenario.roles(region))
+            .filter(|role| matches!(role, scenario::HostRole::JoinLate(_)))
+            .count();
+        let expected = self.scenario.host_count() as usize - late;
+        progress.phase("hosts are joining");
+        let patience = fleet::join_patience(self.scenario.host_count());
+        let began = Instant::now();
+        loop {
+            let status = self.status()?;
+            progress.hosts(status.joined);
+            if status.joined >= expected {
+                return Ok(());
+            }
+            if began.elapsed() > patience {
+                // The fan-out will say who is missing.
+                tracing::error!(joined = status.joined, expected, "not all hosts have joined in time");
+                return Ok(());
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    async fn seed(&mut self, complete_at: &[Time]) -> Result<(), RunError> {
+        let buckets = self.cloud.buckets();
+        for (index, seeder) in self.seeders.iter().enumerate() {
+            let region = &self.scenario.regions[index].name;
+            let (notices, mut feed) = ChannelFeed::new();
+            let notice = BuildNotice {
+                bucket: regional_bucket(region),
+                key: self.scenario.build.id.clone(),
+            };
+            // A new channel has room for one.
+            let _ = notices.send(notice).await;
+            let seeded: Result<_, SeedError> = seeder.seed_from(&buckets, &mut feed).await;
+            seeded.map_err(|error| RunError::Seeder {
+                region: region.clone(),
+                source: Box::new(error),
+            })?;
+            self.measured.seeding_after[index] = Some(self.clock.now().since(complete_at[index]));
+        }
+        Ok(())
+    }
+
+    /// Waits until every host of which it is expected is done, or the deadline has passed.
+    async fn wait_done(&self, progress: &Progress, complete_at: &[Time]) -> Result<(), RunError> {
+        let roles = (0..self.scenario.regions.len()).flat_map(|region| self.scenario.roles(region));
+        let excused = |role: &scenario::HostRole| {
+            matches!(role, scenario::HostRole::Leave(_) | scenario::HostRole::Corrupt)
+        };
+        let expected = roles.filter(|role| !excused(role)).count();
+        let has_excused = expected < self.scenario.host_count() as usize;
+        let last_fault = self.scenario.faults.iter().map(|fault| fault.at).max().unwrap_or_default();
+        let begin = complete_at.iter().copied().max().unwrap_or_default();
+        let end = begin + self.measured.deadline + last_fault;
+        let mut quiet_since = None;
+        loop {
+            let status = self.status()?;
+            progress.fan_out(&status);
+            let done: u32 = status.done.iter().sum();
+            if done as usize + status.failed >= self.scenario.host_count() as usize {
+                return Ok(());
+            }
+            // Hosts that are to leave may be done before they do: wait until nobody who stays is left.
+            if has_excused && done as usize + status.failed >= expected && self.clock.now() > begin + last_fault {
+                let since = *quiet_since.get_or_insert_with(Instant::now);
+                if self.pending_healthy() == Some(0) || since.elapsed() > EXCUSED_PATIENCE {
+                    return Ok(());
+                }
+            }
+            if self.clock.now() > end {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// Hosts of which it is expected that are not done, where they are in this process.
+    fn pending_healthy(&self) -> Option<usize> {
+        match &self.hosts {
+            Some(Hosts::Local(fleet)) => Some(fleet.pending_healthy()),
+            Some(Hosts::Workers(_)) | None => None,
+        }
+    }
+
+    fn status(&self) -> Result<FleetStatus, RunError> {
+        match &self.hosts {
+            Some(Hosts::Local(fleet)) => Ok(fleet.status()),
+            Some(Hosts::Workers(workers)) => {
+                let mut total = FleetStatus {
+                    done: vec![0; self.scenario.regions.len()],
+                    ..FleetStatus::default()
+                };
+                for (index, worker) in workers.iter().enumerate() {
+                    if worker.is_gone() {
+                        let message = "has ended early; its errors are above".to_owned();
+                        return Err(RunError::WorkerSaid { index, message });
+                    }
+                    let status = worker.status();
+                    total.started += status.started;
+                    total.joined += status.joined;
+                    total.failed += status.failed;
+                    total.bytes += status.bytes;
+                    total.bytes_expected += status.bytes_expected;
+                    total.cpu_seconds += status.cpu_seconds;
+                    for (sum, done) in total.done.iter_mut().zip(status.done) {
+                        *sum += done;
+                    }
+                }
+                Ok(total)
+            }
+            None => Ok(FleetStatus::default()),
+        }
+    }
+
+    /// Of this process and of all workers, as far as they have told.
+    fn cpu_seconds(&self) -> f64 {
+        let workers = match &self.hosts {
+            Some(Hosts::Workers(workers)) => workers.iter().map(|worker| worker.status().cpu_seconds).sum(),
+            Some(Hosts::Local(_)) | None => 0.0,
+        };
+        machine::cpu_seconds() + workers
+    }
+
+    async fn finish(&mut self) -> Result<(), RunError> {
+        self.measured.seeder_bytes_sent = self.seeders.iter().map(|seeder| seeder.report().traffic.sent).collect();
+        match self.hosts.take() {
+            Some(Hosts::Local(fleet)) => {
+                let result = fleet.finish().await;
+                // This process is counted at the very end.
+                self.measured.result = result;
+            }
+            Some(Hosts::Workers(workers)) => {
+                let mut failure = None;
+                for (index, worker) in workers.into_iter().enumerate() {
+                    match worker.finish().await {
+                        Ok(result) => {
+                            let all = &mut self.measured.result;
+                            all.outcomes.extend(result.outcomes);
+                            all.banned.extend(result.banned);
+                            all.rows_written += result.rows_written;
+                            all.rows_unprocessed += result.rows_unprocessed;
+                            all.rows_failed.extend(result.rows_failed);
+                            self.measured.cpu_seconds += result.cpu_seconds;
+                            self.measured.peak_rss_bytes += result.peak_rss_bytes;
+                        }
+                        Err(message) => failure = failure.or(Some(RunError::WorkerSaid { index, message })),
+                    }
+                }
+                if let Some(failure) = failure {
+                    return Err(failure);
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// How many worker processes a run takes, 0 for none, or why it does not fit.
+fn worker_count(scenario: &Scenario, limit: u64) -> Result<u32, RunError> {
+    let transport = match scenario.network.transport {
+        Transport::InProcess => "in-process",
+        Transport::Memory => "memory",
+        Transport::Tcp | Transport::Quic => "",
+    };
+    if !transport.is_empty() {
+        return match scenario.worker_processes {
+            Some(_) => Err(RunError::WorkersWithoutSockets { transport }),
+            None => Ok(0),
+        };
+    }
+    let hosts = u64::from(scenario.host_count());
+    // A TCP host has a listener, a connection to its seeder and one to each neighbour, more of these than its degree
+    // while others dial; a QUIC host has a socket and its copy. The parent has the seeders' ends.
+    let per_host = match scenario.network.transport {
+        Transport::Tcp => 3 + u64::from(scenario.swarm.degree) * 3 / 2,
+        _ => 2,
+    };
+    let of_seeders = if scenario.network.transport == Transport::Tcp { hosts } else { 0 };
+    let usable = limit.saturating_sub(FILES_OF_THE_REST);
+    let least = (hosts * per_host).div_ceil(usable.max(1));
+    let local = hosts * per_host + of_seeders;
+    match scenario.worker_processes {
+        None if local <= usable => Ok(0),
+        None if of_seeders <= usable => Ok(u32::try_from(least).unwrap_or(u32::MAX)),
+        Some(workers) if u64::from(workers) >= least && of_seeders <= usable => Ok(workers),
+        chosen => Err(RunError::FileLimit {
+            needed: match chosen {
+                Some(workers) => (hosts * per_host / u64::from(workers)).max(of_seeders),
+                None => of_seeders,
+            } + FILES_OF_THE_REST,
+            limit,
+            workers: least,
+        }),
+    }
+}
+
+/// When to give up. Shaped, a healthy run ends near its lower bound; flat out it depends on the machine, of which we
+/// expect at least 100 MB/s of delivered payload.
+fn deadline(scenario: &Scenario) -> Duration {
+    scenario.deadline.unwrap_or_else(|| {
+        let bounds = scenario.regions.iter().filter_map(|region| scenario.lower_bound(region));
+        match bounds.max() {
+            Some(bound) => bound * 3 + Duration::from_secs(30),
+            None => {
+                let bytes = u64::from(scenario.host_count()) * scenario.build_size().get();
+                Duration::from_secs(60 + bytes / 100_000_000)
+            }
+        }
+    })
+}
+
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Hosts in workers that are to leave get this long after their time to be done or gone.
+const EXCUSED_PATIENCE: Duration = Duration::from_secs(2);
+/// Open files of a process that are not its hosts': runtime, cloud, standard streams.
+const FILES_OF_THE_REST: u64 = 400;

@@ -1,0 +1,220 @@
+//! A part of the hosts in a process of its own, and how the parent speaks to it: one JSON value a line, on stdin and
+//! stdout. A worker ends when its stdin does, so none outlives its parent.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloud::CloudConfig;
+use parking_lot::Mutex;
+use peer::{ChunkPool, InProcessNetwork, Multiaddr};
+use scenario::Scenario;
+use serde::{Deserialize, Serialize};
+use swarm::Time;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+use super::RunError;
+use super::fleet::{Fleet, FleetResult, FleetStatus, Slice, Surroundings};
+use crate::machine;
+
+/// What a worker is told.
+#[derive(Serialize, Deserialize)]
+enum ToWorker {
+    /// Start your part of the hosts. Said once, first.
+    Start(Box<Job>),
+    /// The build is complete in the regional buckets, at these nanoseconds of the run.
+    Begin(Vec<u64>),
+    /// Tell your result and end.
+    Finish,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Job {
+    scenario: Scenario,
+    slice: Slice,
+    epoch_nanos: u64,
+    cloud: CloudConfig,
+    seeders: Vec<String>,
+}
+
+/// What a worker says.
+#[derive(Serialize, Deserialize)]
+enum FromWorker {
+    Status(FleetStatus),
+    Failed(String),
+    Result(Box<FleetResult>),
+}
+
+/// A worker, seen from the parent.
+pub(super) struct WorkerProcess {
+    child: Child,
+    stdin: ChildStdin,
+    status: Arc<Mutex<FleetStatus>>,
+    reader: JoinHandle<Result<FleetResult, String>>,
+}
+
+impl WorkerProcess {
+    /// Starts a worker on its part of the hosts.
+    pub(super) async fn spawn(
+        scenario: &Scenario,
+        slice: Slice,
+        epoch_nanos: u64,
+        surroundings: &Surroundings,
+    ) -> Result<Self, RunError> {
+        let failed = |source| RunError::Worker {
+            index: slice.index,
+            source,
+        };
+        let program = std::env::current_exe().map_err(failed)?;
+        let mut child = Command::new(program)
+            .arg("worker")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
+        };
+        let status = Arc::new(Mutex::new(FleetStatus::default()));
+        let reader = tokio::spawn(listen_to(BufReader::new(stdout).lines(), Arc::clone(&status)));
+        let mut worker = Self {
+            child,
+            stdin,
+            status,
+            reader,
+        };
+        let job = Job {
+            scenario: scenario.clone(),
+            slice,
+            epoch_nanos,
+            cloud: surroundings.cloud.clone(),
+            seeders: surroundings.seeders.iter().map(Multiaddr::to_string).collect(),
+        };
+        worker.say(&ToWorker::Start(Box::new(job))).await.map_err(failed)?;
+        Ok(worker)
+    }
+
+    pub(super) async fn begin(&mut self, complete_at: &[Time]) -> std::io::Result<()> {
+        self.say(&ToWorker::Begin(complete_at.iter().map(|at| at.as_nanos()).collect())).await
+    }
+
+    pub(super) fn status(&self) -> FleetStatus {
+        self.status.lock().clone()
+    }
+
+    /// Whether it has ended before its time.
+    pub(super) fn is_gone(&self) -> bool {
+        self.reader.is_finished()
+    }
+
+    /// Its result, and its end.
+    pub(super) async fn finish(mut self) -> Result<FleetResult, String> {
+        let said = self.say(&ToWorker::Finish).await;
+        let result = match tokio::time::timeout(FINISH_PATIENCE, &mut self.reader).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("did not tell its result in time".to_owned()),
+        };
+        drop(self.stdin);
+        if tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+        match (result, said) {
+            (Err(_), Err(error)) => Err(format!("has ended early: {error}")),
+            (result, _) => result,
+        }
+    }
+
+    async fn say(&mut self, message: &ToWorker) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        self.stdin.write_all(&line).await?;
+        self.stdin.flush().await
+    }
+}
+
+async fn listen_to(
+    mut lines: Lines<BufReader<ChildStdout>>,
+    status: Arc<Mutex<FleetStatus>>,
+) -> Result<FleetResult, String> {
+    loop {
+        let line = match lines.next_line().await {
+            Ok(Some(line)) => line,
+            Ok(None) => return Err("has ended early".to_owned()),
+            Err(error) => return Err(error.to_string()),
+        };
+        match serde_json::from_str(&line) {
+            Ok(FromWorker::Status(news)) => *status.lock() = news,
+            Ok(FromWorker::Failed(error)) => return Err(error),
+            Ok(FromWorker::Result(result)) => return Ok(*result),
+            Err(error) => return Err(format!("said something that is not understood: {error}")),
+        }
+    }
+}
+
+/// The worker's side: runs its hosts as it is told on stdin.
+pub(crate) async fn serve() -> std::io::Result<()> {
+    machine::raise_file_limit();
+    // Ctrl-C goes to all processes of a terminal; a worker ends when its parent says so, or is gone.
+    let mut interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    tokio::spawn(async move { while interrupts.recv().await.is_some() {} });
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let Some(ToWorker::Start(job)) = next(&mut lines).await? else {
+        return Ok(());
+    };
+    let seeders: Result<Vec<Multiaddr>, _> = job.seeders.iter().map(|address| address.parse()).collect();
+    let seeders = seeders.map_err(std::io::Error::other)?;
+    let surroundings = Surroundings {
+        network: InProcessNetwork::default(),
+        pool: ChunkPool::default(),
+        clock: machine::clock_since(job.epoch_nanos),
+        cloud: job.cloud,
+        seeders,
+    };
+    let mut fleet = Fleet::new(&job.scenario, job.slice, surroundings).await;
+    let mut stdout = tokio::io::stdout();
+    let starting = tokio::select! {
+        started = fleet.start() => started,
+        // The parent is gone, or has given up.
+        _ = next(&mut lines) => return Ok(()),
+    };
+    if let Err(error) = starting {
+        return say(&mut stdout, &FromWorker::Failed(crate::exit::chain(&error))).await;
+    }
+    let mut tick = tokio::time::interval(STATUS_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => say(&mut stdout, &FromWorker::Status(fleet.status())).await?,
+            message = next(&mut lines) => match message? {
+                Some(ToWorker::Begin(at)) => fleet.begin(at.into_iter().map(Time::from_nanos).collect()),
+                Some(ToWorker::Finish) => {
+                    let result = fleet.finish().await;
+                    return say(&mut stdout, &FromWorker::Result(Box::new(result))).await;
+                }
+                Some(ToWorker::Start(_)) => {}
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn next(lines: &mut Lines<BufReader<tokio::io::Stdin>>) -> std::io::Result<Option<ToWorker>> {
+    match lines.next_line().await? {
+        Some(line) => Ok(Some(serde_json::from_str(&line)?)),
+        None => Ok(None),
+    }
+}
+
+async fn say(stdout: &mut tokio::io::Stdout, message: &FromWorker) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    stdout.write_all(&line).await?;
+    stdout.flush().await
+}
+
+const STATUS_INTERVAL: Duration = Duration::from_millis(200);
+/// A worker gets this long to write its last rows.
+const FINISH_PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,127 @@
+//! The summary that people read.
+
+use std::fmt::{self, Display};
+
+use swarm::Bytes;
+
+use super::{Latencies, Report};
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = &self.hosts;
+        let mode = if self.interrupted { "interrupted" } else { self.mode };
+        let transport = serde_json::to_value(self.transport).unwrap_or_default();
+        let transport = transport.as_str().unwrap_or_default().to_owned();
+        writeln!(f, "{} ({mode}, {transport}, seed {}): {}", self.scenario, self.seed, self.description)?;
+        writeln!(
+            f,
+            "build {}: {} in {} chunks of {}",
+            self.build.id,
+            Bytes::new(self.build.bytes),
+            self.build.chunks,
+            Bytes::new(self.build.chunk_bytes.into()),
+        )?;
+        write!(f, "hosts: {} of {} verified", hosts.verified, hosts.total)?;
+        for (count, what) in [(hosts.failed, "failed"), (hosts.pending, "pending"), (hosts.excused, "left or banned by plan")] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        writeln!(f, "; {} deployment log rows\n", self.logs.rows)?;
+
+        writeln!(f, "{:<24} {:>9} {:>9} {:>9} {:>9} {:>9}", "fan-out latency", "p50", "p90", "p99", "p99.9", "max")?;
+        for region in &self.regions {
+            let name = format!("  {} ({})", region.name, region.hosts);
+            self.row(f, &name, &region.fanout_latency_ms)?;
+        }
+        self.row(f, "  all", &self.fanout_latency_ms)?;
+        self.row(f, "end to end", &self.end_to_end_latency_ms)?;
+        match self.lower_bound_ms {
+            Some(bound) => {
+                let s = &self.stretch;
+                let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+                writeln!(
+                    f,
+                    "{:<24} {:>9} {:>9} {:>9} {:>9} {:>9}",
+                    "stretch", show(s.p50), show(s.p90), show(s.p99), show(s.p999), show(s.max)
+                )?;
+                writeln!(f, "makespan {}, lower bound {}", time(self.fanout_latency_ms.max), time(Some(bound)))?;
+            }
+            None => writeln!(f, "makespan {}; no lower bound, since links are not limited", time(self.fanout_latency_ms.max))?,
+        }
+        let t = &self.traffic;
+        writeln!(
+            f,
+            "\npayload: {} from the seeders, {} from peers, {} wasted ({:.2} %); control: {}",
+            Bytes::new(t.from_seeder_bytes),
+            Bytes::new(t.from_peers_bytes),
+            Bytes::new(t.wasted_bytes),
+            t.wasted_share * 100.0,
+            Bytes::new(t.control_bytes),
+        )?;
+        let copies: Vec<String> = self.regions.iter().map(|r| format!("{} {:.2}", r.name, r.seeder_copies)).collect();
+        writeln!(f, "builds sent by seeders: {}", copies.join(", "))?;
+        let m = &self.machine;
+        let used = m.fanout_utilisation.map_or_else(String::new, |part| format!(", {:.0} % busy in the fan-out", part * 100.0));
+        writeln!(
+            f,
+            "machine: {:.1} s wall, {:.1} CPU s on {} cores{used}, peak memory {}; limited by {}",
+            self.wall_seconds,
+            m.cpu_seconds,
+            m.cores,
+            Bytes::new(m.peak_rss_bytes),
+            match self.limited_by {
+                "machine" => "the machine: latencies measure this implementation, not a network",
+                other => other,
+            },
+        )?;
+        for banned in &self.banned {
+            writeln!(f, "banned for corrupt chunks: {} by {} hosts", banned.host, banned.by)?;
+        }
+        for host in &self.stuck {
+            let error = host.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+            writeln!(
+                f,
+                "not done: {} has {} of {} chunks, {} neighbours, {} chunks that none of them has{error}",
+                host.host, host.chunks_held, host.chunks_total, host.neighbours, host.chunks_without_source
+            )?;
+        }
+        for row in &self.logs.failed {
+            writeln!(f, "row not written: {row}")?;
+        }
+        for threshold in &self.thresholds {
+            match threshold.ok {
+                Some(true) => writeln!(f, "ok      {}: {}", threshold.name, threshold.expression)?,
+                Some(false) => writeln!(f, "MISSED  {}: {} (it is {})", threshold.name, threshold.expression, threshold.actual)?,
+                None => writeln!(f, "NO DATA {}: {}", threshold.name, threshold.expression)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn row(&self, f: &mut fmt::Formatter<'_>, name: &str, row: &Latencies) -> fmt::Result {
+        let show = |value: Option<f64>| match value {
+            Some(_) => time(value),
+            None => format!("> {:.0} s", self.deadline_seconds.min(self.wall_seconds)),
+        };
+        let cells = [row.p50, row.p90, row.p99, row.p999, row.max].map(show);
+        write!(f, "{name:<24}")?;
+        for cell in cells {
+            write!(f, " {cell:>9}")?;
+        }
+        match self.hosts.pending {
+            0 => writeln!(f),
+            pending => writeln!(f, "  ({pending} pending)"),
+        }
+    }
+}
+
+fn time(milliseconds: Option<f64>) -> String {
+    match milliseconds {
+        Some(ms) if ms < 1000.0 => format!("{ms:.0} ms"),
+        Some(ms) => format!("{:.2} s", ms / 1000.0),
+        None => "not reached".to_owned(),
+    }
+}

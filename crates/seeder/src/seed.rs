@@ -1,0 +1,137 @@
+//! The seeder of one region: a node that tracks the swarm from the start, and seeds when a build has come.
+
+use std::sync::Arc;
+
+use cloud::{Buckets, ObjectInfo};
+use peer::{
+    ChunkPool, Clock, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, Role, Shaping,
+    StoreKind, TransportKind,
+};
+use swarm::{SeederConfig, SeederStats};
+
+use crate::build_feed::BuildFeed;
+use crate::s3_pull::{PullError, PullOptions, Pulled, pull};
+
+/// What a seeder needs to start.
+pub struct SeederOptions {
+    /// Its key.
+    pub identity: NodeIdentity,
+    /// Its part of the protocol.
+    pub core: SeederConfig,
+    /// How it connects.
+    pub transport: TransportKind,
+    /// Where it listens.
+    pub listen: Multiaddr,
+    /// Where hosts reach it, if not where it listens.
+    pub advertise: Option<Multiaddr>,
+    /// Its links.
+    pub shaping: Shaping,
+    /// Its limits. Every host of the region keeps a connection to it.
+    pub limits: Limits,
+    /// Seed of its random choices.
+    pub seed: u64,
+    /// The run's clock.
+    pub clock: Clock,
+    /// How to pull.
+    pub pull: PullOptions,
+}
+
+/// Why a seeder does not seed.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedError {
+    /// The build could not be pulled.
+    #[error("build {key} from bucket {bucket} is not seeded")]
+    Pull {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// Why.
+        source: PullError,
+    },
+    /// The feed ended without a build.
+    #[error("no build has come before the feed ended")]
+    NoBuild,
+}
+
+/// A running seeder.
+pub struct RegionalSeeder {
+    node: Node,
+    pull: PullOptions,
+}
+
+struct Silent;
+
+impl Observer for Silent {}
+
+impl RegionalSeeder {
+    /// Starts it: hosts can join when this returns.
+    pub async fn start(options: SeederOptions) -> Result<Self, NodeError> {
+        let host = options.core.host;
+        let node = Node::start(NodeConfig {
+            identity: options.identity,
+            host,
+            transport: options.transport,
+            listen: options.listen,
+            advertise: options.advertise,
+            shaping: options.shaping,
+            limits: options.limits,
+            // What it seeds comes with the build.
+            store: StoreKind::Memory(ChunkPool::default()),
+            role: Role::Seeder(options.core),
+            seed: options.seed,
+            clock: options.clock,
+            observer: Arc::new(Silent),
+        })
+        .await?;
+        Ok(Self {
+            node,
+            pull: options.pull,
+        })
+    }
+
+    /// Waits for a build, pulls it and seeds it. The first build that can be pulled is the one of this swarm.
+    pub async fn seed_from(&self, buckets: &Buckets, feed: &mut impl BuildFeed) -> Result<ObjectInfo, SeedError> {
+        let notice = feed.next().await.ok_or(SeedError::NoBuild)?;
+        match pull(buckets, &notice, &self.pull).await {
+            Ok(pulled) => Ok(self.seed(pulled)),
+            Err(source) => Err(SeedError::Pull {
+                bucket: notice.bucket,
+                key: notice.key,
+                source,
+            }),
+        }
+    }
+
+    /// Seeds a build that is here.
+    fn seed(&self, pulled: Pulled) -> ObjectInfo {
+        let Pulled {
+            manifest,
+            store,
+            object,
+        } = pulled;
+        tracing::info!(build = manifest.build_id(), root = %manifest.root(), chunks = manifest.chunk_count(), "seeding");
+        self.node.seed(manifest, store);
+        object
+    }
+
+    /// Where hosts dial it.
+    pub fn address(&self) -> &Multiaddr {
+        self.node.address()
+    }
+
+    /// Bytes it has sent and received.
+    pub fn report(&self) -> NodeReport {
+        self.node.report()
+    }
+
+    /// What it has seen and done.
+    pub fn stats(&self) -> SeederStats {
+        self.node.seeder_stats().unwrap_or_default()
+    }
+
+    /// Hosts that have joined.
+    pub fn member_count(&self) -> usize {
+        self.node.member_count()
+    }
+}
