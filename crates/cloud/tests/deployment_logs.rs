@@ -1,0 +1,118 @@
+//! Deployment logs, over the wire: every row that was handed over is counted once, whatever the service does meanwhile.
+
+mod rig;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use cloud::{Cloud, DeploymentLog, DeploymentLogWriter, DeploymentStatus, EmbeddedCloud};
+use rig::{Answer, Rule, TestCloud};
+
+fn row(host: u32) -> DeploymentLog {
+    DeploymentLog {
+        build_id: "b.zip".to_owned(),
+        host_id: format!("region-a-{host:06}"),
+        region: "region-a".to_owned(),
+        zone: "region-a-zone-0".to_owned(),
+        status: if host % 10 == 0 { DeploymentStatus::Failed } else { DeploymentStatus::Succeeded },
+        error: (host % 10 == 0).then(|| "no".to_owned()),
+        started_at: SystemTime::now(),
+        completed_at: SystemTime::now(),
+        duration: Duration::from_millis(5),
+        bytes_from_seeder: 1,
+        bytes_from_peers: 2,
+        bytes_wasted: 3,
+        chunks_held: 4,
+        chunks_total: 4,
+    }
+}
+
+async fn write(cloud: &Cloud, hosts: std::ops::Range<u32>) -> cloud::WriterReport {
+    let writer = DeploymentLogWriter::start(cloud.deployment_logs());
+    for host in hosts {
+        writer.write(row(host)).await;
+    }
+    writer.finish().await
+}
+
+#[tokio::test]
+async fn a_thousand_rows_are_counted_exactly_and_writing_them_twice_changes_nothing() {
+    let test = TestCloud::start().await;
+    let logs = test.cloud.deployment_logs();
+    assert_eq!(logs.count("b.zip").await.unwrap(), 0);
+    for _ in 0..2 {
+        let report = write(&test.cloud, 0..1000).await;
+        assert_eq!((report.rows_written, report.failed.len()), (1000, 0));
+        assert_eq!(logs.count("b.zip").await.unwrap(), 1000);
+    }
+    let by_region = logs.count_by_region("b.zip").await.unwrap();
+    assert_eq!(by_region[&("region-a".to_owned(), "FAILED".to_owned())], 100);
+    assert_eq!(logs.count("b").await.unwrap(), 0, "a prefix is another build");
+}
+
+#[tokio::test]
+async fn unprocessed_items_are_sent_again() {
+    let test = TestCloud::start().await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&calls);
+    // The first three batches come back as a whole.
+    let rule: Rule = Arc::new(move |seen| {
+        if seen.operation != "BatchWriteItem" || counter.fetch_add(1, Ordering::Relaxed) >= 3 {
+            return None;
+        }
+        let request: serde_json::Value = serde_json::from_slice(&seen.body).unwrap();
+        let body = serde_json::json!({"UnprocessedItems": request["RequestItems"]}).to_string();
+        Some(Answer { status: 200, body })
+    });
+    let report = write(&test.through(rule).await, 0..200).await;
+    assert_eq!((report.rows_written, report.rows_unprocessed, report.failed.len()), (200, 75, 0));
+    assert_eq!(test.cloud.deployment_logs().count("b.zip").await.unwrap(), 200);
+}
+
+#[tokio::test]
+async fn throttled_calls_are_made_again_and_refused_rows_are_reported() {
+    let test = TestCloud::start().await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&calls);
+    let throttle: Rule = Arc::new(move |seen| {
+        let throttled = seen.operation == "BatchWriteItem" && counter.fetch_add(1, Ordering::Relaxed) < 2;
+        throttled.then(|| Answer {
+            status: 400,
+            body: r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"slow"}"#.to_owned(),
+        })
+    });
+    let report = write(&test.through(throttle).await, 0..60).await;
+    assert_eq!((report.rows_written, report.calls_retried, report.failed.len()), (60, 2, 0));
+    let refuse: Rule = Arc::new(|seen| {
+        (seen.operation == "BatchWriteItem").then(|| Answer {
+            status: 400,
+            body: r#"{"__type":"com.amazon.coral.service#AccessDeniedException","message":"not you"}"#.to_owned(),
+        })
+    });
+    let report = write(&test.through(refuse).await, 100..130).await;
+    assert_eq!((report.rows_written, report.failed.len()), (0, 30));
+    assert!(report.failed[0].error.contains("AccessDenied"), "{}", report.failed[0].error);
+    assert_eq!(test.cloud.deployment_logs().count("b.zip").await.unwrap(), 60);
+}
+
+#[tokio::test]
+async fn the_rows_of_a_folder_can_be_counted_later() {
+    let test = TestCloud::start().await;
+    write(&test.cloud, 0..100).await;
+    test.embedded.stop().await;
+    let again = EmbeddedCloud::start(test.folder.path()).await.unwrap();
+    let cloud = Cloud::connect(again.config()).await;
+    assert_eq!(cloud.deployment_logs().count("b.zip").await.unwrap(), 100);
+    cloud.bootstrap(&["region-a".to_owned()]).await.unwrap();
+    assert_eq!(cloud.deployment_logs().count("b.zip").await.unwrap(), 100);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let error = EmbeddedCloud::start(&file).await.unwrap_err();
+    assert!(error.to_string().contains("file"), "{error}");
+}

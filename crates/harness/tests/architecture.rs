@@ -1,0 +1,78 @@
+//! Who may depend on whom. The graph in ARCHITECTURE.md is this one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+/// Our crates and what of ours each may depend on.
+const ALLOWED: [(&str, &[&str]); 6] = [
+    ("swarm", &[]),
+    ("cloud", &[]),
+    ("scenario", &["swarm"]),
+    ("peer", &["swarm", "cloud"]),
+    ("seeder", &["peer", "cloud", "swarm"]),
+    ("harness", &["seeder", "peer", "cloud", "scenario", "swarm"]),
+];
+
+fn metadata() -> Metadata {
+    MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")).exec().unwrap()
+}
+
+fn normal_dependencies(metadata: &Metadata) -> BTreeMap<String, BTreeSet<String>> {
+    let normal = |package: &cargo_metadata::Package| {
+        let kinds = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal);
+        kinds.map(|d| d.name.clone()).collect()
+    };
+    metadata.workspace_packages().iter().map(|package| (package.name.to_string(), normal(package))).collect()
+}
+
+#[test]
+fn our_crates_depend_on_each_other_only_in_the_allowed_direction() {
+    let metadata = metadata();
+    let dependencies = normal_dependencies(&metadata);
+    let allowed: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
+    for (name, of_it) in &dependencies {
+        if name == "fleetcast-benches" {
+            continue;
+        }
+        let allowed = allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not in the picture"));
+        for other in of_it.iter().filter(|other| dependencies.contains_key(*other)) {
+            assert!(allowed.contains(&other.as_str()), "{name} depends on {other}");
+        }
+    }
+}
+
+#[test]
+fn only_cloud_names_aws_and_only_peer_names_libp2p() {
+    for (name, of_it) in normal_dependencies(&metadata()) {
+        for other in of_it {
+            let is_aws = other.starts_with("aws-") || other.starts_with("s3s") || other.starts_with("dynoxide");
+            assert!(!is_aws || name == "cloud" || name == "lambdas", "{name} depends on {other}");
+            assert!(!other.starts_with("libp2p") || name == "peer", "{name} depends on {other}");
+        }
+    }
+}
+
+#[test]
+fn the_core_has_no_runtime_no_network_and_no_clock_in_its_tree() {
+    let metadata = metadata();
+    let resolve = metadata.resolve.as_ref().unwrap();
+    let names: BTreeMap<_, _> = metadata.packages.iter().map(|p| (&p.id, p.name.to_string())).collect();
+    let swarm = metadata.packages.iter().find(|p| p.name.as_str() == "swarm").unwrap();
+    let mut waiting = vec![&swarm.id];
+    let mut seen = BTreeSet::new();
+    while let Some(id) = waiting.pop() {
+        if !seen.insert(names[id].clone()) {
+            continue;
+        }
+        let node = resolve.nodes.iter().find(|node| node.id == *id).unwrap();
+        for dependency in &node.deps {
+            if dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal) {
+                waiting.push(&dependency.pkg);
+            }
+        }
+    }
+    for forbidden in ["tokio", "mio", "libp2p", "socket2", "aws-config", "getrandom"] {
+        assert!(!seen.contains(forbidden), "swarm has {forbidden} in its tree: {seen:?}");
+    }
+}

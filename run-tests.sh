@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Runs every test of the workspace, the documentation's examples and the benches (once, small) included, and ends with one
+# line that sums them up. Needs a Rust toolchain and nothing else.
+set -uo pipefail
+cd "$(dirname "$0")"
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+cargo test --workspace --all-targets "$@" 2>&1 | tee "$log" || status=1
+cargo test --workspace --doc 2>&1 | tee -a "$log" || status=1
+
+passed=$(awk '/^test result:/ {sum += $4} END {print sum + 0}' "$log")
+failed=$(awk '/^test result:/ {sum += $6} END {print sum + 0}' "$log")
+if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+    failed=1 # It did not build, or a test did not end.
+fi
+echo "$passed passed, $failed failed"
+exit "$status"
