@@ -172,7 +172,7 @@ fn read_swarm(root: &Section<'_>) -> SwarmSettings {
         degree: swarm.number("degree").and_then(|n| u16::try_from(n).ok()).unwrap_or(12),
         policy: swarm.word("policy", &POLICIES).unwrap_or(Policy::LatestUseful),
         upload_slots: swarm.number("upload_slots").unwrap_or(2) as usize,
-        chunks_in_flight: swarm.number("chunks_in_flight").unwrap_or(4) as usize,
+        chunks_in_flight: swarm.number("chunks_in_flight").unwrap_or(3) as usize,
         seeder_clients: swarm.number("seeder_clients").unwrap_or(32) as usize,
         have_interval: swarm.parsed("have_interval", parse_duration).unwrap_or(std::time::Duration::from_millis(5)),
     }

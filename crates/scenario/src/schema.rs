@@ -71,7 +71,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("swarm.degree", number(1, 64, "neighbours per host", 12), "12", "Neighbours of a host."),
     key("swarm.policy", Kind::Words(&["latest-useful", "rarest-first", "random", "sequential"]), "latest-useful", "Which chunk is asked for first."),
     key("swarm.upload_slots", number(1, 16, "chunks served at a time", 2), "2", "Chunks that a host serves at a time."),
-    key("swarm.chunks_in_flight", number(1, 64, "chunks asked for at a time", 4), "4", "Chunks that a host asks for at a time."),
+    key("swarm.chunks_in_flight", number(1, 64, "chunks asked for at a time", 3), "3", "Chunks that a host asks for at a time."),
     key("swarm.seeder_clients", number(1, 512, "hosts served by a seeder", 32), "32", "Hosts that a seeder sends chunks to."),
     key("swarm.have_interval", Kind::Duration, "5ms", "How long news of acquired chunks wait for company."),
     key("workers", Kind::Table, "", "Worker processes of a live run."),

@@ -92,6 +92,11 @@ impl ChunkScheduler {
         assert!(was_wanted, "{chunk} requested though not wanted");
     }
 
+    /// A chunk that was given up on is coming after all: WANTED becomes REQUESTED.
+    pub fn reclaim(&mut self, chunk: ChunkIndex) {
+        self.wanted.remove(chunk);
+    }
+
     /// REQUESTED becomes WANTED again; nothing happens to a chunk that is held.
     pub fn release(&mut self, chunk: ChunkIndex) {
         if !self.held.contains(chunk) {

@@ -17,7 +17,7 @@ pub(crate) struct Request {
     pub(crate) from: HostId,
     asked_at: Time,
     progress_at: Time,
-    started: bool,
+    started_at: Option<Time>,
     overdue: bool,
 }
 
@@ -26,14 +26,26 @@ pub(crate) struct Request {
 pub(crate) struct RequestPipeline {
     requests: Vec<Request>,
     usual: ServiceTime,
+    /// What an exchange of messages takes.
+    round_trip: Duration,
+    /// Mean time from the beginning of a chunk to its end.
+    transfer: Option<Duration>,
 }
 
 impl RequestPipeline {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(round_trip: Duration) -> Self {
         Self {
             requests: Vec::new(),
             usual: ServiceTime::new(),
+            round_trip,
+            transfer: None,
         }
+    }
+
+    /// Whether asking a second neighbour pays: where chunks pass as fast as messages, both would have sent it before
+    /// either could be cancelled.
+    pub(crate) fn may_tie(&self) -> bool {
+        self.transfer.is_some_and(|transfer| transfer >= self.round_trip * TIE_FROM_ROUND_TRIPS)
     }
 
     pub(crate) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
@@ -43,7 +55,7 @@ impl RequestPipeline {
             from,
             asked_at: now,
             progress_at: now,
-            started: false,
+            started_at: None,
             overdue: false,
         });
     }
@@ -90,14 +102,14 @@ impl RequestPipeline {
         let untied = |chunk| {
             let mut sources = 0;
             for request in self.live().filter(|r| r.chunk == chunk) {
-                if request.started {
+                if request.started_at.is_some() {
                     return false;
                 }
                 sources += 1;
             }
             sources < SOURCES_MAX
         };
-        let candidates = self.live().filter(|r| !r.started && may_ask(r.chunk) && untied(r.chunk));
+        let candidates = self.live().filter(|r| r.started_at.is_none() && may_ask(r.chunk) && untied(r.chunk));
         candidates.min_by_key(|r| (r.asked_at, r.chunk)).map(|r| r.chunk)
     }
 
@@ -108,12 +120,13 @@ impl RequestPipeline {
         };
         request.progress_at = now;
         request.overdue = false;
-        if std::mem::replace(&mut request.started, true) {
+        if request.started_at.is_some() {
             return Vec::new();
         }
+        request.started_at = Some(now);
         let mut losers = Vec::new();
         self.requests.retain(|r| {
-            let loses = r.chunk == chunk && r.from != from && !r.started && !r.overdue;
+            let loses = r.chunk == chunk && r.from != from && r.started_at.is_none() && !r.overdue;
             if loses {
                 losers.push(r.from);
             }
@@ -125,13 +138,17 @@ impl RequestPipeline {
     /// `chunk` is here, from `from`. The neighbours to cancel it at.
     pub(crate) fn complete(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Vec<HostId> {
         let mut losers = Vec::new();
-        let usual = &mut self.usual;
+        let (usual, transfer) = (&mut self.usual, &mut self.transfer);
         self.requests.retain(|r| {
             if r.chunk != chunk {
                 return true;
             }
             if r.from == from {
                 usual.observe(now.since(r.asked_at));
+                if let Some(started_at) = r.started_at {
+                    let taken = now.since(started_at);
+                    *transfer = Some(transfer.map_or(taken, |mean| mean * 7 / 8 + taken / 8));
+                }
             } else {
                 losers.push(r.from);
             }
@@ -251,10 +268,12 @@ impl ServiceTime {
 
 /// Neighbours that are asked for the same chunk at a time, at most.
 pub(crate) const SOURCES_MAX: usize = 2;
+/// A chunk takes at least so many round trips where ties pay.
+const TIE_FROM_ROUND_TRIPS: u32 = 4;
 /// Without progress for this long a request is overdue while nothing is known about the links. Doubles each time.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
 /// Less than this is the noise of a busy machine and not a stall.
-const PATIENCE_MIN: Duration = Duration::from_millis(250);
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
 /// Doublings of the patience at most: 32 times the usual.
 const DOUBLINGS_MAX: u32 = 5;
 
@@ -275,7 +294,7 @@ mod tests {
 
     #[test]
     fn of_two_tied_neighbours_the_one_that_begins_wins() {
-        let mut pipeline = RequestPipeline::new();
+        let mut pipeline = RequestPipeline::new(Duration::from_millis(1));
         pipeline.ask(at(0), A, chunk(7));
         assert_eq!(pipeline.tie_candidate(|_| true), Some(chunk(7)));
         pipeline.ask(at(1), B, chunk(7));
@@ -288,24 +307,24 @@ mod tests {
 
     #[test]
     fn a_request_without_progress_becomes_overdue_and_its_neighbour_stalled() {
-        let mut pipeline = RequestPipeline::new();
+        let mut pipeline = RequestPipeline::new(Duration::from_millis(1));
         pipeline.ask(at(0), A, chunk(0));
-        assert_eq!(pipeline.complete(at(100), A, chunk(0)), []);
-        pipeline.ask(at(100), A, chunk(1));
+        assert_eq!(pipeline.complete(at(1000), A, chunk(0)), []);
+        pipeline.ask(at(1000), A, chunk(1));
         let expiry = pipeline.next_expiry().unwrap();
-        assert_eq!(expiry, at(100) + Duration::from_millis(300), "mean plus four deviations");
-        assert_eq!(pipeline.expire(at(399)), []);
+        assert_eq!(expiry, at(1000) + Duration::from_secs(3), "mean plus four deviations");
+        assert_eq!(pipeline.expire(at(3999)), []);
         assert_eq!(pipeline.expire(expiry), [chunk(1)]);
         assert!(pipeline.is_stalled(A));
         assert_eq!(pipeline.in_flight(), 0);
         assert!(pipeline.is_asked(A, chunk(1)), "late bytes are still welcome");
-        pipeline.progress(at(500), A, chunk(1));
+        pipeline.progress(at(5000), A, chunk(1));
         assert!(!pipeline.is_stalled(A));
     }
 
     #[test]
     fn a_chunk_is_free_again_only_when_nobody_is_asked_for_it() {
-        let mut pipeline = RequestPipeline::new();
+        let mut pipeline = RequestPipeline::new(Duration::from_millis(1));
         pipeline.ask(at(0), A, chunk(3));
         pipeline.ask(at(0), B, chunk(3));
         assert!(!pipeline.drop_request(A, chunk(3)));

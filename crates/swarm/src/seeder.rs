@@ -5,7 +5,7 @@
 //! (super-seeding). It does so by saying HAVE of one chunk to one client at a time; a client answers such an offer with a
 //! request, or says that it has the chunk or is getting it. After that first pass the seeder serves like any peer.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ pub struct SeederConfig {
     pub clients: usize,
     /// Chunks served at a time.
     pub upload_slots: usize,
+    /// Copies of the build that the seeder sends before it leaves the rest to the hosts, the first pass included. Who has
+    /// nobody else to ask is served all the same.
+    pub copies_max: u32,
 }
 
 impl SeederConfig {
@@ -44,6 +47,7 @@ impl SeederConfig {
             degree: 12,
             clients: 32,
             upload_slots: 2,
+            copies_max: 2,
         }
     }
 }
@@ -58,6 +62,8 @@ pub struct Seeder {
     build: Option<Arc<Manifest>>,
     clients: IndexMap<HostId, Client>,
     injection: Injection,
+    /// Hosts that had nobody else to ask.
+    rescued: BTreeSet<HostId>,
     uploads: UploadQueue,
     stats: SeederStats,
 }
@@ -108,6 +114,7 @@ impl Seeder {
             build: None,
             clients: IndexMap::new(),
             injection: Injection::default(),
+            rescued: BTreeSet::new(),
             uploads: UploadQueue::new(config.upload_slots),
             stats: SeederStats::default(),
             config,
@@ -213,9 +220,9 @@ impl Seeder {
                     Some(at) => self.timers.set(SeederTimer::AnswerJoiners, at),
                     None => self.send(host, Message::Neighbours(Vec::new())),
                 }
+                // Said each time: the first may have been lost.
                 if let Some(manifest) = &self.build
                     && !complete
-                    && !self.clients.contains_key(&host)
                 {
                     let info = manifest.info();
                     self.send(host, Message::Build(info));
@@ -255,6 +262,7 @@ impl Seeder {
             | Message::Neighbours(_)
             | Message::Build(_)
             | Message::Manifest(_)
+            | Message::Serving { .. }
             | Message::HaveSet(_) => self.stats.messages_ignored += 1,
         }
     }
@@ -272,13 +280,18 @@ impl Seeder {
         if let Some(client) = self.clients.get_mut(&host) {
             client.strikes = 0;
         }
-        match self.uploads.push(host, index, held) {
-            Enqueued::Waiting | Enqueued::Duplicate => self.pump_uploads(now),
-            Enqueued::Full => {
-                let reason = RejectReason::Busy;
-                self.send(host, Message::Reject { chunk, reason });
+        let reason = if self.is_spent() && !self.rescued.contains(&host) {
+            RejectReason::NotHeld
+        } else {
+            match self.uploads.push(host, index, held) {
+                Enqueued::Waiting | Enqueued::Duplicate => {
+                    self.pump_uploads(now);
+                    return;
+                }
+                Enqueued::Full => RejectReason::Busy,
             }
-        }
+        };
+        self.send(host, Message::Reject { chunk, reason });
     }
 
     fn handle_served(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
@@ -291,6 +304,8 @@ impl Seeder {
 
     fn pump_uploads(&mut self, now: Time) {
         while let Some((to, chunk)) = self.uploads.start_next(now) {
+            let serving = Message::Serving { chunk: chunk.get() };
+            self.actions.push_back(Action::Send(to, serving));
             self.actions.push_back(Action::ServeChunk { to, chunk });
         }
         if let Some(at) = self.uploads.next_stuck() {
@@ -407,6 +422,7 @@ impl Seeder {
             self.send(host, Message::Have(chunks));
             self.pump_offers(now);
         } else {
+            self.rescued.insert(host);
             self.send(host, Message::HaveAll);
         }
     }
@@ -419,6 +435,7 @@ impl Seeder {
     }
 
     fn forget(&mut self, now: Time, host: HostId) {
+        self.rescued.remove(&host);
         self.tracker.remove(host);
         self.uploads.remove_host(host);
         self.drop_client(now, host);
@@ -445,6 +462,13 @@ impl Seeder {
     fn disconnect(&mut self, now: Time, host: HostId, reason: DisconnectReason) {
         self.forget(now, host);
         self.actions.push_back(Action::Disconnect { host, reason });
+    }
+
+    /// Whether it has sent its share. Flat out it would else send as much as everybody whom it is faster than.
+    fn is_spent(&self) -> bool {
+        let chunks = self.build.as_ref().map_or(0, |manifest| u64::from(manifest.chunk_count()));
+        let sent = self.stats.chunks_served + self.uploads.len() as u64;
+        !self.is_first_pass() && sent >= chunks * u64::from(self.config.copies_max)
     }
 
     fn is_first_pass(&self) -> bool {

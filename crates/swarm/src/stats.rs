@@ -21,6 +21,20 @@ pub struct PeerStats {
     pub haves_sent: u64,
 }
 
+impl PeerStats {
+    /// Adds what another peer has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.requests_sent += other.requests_sent;
+        self.requests_tied += other.requests_tied;
+        self.requests_overdue += other.requests_overdue;
+        self.requests_rejected += other.requests_rejected;
+        self.chunks_corrupt += other.chunks_corrupt;
+        self.neighbours_banned += other.neighbours_banned;
+        self.messages_ignored += other.messages_ignored;
+        self.haves_sent += other.haves_sent;
+    }
+}
+
 /// What a seeder has seen and done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeederStats {

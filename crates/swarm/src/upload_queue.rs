@@ -83,6 +83,11 @@ impl UploadQueue {
         Enqueued::Waiting
     }
 
+    /// Requests that wait or are being served.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len() + self.active.len()
+    }
+
     /// Moves the neediest waiting request to a free slot.
     pub(crate) fn start_next(&mut self, now: Time) -> Option<(HostId, ChunkIndex)> {
         if self.active.len() >= self.slots {

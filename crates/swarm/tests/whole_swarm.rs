@@ -100,7 +100,7 @@ fn a_host_that_joins_when_all_others_are_complete_gets_the_build_too() {
 #[ignore = "prints figures"]
 fn stretch_of_larger_swarms() {
     use swarm::ByteRate;
-    for (hosts, chunks, down) in [(1000, 64, 1), (1000, 64, 2), (1000, 256, 1), (1000, 256, 2)] {
+    for (hosts, chunks, down) in [(1000, 64, 1), (1000, 64, 2), (1000, 256, 1), (1000, 256, 2), (5000, 64, 2)] {
         let mut mesh = Mesh::seeded(Shape {
             hosts,
             chunks,

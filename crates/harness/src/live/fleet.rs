@@ -13,7 +13,7 @@ use peer::{
 };
 use scenario::{HostOutcome, HostRole, HostState, Links, Policy, Scenario, Transport};
 use serde::{Deserialize, Serialize};
-use swarm::{ChunkPolicy, Contact, DisconnectReason, HostId, PeerConfig, Time};
+use swarm::{ChunkPolicy, Contact, DisconnectReason, HostId, PeerConfig, PeerStats, Time};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -60,11 +60,49 @@ pub(crate) struct FleetResult {
     pub(crate) outcomes: Vec<HostOutcome>,
     /// Members that were banned for what they sent, by how many others, as region and host index.
     pub(crate) banned: Vec<(usize, u32)>,
+    pub(crate) protocol: ProtocolCounts,
     pub(crate) rows_written: u64,
     pub(crate) rows_unprocessed: u64,
     pub(crate) rows_failed: Vec<String>,
     pub(crate) peak_rss_bytes: u64,
     pub(crate) cpu_seconds: f64,
+}
+
+/// What the hosts' protocol did, in all.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ProtocolCounts {
+    pub(crate) requests: u64,
+    /// Of them to a second neighbour, before anybody had begun.
+    pub(crate) requests_tied: u64,
+    /// Of them without progress for longer than usual.
+    pub(crate) requests_overdue: u64,
+    pub(crate) requests_rejected: u64,
+    pub(crate) chunks_corrupt: u64,
+    pub(crate) have_messages: u64,
+}
+
+impl ProtocolCounts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.requests_tied += other.requests_tied;
+        self.requests_overdue += other.requests_overdue;
+        self.requests_rejected += other.requests_rejected;
+        self.chunks_corrupt += other.chunks_corrupt;
+        self.have_messages += other.have_messages;
+    }
+}
+
+impl From<PeerStats> for ProtocolCounts {
+    fn from(stats: PeerStats) -> Self {
+        Self {
+            requests: stats.requests_sent,
+            requests_tied: stats.requests_tied,
+            requests_overdue: stats.requests_overdue,
+            requests_rejected: stats.requests_rejected,
+            chunks_corrupt: stats.chunks_corrupt,
+            have_messages: stats.haves_sent,
+        }
+    }
 }
 
 /// Hosts of this process.
@@ -189,12 +227,6 @@ impl Fleet {
         Ok(())
     }
 
-    /// How many hosts start from the beginning.
-    pub(crate) fn start_count(&self) -> usize {
-        let late = |slot: &&Slot| matches!(slot.role, HostRole::JoinLate(_));
-        self.shared.slots.len() - self.shared.slots.iter().filter(late).count()
-    }
-
     /// The build is complete in the regional buckets, at these times: what the latencies and the faults count from.
     pub(crate) fn begin(&mut self, complete_at: Vec<Time>) {
         let clock = self.surroundings.clock;
@@ -259,12 +291,15 @@ impl Fleet {
             Some(self.shared.row(slot, &self.shared.report(slot), Some(error), now))
         });
         let unfinished: Vec<DeploymentLog> = unfinished.collect();
+        let mut protocol = PeerStats::default();
         for slot in &self.shared.slots {
             if let Some(node) = slot.node.lock().take() {
+                protocol.add(&node.peer_stats().unwrap_or_default());
                 node.stop();
             }
         }
         let mut result = FleetResult {
+            protocol: protocol.into(),
             outcomes,
             banned: std::mem::take(&mut self.shared.banned.lock()),
             ..FleetResult::default()

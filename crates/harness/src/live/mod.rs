@@ -14,7 +14,7 @@ use cloud::{
 };
 use peer::{ChunkPool, Clock, InProcessNetwork, Limits, NodeError, NodeIdentity};
 use scenario::{Scenario, Transport};
-use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeedError, SeederOptions, Spool};
+use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeederOptions, Spool};
 use swarm::{HostId, SeederConfig, Time};
 use tokio::sync::watch;
 
@@ -23,7 +23,7 @@ use crate::progress::Progress;
 use fleet::{Fleet, Slice, Surroundings};
 use worker::WorkerProcess;
 
-pub(crate) use fleet::{FleetResult, FleetStatus};
+pub(crate) use fleet::{FleetResult, FleetStatus, ProtocolCounts};
 pub(crate) use worker::serve as serve_worker;
 
 /// Why a run could not be made.
@@ -296,24 +296,32 @@ impl Run<'_> {
         }
     }
 
+    /// All regions at once, as they would be.
     async fn seed(&mut self, complete_at: &[Time]) -> Result<(), RunError> {
         let buckets = self.cloud.buckets();
-        for (index, seeder) in self.seeders.iter().enumerate() {
-            let region = &self.scenario.regions[index].name;
-            let (notices, mut feed) = ChannelFeed::new();
-            let notice = BuildNotice {
-                bucket: regional_bucket(region),
-                key: self.scenario.build.id.clone(),
-            };
-            // A new channel has room for one.
-            let _ = notices.send(notice).await;
-            let seeded: Result<_, SeedError> = seeder.seed_from(&buckets, &mut feed).await;
-            seeded.map_err(|error| RunError::Seeder {
-                region: region.clone(),
-                source: Box::new(error),
-            })?;
-            self.measured.seeding_after[index] = Some(self.clock.now().since(complete_at[index]));
-        }
+        let (scenario, clock) = (self.scenario, self.clock);
+        let seeding = self.seeders.iter().enumerate().map(|(index, seeder)| {
+            let buckets = &buckets;
+            async move {
+                let region = &scenario.regions[index].name;
+                let (notices, mut feed) = ChannelFeed::new();
+                let notice = BuildNotice {
+                    bucket: regional_bucket(region),
+                    key: scenario.build.id.clone(),
+                };
+                // A new channel has room for one.
+                let _ = notices.send(notice).await;
+                match seeder.seed_from(buckets, &mut feed).await {
+                    Ok(_) => Ok(clock.now().since(complete_at[index])),
+                    Err(error) => Err(RunError::Seeder {
+                        region: region.clone(),
+                        source: Box::new(error),
+                    }),
+                }
+            }
+        });
+        let after: Vec<Duration> = futures::future::try_join_all(seeding).await?;
+        self.measured.seeding_after = after.into_iter().map(Some).collect();
         Ok(())
     }
 
@@ -413,6 +421,7 @@ impl Run<'_> {
                             let all = &mut self.measured.result;
                             all.outcomes.extend(result.outcomes);
                             all.banned.extend(result.banned);
+                            all.protocol.add(&result.protocol);
                             all.rows_written += result.rows_written;
                             all.rows_unprocessed += result.rows_unprocessed;
                             all.rows_failed.extend(result.rows_failed);

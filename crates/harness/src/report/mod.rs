@@ -9,7 +9,7 @@ use scenario::{HostOutcome, HostState, LatencyHistogram, LatencySummary, Scenari
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::live::{Measured, Stop};
+use crate::live::{Measured, ProtocolCounts, Stop};
 use crate::machine;
 
 /// The report of a run. Times are milliseconds; a percentile that falls among hosts that did not finish is null.
@@ -33,6 +33,7 @@ pub(crate) struct Report {
     lower_bound_ms: Option<f64>,
     stretch: Stretch,
     traffic: Traffic,
+    protocol: ProtocolCounts,
     logs: Logs,
     thresholds: Vec<ThresholdReport>,
     machine: Machine,
@@ -209,6 +210,7 @@ impl Report {
             lower_bound_ms: bound.map(milliseconds),
             stretch: stretch(&summarize(outcomes, scaled), bound),
             traffic: traffic(outcomes),
+            protocol: measured.result.protocol,
             logs: Logs {
                 rows: measured.log_rows,
                 unprocessed_retried: measured.result.rows_unprocessed,

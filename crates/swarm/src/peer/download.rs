@@ -20,6 +20,8 @@ pub(super) struct Download {
     pub(super) requests: RequestPipeline,
     /// Chunks in the order in which they came.
     acquired: Vec<ChunkIndex>,
+    /// Times in a row that there was nothing to ask for.
+    starved: u32,
 }
 
 impl Download {
@@ -57,7 +59,7 @@ impl Peer {
     pub(super) fn request_manifest(&mut self, now: Time) {
         let tracker = self.config.tracker.host;
         let knowing: Vec<HostId> = self.neighbours.iter().filter(|n| n.knows_manifest).map(|n| n.host).collect();
-        let Build::Announced { asked, .. } = &mut self.build else {
+        let Build::Announced { asked, asked_at, .. } = &mut self.build else {
             return;
         };
         let attempt = *asked;
@@ -73,6 +75,7 @@ impl Peer {
             knowing[attempt as usize % knowing.len()]
         };
         *asked += 1;
+        *asked_at = now;
         let patience = MANIFEST_PATIENCE * (1 << attempt.min(5));
         self.timers.set(Timer::ManifestRetry, now + patience);
         self.send(from, Message::ManifestRequest);
@@ -86,10 +89,11 @@ impl Peer {
     }
 
     pub(super) fn handle_manifest(&mut self, now: Time, from: HostId, manifest: Arc<Manifest>) {
-        let Build::Announced { info, .. } = &self.build else {
+        let Build::Announced { info, asked_at, .. } = &self.build else {
             self.stats.messages_ignored += 1;
             return;
         };
+        let round_trip = now.since(*asked_at);
         if manifest.root() != info.root {
             self.ban(now, from, DisconnectReason::WrongManifest);
             self.request_manifest(now);
@@ -100,19 +104,24 @@ impl Peer {
         self.build = Build::Opening {
             info: info.clone(),
             manifest,
+            round_trip,
         };
     }
 
     pub(super) fn handle_store_opened(&mut self, now: Time, held: Bitfield) {
-        let Build::Opening { manifest, .. } = &self.build else {
+        let Build::Opening {
+            manifest, round_trip, ..
+        } = &self.build
+        else {
             return;
         };
         assert_eq!(held.len(), manifest.chunk_count(), "the driver's store is that of another build");
         let seed = rand::Rng::next_u64(&mut self.rng);
         let mut download = Download {
             acquired: held.iter().collect(),
+            starved: 0,
             scheduler: ChunkScheduler::new(self.config.policy, held, seed),
-            requests: RequestPipeline::new(),
+            requests: RequestPipeline::new(*round_trip),
             manifest: Arc::clone(manifest),
         };
         let chunk_count = manifest.chunk_count();
@@ -272,7 +281,7 @@ impl Peer {
                 }
             }
         }
-        if requests.in_flight() < 2 * self.config.chunks_in_flight_max {
+        if requests.may_tie() && requests.in_flight() < 2 * self.config.chunks_in_flight_max {
             for index in 0..count {
                 let neighbour = self.neighbours.at((start + index) % count);
                 if neighbour.has.is_empty()
@@ -298,7 +307,8 @@ impl Peer {
         if !idle {
             self.timers.clear(Timer::Starved);
         } else if self.timers.get(Timer::Starved).is_none() {
-            self.timers.set(Timer::Starved, now + STARVED_AFTER);
+            let patience = STARVED_AFTER * (1 << download.starved.min(STARVED_DOUBLINGS_MAX));
+            self.timers.set(Timer::Starved, now + patience);
         }
         for (host, chunk) in asks {
             self.stats.requests_sent += 1;
@@ -310,6 +320,9 @@ impl Peer {
     pub(super) fn handle_chunk_progress(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
         if let Build::Fetching(download) = &mut self.build {
             let losers = download.requests.progress(now, from, chunk);
+            if download.requests.is_on_its_way(chunk) {
+                download.scheduler.reclaim(chunk);
+            }
             self.cancel_at(losers, chunk);
         }
     }
@@ -323,6 +336,7 @@ impl Peer {
         let complete = download.scheduler.is_complete();
         if is_new {
             download.acquired.push(chunk);
+            download.starved = 0;
         }
         for host in &losers {
             let from = *host;
@@ -408,8 +422,12 @@ impl Peer {
         }
         if download.requests.in_flight() == 0 {
             download.requests.forgive();
-            let hosts: Vec<HostId> = self.neighbours.iter().map(|n| n.host).collect();
-            for host in hosts {
+            download.starved += 1;
+            // The seeder serves whoever asks it this, so it is the last to be asked.
+            let tracker = self.config.tracker.host;
+            let asks_seeder = download.starved >= STARVED_BEFORE_RESCUE;
+            let asked = self.neighbours.iter().map(|n| n.host).filter(|host| asks_seeder || *host != tracker);
+            for host in asked.collect::<Vec<HostId>>() {
                 self.send(host, Message::HaveRequest);
             }
             self.announce_soon(now);
@@ -465,6 +483,10 @@ const MANIFEST_PATIENCE: Duration = Duration::from_secs(1);
 const STARVED_AFTER: Duration = Duration::from_millis(500);
 /// A HAVE waits for no more than this part of the time a chunk takes.
 const HAVE_SHARE_OF_SERVICE_TIME: u32 = 16;
+/// That wait doubles each time, so often.
+const STARVED_DOUBLINGS_MAX: u32 = 4;
+/// Times in a row that a host is starved before it turns to the seeder: after 7.5 s without a chunk from anybody.
+const STARVED_BEFORE_RESCUE: u32 = 4;
 /// Up to this many chunks a list is shorter than the set for the builds we ship.
 const HAVE_LIST_BELOW: u32 = 16;
 /// Chunks asked of the seeder beyond the limit.

@@ -60,7 +60,7 @@ impl PeerConfig {
             tracker,
             degree: 12,
             policy: ChunkPolicy::default(),
-            chunks_in_flight_max: 4,
+            chunks_in_flight_max: 3,
             requests_per_neighbour_max: 2,
             upload_slots: 2,
             have_interval: Duration::from_millis(5),
@@ -107,8 +107,18 @@ pub enum Timer {
 /// What is known of the build.
 enum Build {
     Unknown,
-    Announced { info: BuildInfo, asked: u32 },
-    Opening { info: BuildInfo, manifest: Arc<Manifest> },
+    Announced {
+        info: BuildInfo,
+        /// Times that the manifest was asked for, and when it was last.
+        asked: u32,
+        asked_at: Time,
+    },
+    Opening {
+        info: BuildInfo,
+        manifest: Arc<Manifest>,
+        /// From asking for the manifest to having it: a first measure of the network.
+        round_trip: Duration,
+    },
     Fetching(Box<Download>),
 }
 
@@ -304,6 +314,11 @@ impl Peer {
             Message::HaveAll => self.handle_have_all(now, host),
             Message::HaveRequest => self.introduce_holdings(host),
             Message::Request { chunk, held } => self.handle_request(now, host, chunk, held),
+            Message::Serving { chunk } => {
+                if let Some(chunk) = self.download().and_then(|d| d.manifest.chunk(chunk)) {
+                    self.handle_chunk_progress(now, host, chunk);
+                }
+            }
             Message::Cancel { chunk } => self.handle_cancel(host, chunk),
             Message::Reject { chunk, reason } => self.handle_reject(now, host, chunk, reason),
             Message::Hello { .. }
@@ -350,6 +365,8 @@ impl Peer {
 
     fn pump_uploads(&mut self, now: Time) {
         while let Some((to, chunk)) = self.uploads.start_next(now) {
+            let serving = Message::Serving { chunk: chunk.get() };
+            self.actions.push_back(Action::Send(to, serving));
             self.actions.push_back(Action::ServeChunk { to, chunk });
         }
         if let Some(at) = self.uploads.next_stuck()

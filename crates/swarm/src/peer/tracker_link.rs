@@ -107,7 +107,8 @@ impl Peer {
 
     pub(super) fn learn_of_build(&mut self, now: Time, info: BuildInfo) {
         if matches!(self.build, Build::Unknown) {
-            self.build = Build::Announced { info, asked: 0 };
+            let (asked, asked_at) = (0, now);
+            self.build = Build::Announced { info, asked, asked_at };
             self.request_manifest(now);
         } else if self.build_root() != Some(info.root) {
             // Another build is another swarm; this one is finished first.

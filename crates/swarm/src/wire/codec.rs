@@ -157,6 +157,10 @@ fn encode_message(message: &Message, out: &mut BytesMut) {
             out.put_u32_le(*chunk);
             out.put_u32_le(*held);
         }
+        Message::Serving { chunk } => {
+            out.put_u8(kind::SERVING);
+            out.put_u32_le(*chunk);
+        }
         Message::Cancel { chunk } => {
             out.put_u8(kind::CANCEL);
             out.put_u32_le(*chunk);
@@ -222,6 +226,7 @@ impl Body<'_> {
                 chunk: self.u32()?,
                 held: self.u32()?,
             },
+            kind::SERVING => Message::Serving { chunk: self.u32()? },
             kind::CANCEL => Message::Cancel { chunk: self.u32()? },
             kind::REJECT => Message::Reject {
                 chunk: self.u32()?,
@@ -396,6 +401,7 @@ mod kind {
     pub(super) const COMPLETE: u8 = 14;
     pub(super) const COMPLAINT: u8 = 15;
     pub(super) const DATA: u8 = 16;
+    pub(super) const SERVING: u8 = 17;
 }
 
 #[cfg(test)]
@@ -432,6 +438,7 @@ mod tests {
             Just(Message::HaveAll),
             Just(Message::HaveRequest),
             any::<(u32, u32)>().prop_map(|(chunk, held)| Message::Request { chunk, held }),
+            any::<u32>().prop_map(|chunk| Message::Serving { chunk }),
             any::<u32>().prop_map(|chunk| Message::Cancel { chunk }),
             (any::<u32>(), 0..3).prop_map(|(chunk, reason)| Message::Reject {
                 chunk,

@@ -58,6 +58,11 @@ pub enum Message {
         /// How many chunks the sender holds; who holds the fewest is served first.
         held: u32,
     },
+    /// Your request is being served from now on: others that were asked for the chunk too can be told.
+    Serving {
+        /// The chunk.
+        chunk: u32,
+    },
     /// I no longer need this chunk from you.
     Cancel {
         /// The chunk.

@@ -189,6 +189,9 @@ impl Mesh {
         let mut steps = 0_u64;
         while steps % 64 != 0 || !self.everybody_is_complete() {
             steps += 1;
+            if self.everybody_is_complete() && self.queue.len() < 64 {
+                return;
+            }
             if self.now > end || !self.step() {
                 let stuck: Vec<_> = self
                     .peers

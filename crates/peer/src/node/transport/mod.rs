@@ -31,7 +31,7 @@ pub enum TransportKind {
 
 /// A transport could not be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum TransportError {
+pub(crate) enum TransportError {
     /// The identity does not make a Noise key.
     #[error("failed to make the Noise key of this peer")]
     Noise(#[from] noise::Error),
