@@ -38,7 +38,9 @@ pub struct Credentials {
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let id = &self.access_key_id;
-        f.debug_struct("Credentials").field("access_key_id", id).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("access_key_id", id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,8 +68,10 @@ impl Cloud {
         let shared = shared_config(config).await;
         let mut s3 = aws_sdk_s3::config::Builder::from(&shared);
         if let Some(endpoint) = &config.s3_endpoint {
-            s3 = s3.endpoint_url(endpoint).force_path_style(true);
+            s3 = s3.endpoint_url(endpoint);
         }
+        // A local stack has no host name per bucket, whether we are told of it or the environment names it.
+        s3 = s3.force_path_style(config.s3_endpoint.is_some() || shared.endpoint_url().is_some());
         let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&shared);
         if let Some(endpoint) = &config.dynamodb_endpoint {
             dynamodb = dynamodb.endpoint_url(endpoint);
@@ -76,6 +80,11 @@ impl Cloud {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
         }
+    }
+
+    /// Connects to what the standard AWS environment names. Sends nothing yet.
+    pub async fn from_environment() -> Self {
+        Self::connect(&CloudConfig::default()).await
     }
 
     /// The buckets.
@@ -109,10 +118,9 @@ async fn shared_config(config: &CloudConfig) -> SdkConfig {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
         .build_https();
-    // A connection that cannot be made fails soon; a large body may take as long as it keeps moving.
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .read_timeout(Duration::from_secs(30))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
@@ -125,10 +133,21 @@ async fn shared_config(config: &CloudConfig) -> SdkConfig {
         } = credentials;
         let credentials =
             aws_sdk_s3::config::Credentials::new(access_key_id, secret_access_key, None, None, "fleetcast");
-        loader = loader.credentials_provider(credentials).region(Region::new("us-east-1"));
+        loader = loader
+            .credentials_provider(credentials)
+            .region(Region::new("us-east-1"));
     } else {
         let fallback = aws_config::meta::region::RegionProviderChain::default_provider().or_else("us-east-1");
         loader = loader.region(fallback);
     }
     loader.load().await
 }
+
+/// A connection that cannot be made fails soon, and is tried again.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the whole of a request to be sent and its answer to begin. Bodies of answers may take as long as they keep moving:
+/// the SDK's protection against stalled streams watches them. The longest requests are the parts of an upload, 16 MiB and
+/// four at a time where builds are below 160 GB: they fit a link of 4.5 Mbit/s.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+/// For a copy within S3, which says nothing until it is done: 5 GB at 10 MB/s.
+pub(crate) const COPY_TIMEOUT: Duration = Duration::from_secs(500);

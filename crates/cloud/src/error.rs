@@ -31,6 +31,14 @@ pub enum CloudError {
         /// The ETag now.
         found: String,
     },
+    /// The call makes no sense: asking again will not help.
+    #[error("failed to {action}: {message}")]
+    Invalid {
+        /// What was tried, with bucket, key or table.
+        action: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A condition on a row did not hold.
     #[error("row {key} of table {table} belongs to another execution by now")]
     ConditionFailed {
@@ -73,6 +81,10 @@ impl CloudError {
     {
         let retryable = match error {
             SdkError::ConstructionFailure(_) => false,
+            // What cannot be sent at all, for want of credentials for example, cannot be sent later either.
+            SdkError::DispatchFailure(failure) => {
+                failure.is_io() || failure.is_timeout() || failure.as_other().is_some()
+            }
             SdkError::ServiceError(service) => service.err().code().is_none_or(is_retryable_code),
             _ => true,
         };
@@ -81,8 +93,12 @@ impl CloudError {
             (Some(code), None) => code.to_owned(),
             (None, _) => chain(error),
         };
+        let action = action.into();
+        if error.code() == Some("ValidationException") {
+            return Self::Invalid { action, message };
+        }
         Self::Service {
-            action: action.into(),
+            action,
             message,
             retryable,
         }

@@ -5,20 +5,23 @@
 
 mod buckets;
 mod clients;
+mod deployment_log;
 mod deployment_log_table;
+mod deployment_log_writer;
 mod embedded;
 mod error;
 mod names;
 mod replication;
 mod retry;
 mod tracking_table;
+mod uploads;
 
-pub use buckets::{Buckets, ObjectInfo, PartSource};
+pub use buckets::{Buckets, ObjectInfo};
 pub use clients::{Cloud, CloudConfig, Credentials};
-pub use deployment_log_table::{
-    DeploymentLog, DeploymentLogTable, DeploymentLogWriter, DeploymentStatus, Undelivered, WriterReport, timestamp,
-};
-pub use embedded::{EmbeddedCloud, EmbeddedError};
+pub use deployment_log::{DeploymentLog, DeploymentStatus, timestamp};
+pub use deployment_log_table::DeploymentLogTable;
+pub use deployment_log_writer::{DeploymentLogWriter, Undelivered, WriterReport};
+pub use embedded::{EmbeddedCloud, EmbeddedError, Faults, FaultsHappened};
 pub use error::CloudError;
 pub use names::{
     BuildId, BuildIdError, DEPLOYMENT_LOG_SHARDS, GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, build_shard,
@@ -27,3 +30,4 @@ pub use names::{
 pub use replication::{RegionCopy, replicate};
 pub use retry::Backoff;
 pub use tracking_table::{Tracking, TrackingTable};
+pub use uploads::PartSource;

@@ -20,7 +20,10 @@ pub struct RegionCopy {
 }
 
 /// Copies build `key` from the global bucket to those of `regions`; one that fails does not stop the others.
-/// The error is that of the tracking table; those of copies are in the results.
+///
+/// # Errors
+/// That of the tracking table; those of copies are in the results. Where a later execution has taken the row over, the
+/// row stays its own and the copies are told all the same.
 pub async fn replicate(
     cloud: &Cloud,
     key: &str,
@@ -49,7 +52,11 @@ pub async fn replicate(
         chosen.map(|copy| regional_bucket(&copy.region)).collect::<Vec<_>>()
     };
     let failed_buckets = names(false);
-    let status = if failed_buckets.is_empty() { "COMPLETED" } else { "PARTIAL_FAILURE" };
+    let status = if failed_buckets.is_empty() {
+        "COMPLETED"
+    } else {
+        "PARTIAL_FAILURE"
+    };
     let finished = Tracking {
         file_key: key.to_owned(),
         source_bucket: GLOBAL_BUCKET.to_owned(),
@@ -58,7 +65,12 @@ pub async fn replicate(
         successful_buckets: names(true),
         failed_buckets,
     };
-    tracking.finish(&finished).await?;
+    match tracking.finish(&finished).await {
+        Err(error @ CloudError::ConditionFailed { .. }) => {
+            tracing::warn!(build = key, execution = execution_id, %error, "replication not recorded");
+        }
+        result => result?,
+    }
     Ok(copies)
 }
 

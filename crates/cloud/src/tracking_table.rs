@@ -1,16 +1,18 @@
 //! `FileCopyTracking`: one row per build and source bucket, of its last replication.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
 };
 
-use crate::deployment_log_table::timestamp;
+use crate::deployment_log::timestamp;
 use crate::error::CloudError;
-use crate::names::TRACKING_TABLE;
+use crate::names::{TRACKING_TABLE, fnv1a};
+use crate::retry::Backoff;
 
 /// What a replication has come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +58,11 @@ impl TrackingTable {
             .item("executionId", text(execution_id))
             .item("status", text("IN_PROGRESS"))
             .item("startTime", text(&timestamp(SystemTime::now())));
-        let sent = request.send().await;
-        sent.map(|_| ()).map_err(|e| CloudError::service(format!("write the start of {file_key} to {TRACKING_TABLE}"), &e))
+        let start = || async {
+            let sent = request.clone().send().await;
+            sent.map_err(|e| CloudError::service(format!("write the start of {file_key} to {TRACKING_TABLE}"), &e))
+        };
+        retries(file_key).run(start).await.map(|_| ())
     }
 
     /// Notes how an execution has ended, unless the row is by now that of another one.
@@ -77,16 +82,24 @@ impl TrackingTable {
             .expression_attribute_values(":good", list(&tracking.successful_buckets))
             .expression_attribute_values(":bad", list(&tracking.failed_buckets))
             .expression_attribute_values(":end", text(&timestamp(SystemTime::now())));
-        let sent = request.send().await;
-        sent.map(|_| ()).map_err(|error| {
-            if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) {
+        let failed = |error| {
+            let error: aws_sdk_dynamodb::error::SdkError<UpdateItemError> = error;
+            if error
+                .as_service_error()
+                .is_some_and(|e| e.is_conditional_check_failed_exception())
+            {
                 return CloudError::ConditionFailed {
                     table: TRACKING_TABLE.to_owned(),
                     key: tracking.file_key.clone(),
                 };
             }
-            CloudError::service(format!("write the end of {} to {TRACKING_TABLE}", tracking.file_key), &error)
-        })
+            CloudError::service(
+                format!("write the end of {} to {TRACKING_TABLE}", tracking.file_key),
+                &error,
+            )
+        };
+        let finish = || async { request.clone().send().await.map_err(failed) };
+        retries(&tracking.file_key).run(finish).await.map(|_| ())
     }
 
     /// The row of a build, if there is one.
@@ -98,8 +111,11 @@ impl TrackingTable {
             .key("fileKey", text(file_key))
             .key("sourceBucket", text(source_bucket))
             .consistent_read(true);
-        let got = request.send().await;
-        let got = got.map_err(|e| CloudError::service(format!("read {file_key} from {TRACKING_TABLE}"), &e))?;
+        let get = || async {
+            let got = request.clone().send().await;
+            got.map_err(|e| CloudError::service(format!("read {file_key} from {TRACKING_TABLE}"), &e))
+        };
+        let got = retries(file_key).run(get).await?;
         Ok(got.item.map(|item| Tracking {
             file_key: file_key.to_owned(),
             source_bucket: source_bucket.to_owned(),
@@ -111,7 +127,11 @@ impl TrackingTable {
     }
 }
 
-/// Makes an on-demand table with two string keys if it is not there.
+fn retries(file_key: &str) -> Backoff {
+    Backoff::READ.seeded(fnv1a(file_key).into())
+}
+
+/// Makes an on-demand table with two string keys if it is not there, and waits until it can be written to.
 pub(crate) async fn create_table(client: &Client, table: &str, hash: &str, range: &str) -> Result<(), CloudError> {
     let failed = |error| CloudError::Service {
         action: format!("describe table {table}"),
@@ -119,9 +139,19 @@ pub(crate) async fn create_table(client: &Client, table: &str, hash: &str, range
         retryable: false,
     };
     let attribute = |name: &str| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().map_err(failed)
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::S)
+            .build()
+            .map_err(failed)
     };
-    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().map_err(failed);
+    let key = |name: &str, kind| {
+        KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(kind)
+            .build()
+            .map_err(failed)
+    };
     let request = client
         .create_table()
         .table_name(table)
@@ -130,11 +160,34 @@ pub(crate) async fn create_table(client: &Client, table: &str, hash: &str, range
         .attribute_definitions(attribute(range)?)
         .key_schema(key(hash, KeyType::Hash)?)
         .key_schema(key(range, KeyType::Range)?);
-    match request.send().await {
-        Ok(_) => Ok(()),
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => Ok(()),
-        Err(error) => Err(CloudError::service(format!("create table {table}"), &error)),
-    }
+    let create = || async {
+        match request.clone().send().await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_resource_in_use_exception()) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(CloudError::service(format!("create table {table}"), &error)),
+        }
+    };
+    retries(table).run(create).await?;
+    // DynamoDB answers before the table is there.
+    let is_active = || async {
+        let described = client.describe_table().table_name(table).send().await;
+        let described = described.map_err(|e| CloudError::service(format!("describe table {table}"), &e))?;
+        match described.table.and_then(|table| table.table_status) {
+            Some(TableStatus::Active | TableStatus::Updating) => Ok(()),
+            status => Err(CloudError::Service {
+                action: format!("wait for table {table}"),
+                message: format!("its status is {status:?}"),
+                retryable: true,
+            }),
+        }
+    };
+    TABLE_CREATION.run(is_active).await
 }
 
 pub(crate) fn text(value: &str) -> AttributeValue {
@@ -142,10 +195,25 @@ pub(crate) fn text(value: &str) -> AttributeValue {
 }
 
 pub(crate) fn string(item: &HashMap<String, AttributeValue>, name: &str) -> String {
-    item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default()
+    item.get(name)
+        .and_then(|value| value.as_s().ok())
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn strings(item: &HashMap<String, AttributeValue>, name: &str) -> Vec<String> {
-    let list = item.get(name).and_then(|value| value.as_l().ok()).map_or(&[][..], Vec::as_slice);
+    let list = item
+        .get(name)
+        .and_then(|value| value.as_l().ok())
+        .map_or(&[][..], Vec::as_slice);
     list.iter().filter_map(|value| value.as_s().ok()).cloned().collect()
 }
+
+/// A table takes seconds to be made, and some have been seen to take a minute.
+const TABLE_CREATION: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    factor: 2,
+    max: Duration::from_secs(5),
+    attempts: 24,
+    seed: 0,
+};

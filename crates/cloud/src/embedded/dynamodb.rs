@@ -1,22 +1,40 @@
-//! The embedded DynamoDB: dynoxide over SQLite, in a file, so that a run's rows can be counted after it.
+//! The embedded DynamoDB: dynoxide over SQLite, in a file, so that a run's rows can be counted after it; and a proxy that
+//! stands in front of it where faults are asked for.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::path::Path;
 
+use bytes::Bytes;
 use dynoxide::Database;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{EmbeddedError, until_stopped};
+use super::faults::{Faults, RequestFault};
+use super::{EmbeddedError, http, until_stopped};
 
 pub(super) fn open(path: &Path) -> Result<Database, EmbeddedError> {
     let failed = |message: String| EmbeddedError::Database {
         path: path.to_owned(),
         message,
     };
-    let text = path.to_str().ok_or_else(|| failed("the path is not UTF-8".to_owned()))?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| failed("the path is not UTF-8".to_owned()))?;
     let database = Database::new(text).map_err(|error| failed(error.to_string()))?;
     // The rows of a run can be had again by running it; what a power failure might take is not worth a sync per batch.
-    database.enable_bulk_loading().map_err(|error| failed(error.to_string()))?;
+    database
+        .enable_bulk_loading()
+        .map_err(|error| failed(error.to_string()))?;
     Ok(database)
 }
 
@@ -28,4 +46,101 @@ pub(super) async fn serve(listener: TcpListener, database: Database, stopped: wa
     if let Err(error) = closing.disable_bulk_loading() {
         tracing::warn!(%error, "the embedded DynamoDB's file may not be synced");
     }
+}
+
+/// Passes requests on to `upstream`, but for those that a fault is due for.
+pub(super) async fn serve_with_faults(
+    listener: TcpListener,
+    upstream: String,
+    faults: Faults,
+    stopped: watch::Receiver<bool>,
+) {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let service = service_fn(move |request| {
+        let (client, upstream, faults) = (client.clone(), upstream.clone(), faults.clone());
+        async move {
+            let answer = answer(&client, &upstream, &faults, request).await;
+            Ok::<_, Infallible>(answer.unwrap_or_else(|error| refusal(500, "InternalServerError", &error.to_string())))
+        }
+    });
+    http::serve("DynamoDB with faults", listener, service, stopped).await;
+}
+
+type Answer = Response<Full<Bytes>>;
+
+async fn answer(
+    client: &Client<HttpConnector, Full<Bytes>>,
+    upstream: &str,
+    faults: &Faults,
+    request: Request<Incoming>,
+) -> Result<Answer, Box<dyn Error + Send + Sync>> {
+    let (mut parts, body) = request.into_parts();
+    let mut body = body.collect().await?.to_bytes();
+    let target = parts
+        .headers
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok())
+        .unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default();
+    let mut unprocessed = None;
+    match faults.on_request(operation) {
+        RequestFault::None => {}
+        RequestFault::Throttle => {
+            return Ok(refusal(
+                400,
+                "ProvisionedThroughputExceededException",
+                "a fault that was asked for",
+            ));
+        }
+        RequestFault::LeaveUnprocessed => {
+            let mut items: Value = serde_json::from_slice(&body)?;
+            unprocessed = Some(take_half(&mut items["RequestItems"]));
+            if items["RequestItems"].as_object().is_some_and(serde_json::Map::is_empty) {
+                return Ok(json_answer(StatusCode::OK, &json!({ "UnprocessedItems": unprocessed })));
+            }
+            body = Bytes::from(items.to_string());
+        }
+    }
+    // The server looks whether the request is signed, not how, and the length is told anew.
+    parts.uri = format!("{upstream}{}", parts.uri).parse()?;
+    parts.headers.remove(CONTENT_LENGTH);
+    let response = client.request(Request::from_parts(parts, Full::new(body))).await?;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    match unprocessed {
+        Some(items) if parts.status == StatusCode::OK => {
+            let mut processed: Value = serde_json::from_slice(&body)?;
+            processed["UnprocessedItems"] = items;
+            Ok(json_answer(parts.status, &processed))
+        }
+        _ => Ok(Response::from_parts(parts, Full::new(body))),
+    }
+}
+
+/// Takes the second half of each table's items out of a batch, and at least one; a table without any is no longer named.
+fn take_half(items: &mut Value) -> Value {
+    let mut taken = json!({});
+    if let Some(tables) = items.as_object_mut() {
+        for (table, requests) in tables.iter_mut() {
+            if let Some(requests) = requests.as_array_mut() {
+                taken[table] = requests.split_off(requests.len() / 2).into();
+            }
+        }
+        tables.retain(|_, requests| requests.as_array().is_none_or(|requests| !requests.is_empty()));
+    }
+    taken
+}
+
+fn refusal(status: u16, code: &str, message: &str) -> Answer {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message });
+    json_answer(status, &body)
+}
+
+fn json_answer(status: StatusCode, body: &Value) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+    *answer.status_mut() = status;
+    let json = hyper::header::HeaderValue::from_static("application/x-amz-json-1.0");
+    answer.headers_mut().insert(CONTENT_TYPE, json);
+    answer
 }

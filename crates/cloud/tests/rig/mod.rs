@@ -2,7 +2,9 @@
 //! misbehaves is put around it from outside.
 
 #![expect(dead_code, unreachable_pub, reason = "each test file uses the part it needs")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -83,7 +85,7 @@ async fn proxy(upstream: String, rule: Rule) -> String {
                 let (upstream, rule, client) = (upstream.clone(), Arc::clone(&rule), client.clone());
                 async move {
                     let (mut parts, body) = request.into_parts();
-                    let body = body.collect().await?.to_bytes();
+                    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
                     let target = parts.headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
                     let seen = Seen {
                         method: parts.method.to_string(),
@@ -93,13 +95,14 @@ async fn proxy(upstream: String, rule: Rule) -> String {
                     };
                     if let Some(Answer { status, body }) = rule(&seen) {
                         let response = Response::builder().status(status).body(Full::new(Bytes::from(body)));
-                        return Ok::<_, Box<dyn std::error::Error + Send + Sync>>(response?);
+                        return response.map_err(io::Error::other);
                     }
                     // The host header stays as it was signed.
-                    parts.uri = format!("{upstream}{}", parts.uri).parse()?;
-                    let response = client.request(Request::from_parts(parts, Full::new(body))).await?;
-                    let (parts, body) = response.into_parts();
-                    Ok(Response::from_parts(parts, Full::new(body.collect().await?.to_bytes())))
+                    parts.uri = format!("{upstream}{}", parts.uri).parse().map_err(io::Error::other)?;
+                    let response = client.request(Request::from_parts(parts, Full::new(body))).await;
+                    let (parts, body) = response.map_err(io::Error::other)?.into_parts();
+                    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+                    Ok(Response::from_parts(parts, Full::new(body)))
                 }
             });
             tokio::spawn(async move {

@@ -1,0 +1,365 @@
+//! Builds into S3: uploading from memory, a file or a generator, and copying between buckets, in parts where they are
+//! large.
+//!
+//! Invariant: an upload in parts that fails is aborted. One whose future is dropped is not: a rule of the bucket has to
+//! clear such uploads away.
+
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
+use futures::{TryStreamExt, stream};
+
+use crate::buckets::{Buckets, ObjectInfo, changed};
+use crate::clients::COPY_TIMEOUT;
+use crate::error::CloudError;
+use crate::names::fnv1a;
+use crate::retry::Backoff;
+
+/// Where the bytes of an upload come from, by range, so that no build has to be in memory.
+pub type PartSource = Arc<dyn Fn(Range<u64>) -> Pin<Box<dyn Future<Output = io::Result<Bytes>> + Send>> + Send + Sync>;
+
+impl Buckets {
+    /// Uploads `size` bytes from `source`; above 16 MiB in parts, several at a time. `progress` is told of bytes that
+    /// are there. Nothing is left behind where it fails.
+    pub async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        size: u64,
+        source: &PartSource,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), CloudError> {
+        if size > PART_SIZE_MIN {
+            return self.put_multipart(bucket, key, size, source, progress).await;
+        }
+        let body = read_part(source, key, 0..size).await?;
+        let send = || async {
+            let request = self.client.put_object().bucket(bucket).key(key);
+            let sent = request.body(ByteStream::from(body.clone())).send().await;
+            sent.map_err(|error| write_error(format!("upload {key} to bucket {bucket}"), bucket, &error))
+        };
+        Backoff::READ.seeded(fnv1a(key).into()).run(send).await?;
+        progress(size);
+        Ok(())
+    }
+
+    /// Uploads bytes that are in memory.
+    pub async fn put_bytes(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), CloudError> {
+        let size = bytes.len() as u64;
+        let source: PartSource = Arc::new(move |range| {
+            // Ranges are within the size that is given below, which is a usize.
+            let part = bytes.slice(range.start as usize..range.end as usize);
+            Box::pin(async move { Ok(part) })
+        });
+        self.put(bucket, key, size, &source, &|_| {}).await
+    }
+
+    /// Uploads a file, reading what is being sent; `progress` is told of bytes that are there.
+    ///
+    /// # Errors
+    /// `File` where it cannot be read, or has become shorter meanwhile.
+    pub async fn put_file(
+        &self,
+        bucket: &str,
+        key: &str,
+        path: &Path,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), CloudError> {
+        let failed = |source| CloudError::File {
+            path: path.display().to_string(),
+            source,
+        };
+        let file = Arc::new(std::fs::File::open(path).map_err(failed)?);
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(failed(io::Error::other("it is not a file")));
+        }
+        let source: PartSource = Arc::new(move |range| {
+            let file = Arc::clone(&file);
+            Box::pin(async move {
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut part = vec![0; (range.end - range.start) as usize];
+                    file.read_exact_at(&mut part, range.start).map(|()| Bytes::from(part))
+                });
+                read.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+            })
+        });
+        match self.put(bucket, key, metadata.len(), &source, progress).await {
+            Err(CloudError::File { source, .. }) => Err(failed(source)),
+            result => result,
+        }
+    }
+
+    async fn put_multipart(
+        &self,
+        bucket: &str,
+        key: &str,
+        size: u64,
+        source: &PartSource,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), CloudError> {
+        let upload = self.begin_multipart(bucket, key).await?;
+        let parts = stream::iter(part_ranges(size).map(Ok)).map_ok(|(number, range)| {
+            let upload = &upload;
+            async move {
+                let (start, length) = (range.start, range.end - range.start);
+                let body = read_part(source, key, range).await?;
+                let send = || async {
+                    let request = self.client.upload_part().bucket(bucket).key(key).upload_id(upload);
+                    let sent = request
+                        .part_number(number)
+                        .body(ByteStream::from(body.clone()))
+                        .send()
+                        .await;
+                    sent.map_err(|e| CloudError::service(format!("upload part {number} of {key} to {bucket}"), &e))
+                };
+                let sent = Backoff::READ.seeded(start).run(send).await?;
+                progress(length);
+                Ok(CompletedPart::builder()
+                    .part_number(number)
+                    .set_e_tag(sent.e_tag)
+                    .build())
+            }
+        });
+        let parts = parts.try_buffered(PARTS_AT_A_TIME).try_collect().await;
+        self.end_multipart(bucket, key, &upload, parts).await
+    }
+
+    /// Copies `key` between buckets within S3: in one call up to 5 GB, which is the most that one call copies, and in
+    /// parts above.
+    ///
+    /// # Errors
+    /// `ObjectChanged` where the object is overwritten meanwhile, `BucketMissing` where there is nowhere to copy to.
+    pub async fn copy(&self, from: &str, to: &str, key: &str) -> Result<(), CloudError> {
+        let object = self.head(from, key).await?;
+        if object.size > COPY_SIZE_MAX {
+            return self.copy_multipart(&object, to).await;
+        }
+        let copy = || async {
+            let request = self
+                .client
+                .copy_object()
+                .bucket(to)
+                .key(key)
+                .copy_source(format!("{from}/{key}"));
+            let request = request
+                .copy_source_if_match(&object.etag)
+                .customize()
+                .config_override(patient());
+            let sent = request.send().await;
+            sent.map_err(|error| copy_error(format!("copy {key} from bucket {from} to {to}"), &object, to, &error))
+        };
+        Backoff::READ.seeded(fnv1a(to).into()).run(copy).await.map(|_| ())
+    }
+
+    async fn copy_multipart(&self, object: &ObjectInfo, to: &str) -> Result<(), CloudError> {
+        let key = &object.key;
+        let upload = self.begin_multipart(to, key).await?;
+        let parts = stream::iter(part_ranges(object.size).map(Ok)).map_ok(|(number, range)| {
+            let upload = &upload;
+            async move {
+                let copy = || async {
+                    let request = self.client.upload_part_copy().bucket(to).key(key).upload_id(upload);
+                    let request = request
+                        .part_number(number)
+                        .copy_source(format!("{}/{key}", object.bucket));
+                    let request = request.copy_source_if_match(&object.etag);
+                    let range = format!("bytes={}-{}", range.start, range.end - 1);
+                    let sent = request.copy_source_range(range).send().await;
+                    sent.map_err(|e| copy_error(format!("copy part {number} of {key} to {to}"), object, to, &e))
+                };
+                let sent = Backoff::READ.seeded(range.start).run(copy).await?;
+                let etag = sent.copy_part_result.and_then(|result| result.e_tag);
+                Ok(CompletedPart::builder().part_number(number).set_e_tag(etag).build())
+            }
+        });
+        let parts = parts.try_buffered(PARTS_AT_A_TIME).try_collect().await;
+        self.end_multipart(to, key, &upload, parts).await
+    }
+
+    async fn begin_multipart(&self, bucket: &str, key: &str) -> Result<String, CloudError> {
+        let action = || format!("begin the upload of {key} to {bucket}");
+        let begin = || async {
+            let sent = self
+                .client
+                .create_multipart_upload()
+                .bucket(bucket)
+                .key(key)
+                .send()
+                .await;
+            sent.map_err(|error| write_error(action(), bucket, &error))
+        };
+        let begun = Backoff::READ.seeded(fnv1a(key).into()).run(begin).await?;
+        begun.upload_id.ok_or_else(|| CloudError::Invalid {
+            action: action(),
+            message: "the service told no upload id".to_owned(),
+        })
+    }
+
+    async fn end_multipart(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        parts: Result<Vec<CompletedPart>, CloudError>,
+    ) -> Result<(), CloudError> {
+        let completed = match parts {
+            Ok(parts) => {
+                let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+                let complete = || async {
+                    let request = self
+                        .client
+                        .complete_multipart_upload()
+                        .bucket(bucket)
+                        .key(key)
+                        .upload_id(upload);
+                    let request = request
+                        .multipart_upload(parts.clone())
+                        .customize()
+                        .config_override(patient());
+                    let sent = request.send().await;
+                    sent.map_err(|e| CloudError::service(format!("complete the upload of {key} to {bucket}"), &e))
+                };
+                Backoff::READ.seeded(fnv1a(key).into()).run(complete).await.map(|_| ())
+            }
+            Err(error) => Err(error),
+        };
+        if completed.is_err() {
+            // Parts that nobody aborts are paid for until somebody does.
+            let request = self
+                .client
+                .abort_multipart_upload()
+                .bucket(bucket)
+                .key(key)
+                .upload_id(upload);
+            if let Err(error) = request.send().await {
+                tracing::warn!(bucket, key, upload, error = %error, "multipart upload not aborted");
+            }
+        }
+        completed
+    }
+}
+
+async fn read_part(source: &PartSource, key: &str, range: Range<u64>) -> Result<Bytes, CloudError> {
+    let length = range.end - range.start;
+    let part = source(range).await.and_then(|part| {
+        if part.len() as u64 == length {
+            return Ok(part);
+        }
+        // Anything else would become a build of another size.
+        Err(io::Error::other(format!(
+            "{} bytes came where {length} were asked for",
+            part.len()
+        )))
+    });
+    part.map_err(|source| CloudError::File {
+        path: key.to_owned(),
+        source,
+    })
+}
+
+/// Part numbers from 1 with their byte ranges.
+fn part_ranges(size: u64) -> impl Iterator<Item = (i32, Range<u64>)> {
+    let part_size = PART_SIZE_MIN.max(size.div_ceil(PARTS_MAX));
+    let count = size.div_ceil(part_size);
+    (0..count).zip(1..).map(move |(index, number)| {
+        let start = index * part_size;
+        (number, start..(start + part_size).min(size))
+    })
+}
+
+/// An error of a call that writes to `bucket`.
+fn write_error<E, R>(action: String, bucket: &str, error: &SdkError<E, R>) -> CloudError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    if error.code() == Some("NoSuchBucket") {
+        let bucket = bucket.to_owned();
+        return CloudError::BucketMissing { bucket };
+    }
+    CloudError::service(action, error)
+}
+
+/// An error of a call that copies `object` to bucket `to`.
+fn copy_error<E, R>(action: String, object: &ObjectInfo, to: &str, error: &SdkError<E, R>) -> CloudError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    if error.code() == Some("PreconditionFailed") {
+        return changed(object, "another");
+    }
+    write_error(action, to, error)
+}
+
+/// For calls that say nothing until S3 has moved the whole object.
+fn patient() -> aws_sdk_s3::config::Builder {
+    let timeouts = TimeoutConfig::builder().read_timeout(COPY_TIMEOUT).build();
+    aws_sdk_s3::Config::builder().timeout_config(timeouts)
+}
+
+/// What one CopyObject copies at most (Amazon S3 API reference).
+const COPY_SIZE_MAX: u64 = 5 << 30;
+/// Parts are at least this large; below, one call does.
+const PART_SIZE_MIN: u64 = 16 << 20;
+/// Parts of one upload at most (Amazon S3 user guide, multipart upload limits).
+const PARTS_MAX: u64 = 10_000;
+/// Parts on their way at a time.
+const PARTS_AT_A_TIME: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cloud, EmbeddedCloud, GLOBAL_BUCKET, regional_bucket};
+
+    #[test]
+    fn parts_cover_an_object_once_and_stay_within_the_limits() {
+        for size in [PART_SIZE_MIN + 1, 10_000_000_000, 5 << 40] {
+            let parts: Vec<_> = part_ranges(size).collect();
+            assert!(parts.len() as u64 <= PARTS_MAX);
+            assert_eq!(parts[0].0, 1);
+            assert_eq!(parts.last().unwrap().1.end, size);
+            assert!(
+                parts
+                    .windows(2)
+                    .all(|w| w[0].1.end == w[1].1.start && w[0].0 + 1 == w[1].0)
+            );
+        }
+    }
+
+    // Objects above 5 GB are copied this way; the test calls it with a smaller one.
+    #[tokio::test]
+    async fn an_object_is_copied_in_parts_and_only_as_it_was_when_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let embedded = EmbeddedCloud::start(folder.path()).await.unwrap();
+        let cloud = Cloud::connect(embedded.config()).await;
+        cloud.bootstrap(&["region-a".to_owned()]).await.unwrap();
+        let (buckets, regional) = (cloud.buckets(), regional_bucket("region-a"));
+        let data: Bytes = (0..PART_SIZE_MIN as usize + 1000)
+            .map(|n| (n * 31 % 251) as u8)
+            .collect();
+        buckets.put_bytes(GLOBAL_BUCKET, "b.zip", data.clone()).await.unwrap();
+        let object = buckets.head(GLOBAL_BUCKET, "b.zip").await.unwrap();
+        buckets.copy_multipart(&object, &regional).await.unwrap();
+        let copy = buckets.head(&regional, "b.zip").await.unwrap();
+        assert!(buckets.get_range(&copy, 0..copy.size).await.unwrap() == data);
+        buckets
+            .put_bytes(GLOBAL_BUCKET, "b.zip", data.slice(1..))
+            .await
+            .unwrap();
+        let error = buckets.copy_multipart(&object, &regional).await.unwrap_err();
+        assert!(matches!(error, CloudError::ObjectChanged { .. }), "{error}");
+        assert_eq!(buckets.head(&regional, "b.zip").await.unwrap(), copy);
+    }
+}
