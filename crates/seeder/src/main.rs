@@ -100,7 +100,7 @@ async fn run(arguments: Arguments) -> ExitCode {
     let work = async {
         // The feed has room for its first notice.
         let _ = notices.send(notice).await;
-        seeder.seed_from(&buckets, &mut feed).await?;
+        seeder.seed(seeder.pull_from(&buckets, &mut feed).await?);
         std::future::pending::<Result<(), seeder::SeedError>>().await
     };
     tokio::select! {

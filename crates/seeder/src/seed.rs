@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cloud::{Buckets, ObjectInfo};
+use cloud::Buckets;
 use peer::{
     ChunkPool, Clock, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, Role, Shaping,
     StoreKind, TransportKind,
@@ -90,29 +90,21 @@ impl RegionalSeeder {
         })
     }
 
-    /// Waits for a build, pulls it and seeds it. The first build that can be pulled is the one of this swarm.
-    pub async fn seed_from(&self, buckets: &Buckets, feed: &mut impl BuildFeed) -> Result<ObjectInfo, SeedError> {
+    /// Waits for a build and pulls it.
+    pub async fn pull_from(&self, buckets: &Buckets, feed: &mut impl BuildFeed) -> Result<Pulled, SeedError> {
         let notice = feed.next().await.ok_or(SeedError::NoBuild)?;
-        match pull(buckets, &notice, &self.pull).await {
-            Ok(pulled) => Ok(self.seed(pulled)),
-            Err(source) => Err(SeedError::Pull {
-                bucket: notice.bucket,
-                key: notice.key,
-                source,
-            }),
-        }
+        pull(buckets, &notice, &self.pull).await.map_err(|source| SeedError::Pull {
+            bucket: notice.bucket,
+            key: notice.key,
+            source,
+        })
     }
 
-    /// Seeds a build that is here.
-    fn seed(&self, pulled: Pulled) -> ObjectInfo {
-        let Pulled {
-            manifest,
-            store,
-            object,
-        } = pulled;
+    /// Seeds a build that was pulled. A swarm has one build: a second one is our bug.
+    pub fn seed(&self, pulled: Pulled) {
+        let Pulled { manifest, store, .. } = pulled;
         tracing::info!(build = manifest.build_id(), root = %manifest.root(), chunks = manifest.chunk_count(), "seeding");
         self.node.seed(manifest, store);
-        object
     }
 
     /// Where hosts dial it.

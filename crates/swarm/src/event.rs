@@ -23,7 +23,8 @@ pub enum Event {
         /// Chunks that are there and verified.
         held: Bitfield,
     },
-    /// Payload bytes of a chunk came from a neighbour. Told for every frame: it is how the core sees progress.
+    /// Payload bytes of a chunk came from a neighbour, expected or not. Told for every frame: it is how the core sees
+    /// progress, and waste.
     ChunkProgress {
         /// Who sends it.
         from: HostId,

@@ -30,6 +30,10 @@ pub(crate) struct RequestPipeline {
     round_trip: Duration,
     /// Mean time from the beginning of a chunk to its end.
     transfer: Option<Duration>,
+    ties: u32,
+    completed: u32,
+    /// Times that payload came which was not wanted any more.
+    ties_doubled: u32,
 }
 
 impl RequestPipeline {
@@ -39,13 +43,29 @@ impl RequestPipeline {
             usual: ServiceTime::new(),
             round_trip,
             transfer: None,
+            ties: 0,
+            completed: 0,
+            ties_doubled: 0,
         }
     }
 
-    /// Whether asking a second neighbour pays: where chunks pass as fast as messages, both would have sent it before
-    /// either could be cancelled.
+    /// Whether asking a second neighbour pays. It does not where chunks pass as fast as messages: both would have sent
+    /// theirs before either could be cancelled. The first exchange tells what messages take, and what came of earlier
+    /// ties whether that is still so.
     pub(crate) fn may_tie(&self) -> bool {
-        self.transfer.is_some_and(|transfer| transfer >= self.round_trip * TIE_FROM_ROUND_TRIPS)
+        let is_worth_it = |transfer| transfer >= self.round_trip * TIE_FROM_ROUND_TRIPS;
+        self.transfer.is_some_and(is_worth_it) && self.ties_doubled * TIES_PER_DOUBLED <= self.ties + self.completed
+    }
+
+    /// Payload has come that nobody waits for: two neighbours have sent the same.
+    pub(crate) fn doubled(&mut self) {
+        self.ties_doubled += 1;
+    }
+
+    /// Asks a second neighbour for a chunk that nobody has begun.
+    pub(crate) fn tie(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
+        self.ties += 1;
+        self.ask(now, from, chunk);
     }
 
     pub(crate) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
@@ -138,13 +158,14 @@ impl RequestPipeline {
     /// `chunk` is here, from `from`. The neighbours to cancel it at.
     pub(crate) fn complete(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Vec<HostId> {
         let mut losers = Vec::new();
-        let (usual, transfer) = (&mut self.usual, &mut self.transfer);
+        let (usual, transfer, completed) = (&mut self.usual, &mut self.transfer, &mut self.completed);
         self.requests.retain(|r| {
             if r.chunk != chunk {
                 return true;
             }
             if r.from == from {
                 usual.observe(now.since(r.asked_at));
+                *completed += 1;
                 if let Some(started_at) = r.started_at {
                     let taken = now.since(started_at);
                     *transfer = Some(transfer.map_or(taken, |mean| mean * 7 / 8 + taken / 8));
@@ -270,6 +291,8 @@ impl ServiceTime {
 pub(crate) const SOURCES_MAX: usize = 2;
 /// A chunk takes at least so many round trips where ties pay.
 const TIE_FROM_ROUND_TRIPS: u32 = 4;
+/// Ties and chunks that must go well for each tie that does not.
+const TIES_PER_DOUBLED: u32 = 8;
 /// Without progress for this long a request is overdue while nothing is known about the links. Doubles each time.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
 /// Less than this is the noise of a busy machine and not a stall.

@@ -325,6 +325,9 @@ impl Shared {
             return Incoming::Violation;
         };
         if !peer.expects(from, chunk) {
+            if header.length > 0 {
+                self.tell(state, Event::ChunkProgress { from, chunk });
+            }
             return Incoming::Discard;
         }
         if header.length == 0 {

@@ -292,7 +292,7 @@ impl Peer {
                 }
                 let may_ask = |chunk| neighbour.has.contains(chunk) && !requests.is_asked(neighbour.host, chunk);
                 if let Some(chunk) = requests.tie_candidate(may_ask) {
-                    requests.ask(now, neighbour.host, chunk);
+                    requests.tie(now, neighbour.host, chunk);
                     self.stats.requests_tied += 1;
                     asks.push((neighbour.host, chunk));
                 }
@@ -315,6 +315,15 @@ impl Peer {
             let chunk = chunk.get();
             self.send(host, Message::Request { chunk, held });
         }
+    }
+
+    pub(super) fn handle_payload(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
+        if let Build::Fetching(download) = &mut self.build
+            && !download.requests.is_asked(from, chunk)
+        {
+            download.requests.doubled();
+        }
+        self.handle_chunk_progress(now, from, chunk);
     }
 
     pub(super) fn handle_chunk_progress(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {

@@ -153,7 +153,7 @@ impl Peer {
             Event::Disconnected(host) => self.handle_disconnected(now, host),
             Event::Message(host, message) => self.handle_message(now, host, message),
             Event::StoreOpened { held } => self.handle_store_opened(now, held),
-            Event::ChunkProgress { from, chunk } => self.handle_chunk_progress(now, from, chunk),
+            Event::ChunkProgress { from, chunk } => self.handle_payload(now, from, chunk),
             Event::ChunkStored { from, chunk } => self.handle_chunk_stored(now, from, chunk),
             Event::ChunkCorrupt { from, chunk } => self.handle_chunk_corrupt(now, from, chunk),
             Event::ChunkAborted { from, chunk } => self.request_failed(now, from, chunk),

@@ -408,6 +408,7 @@ impl Mesh {
         let expected = self.peers.get(&host).is_some_and(|p| p.expects(from, chunk));
         if !expected {
             self.wasted += u64::from(self.manifest.chunk_size() / PIECES);
+            self.tell(host, Event::ChunkProgress { from, chunk });
             return;
         }
         if !last {
