@@ -9,6 +9,7 @@ mod problem;
 mod quantity;
 mod reader;
 mod schema;
+mod section;
 mod thresholds;
 
 use std::path::{Path, PathBuf};
