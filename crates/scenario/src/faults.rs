@@ -69,7 +69,11 @@ pub(crate) fn assign(faults: &[Fault], seed: u64, region: usize, shape: &Region)
     let mut healthy: Vec<usize> = (0..roles.len()).collect();
     healthy.shuffle(&mut rng);
     for fault in faults {
-        if fault.regions.as_ref().is_some_and(|regions| !regions.contains(&shape.name)) {
+        if fault
+            .regions
+            .as_ref()
+            .is_some_and(|regions| !regions.contains(&shape.name))
+        {
             continue;
         }
         let count = match fault.hosts {

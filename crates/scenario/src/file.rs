@@ -48,7 +48,9 @@ impl std::str::FromStr for Override {
 
     /// `swarm.degree=12`; the value is TOML, or a plain word such as `4s`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, such as swarm.degree=12")?;
+        let (key, value) = text
+            .split_once('=')
+            .ok_or("expected KEY=VALUE, such as swarm.degree=12")?;
         let key = key.trim();
         if key.is_empty() || key.split('.').any(|part| part.trim().is_empty()) {
             return Err("expected a dotted key before the =, such as swarm.degree".to_owned());
@@ -108,7 +110,10 @@ fn load_file(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, ScenarioErr
     };
     let base = path.parent().unwrap_or_else(|| Path::new("")).join(base);
     if above.contains(&base) {
-        let message = format!("extends = {:?} — this file is extended by that one already", base.display());
+        let message = format!(
+            "extends = {:?} — this file is extended by that one already",
+            base.display()
+        );
         return Err(Problem::at(&extends.place, message).into());
     }
     if !base.is_file() {
@@ -177,7 +182,11 @@ fn convert(value: &DeValue<'_>, layer: &Arc<Layer>) -> Value {
             let digits = number.as_str().replace('_', "");
             i64::from_str_radix(&digits, number.radix()).map_or(Value::Other, Value::Integer)
         }
-        DeValue::Float(number) => number.as_str().replace('_', "").parse().map_or(Value::Other, Value::Float),
+        DeValue::Float(number) => number
+            .as_str()
+            .replace('_', "")
+            .parse()
+            .map_or(Value::Other, Value::Float),
         DeValue::Boolean(value) => Value::Boolean(*value),
         DeValue::Datetime(_) => Value::Other,
         DeValue::Array(items) => Value::Array(items.iter().map(|item| convert(item.get_ref(), layer)).collect()),

@@ -203,7 +203,9 @@ impl Scenario {
 
     /// Bytes of a chunk.
     pub fn chunk_size(&self) -> u32 {
-        self.build.chunk_size.unwrap_or_else(|| swarm::default_chunk_size(self.build_size()))
+        self.build
+            .chunk_size
+            .unwrap_or_else(|| swarm::default_chunk_size(self.build_size()))
     }
 
     /// The links of a seeder, where links are limited.

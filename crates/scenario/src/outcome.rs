@@ -105,7 +105,8 @@ impl Default for LatencyHistogram {
 impl LatencyHistogram {
     /// Counts one latency.
     pub fn record(&mut self, latency: Duration) {
-        self.histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        self.histogram
+            .saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// Adds what another has counted.

@@ -62,7 +62,11 @@ impl Problem {
         let end = place.span.end.clamp(start, line_start + line.len());
         let width = text.get(start..end).map_or(1, |marked| marked.chars().count()).max(1);
         let gutter = " ".repeat(number.to_string().len());
-        let excerpt = format!("{number} | {line}\n{gutter} | {}{}", " ".repeat(column), "^".repeat(width));
+        let excerpt = format!(
+            "{number} | {line}\n{gutter} | {}{}",
+            " ".repeat(column),
+            "^".repeat(width)
+        );
         Self {
             place: format!("{name}:{number}"),
             message,

@@ -64,11 +64,7 @@ pub fn parse_rate(text: &str) -> Result<u64, QuantityError> {
     })
 }
 
-fn scaled(
-    text: &str,
-    expected: &'static str,
-    scale: impl Fn(&str) -> Option<f64>,
-) -> Result<u64, QuantityError> {
+fn scaled(text: &str, expected: &'static str, scale: impl Fn(&str) -> Option<f64>) -> Result<u64, QuantityError> {
     let value = number(text.trim()).and_then(|(number, unit)| Some(number * scale(unit.trim())?));
     match value {
         // Above 2^53 a double is no exact number of bytes any more.
@@ -93,7 +89,9 @@ fn prefix(text: &str) -> Option<f64> {
 
 /// The number at the front of `text`, not negative, and what follows it.
 fn number(text: &str) -> Option<(f64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_')
+        .unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
     let value: f64 = number.replace('_', "").parse().ok()?;
     Some((value, rest.trim_start()))

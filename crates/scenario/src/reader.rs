@@ -14,7 +14,9 @@ use crate::thresholds::Threshold;
 use crate::{Build, BuildSource, Links, Network, Policy, Region, Scenario, SwarmSettings, Transport};
 
 pub(crate) fn read(path: &Path, tree: &Table) -> Result<Scenario, ScenarioError> {
-    let name = path.file_stem().map_or_else(|| "scenario".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let name = path
+        .file_stem()
+        .map_or_else(|| "scenario".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let reader = Reader {
         file: path.display().to_string(),
         problems: RefCell::new(Vec::new()),
@@ -55,7 +57,10 @@ fn read_regions(root: &Section<'_>) -> Vec<Region> {
         .map(|(name, section)| {
             let bucket_safe = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             if !name.chars().all(bucket_safe) || name.len() > 40 || name.starts_with('-') {
-                section.problem("", "expected a name of at most 40 of a-z 0-9 -, since it names a bucket");
+                section.problem(
+                    "",
+                    "expected a name of at most 40 of a-z 0-9 -, since it names a bucket",
+                );
             }
             if section.entry("hosts").is_none() {
                 section.problem("hosts", "missing; expected the number of hosts, such as hosts = 100");
@@ -68,7 +73,10 @@ fn read_regions(root: &Section<'_>) -> Vec<Region> {
         })
         .collect();
     if regions.is_empty() {
-        root.problem("regions", "missing; expected at least one table such as [regions.region-a] with hosts = 100");
+        root.problem(
+            "regions",
+            "missing; expected at least one table such as [regions.region-a] with hosts = 100",
+        );
     }
     regions
 }
@@ -79,7 +87,10 @@ fn read_build(root: &Section<'_>, name: &str, file: &Path) -> Build {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '-');
     let climbs = id.split('/').any(|part| part.is_empty() || part == "." || part == "..");
     if id.is_empty() || id.len() > BUILD_ID_LENGTH_MAX || !id.chars().all(allowed) || climbs {
-        build.problem("id", "expected an S3 key of the characters A-Z a-z 0-9 . _ / -, such as \"build-123.zip\"");
+        build.problem(
+            "id",
+            "expected an S3 key of the characters A-Z a-z 0-9 . _ / -, such as \"build-123.zip\"",
+        );
     }
     let size = build.parsed("size", parse_size);
     let source = match (size, build.text("path")) {
@@ -106,7 +117,10 @@ fn read_build(root: &Section<'_>, name: &str, file: &Path) -> Build {
                     1
                 }
                 Err(error) => {
-                    build.problem("path", format!("{} cannot be read ({error}); expected a file", path.display()));
+                    build.problem(
+                        "path",
+                        format!("{} cannot be read ({error}); expected a file", path.display()),
+                    );
                     1
                 }
             };
@@ -122,17 +136,19 @@ fn read_build(root: &Section<'_>, name: &str, file: &Path) -> Build {
     let chunk_size = build.parsed("chunk_size", parse_size).map(|bytes| {
         let (BuildSource::Generated { bytes: total } | BuildSource::File { bytes: total, .. }) = &source;
         if !(u64::from(CHUNK_SIZE_MIN)..=u64::from(CHUNK_SIZE_MAX)).contains(&bytes) {
-            build.problem("chunk_size", "expected 16 B to 64 MiB; try \"64 KiB\" for small builds, \"16 MiB\" for large ones");
+            build.problem(
+                "chunk_size",
+                "expected 16 B to 64 MiB; try \"64 KiB\" for small builds, \"16 MiB\" for large ones",
+            );
         } else if total.div_ceil(bytes) > CHUNKS_MAX.into() {
-            build.problem("chunk_size", format!("makes more than {CHUNKS_MAX} chunks; expected larger ones"));
+            build.problem(
+                "chunk_size",
+                format!("makes more than {CHUNKS_MAX} chunks; expected larger ones"),
+            );
         }
         u32::try_from(bytes).unwrap_or(CHUNK_SIZE_MAX)
     });
-    Build {
-        id,
-        source,
-        chunk_size,
-    }
+    Build { id, source, chunk_size }
 }
 
 fn read_network(root: &Section<'_>) -> Network {
@@ -159,7 +175,9 @@ fn read_network(root: &Section<'_>) -> Network {
     }
     Network {
         transport: network.word("transport", &TRANSPORTS).unwrap_or(Transport::InProcess),
-        latency: network.parsed("latency", parse_duration).unwrap_or(std::time::Duration::from_millis(1)),
+        latency: network
+            .parsed("latency", parse_duration)
+            .unwrap_or(std::time::Duration::from_millis(1)),
         host,
         seeder,
     }
@@ -173,7 +191,9 @@ fn read_swarm(root: &Section<'_>) -> SwarmSettings {
         upload_slots: swarm.number("upload_slots").unwrap_or(2) as usize,
         chunks_in_flight: swarm.number("chunks_in_flight").unwrap_or(3) as usize,
         seeder_clients: swarm.number("seeder_clients").unwrap_or(32) as usize,
-        have_interval: swarm.parsed("have_interval", parse_duration).unwrap_or(std::time::Duration::from_millis(5)),
+        have_interval: swarm
+            .parsed("have_interval", parse_duration)
+            .unwrap_or(std::time::Duration::from_millis(5)),
     }
 }
 
@@ -182,27 +202,41 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
     let read = |(name, fault): (String, Section<'_>)| {
         let kind = fault.word("kind", &FAULT_KINDS);
         if fault.entry("kind").is_none() {
-            fault.problem("kind", "missing; expected \"leave\", \"join-late\", \"corrupt\" or \"stall\"");
+            fault.problem(
+                "kind",
+                "missing; expected \"leave\", \"join-late\", \"corrupt\" or \"stall\"",
+            );
         }
         let hosts = match fault.entry("hosts").map(|entry| &entry.value) {
             Some(Value::Integer(count)) => u32::try_from(*count).ok().map(HostShare::Count),
             Some(Value::Text(text)) => {
-                let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+                let percent = text
+                    .strip_suffix('%')
+                    .and_then(|number| number.trim().parse::<f64>().ok());
                 percent.filter(|p| (0.0..=100.0).contains(p)).map(HostShare::Percent)
             }
             _ => None,
         };
         if hosts.is_none() {
-            fault.problem("hosts", "expected a number of hosts or a share of them, such as 10 or \"5%\"");
+            fault.problem(
+                "hosts",
+                "expected a number of hosts or a share of them, such as 10 or \"5%\"",
+            );
         }
         let chosen = fault.texts("regions");
         for region in chosen.iter().flatten().filter(|region| !regions.contains(region)) {
-            fault.problem("regions", format!("names {region:?}, which is no region of this scenario"));
+            fault.problem(
+                "regions",
+                format!("names {region:?}, which is no region of this scenario"),
+            );
         }
         let at = fault.parsed("at", parse_duration);
         let timed = matches!(kind, Some(FaultKind::Leave | FaultKind::JoinLate));
         if timed && fault.entry("at").is_none() {
-            fault.problem("at", "missing; expected when, after the build is complete in the region, such as \"3s\"");
+            fault.problem(
+                "at",
+                "missing; expected when, after the build is complete in the region, such as \"3s\"",
+            );
         }
         if !timed && kind.is_some() && at.is_some() {
             fault.problem("at", "this kind of fault holds from the start; expected no time");
@@ -220,7 +254,11 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
 
 fn read_thresholds(root: &Section<'_>) -> Vec<Threshold> {
     let section = root.section("thresholds");
-    let names: Vec<String> = section.table.iter().flat_map(|table| table.entries.keys().cloned()).collect();
+    let names: Vec<String> = section
+        .table
+        .iter()
+        .flat_map(|table| table.entries.keys().cloned())
+        .collect();
     let read = |name: String| {
         let text = section.text(&name)?;
         match Threshold::parse(&name, &text) {

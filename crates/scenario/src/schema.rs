@@ -44,6 +44,8 @@ const fn number(min: u32, max: u32, unit: &'static str, hint: u32) -> Kind {
     Kind::Number { min, max, unit, hint }
 }
 
+// One key a line: it is read as a table.
+#[rustfmt::skip]
 pub(crate) const KEYS: &[Key] = &[
     key("description", Kind::Text, "", "One line on what the scenario is for."),
     key("extends", Kind::Text, "", "Another scenario, relative to this file, that this one changes."),
@@ -99,7 +101,10 @@ pub(crate) fn child_of<'a>(pattern: &'a str, parent: &str) -> Option<&'a str> {
 /// JSON Schema (draft 2020-12) of a scenario file.
 pub fn schema() -> Value {
     let mut root = table_schema("");
-    root.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+    root.insert(
+        "$schema".to_owned(),
+        json!("https://json-schema.org/draft/2020-12/schema"),
+    );
     root.insert("title".to_owned(), json!("fleetcast scenario"));
     root.insert("required".to_owned(), json!(["regions", "build"]));
     Value::Object(root)
@@ -134,9 +139,9 @@ fn key_schema(key: &Key) -> Value {
         Kind::Duration => quantity(r"^\s*([0-9_.]+\s*(us|ms|s|m|min|h)\s*)+$", "150ms"),
         Kind::Size => quantity(r"^\s*[0-9_.]+\s*[kKMGT]?i?B\s*$", "64 MiB"),
         Kind::Rate => quantity(r"^\s*[0-9_.]+\s*[kKMGT]?i?(bit|B)/s\s*$", "1 Gbit/s"),
-        Kind::Share => {
-            object(json!({"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.]+\s*%$"}]}))
-        }
+        Kind::Share => object(
+            json!({"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.]+\s*%$"}]}),
+        ),
         Kind::Words(words) => object(json!({ "enum": words })),
     };
     let doc = match key.default {

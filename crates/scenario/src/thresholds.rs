@@ -108,7 +108,11 @@ impl Threshold {
             }
             _ => return Verdict::NoData,
         };
-        if holds { Verdict::Met } else { Verdict::Missed(actual.cloned().unwrap_or_default()) }
+        if holds {
+            Verdict::Met
+        } else {
+            Verdict::Missed(actual.cloned().unwrap_or_default())
+        }
     }
 }
 

@@ -63,13 +63,19 @@ fn files_that_are_not_there_or_not_toml_are_named() {
     let broken = load_text("[regions\nhosts = 1", &[]).unwrap_err();
     assert!(broken.starts_with("scenarios/x.toml:1: not valid TOML"), "{broken}");
     let empty = load_text("", &[]).unwrap_err();
-    assert!(empty.contains("regions — missing") && empty.contains("build.size — missing"), "{empty}");
+    assert!(
+        empty.contains("regions — missing") && empty.contains("build.size — missing"),
+        "{empty}"
+    );
     let extends = load_text("extends = \"none.toml\"\n", &[]).unwrap_err();
     assert!(extends.contains("x.toml:1: extends — there is no file"), "{extends}");
     let itself = load_text("extends = \"x.toml\"\n", &[]).unwrap_err();
     assert!(itself.contains("is extended by that one already"), "{itself}");
     let build = load_text("[regions.a]\nhosts = 1\n[build]\npath = \"none.zip\"\n", &[]).unwrap_err();
-    assert!(build.contains("x.toml:4: build.path = \"none.zip\"") && build.contains("cannot be read"), "{build}");
+    assert!(
+        build.contains("x.toml:4: build.path = \"none.zip\"") && build.contains("cannot be read"),
+        "{build}"
+    );
 }
 
 #[test]
@@ -88,10 +94,19 @@ fn overrides_win_and_their_errors_name_the_option() {
 fn a_file_extends_another_by_merging_tables() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("base.toml", "seed = 5\n[regions.region-a]\nhosts = 3\nzones = 2\n[build]\nsize = \"1 MiB\"\n");
-    write("x.toml", "extends = \"base.toml\"\n[regions.region-a]\nhosts = 4\n[regions.region-b]\nhosts = 1\n");
+    write(
+        "base.toml",
+        "seed = 5\n[regions.region-a]\nhosts = 3\nzones = 2\n[build]\nsize = \"1 MiB\"\n",
+    );
+    write(
+        "x.toml",
+        "extends = \"base.toml\"\n[regions.region-a]\nhosts = 4\n[regions.region-b]\nhosts = 1\n",
+    );
     let scenario = load(&folder.path().join("x.toml"), &["seed=6"]).unwrap();
-    assert_eq!((scenario.seed, scenario.host_count(), scenario.regions[0].zones), (6, 5, 2));
+    assert_eq!(
+        (scenario.seed, scenario.host_count(), scenario.regions[0].zones),
+        (6, 5, 2)
+    );
     assert_eq!(scenario.name, "x");
 }
 
@@ -113,7 +128,15 @@ fn the_command_line_replaces_seed_and_build() {
 
 #[test]
 fn a_scenario_survives_its_way_to_a_worker() {
-    let scenario = load_text(GOOD, &["faults.late.kind=join-late", "faults.late.hosts=5%", "faults.late.at=3s"]).unwrap();
+    let scenario = load_text(
+        GOOD,
+        &[
+            "faults.late.kind=join-late",
+            "faults.late.hosts=5%",
+            "faults.late.at=3s",
+        ],
+    )
+    .unwrap();
     let json = serde_json::to_string(&scenario).unwrap();
     assert_eq!(serde_json::from_str::<Scenario>(&json).unwrap(), scenario);
 }
@@ -126,7 +149,11 @@ fn every_scenario_that_we_ship_loads() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|ending| ending == "toml") {
             let scenario = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
-            assert!(!scenario.description.is_empty() && !scenario.thresholds.is_empty(), "{}", path.display());
+            assert!(
+                !scenario.description.is_empty() && !scenario.thresholds.is_empty(),
+                "{}",
+                path.display()
+            );
             count += 1;
         }
     }
@@ -139,5 +166,8 @@ fn the_schema_describes_what_the_reader_takes() {
     assert_eq!(schema["additionalProperties"], false);
     let region = &schema["properties"]["regions"]["additionalProperties"];
     assert_eq!(region["properties"]["hosts"]["maximum"], 1_000_000);
-    assert_eq!(schema["properties"]["network"]["properties"]["host"]["properties"]["uplink"]["type"], "string");
+    assert_eq!(
+        schema["properties"]["network"]["properties"]["host"]["properties"]["uplink"]["type"],
+        "string"
+    );
 }
