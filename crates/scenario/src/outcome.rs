@@ -97,13 +97,14 @@ pub struct LatencyHistogram {
 
 impl Default for LatencyHistogram {
     fn default() -> Self {
-        let histogram = Histogram::new(SIGNIFICANT_DIGITS).expect("3 is a number of digits that it takes");
+        let histogram = Histogram::new_with_bounds(1, LATENCY_US_MAX, SIGNIFICANT_DIGITS)
+            .expect("a range of more than 2 and 3 digits are what it takes");
         Self { histogram }
     }
 }
 
 impl LatencyHistogram {
-    /// Counts one latency.
+    /// Counts one latency; one of more than 12 days as 12 days.
     pub fn record(&mut self, latency: Duration) {
         self.histogram
             .saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
@@ -111,7 +112,7 @@ impl LatencyHistogram {
 
     /// Adds what another has counted.
     pub fn merge(&mut self, other: &Self) {
-        // Resizing is on, so there is room for whatever the other has.
+        // Both have the same range, so there is room for whatever the other has.
         if let Err(error) = self.histogram.add(&other.histogram) {
             unreachable!("histograms of equal precision add up: {error}");
         }
@@ -140,9 +141,14 @@ impl LatencyHistogram {
 /// Digits of a latency that are kept: 0.1 %.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
+/// Microseconds, 12 days: longer than any run. A fixed range and not one that grows, because recording with saturation
+/// never widens it, and because then equal counts have equal encodings, whatever was merged into what.
+const LATENCY_US_MAX: u64 = 1 << 40;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hdrhistogram::serialization::Deserializer;
     use proptest::prelude::*;
 
     #[test]
@@ -155,20 +161,62 @@ mod tests {
         assert_eq!(LatencySummary::new([]).max, None);
     }
 
+    /// Nearest rank by its definition: the least latency that so many of the hosts do not exceed.
+    fn naive(latencies: &[Option<Duration>], per_mille: usize) -> Option<Duration> {
+        let enough = |bound: &Duration| {
+            let within = latencies.iter().flatten().filter(|latency| *latency <= bound).count();
+            within * 1000 >= latencies.len() * per_mille
+        };
+        latencies.iter().flatten().copied().filter(enough).min()
+    }
+
+    #[test]
+    fn a_histogram_keeps_a_latency_to_a_thousandth_and_counts_the_longest_at_its_end() {
+        for micros in [0, 2_048, 1_234_567, 3_600_000_000, LATENCY_US_MAX] {
+            let mut histogram = LatencyHistogram::default();
+            histogram.record(Duration::from_micros(micros));
+            let kept = histogram.histogram.max();
+            assert!(kept >= micros && kept - micros <= micros / 1000, "{kept} for {micros}");
+        }
+        let mut histogram = LatencyHistogram::default();
+        histogram.record(Duration::MAX);
+        assert!(histogram.histogram.max() >= LATENCY_US_MAX);
+    }
+
     proptest! {
         #[test]
-        fn percentiles_never_fall_and_histograms_add_up(latencies in prop::collection::vec(0u64..1_000_000, 1..300)) {
+        fn percentiles_are_what_a_naive_count_says(
+            latencies in prop::collection::vec(prop::option::weighted(0.95, 0u64..1_000), 1..300),
+        ) {
+            let latencies: Vec<_> = latencies.into_iter().map(|us| us.map(Duration::from_micros)).collect();
+            let summary = LatencySummary::new(latencies.iter().copied());
+            prop_assert_eq!(summary.p50, naive(&latencies, 500));
+            prop_assert_eq!(summary.p90, naive(&latencies, 900));
+            prop_assert_eq!(summary.p99, naive(&latencies, 990));
+            prop_assert_eq!(summary.p999, naive(&latencies, 999));
+            prop_assert_eq!(summary.max, naive(&latencies, 1000));
+            prop_assert_eq!(summary.pending, latencies.iter().filter(|latency| latency.is_none()).count());
+            // None is first in Option's order and last in ours.
+            let late = |latency: Option<Duration>| latency.unwrap_or(Duration::MAX);
+            let ranks = [summary.p50, summary.p90, summary.p99, summary.p999, summary.max].map(late);
+            prop_assert!(ranks.is_sorted());
+        }
+
+        #[test]
+        fn histograms_add_up_and_others_can_read_them(latencies in prop::collection::vec(0u64..1_000_000, 1..300)) {
             let of = |list: &[u64]| {
                 let mut histogram = LatencyHistogram::default();
                 list.iter().for_each(|us| histogram.record(Duration::from_micros(*us)));
                 histogram
             };
-            let summary = LatencySummary::new(latencies.iter().map(|us| Some(Duration::from_micros(*us))));
-            prop_assert!(summary.p50 <= summary.p90 && summary.p90 <= summary.p99);
-            prop_assert!(summary.p99 <= summary.p999 && summary.p999 <= summary.max);
             let mut merged = of(&latencies[..latencies.len() / 2]);
             merged.merge(&of(&latencies[latencies.len() / 2..]));
             prop_assert_eq!(merged.encode(), of(&latencies).encode());
+            let bytes = BASE64_STANDARD.decode(merged.encode()).unwrap();
+            let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
+            prop_assert_eq!(read.len(), latencies.len() as u64);
+            let most = latencies.iter().copied().max().unwrap();
+            prop_assert!(read.max() >= most && read.max() - most <= most / 1000 + 1);
         }
     }
 }
