@@ -66,29 +66,26 @@ impl std::str::FromStr for Override {
 pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Table, ScenarioError> {
     let mut tree = load_file(path, &mut Vec::new())?;
     for Override { key, value } in &options.overrides {
-        let name = format!("--set {key}={value}");
-        merge(&mut tree, parse_override(&name, key, value)?);
+        let layer = parse_override(&format!("--set {key}={value}"), key, value)?;
+        if let Some(extends) = layer.entries.get("extends") {
+            let message = "extends — expected in a file: write one with this line and run that";
+            return Err(Problem::at(&extends.place, message).into());
+        }
+        put_on_top(&mut tree, layer);
     }
     if let Some(seed) = options.seed {
-        let layer = parse_override("--seed", "seed", &seed.to_string())?;
-        merge(&mut tree, layer);
+        put_on_top(&mut tree, parse_override("--seed", "seed", &seed.to_string())?);
     }
     if let Some(build) = &options.build {
         // Of the working folder, not of the scenario's.
         let build = std::path::absolute(build).unwrap_or_else(|_| build.clone());
         let text = format!("{:?}", build.display().to_string());
-        if let Some(Entry {
-            value: Value::Table(table),
-            ..
-        }) = tree.entries.get_mut("build")
-        {
-            table.entries.remove("size");
-        }
-        merge(&mut tree, parse_override("--build", "build.path", &text)?);
+        put_on_top(&mut tree, parse_override("--build", "build.path", &text)?);
     }
     Ok(tree)
 }
 
+/// `above` has the files that lead here, by their canonical paths: one file has many relative names.
 fn load_file(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, ScenarioError> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
@@ -99,7 +96,7 @@ fn load_file(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, ScenarioErr
         };
         Problem::of_file(name.clone(), hint)
     })?;
-    above.push(path.to_owned());
+    above.push(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
     let mut own = parse(name, text)?;
     let Some(extends) = own.entries.remove("extends") else {
         return Ok(own);
@@ -109,19 +106,22 @@ fn load_file(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, ScenarioErr
         return Err(Problem::at(&extends.place, message).into());
     };
     let base = path.parent().unwrap_or_else(|| Path::new("")).join(base);
-    if above.contains(&base) {
-        let message = format!(
-            "extends = {:?} — this file is extended by that one already",
-            base.display()
-        );
-        return Err(Problem::at(&extends.place, message).into());
-    }
-    if !base.is_file() {
-        let message = format!("extends — there is no file {}", base.display());
-        return Err(Problem::at(&extends.place, message).into());
+    match base.canonicalize() {
+        Ok(found) if above.contains(&found) => {
+            let message = format!(
+                "extends = {:?} — this file is extended by that one already",
+                base.display()
+            );
+            return Err(Problem::at(&extends.place, message).into());
+        }
+        Ok(found) if found.is_file() => {}
+        _ => {
+            let message = format!("extends — there is no file {}", base.display());
+            return Err(Problem::at(&extends.place, message).into());
+        }
     }
     let mut tree = load_file(&base, above)?;
-    merge(&mut tree, own);
+    put_on_top(&mut tree, own);
     Ok(tree)
 }
 
@@ -138,7 +138,8 @@ fn parse(name: String, text: String) -> Result<Table, ScenarioError> {
                 layer: Arc::clone(&layer),
                 span: error.span().unwrap_or(0..0),
             };
-            Err(Problem::at(&place, format!("not valid TOML: {}", error.message())).into())
+            let message = format!("not valid TOML at column {}: {}", place.column(), error.message());
+            Err(Problem::at(&place, message).into())
         }
     }
 }
@@ -192,6 +193,19 @@ fn convert(value: &DeValue<'_>, layer: &Arc<Layer>) -> Value {
         DeValue::Array(items) => Value::Array(items.iter().map(|item| convert(item.get_ref(), layer)).collect()),
         DeValue::Table(table) => Value::Table(convert_table(table, layer)),
     }
+}
+
+/// Puts a layer on top of those below. A build has one source, so a layer that names one replaces the other kind too.
+fn put_on_top(tree: &mut Table, layer: Table) {
+    const SOURCES: [&str; 2] = ["size", "path"];
+    let above = layer.entries.get("build").map(|entry| &entry.value);
+    let below = tree.entries.get_mut("build").map(|entry| &mut entry.value);
+    if let (Some(Value::Table(above)), Some(Value::Table(below))) = (above, below)
+        && SOURCES.iter().any(|source| above.entries.contains_key(*source))
+    {
+        below.entries.retain(|key, _| !SOURCES.contains(&key.as_str()));
+    }
+    merge(tree, layer);
 }
 
 fn merge(base: &mut Table, over: Table) {

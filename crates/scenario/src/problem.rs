@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A file, or an override of the command line, that a value came from.
@@ -18,6 +19,25 @@ pub(crate) struct Layer {
 pub(crate) struct Place {
     pub(crate) layer: Arc<Layer>,
     pub(crate) span: Range<usize>,
+}
+
+impl Layer {
+    /// The folder that relative paths in this layer start from; the command line has none.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        if self.is_file {
+            Path::new(&self.name).parent()
+        } else {
+            None
+        }
+    }
+}
+
+impl Place {
+    /// Characters from the start of the line, from 1.
+    pub(crate) fn column(&self) -> usize {
+        let before = &self.layer.text[..self.layer.text.floor_char_boundary(self.span.start)];
+        before.chars().rev().take_while(|c| *c != '\n').count() + 1
+    }
 }
 
 /// One thing that is wrong.
@@ -54,19 +74,20 @@ impl Problem {
         if !is_file {
             return Self::of_file(name.clone(), message);
         }
-        let start = place.span.start.min(text.len());
+        let start = text.floor_char_boundary(place.span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line = text[line_start..].lines().next().unwrap_or_default();
+        // What a parser marks can be the end of the line itself, of which \r\n has two.
+        let line_end = line_start + line.len();
+        let start = start.min(line_end);
         let number = text[..line_start].matches('\n').count() + 1;
-        let column = text[line_start..start].chars().count();
-        let end = place.span.end.clamp(start, line_start + line.len());
+        let end = place.span.end.clamp(start, line_end);
         let width = text.get(start..end).map_or(1, |marked| marked.chars().count()).max(1);
         let gutter = " ".repeat(number.to_string().len());
-        let excerpt = format!(
-            "{number} | {line}\n{gutter} | {}{}",
-            " ".repeat(column),
-            "^".repeat(width)
-        );
+        // Tabs stay tabs, so that the mark stands below what it marks.
+        let before = text[line_start..start].chars();
+        let indent: String = before.map(|c| if c == '\t' { c } else { ' ' }).collect();
+        let excerpt = format!("{number} | {line}\n{gutter} | {indent}{}", "^".repeat(width));
         Self {
             place: format!("{name}:{number}"),
             message,

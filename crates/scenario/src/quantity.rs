@@ -35,7 +35,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
         total += number * seconds;
         rest = left.trim_start();
     }
-    Duration::try_from_secs_f64(total).map_err(|_out_of_range| error)
+    match Duration::try_from_secs_f64(total) {
+        Ok(duration) if duration <= DURATION_MAX => Ok(duration),
+        _ => Err(error),
+    }
 }
 
 /// A size in bytes such as `64 KiB`, `4MiB`, `10 GB`.
@@ -97,6 +100,9 @@ fn number(text: &str) -> Option<(f64, &str)> {
     Some((value, rest.trim_start()))
 }
 
+/// What the core's time holds, 584 years: beyond it, adding a duration to a clock fails.
+const DURATION_MAX: Duration = Duration::from_nanos(u64::MAX);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +122,16 @@ mod tests {
 
     #[test]
     fn a_quantity_without_its_unit_or_with_another_is_refused() {
-        for bad in ["", "5", "5 parsecs", "-5s", "s", "5 KiB"] {
+        for bad in [
+            "",
+            "5",
+            "5 parsecs",
+            "-5s",
+            "s",
+            "5 KiB",
+            "6000000h",
+            "99999999999999999999h",
+        ] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
         for bad in ["", "4", "4 Mbit/s", "-1 MiB", "MiB", "4 mib", "99999999 TB"] {

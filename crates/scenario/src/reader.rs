@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::Path;
+use std::time::Duration;
 
 use swarm::{BUILD_ID_LENGTH_MAX, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, CHUNKS_MAX};
 
@@ -26,12 +27,13 @@ pub(crate) fn read(path: &Path, tree: &Table) -> Result<Scenario, ScenarioError>
         path: String::new(),
         pattern: String::new(),
         table: Some(tree),
+        place: None,
     };
     reader.check_keys(tree, "", "");
     let scenario = Scenario {
         description: root.text("description").unwrap_or_default(),
         seed: root.integer("seed", 0, i64::MAX).map_or(1, i64::cast_unsigned),
-        deadline: root.parsed("deadline", parse_duration),
+        deadline: read_deadline(&root),
         regions: read_regions(&root),
         build: read_build(&root, &name, path),
         network: read_network(&root),
@@ -50,13 +52,24 @@ pub(crate) fn read(path: &Path, tree: &Table) -> Result<Scenario, ScenarioError>
     Err(ScenarioError { problems })
 }
 
+fn read_deadline(root: &Section<'_>) -> Option<Duration> {
+    let deadline = root.parsed("deadline", parse_duration);
+    if deadline == Some(Duration::ZERO) {
+        root.problem(
+            "deadline",
+            "expected more than nothing; leave it out to have it derived",
+        );
+    }
+    deadline
+}
+
 fn read_regions(root: &Section<'_>) -> Vec<Region> {
     let regions: Vec<Region> = root
         .section("regions")
         .named()
         .map(|(name, section)| {
             let bucket_safe = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            if !name.chars().all(bucket_safe) || name.len() > 40 || name.starts_with('-') {
+            if name.is_empty() || !name.chars().all(bucket_safe) || name.len() > 40 || name.starts_with('-') {
                 section.problem(
                     "",
                     "expected a name of at most 40 of a-z 0-9 -, since it names a bucket",
@@ -77,6 +90,9 @@ fn read_regions(root: &Section<'_>) -> Vec<Region> {
             "regions",
             "missing; expected at least one table such as [regions.region-a] with hosts = 100",
         );
+    }
+    if regions.iter().map(|region| u64::from(region.hosts)).sum::<u64>() > u32::MAX.into() {
+        root.problem("regions", format!("expected at most {} hosts in all", u32::MAX));
     }
     regions
 }
@@ -105,7 +121,12 @@ fn read_build(root: &Section<'_>, name: &str, file: &Path) -> Build {
             BuildSource::Generated { bytes }
         }
         (None, Some(path)) => {
-            let path = file.parent().unwrap_or_else(|| Path::new("")).join(path);
+            // Relative to the file that says so, be it one that is extended; on the command line, to the scenario.
+            let folder = build.entry("path").and_then(|entry| entry.place.layer.folder());
+            let path = folder
+                .or_else(|| file.parent())
+                .unwrap_or_else(|| Path::new(""))
+                .join(path);
             let bytes = match std::fs::metadata(&path) {
                 Ok(found) if found.is_file() && found.len() > 0 => found.len(),
                 Ok(found) if found.is_file() => {
@@ -177,7 +198,7 @@ fn read_network(root: &Section<'_>) -> Network {
         transport: network.word("transport", &TRANSPORTS).unwrap_or(Transport::InProcess),
         latency: network
             .parsed("latency", parse_duration)
-            .unwrap_or(std::time::Duration::from_millis(1)),
+            .unwrap_or(Duration::from_millis(1)),
         host,
         seeder,
     }
@@ -193,12 +214,12 @@ fn read_swarm(root: &Section<'_>) -> SwarmSettings {
         seeder_clients: swarm.number("seeder_clients").unwrap_or(32) as usize,
         have_interval: swarm
             .parsed("have_interval", parse_duration)
-            .unwrap_or(std::time::Duration::from_millis(5)),
+            .unwrap_or(Duration::from_millis(5)),
     }
 }
 
 fn read_faults(root: &Section<'_>) -> Vec<Fault> {
-    let regions: Vec<String> = root.section("regions").named().map(|(name, _)| name).collect();
+    let regions: Vec<_> = root.section("regions").named().collect();
     let read = |(name, fault): (String, Section<'_>)| {
         let kind = fault.word("kind", &FAULT_KINDS);
         if fault.entry("kind").is_none() {
@@ -224,11 +245,24 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
             );
         }
         let chosen = fault.texts("regions");
-        for region in chosen.iter().flatten().filter(|region| !regions.contains(region)) {
-            fault.problem(
-                "regions",
-                format!("names {region:?}, which is no region of this scenario"),
-            );
+        for name in chosen.iter().flatten() {
+            if !regions.iter().any(|(region, _)| region == name) {
+                fault.problem(
+                    "regions",
+                    format!("names {name:?}, which is no region of this scenario"),
+                );
+            }
+        }
+        if let Some(HostShare::Count(count)) = hosts {
+            let applies = |name: &String| chosen.as_ref().is_none_or(|chosen| chosen.contains(name));
+            for (name, region) in regions.iter().filter(|(name, _)| applies(name)) {
+                match region.entry("hosts").map(|entry| &entry.value) {
+                    Some(Value::Integer(there)) if *there > 0 && i64::from(count) > *there => {
+                        fault.problem("hosts", format!("expected at most {there}, all hosts of {name:?}"));
+                    }
+                    _ => {}
+                }
+            }
         }
         let at = fault.parsed("at", parse_duration);
         let timed = matches!(kind, Some(FaultKind::Leave | FaultKind::JoinLate));

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::quantity::parse_duration;
+
 /// A key, or a table.
 pub(crate) struct Key {
     /// Its dotted path; `*` stands for a name that the user chooses.
@@ -58,7 +60,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("build", Kind::Table, "", "The build to distribute."),
     key("build.id", Kind::Text, "build-<scenario>.zip", "Its S3 key."),
     key("build.size", Kind::Size, "", "Size of a build that is generated from the seed."),
-    key("build.path", Kind::Text, "", "A real file instead, relative to this file."),
+    key("build.path", Kind::Text, "", "A real file instead of a generated one, relative to the file that says so."),
     key("build.chunk_size", Kind::Size, "by the build's size", "Unit of transfer and verification. Smaller spreads faster and costs more messages."),
     key("network", Kind::Table, "", "How hosts are connected."),
     key("network.transport", Kind::Words(&["in-process", "memory", "tcp", "quic"]), "in-process", "Transport of a live run. The first two do not encrypt."),
@@ -81,7 +83,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("faults", Kind::Table, "", "What goes wrong."),
     key("faults.*", Kind::Table, "", "A fault."),
     key("faults.*.kind", Kind::Words(&["leave", "join-late", "corrupt", "stall"]), "", "What its hosts do."),
-    key("faults.*.hosts", Kind::Share, "", "How many hosts, or which share of them."),
+    key("faults.*.hosts", Kind::Share, "", "How many hosts of each region, or which share of them."),
     key("faults.*.regions", Kind::Texts, "all", "In which regions."),
     key("faults.*.at", Kind::Duration, "", "When, after the build is complete in the regional buckets (leave, join-late)."),
     key("thresholds", Kind::Table, "", "What must hold at the end; else the exit code is 1."),
@@ -106,8 +108,15 @@ pub fn schema() -> Value {
         json!("https://json-schema.org/draft/2020-12/schema"),
     );
     root.insert("title".to_owned(), json!("fleetcast scenario"));
-    root.insert("required".to_owned(), json!(["regions", "build"]));
-    Value::Object(root)
+    // What a file does not have may be in the one that it extends.
+    root.insert(
+        "anyOf".to_owned(),
+        json!([{"required": ["extends"]}, {"required": ["regions", "build"]}]),
+    );
+    let mut schema = Value::Object(root);
+    schema["properties"]["build"]["not"] = json!({"required": ["size", "path"]});
+    schema["properties"]["regions"]["propertyNames"] = json!({"pattern": "^[a-z0-9][a-z0-9-]{0,39}$"});
+    schema
 }
 
 fn table_schema(pattern: &str) -> Map<String, Value> {
@@ -137,8 +146,8 @@ fn key_schema(key: &Key) -> Value {
         Kind::Seed => object(json!({"type": "integer", "minimum": 0})),
         Kind::Number { min, max, .. } => object(json!({"type": "integer", "minimum": min, "maximum": max})),
         Kind::Duration => quantity(r"^\s*([0-9_.]+\s*(us|ms|s|m|min|h)\s*)+$", "150ms"),
-        Kind::Size => quantity(r"^\s*[0-9_.]+\s*[kKMGT]?i?B\s*$", "64 MiB"),
-        Kind::Rate => quantity(r"^\s*[0-9_.]+\s*[kKMGT]?i?(bit|B)/s\s*$", "1 Gbit/s"),
+        Kind::Size => quantity(r"^\s*[0-9_.]+\s*([kKMGT]|[KMGT]i)?B\s*$", "64 MiB"),
+        Kind::Rate => quantity(r"^\s*[0-9_.]+\s*([kKMGT]|[KMGT]i)?(bit|B)/s\s*$", "1 Gbit/s"),
         Kind::Share => object(
             json!({"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.]+\s*%$"}]}),
         ),
@@ -149,7 +158,20 @@ fn key_schema(key: &Key) -> Value {
         default => format!("{} Default: {default}.", key.doc),
     };
     schema.insert("description".to_owned(), json!(doc));
+    if let Some(default) = default_value(key) {
+        schema.insert("default".to_owned(), default);
+    }
     Value::Object(schema)
+}
+
+/// The default as a value of the file, where it is one and not a rule such as "as a host".
+fn default_value(key: &Key) -> Option<Value> {
+    match key.kind {
+        Kind::Seed | Kind::Number { .. } => key.default.parse::<u64>().ok().map(Value::from),
+        Kind::Duration => parse_duration(key.default).ok().map(|_| json!(key.default)),
+        Kind::Words(words) => words.contains(&key.default).then(|| json!(key.default)),
+        _ => None,
+    }
 }
 
 fn quantity(pattern: &str, example: &str) -> Map<String, Value> {

@@ -67,6 +67,8 @@ pub(crate) struct Section<'a> {
     pub(crate) path: String,
     pub(crate) pattern: String,
     pub(crate) table: Option<&'a Table>,
+    /// Where its name stands; the root has none.
+    pub(crate) place: Option<&'a Place>,
 }
 
 impl<'a> Section<'a> {
@@ -84,6 +86,7 @@ impl<'a> Section<'a> {
             path: join(&self.path, key),
             pattern: join(&self.pattern, key),
             table,
+            place: self.entry(key).map(|entry| &entry.place),
         }
     }
 
@@ -106,24 +109,17 @@ impl<'a> Section<'a> {
         sections.into_iter()
     }
 
-    /// Reports a problem at `key` of this section, or with the section where the key is not there.
+    /// Reports a problem at `key` of this section, or at the section's name where the key is not there or empty.
     pub(crate) fn problem(&self, key: &str, message: impl Display) {
         let full = if key.is_empty() {
             self.path.clone()
         } else {
             join(&self.path, key)
         };
-        let entry = self.entry(key);
+        let entry = if key.is_empty() { None } else { self.entry(key) };
         let shown = entry.map(|entry| show(&entry.value)).unwrap_or_default();
         let message = format!("{full}{shown} — {message}");
-        let place = entry.map(|entry| &entry.place).or_else(|| {
-            // A key that is missing: its section's first key is near enough.
-            self.table?
-                .entries
-                .values()
-                .map(|entry| &entry.place)
-                .min_by_key(|place| place.span.start)
-        });
+        let place = entry.map(|entry| &entry.place).or(self.place);
         match place {
             Some(place) => self.reader.report(place, message),
             None => {
@@ -162,12 +158,7 @@ impl<'a> Section<'a> {
         match &self.entry(key)?.value {
             Value::Integer(number) if (min..=max).contains(number) => Some(*number),
             _ => {
-                let range = if max == i64::MAX {
-                    format!("{min} or more")
-                } else {
-                    format!("{min} to {max}")
-                };
-                self.problem(key, format!("expected {range}"));
+                self.problem(key, format!("expected {min} to {max}"));
                 None
             }
         }

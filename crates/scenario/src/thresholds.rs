@@ -52,27 +52,18 @@ pub struct ThresholdError;
 impl Threshold {
     /// Parses `stretch.max <= 1.35`. Durations become milliseconds and sizes bytes, as reports have them.
     pub fn parse(name: &str, expression: &str) -> Result<Self, ThresholdError> {
-        let (comparison, symbol) = COMPARISONS
+        // The symbol is the one after the field: a text to compare with can hold others.
+        let expression_trimmed = expression.trim_start();
+        let field_end = expression_trimmed.find(|c: char| !is_word(c)).ok_or(ThresholdError)?;
+        let (field, rest) = expression_trimmed.split_at(field_end);
+        let (comparison, value) = COMPARISONS
             .iter()
-            .find(|(_, symbol)| expression.contains(symbol))
+            .find_map(|(comparison, symbol)| Some((comparison, rest.trim_start().strip_prefix(symbol)?.trim())))
             .ok_or(ThresholdError)?;
-        let (field, value) = expression.split_once(symbol).ok_or(ThresholdError)?;
-        let (field, value) = (field.trim(), value.trim());
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
-        if field.is_empty() || value.is_empty() || !field.chars().all(plain) {
+        if field.is_empty() {
             return Err(ThresholdError);
         }
-        let bound = if let Ok(number) = value.replace('_', "").parse::<f64>() {
-            Bound::Number(number)
-        } else if let Ok(duration) = parse_duration(value) {
-            Bound::Number(duration.as_secs_f64() * 1000.0)
-        } else if let Ok(bytes) = parse_size(value) {
-            Bound::Number(bytes as f64)
-        } else if let Some(text) = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')) {
-            Bound::Text(text.to_owned())
-        } else {
-            Bound::Text(value.to_owned())
-        };
+        let bound = Bound::parse(value).ok_or(ThresholdError)?;
         if matches!(bound, Bound::Text(_)) && !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
             return Err(ThresholdError);
         }
@@ -116,6 +107,29 @@ impl Threshold {
     }
 }
 
+impl Bound {
+    fn parse(value: &str) -> Option<Self> {
+        if let Some(text) = value.strip_prefix('"') {
+            return Some(Self::Text(text.strip_suffix('"')?.to_owned()));
+        }
+        let number = value.replace('_', "").parse::<f64>().ok();
+        let number = number.or_else(|| Some(parse_duration(value).ok()?.as_secs_f64() * 1000.0));
+        let number = number.or_else(|| Some(parse_size(value).ok()? as f64));
+        if let Some(number) = number {
+            // JSON has no other numbers, and a scenario goes to its workers as JSON.
+            return number.is_finite().then_some(Self::Number(number));
+        }
+        // A word is text as it is. Not so what starts like a number: that has a unit we do not know.
+        let is_text = value.starts_with(|c: char| c.is_ascii_alphabetic());
+        (is_text && value.chars().all(|c| is_word(c) || matches!(c, '-' | '/'))).then(|| Self::Text(value.to_owned()))
+    }
+}
+
+/// What the dotted name of a field is made of.
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.')
+}
+
 /// Longer symbols first: `<` is in `<=`.
 const COMPARISONS: [(Comparison, &str); 6] = [
     (Comparison::LessOrEqual, "<="),
@@ -141,6 +155,7 @@ mod tests {
         assert_eq!(check("hosts.verified == 10"), Verdict::Met);
         assert_eq!(check("hosts.verified > 2ms"), Verdict::Met);
         assert_eq!(check("limited_by == \"shaping\""), Verdict::Met);
+        assert_eq!(check("limited_by != \"a <= b\""), Verdict::Met);
         assert_eq!(check("limited_by != shaping"), Verdict::Missed(json!("shaping")));
         assert_eq!(check("regions.0.name == region-a"), Verdict::Met);
         assert_eq!(check("stretch.p50 <= 1.2"), Verdict::NoData);
@@ -149,7 +164,20 @@ mod tests {
 
     #[test]
     fn what_is_no_condition_is_refused() {
-        for bad in ["", "stretch.max", "<= 3", "stretch.max <=", "a b < 3", "x < word"] {
+        for bad in [
+            "",
+            "stretch.max",
+            "<= 3",
+            "stretch.max <=",
+            "a b < 3",
+            "x < word",
+            "x = 3",
+            "x < nan",
+            "x == inf",
+            "x <= 1e999",
+            "x == 5 parsecs",
+            "x == \"open",
+        ] {
             assert_eq!(Threshold::parse("t", bad), Err(ThresholdError), "{bad}");
         }
     }

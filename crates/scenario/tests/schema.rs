@@ -1,0 +1,159 @@
+//! The schema and the reader agree, both ways. Aim: whoever adds a key to one and not to the other finds out here.
+//!
+//! Method: walk the schema to its keys, and load a scenario with each of them right and wrong.
+
+mod rig;
+
+use std::path::Path;
+
+use rig::{GOOD, load, load_text};
+use scenario::schema;
+use serde_json::Value;
+
+/// Every key that is not a table, with its schema. Names that the user chooses are `region-a` for a region, else `x`.
+fn keys() -> Vec<(String, Value)> {
+    let mut keys = Vec::new();
+    walk("", &schema(), &mut keys);
+    keys
+}
+
+fn walk(path: &str, schema: &Value, keys: &mut Vec<(String, Value)>) {
+    if schema["type"] != "object" {
+        keys.push((path.to_owned(), schema.clone()));
+        return;
+    }
+    let join = |name: &str| {
+        if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        }
+    };
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        walk(&join(name), inner, keys);
+    }
+    match &schema["additionalProperties"] {
+        Value::Bool(open) => assert!(!open, "{path} takes any key"),
+        named => walk(&join(if path == "regions" { "region-a" } else { "x" }), named, keys),
+    }
+}
+
+/// `extends` is for files only.
+fn settable() -> impl Iterator<Item = (String, Value)> {
+    keys().into_iter().filter(|(key, _)| key != "extends")
+}
+
+#[test]
+fn the_reader_looks_at_every_key_of_the_schema() {
+    for (key, _) in settable() {
+        // No key is a boolean, so a reader that accepts one has not looked.
+        let error = load_text(GOOD, &[&format!("{key}=true")]).unwrap_err();
+        assert!(
+            error.contains(&format!("--set {key}=true: {key} = true — expected")),
+            "{key}: {error}"
+        );
+    }
+    let error = load_text("extends = true\n", &[]).unwrap_err();
+    assert!(error.contains("expected the path of another scenario"), "{error}");
+}
+
+#[test]
+fn a_key_that_the_schema_does_not_have_is_refused_in_every_table() {
+    for (key, _) in settable().filter(|(key, _)| !key.starts_with("thresholds.")) {
+        let wrong = match key.rsplit_once('.') {
+            Some((table, _)) => format!("{table}.no_such_key=1"),
+            None => "no_such_key=1".to_owned(),
+        };
+        let error = load_text(GOOD, &[&wrong]).unwrap_err();
+        assert!(
+            error.contains("no_such_key is not a key of a scenario"),
+            "{wrong}: {error}"
+        );
+    }
+}
+
+#[test]
+fn defaults_that_the_schema_tells_are_those_of_the_reader() {
+    let plain = load_text(GOOD, &[]).unwrap();
+    let mut told = 0;
+    for (key, schema) in settable() {
+        let Some(default) = schema.get("default") else { continue };
+        assert_eq!(load_text(GOOD, &[&format!("{key}={default}")]).unwrap(), plain, "{key}");
+        told += 1;
+    }
+    assert!(told >= 10, "{told}");
+}
+
+#[test]
+fn numbers_are_taken_to_their_limits_and_not_beyond() {
+    let mut limited = 0;
+    for (key, schema) in settable() {
+        let (Some(min), Some(max)) = (schema["minimum"].as_i64(), schema["maximum"].as_i64()) else {
+            continue;
+        };
+        for (value, good) in [(min, true), (max, true), (min - 1, false), (max + 1, false)] {
+            let loaded = load_text(GOOD, &[&format!("{key}={value}")]);
+            assert_eq!(loaded.is_ok(), good, "{key}={value}: {loaded:?}");
+        }
+        limited += 1;
+    }
+    assert!(limited >= 7, "{limited}");
+}
+
+#[test]
+fn every_word_and_example_of_the_schema_is_taken() {
+    // With what else a fault, a link or a build needs where the key under test is one of them.
+    let around = |key: &str| -> Vec<&str> {
+        let mut sets = Vec::new();
+        if key.starts_with("faults.x.") {
+            sets.extend(["faults.x.kind=leave", "faults.x.hosts=1", "faults.x.at=1s"]);
+        }
+        if key.starts_with("network.host.") || key.starts_with("network.seeder.") {
+            sets.extend(["network.host.uplink=1 MB/s", "network.host.downlink=1 MB/s"]);
+            sets.extend(["network.seeder.uplink=1 MB/s", "network.seeder.downlink=1 MB/s"]);
+        }
+        sets
+    };
+    for (key, schema) in settable() {
+        let values = schema["enum"].as_array().or_else(|| schema["examples"].as_array());
+        for value in values.into_iter().flatten() {
+            let own = format!("{key}={value}");
+            let mut sets = around(&key);
+            // The faults that have no time are told so by another test.
+            if value == "corrupt" || value == "stall" {
+                sets.retain(|set| !set.starts_with("faults.x.at"));
+            }
+            sets.push(&own);
+            load_text(GOOD, &sets).unwrap_or_else(|error| panic!("{own}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn every_key_says_what_it_is() {
+    for (key, schema) in keys() {
+        assert!(
+            schema["description"].as_str().is_some_and(|text| text.ends_with('.')),
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn every_scenario_that_we_ship_loads() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios"));
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            let scenario = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+            assert!(
+                !scenario.description.is_empty() && !scenario.thresholds.is_empty(),
+                "{}",
+                path.display()
+            );
+            count += 1;
+        }
+    }
+    assert!(count >= 5);
+}
