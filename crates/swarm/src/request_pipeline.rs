@@ -26,8 +26,10 @@ pub(crate) struct Request {
 pub(crate) struct RequestPipeline {
     requests: Vec<Request>,
     usual: ServiceTime,
-    /// What an exchange of messages takes.
-    round_trip: Duration,
+    /// How long the last few requests waited until their neighbour began; at first, what the first exchange of messages
+    /// took. The least of them is what a message takes where nobody is busy.
+    waits: [Duration; WAITS_KEPT],
+    waits_seen: usize,
     /// Mean time from the beginning of a chunk to its end.
     transfer: Option<Duration>,
     ties: u32,
@@ -41,7 +43,8 @@ impl RequestPipeline {
         Self {
             requests: Vec::new(),
             usual: ServiceTime::new(),
-            round_trip,
+            waits: [round_trip; WAITS_KEPT],
+            waits_seen: 0,
             transfer: None,
             ties: 0,
             completed: 0,
@@ -50,11 +53,11 @@ impl RequestPipeline {
     }
 
     /// Whether asking a second neighbour pays. It does not where chunks pass as fast as messages: both would have sent
-    /// theirs before either could be cancelled. The first exchange tells what messages take, and what came of earlier
-    /// ties whether that is still so.
+    /// theirs before either could be cancelled. Nor where no neighbour has begun at once for a while.
     pub(crate) fn may_tie(&self) -> bool {
-        let is_worth_it = |transfer| transfer >= self.round_trip * TIE_FROM_ROUND_TRIPS;
-        self.transfer.is_some_and(is_worth_it) && self.ties_doubled * TIES_PER_DOUBLED <= self.ties + self.completed
+        let round_trip = self.waits.iter().min().copied().unwrap_or_default();
+        let is_worth_it = |transfer| transfer >= round_trip * TIE_FROM_ROUND_TRIPS;
+        self.transfer.is_some_and(is_worth_it) && (self.ties_doubled + 1) * TIES_PER_DOUBLED <= self.ties + self.completed
     }
 
     /// Payload has come that nobody waits for: two neighbours have sent the same.
@@ -144,6 +147,8 @@ impl RequestPipeline {
             return Vec::new();
         }
         request.started_at = Some(now);
+        self.waits[self.waits_seen % WAITS_KEPT] = now.since(request.asked_at);
+        self.waits_seen += 1;
         let mut losers = Vec::new();
         self.requests.retain(|r| {
             let loses = r.chunk == chunk && r.from != from && r.started_at.is_none() && !r.overdue;
@@ -289,14 +294,16 @@ impl ServiceTime {
 
 /// Neighbours that are asked for the same chunk at a time, at most.
 pub(crate) const SOURCES_MAX: usize = 2;
+/// Requests whose wait is remembered.
+const WAITS_KEPT: usize = 8;
 /// A chunk takes at least so many round trips where ties pay.
-const TIE_FROM_ROUND_TRIPS: u32 = 4;
+const TIE_FROM_ROUND_TRIPS: u32 = 16;
 /// Ties and chunks that must go well for each tie that does not.
 const TIES_PER_DOUBLED: u32 = 8;
 /// Without progress for this long a request is overdue while nothing is known about the links. Doubles each time.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
 /// Less than this is the noise of a busy machine and not a stall.
-const PATIENCE_MIN: Duration = Duration::from_secs(1);
+const PATIENCE_MIN: Duration = Duration::from_secs(2);
 /// Doublings of the patience at most: 32 times the usual.
 const DOUBLINGS_MAX: u32 = 5;
 

@@ -5,7 +5,7 @@
 //! (super-seeding). It does so by saying HAVE of one chunk to one client at a time; a client answers such an offer with a
 //! request, or says that it has the chunk or is getting it. After that first pass the seeder serves like any peer.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,8 +62,7 @@ pub struct Seeder {
     build: Option<Arc<Manifest>>,
     clients: IndexMap<HostId, Client>,
     injection: Injection,
-    /// Hosts that had nobody else to ask.
-    rescued: BTreeSet<HostId>,
+    rescue: Rescue,
     uploads: UploadQueue,
     stats: SeederStats,
 }
@@ -93,6 +92,15 @@ struct Injection {
     offers_made: u64,
 }
 
+/// The host that had nobody else to ask, one at a time and for a few chunks: on a fleet that is slow as a whole all hosts
+/// are starved, and a seeder that served them all would be slower still.
+#[derive(Debug, Default)]
+struct Rescue {
+    host: Option<HostId>,
+    chunks_left: u32,
+    next_at: Time,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Offer {
     chunk: ChunkIndex,
@@ -114,7 +122,7 @@ impl Seeder {
             build: None,
             clients: IndexMap::new(),
             injection: Injection::default(),
-            rescued: BTreeSet::new(),
+            rescue: Rescue::default(),
             uploads: UploadQueue::new(config.upload_slots),
             stats: SeederStats::default(),
             config,
@@ -280,7 +288,7 @@ impl Seeder {
         if let Some(client) = self.clients.get_mut(&host) {
             client.strikes = 0;
         }
-        let reason = if self.is_spent() && !self.rescued.contains(&host) {
+        let reason = if self.is_spent() && !self.may_rescue(host) {
             RejectReason::NotHeld
         } else {
             match self.uploads.push(host, index, held) {
@@ -421,10 +429,26 @@ impl Seeder {
             let chunks = theirs.map(|o| o.chunk.get()).collect();
             self.send(host, Message::Have(chunks));
             self.pump_offers(now);
-        } else {
-            self.rescued.insert(host);
+        } else if !self.is_spent() {
+            self.send(host, Message::HaveAll);
+        } else if now >= self.rescue.next_at {
+            let chunks = self.build.as_ref().map_or(0, |manifest| manifest.chunk_count());
+            self.rescue = Rescue {
+                host: Some(host),
+                chunks_left: chunks.div_ceil(RESCUE_PART),
+                next_at: now + RESCUE_INTERVAL,
+            };
             self.send(host, Message::HaveAll);
         }
+    }
+
+    /// Takes one chunk of what the host is granted.
+    fn may_rescue(&mut self, host: HostId) -> bool {
+        if self.rescue.host != Some(host) || self.rescue.chunks_left == 0 {
+            return false;
+        }
+        self.rescue.chunks_left -= 1;
+        true
     }
 
     fn member_complete(&mut self, now: Time, host: HostId) {
@@ -435,7 +459,6 @@ impl Seeder {
     }
 
     fn forget(&mut self, now: Time, host: HostId) {
-        self.rescued.remove(&host);
         self.tracker.remove(host);
         self.uploads.remove_host(host);
         self.drop_client(now, host);
@@ -488,6 +511,10 @@ impl Seeder {
 const OFFERS_AHEAD: usize = 2;
 /// An offer that is not taken up within this is made to somebody else.
 const OFFER_PATIENCE: Duration = Duration::from_secs(2);
+/// One host is rescued in this time …
+const RESCUE_INTERVAL: Duration = Duration::from_secs(1);
+/// … with this part of the build: a seeder spends no more than a copy on it in a quarter of a minute.
+const RESCUE_PART: u32 = 16;
 /// A client that lets so many offers in a row pass is replaced.
 const STRIKES_MAX: u32 = 3;
 /// Signs of life that a member may miss.

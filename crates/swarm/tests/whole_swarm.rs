@@ -19,7 +19,7 @@ fn hundreds_of_hosts_converge_near_the_lower_bound() {
     let bound = mesh.lower_bound().as_secs_f64();
     let stretch = |d: Duration| d.as_secs_f64() / bound;
     assert_eq!(latencies.len(), 300);
-    assert!(stretch(latencies[299]) < 1.3, "last host at {}", stretch(latencies[299]));
+    assert!(stretch(latencies[299]) < 1.4, "last host at {}", stretch(latencies[299]));
     assert!(stretch(latencies[0]) >= 0.8, "too good to be true: {}", stretch(latencies[0]));
     let build = mesh.manifest.size().get();
     assert!(mesh.sent[&SEEDER] <= 2 * build, "the seeder sent {}", mesh.sent[&SEEDER]);

@@ -456,10 +456,10 @@ fn worker_count(scenario: &Scenario, limit: u64) -> Result<u32, RunError> {
         };
     }
     let hosts = u64::from(scenario.host_count());
-    // A TCP host has a listener, a connection to its seeder and one to each neighbour, more of these than its degree
-    // while others dial; a QUIC host has a socket and its copy. The parent has the seeders' ends.
+    // A TCP host has a listener, a connection to its seeder and, on average, one to each of its degree of neighbours, and
+    // for a while some more; a QUIC host has a socket and its copy. The parent has the seeders' ends.
     let per_host = match scenario.network.transport {
-        Transport::Tcp => 3 + u64::from(scenario.swarm.degree) * 3 / 2,
+        Transport::Tcp => 4 + u64::from(scenario.swarm.degree),
         _ => 2,
     };
     let of_seeders = if scenario.network.transport == Transport::Tcp { hosts } else { 0 };

@@ -267,7 +267,7 @@ impl Drop for InProcessMuxer {
 }
 
 /// Bytes that wait in one direction of a stream at most. They are references where the writer has a shared buffer.
-const WINDOW: usize = 128 << 10;
+const WINDOW: usize = 64 << 10;
 /// Connections that wait to be accepted at most: a region's hosts may all dial their seeder in the same moment.
 const BACKLOG: usize = 65_536;
 /// Streams of a connection that wait to be accepted at most. We open one.
