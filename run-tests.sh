@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
-cargo test --workspace --all-targets "$@" 2>&1 | tee "$log" || status=1
+cargo test --workspace --all-targets --no-fail-fast "$@" 2>&1 | tee "$log" || status=1
 cargo test --workspace --doc 2>&1 | tee -a "$log" || status=1
 
 passed=$(awk '/^test result:/ {sum += $4} END {print sum + 0}' "$log")

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use swarm::{Bitfield, Bytes, Hash, Manifest};
 
 fn bitfield(criterion: &mut Criterion) {
@@ -16,7 +16,7 @@ fn bitfield(criterion: &mut Criterion) {
         });
         let full = Bitfield::full(count);
         let all: Vec<_> = manifest.chunks().collect();
-        criterion.bench_function(&BenchmarkId::new("insert-remove", count).to_string(), |bencher| {
+        criterion.bench_function(&format!("insert-remove/{count}"), |bencher| {
             let mut set = even.clone();
             let mut next = 0;
             bencher.iter(|| {
@@ -25,10 +25,10 @@ fn bitfield(criterion: &mut Criterion) {
                 set.remove(black_box(all[next]))
             });
         });
-        criterion.bench_function(&BenchmarkId::new("difference-count", count).to_string(), |bencher| {
+        criterion.bench_function(&format!("difference-count/{count}"), |bencher| {
             bencher.iter(|| black_box(&full).difference_count(black_box(&even)));
         });
-        criterion.bench_function(&BenchmarkId::new("iterate", count).to_string(), |bencher| {
+        criterion.bench_function(&format!("iterate/{count}"), |bencher| {
             bencher.iter(|| black_box(&even).iter().map(|chunk| u64::from(chunk.get())).sum::<u64>());
         });
     }

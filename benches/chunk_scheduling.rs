@@ -19,7 +19,10 @@ const POLICIES: [(&str, ChunkPolicy); 4] = [
 fn chunks(count: u32) -> Vec<ChunkIndex> {
     let hashes = vec![Hash::of(b"chunk"); count as usize];
     let size = Bytes::new(u64::from(count) * 1024);
-    Manifest::new("bench", size, 1024, hashes).expect("a possible build").chunks().collect()
+    Manifest::new("bench", size, 1024, hashes)
+        .expect("a possible build")
+        .chunks()
+        .collect()
 }
 
 /// A host in the middle of its download, and what its neighbours have: about half of the chunks each.
@@ -35,7 +38,8 @@ fn mid_download(policy: ChunkPolicy, count: u32, neighbours: usize) -> (ChunkSch
     };
     let mut scheduler = ChunkScheduler::new(policy, half(), 1);
     let sets: Vec<Bitfield> = (0..neighbours).map(|_| half()).collect();
-    sets.iter().for_each(|set| set.iter().for_each(|chunk| scheduler.neighbour_gained(chunk)));
+    sets.iter()
+        .for_each(|set| set.iter().for_each(|chunk| scheduler.neighbour_gained(chunk)));
     (scheduler, sets)
 }
 
@@ -64,7 +68,13 @@ fn choose_last(criterion: &mut Criterion) {
         for count in CHUNKS {
             let all = chunks(count);
             let mut held = Bitfield::full(count);
-            held.remove(all[if policy == ChunkPolicy::LatestUseful { 0 } else { all.len() - 1 }]);
+            held.remove(
+                all[if policy == ChunkPolicy::LatestUseful {
+                    0
+                } else {
+                    all.len() - 1
+                }],
+            );
             let mut scheduler = ChunkScheduler::new(policy, held, 1);
             all.iter().for_each(|chunk| scheduler.neighbour_gained(*chunk));
             let theirs = Bitfield::full(count);

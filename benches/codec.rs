@@ -16,7 +16,14 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("have-1", Frame::Message(Message::Have(vec![7]))),
         ("have-16", Frame::Message(Message::Have((0..16).collect()))),
         ("have-set-2500", Frame::Message(Message::HaveSet(Bitfield::full(2_500)))),
-        ("data-header", Frame::Data(DataHeader { chunk: 7, offset: 0, length: 65_536 })),
+        (
+            "data-header",
+            Frame::Data(DataHeader {
+                chunk: 7,
+                offset: 0,
+                length: 65_536,
+            }),
+        ),
         ("manifest-2500", Frame::Message(Message::Manifest(Arc::new(manifest)))),
     ]
 }

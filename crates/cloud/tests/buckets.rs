@@ -23,7 +23,16 @@ async fn small_and_multipart_objects_come_back_by_ranges() {
         let progress = move |bytes: u64| {
             counter.fetch_add(u32::try_from(bytes).unwrap(), Ordering::Relaxed);
         };
-        buckets.put(GLOBAL_BUCKET, "dir/b.zip", length as u64, &source(data.clone()), &progress).await.unwrap();
+        buckets
+            .put(
+                GLOBAL_BUCKET,
+                "dir/b.zip",
+                length as u64,
+                &source(data.clone()),
+                &progress,
+            )
+            .await
+            .unwrap();
         assert_eq!(uploaded.load(Ordering::Relaxed) as usize, length);
         let object = buckets.head(GLOBAL_BUCKET, "dir/b.zip").await.unwrap();
         assert_eq!(object.size as usize, length);
@@ -45,9 +54,15 @@ async fn a_missing_object_is_named_with_its_bucket() {
 async fn an_object_that_was_overwritten_meanwhile_is_noticed() {
     let test = TestCloud::start().await;
     let buckets = test.cloud.buckets();
-    buckets.put(GLOBAL_BUCKET, "b.zip", 1000, &source(data(1000)), &|_| {}).await.unwrap();
+    buckets
+        .put(GLOBAL_BUCKET, "b.zip", 1000, &source(data(1000)), &|_| {})
+        .await
+        .unwrap();
     let object = buckets.head(GLOBAL_BUCKET, "b.zip").await.unwrap();
-    buckets.put(GLOBAL_BUCKET, "b.zip", 1000, &source(vec![7; 1000]), &|_| {}).await.unwrap();
+    buckets
+        .put(GLOBAL_BUCKET, "b.zip", 1000, &source(vec![7; 1000]), &|_| {})
+        .await
+        .unwrap();
     let error = buckets.get_range(&object, 0..10).await.unwrap_err();
     assert!(matches!(error, CloudError::ObjectChanged { .. }), "{error}");
 }
@@ -56,12 +71,16 @@ async fn an_object_that_was_overwritten_meanwhile_is_noticed() {
 async fn a_get_that_fails_twice_works_the_third_time() {
     let test = TestCloud::start().await;
     let buckets = test.cloud.buckets();
-    buckets.put(GLOBAL_BUCKET, "b.zip", 1000, &source(data(1000)), &|_| {}).await.unwrap();
+    buckets
+        .put(GLOBAL_BUCKET, "b.zip", 1000, &source(data(1000)), &|_| {})
+        .await
+        .unwrap();
     let failures = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&failures);
     let flaky = test
         .through(Arc::new(move |seen| {
-            let fails = seen.method == "GET" && seen.path.ends_with("b.zip") && counter.fetch_add(1, Ordering::Relaxed) < 2;
+            let fails =
+                seen.method == "GET" && seen.path.ends_with("b.zip") && counter.fetch_add(1, Ordering::Relaxed) < 2;
             fails.then(|| Answer {
                 status: 503,
                 body: "<Error><Code>SlowDown</Code><Message>later</Message></Error>".to_owned(),
@@ -78,15 +97,30 @@ async fn a_get_that_fails_twice_works_the_third_time() {
 async fn one_bad_bucket_does_not_stop_the_others_and_the_tracking_row_tells() {
     let test = TestCloud::start().await;
     let buckets = test.cloud.buckets();
-    buckets.put(GLOBAL_BUCKET, "b.zip", 1000, &source(data(1000)), &|_| {}).await.unwrap();
+    buckets
+        .put(GLOBAL_BUCKET, "b.zip", 1000, &source(data(1000)), &|_| {})
+        .await
+        .unwrap();
     let regions = ["region-a", "region-none", "region-b"].map(str::to_owned);
     let copies = replicate(&test.cloud, "b.zip", &regions, "run-1").await.unwrap();
     for copy in &copies {
         assert_eq!(copy.result.is_err(), copy.region == "region-none", "{copy:?}");
     }
-    assert_eq!(buckets.head(&regional_bucket("region-b"), "b.zip").await.unwrap().size, 1000);
-    let row = test.cloud.tracking().get("b.zip", GLOBAL_BUCKET).await.unwrap().unwrap();
-    assert_eq!((row.status.as_str(), row.execution_id.as_str()), ("PARTIAL_FAILURE", "run-1"));
+    assert_eq!(
+        buckets.head(&regional_bucket("region-b"), "b.zip").await.unwrap().size,
+        1000
+    );
+    let row = test
+        .cloud
+        .tracking()
+        .get("b.zip", GLOBAL_BUCKET)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (row.status.as_str(), row.execution_id.as_str()),
+        ("PARTIAL_FAILURE", "run-1")
+    );
     assert_eq!(row.failed_buckets, ["region-none-builds"]);
     assert_eq!(row.successful_buckets.len(), 2);
 }
@@ -101,5 +135,13 @@ async fn an_execution_does_not_overwrite_the_row_of_a_later_one() {
     row.status = "COMPLETED".to_owned();
     let error = tracking.finish(&row).await.unwrap_err();
     assert!(matches!(error, CloudError::ConditionFailed { .. }), "{error}");
-    assert_eq!(tracking.get("b.zip", GLOBAL_BUCKET).await.unwrap().unwrap().execution_id, "second");
+    assert_eq!(
+        tracking
+            .get("b.zip", GLOBAL_BUCKET)
+            .await
+            .unwrap()
+            .unwrap()
+            .execution_id,
+        "second"
+    );
 }

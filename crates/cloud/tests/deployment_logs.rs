@@ -15,7 +15,11 @@ fn row(host: u32) -> DeploymentLog {
         host_id: format!("region-a-{host:06}"),
         region: "region-a".to_owned(),
         zone: "region-a-zone-0".to_owned(),
-        status: if host.is_multiple_of(10) { DeploymentStatus::Failed } else { DeploymentStatus::Succeeded },
+        status: if host.is_multiple_of(10) {
+            DeploymentStatus::Failed
+        } else {
+            DeploymentStatus::Succeeded
+        },
         error: host.is_multiple_of(10).then(|| "no".to_owned()),
         started_at: SystemTime::now(),
         completed_at: SystemTime::now(),
@@ -66,7 +70,10 @@ async fn unprocessed_items_are_sent_again() {
         Some(Answer { status: 200, body })
     });
     let report = write(&test.through(rule).await, 0..200).await;
-    assert_eq!((report.rows_written, report.rows_unprocessed, report.failed.len()), (200, 75, 0));
+    assert_eq!(
+        (report.rows_written, report.rows_unprocessed, report.failed.len()),
+        (200, 75, 0)
+    );
     assert_eq!(test.cloud.deployment_logs().count("b.zip").await.unwrap(), 200);
 }
 
@@ -83,7 +90,10 @@ async fn throttled_calls_are_made_again_and_refused_rows_are_reported() {
         })
     });
     let report = write(&test.through(throttle).await, 0..60).await;
-    assert_eq!((report.rows_written, report.calls_retried, report.failed.len()), (60, 2, 0));
+    assert_eq!(
+        (report.rows_written, report.calls_retried, report.failed.len()),
+        (60, 2, 0)
+    );
     let refuse: Rule = Arc::new(|seen| {
         (seen.operation == "BatchWriteItem").then(|| Answer {
             status: 400,
@@ -92,7 +102,11 @@ async fn throttled_calls_are_made_again_and_refused_rows_are_reported() {
     });
     let report = write(&test.through(refuse).await, 100..130).await;
     assert_eq!((report.rows_written, report.failed.len()), (0, 30));
-    assert!(report.failed[0].error.contains("AccessDenied"), "{}", report.failed[0].error);
+    assert!(
+        report.failed[0].error.contains("AccessDenied"),
+        "{}",
+        report.failed[0].error
+    );
     assert_eq!(test.cloud.deployment_logs().count("b.zip").await.unwrap(), 60);
 }
 

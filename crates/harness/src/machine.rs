@@ -13,7 +13,11 @@ pub(crate) fn raise_file_limit() -> u64 {
         current: maximum,
         maximum,
     };
-    let limit = if setrlimit(Resource::Nofile, raised).is_ok() { maximum } else { current };
+    let limit = if setrlimit(Resource::Nofile, raised).is_ok() {
+        maximum
+    } else {
+        current
+    };
     limit.unwrap_or(u64::MAX)
 }
 

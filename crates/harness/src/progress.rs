@@ -28,7 +28,11 @@ impl Progress {
         bar.enable_steady_tick(Duration::from_millis(200));
         Self {
             bar,
-            regions: scenario.regions.iter().map(|region| (region.name.clone(), region.hosts)).collect(),
+            regions: scenario
+                .regions
+                .iter()
+                .map(|region| (region.name.clone(), region.hosts))
+                .collect(),
             since: Instant::now(),
         }
     }

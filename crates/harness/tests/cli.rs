@@ -1,12 +1,17 @@
 //! The binary as a user has it: good runs, bad input, faults, Ctrl-C. Reports are read as other programs read them.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
 fn harness(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_harness")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 fn scenario(name: &str) -> String {
@@ -83,8 +88,23 @@ fn a_run_verifies_every_host_logs_it_and_reports_it() {
     // The rows can be counted from the folder afterwards, and agree.
     let out = run.out().display().to_string();
     let id = report["build"]["id"].as_str().unwrap();
-    let count = harness(&["count", "--build-id", id, "--run", &out, "--format", "json", "--expect", "50"]);
-    assert_eq!(count.status.code(), Some(0), "{}", String::from_utf8_lossy(&count.stderr));
+    let count = harness(&[
+        "count",
+        "--build-id",
+        id,
+        "--run",
+        &out,
+        "--format",
+        "json",
+        "--expect",
+        "50",
+    ]);
+    assert_eq!(
+        count.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&count.stderr)
+    );
     let count: Value = serde_json::from_slice(&count.stdout).unwrap();
     assert_eq!(count["rows"], 50);
     let wrong = harness(&["count", "--build-id", id, "--run", &out, "--expect", "51"]);
@@ -98,7 +118,10 @@ fn a_run_over_tcp_in_worker_processes_agrees_with_one_in_process() {
     let run = Run::of("smoke.toml", &sets);
     assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
     let report = run.report();
-    assert_eq!((&report["hosts"]["verified"], &report["logs"]["rows"]), (&Value::from(50), &Value::from(50)));
+    assert_eq!(
+        (&report["hosts"]["verified"], &report["logs"]["rows"]),
+        (&Value::from(50), &Value::from(50))
+    );
     assert_eq!(report["transport"], "tcp");
 }
 
@@ -110,13 +133,25 @@ fn a_real_file_is_distributed_as_it_is() {
     let out = folder.path().join("run").display().to_string();
     let build = build.display().to_string();
     let path = scenario("smoke.toml");
-    let small = ["--set", SMALL[0], "--set", SMALL[1], "--set", SMALL[2], "--set", SMALL[3]];
-    let mut arguments = vec!["run", &path, "--build", &build, "--out", &out, "--format", "json", "--seed", "9"];
+    let small = [
+        "--set", SMALL[0], "--set", SMALL[1], "--set", SMALL[2], "--set", SMALL[3],
+    ];
+    let mut arguments = vec![
+        "run", &path, "--build", &build, "--out", &out, "--format", "json", "--seed", "9",
+    ];
     arguments.extend(small);
     let output = harness(&arguments);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&report["build"]["bytes"], &report["seed"]), (&Value::from(300_000), &Value::from(9)));
+    assert_eq!(
+        (&report["build"]["bytes"], &report["seed"]),
+        (&Value::from(300_000), &Value::from(9))
+    );
     let stored = folder.path().join("run/cloud/s3/region-a-builds/build-smoke.zip");
     assert_eq!(std::fs::metadata(stored).unwrap().len(), 300_000);
 }
@@ -145,11 +180,17 @@ fn hosts_that_leave_come_late_corrupt_and_stall_do_not_keep_the_others() {
     assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
     let report = run.report();
     assert_eq!(report["hosts"]["total"], 50);
-    let (verified, excused) = (report["hosts"]["verified"].as_u64().unwrap(), report["hosts"]["excused"].as_u64().unwrap());
+    let (verified, excused) = (
+        report["hosts"]["verified"].as_u64().unwrap(),
+        report["hosts"]["excused"].as_u64().unwrap(),
+    );
     assert_eq!(verified + excused, 50);
     assert!(excused <= 8, "{excused}");
     assert_eq!(report["logs"]["rows"].as_u64().unwrap(), verified);
-    assert!(!report["banned"].as_array().unwrap().is_empty(), "the corrupt hosts went unnoticed");
+    assert!(
+        !report["banned"].as_array().unwrap().is_empty(),
+        "the corrupt hosts went unnoticed"
+    );
 }
 
 #[test]
@@ -192,7 +233,11 @@ fn bad_scenarios_are_exit_2_with_file_line_and_key() {
     let bad = harness(&["run", &path.display().to_string()]);
     assert_eq!(bad.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&bad.stderr).into_owned();
-    for part in ["bad.toml:2: regions.region-a.hosts = 0", "bad.toml:4: build.sise", "did you mean build.size?"] {
+    for part in [
+        "bad.toml:2: regions.region-a.hosts = 0",
+        "bad.toml:4: build.sise",
+        "did you mean build.size?",
+    ] {
         assert!(stderr.contains(part), "{part} in {stderr}");
     }
     let unit = Run::of("smoke.toml", &["build.size=4"]);
@@ -211,21 +256,39 @@ fn a_scenario_that_does_not_fit_the_file_limit_says_so() {
         scenario("smoke.toml")
     );
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new("sh").args(["-c", &limited]).arg(folder.path()).output().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", &limited])
+        .arg(folder.path())
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(4));
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(stderr.contains("open files") && stderr.contains("ulimit -n"), "{stderr}");
+    assert!(
+        stderr.contains("open files") && stderr.contains("ulimit -n"),
+        "{stderr}"
+    );
 }
 
 #[test]
 fn a_folder_that_is_in_use_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("precious"), b"data").unwrap();
-    let output = harness(&["run", &scenario("smoke.toml"), "--out", &folder.path().display().to_string()]);
+    let output = harness(&[
+        "run",
+        &scenario("smoke.toml"),
+        "--out",
+        &folder.path().display().to_string(),
+    ]);
     assert_eq!(output.status.code(), Some(4));
     assert!(String::from_utf8_lossy(&output.stderr).contains("new or empty folder"));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-    let count = harness(&["count", "--build-id", "b", "--run", &folder.path().display().to_string()]);
+    let count = harness(&[
+        "count",
+        "--build-id",
+        "b",
+        "--run",
+        &folder.path().display().to_string(),
+    ]);
     assert_eq!(count.status.code(), Some(2));
 }
 
@@ -236,8 +299,22 @@ fn ctrl_c_leaves_a_partial_report_and_no_process() {
     // So slow that it is certainly still running.
     let mut child = Command::new(env!("CARGO_BIN_EXE_harness"))
         .args(["run", &scenario("smoke.toml"), "--out", &out.display().to_string()])
-        .args(["--set", SMALL[0], "--set", SMALL[1], "--set", "network.host.uplink=100 kbit/s"])
-        .args(["--set", "network.transport=tcp", "--set", "workers.processes=2", "--set", "swarm.degree=4"])
+        .args([
+            "--set",
+            SMALL[0],
+            "--set",
+            SMALL[1],
+            "--set",
+            "network.host.uplink=100 kbit/s",
+        ])
+        .args([
+            "--set",
+            "network.transport=tcp",
+            "--set",
+            "workers.processes=2",
+            "--set",
+            "swarm.degree=4",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -245,20 +322,34 @@ fn ctrl_c_leaves_a_partial_report_and_no_process() {
     // Once the build is in a regional bucket the fan-out has begun.
     let begun = out.join("cloud/s3/region-b-builds/build-smoke.zip");
     while !begun.exists() {
-        assert!(child.try_wait().unwrap().is_none(), "it has ended before it was interrupted");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it has ended before it was interrupted"
+        );
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     let workers = children_of(child.id());
     assert_eq!(workers.len(), 2);
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let interrupted = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(interrupted.success());
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(130),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let report = read_report(&out);
     assert_eq!(report["interrupted"], true);
     assert!(report["hosts"]["pending"].as_u64().unwrap() > 0);
     for worker in workers {
-        assert!(!Path::new(&format!("/proc/{worker}")).exists(), "worker {worker} is still there");
+        assert!(
+            !Path::new(&format!("/proc/{worker}")).exists(),
+            "worker {worker} is still there"
+        );
     }
 }
 
@@ -278,5 +369,10 @@ fn the_schema_is_json_and_knows_the_keys() {
     let output = harness(&["schema"]);
     assert_eq!(output.status.code(), Some(0));
     let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(schema["properties"]["swarm"]["properties"]["degree"]["description"].as_str().unwrap().contains("Default: 12"));
+    assert!(
+        schema["properties"]["swarm"]["properties"]["degree"]["description"]
+            .as_str()
+            .unwrap()
+            .contains("Default: 12")
+    );
 }

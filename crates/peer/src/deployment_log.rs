@@ -31,7 +31,11 @@ pub fn deployment_log(
         host_id: placement.host_id.clone(),
         region: placement.region.clone(),
         zone: placement.zone.clone(),
-        status: if error.is_none() { DeploymentStatus::Succeeded } else { DeploymentStatus::Failed },
+        status: if error.is_none() {
+            DeploymentStatus::Succeeded
+        } else {
+            DeploymentStatus::Failed
+        },
         error,
         started_at: completed_at.checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
         completed_at,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use cloud::{Cloud, CloudConfig, DeploymentLogWriter};
 use peer::{
-    Clock, HostPlacement, Limits, Multiaddr, Node, NodeConfig, NodeIdentity, Observer, PeerId, Role, Shaping, StoreError,
-    StoreKind, Traffic, TransportKind, deployment_log, host_of,
+    Clock, HostPlacement, Limits, Multiaddr, Node, NodeConfig, NodeIdentity, Observer, PeerId, Role, Shaping,
+    StoreError, StoreKind, Traffic, TransportKind, deployment_log, host_of,
 };
 use swarm::{Contact, HostId, PeerConfig, Time};
 use tokio::signal::unix::{SignalKind, signal};
@@ -68,8 +68,12 @@ impl Observer for Progress {
     }
 
     fn failed(&self, _host: HostId, error: &StoreError) {
-        let cause = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-        self.0.send_replace(State::Failed(format!("failed to {error}{cause}").replace("failed to failed to", "failed to")));
+        let cause = std::error::Error::source(error)
+            .map(|source| format!(": {source}"))
+            .unwrap_or_default();
+        self.0.send_replace(State::Failed(
+            format!("failed to {error}{cause}").replace("failed to failed to", "failed to"),
+        ));
     }
 }
 
@@ -88,7 +92,13 @@ fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> ExitCode {
     let Some(seeder_peer) = peer_of(&arguments.seeder) else {
-        return fail(2, &format!("--seeder {}: expected an address that ends with /p2p/<peer id>", arguments.seeder));
+        return fail(
+            2,
+            &format!(
+                "--seeder {}: expected an address that ends with /p2p/<peer id>",
+                arguments.seeder
+            ),
+        );
     };
     let is_quic = arguments.seeder.to_string().contains("/quic-v1");
     let (transport, listen) = if is_quic {
@@ -97,7 +107,11 @@ async fn run(arguments: Arguments) -> ExitCode {
         (TransportKind::Tcp, "/ip4/0.0.0.0/tcp/0")
     };
     let loopback = arguments.seeder.to_string().starts_with("/ip4/127.");
-    let listen = if loopback { listen.replace("0.0.0.0", "127.0.0.1") } else { listen.to_owned() };
+    let listen = if loopback {
+        listen.replace("0.0.0.0", "127.0.0.1")
+    } else {
+        listen.to_owned()
+    };
     let Ok(listen) = arguments.listen.map_or_else(|| listen.parse(), Ok) else {
         return fail(2, "no address to listen on");
     };
@@ -154,11 +168,23 @@ async fn run(arguments: Arguments) -> ExitCode {
             region: arguments.region,
             zone: arguments.zone,
         };
-        let config = arguments.endpoint_url.as_deref().map(CloudConfig::at).unwrap_or_default();
+        let config = arguments
+            .endpoint_url
+            .as_deref()
+            .map(CloudConfig::at)
+            .unwrap_or_default();
         let writer = DeploymentLogWriter::start(Cloud::connect(&config).await.deployment_logs());
         let error = failure.as_ref().map(|(_, error)| error.clone());
         let build = node.build_id().unwrap_or_else(|| "unknown".to_owned());
-        writer.write(deployment_log(&placement, &build, started.elapsed(), &node.report(), error)).await;
+        writer
+            .write(deployment_log(
+                &placement,
+                &build,
+                started.elapsed(),
+                &node.report(),
+                error,
+            ))
+            .await;
         if let Some(lost) = writer.finish().await.failed.first() {
             return fail(4, &format!("the row was not written: {}", lost.error));
         }
@@ -181,7 +207,8 @@ fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
         source = cause.source();
     }
     text

@@ -22,7 +22,10 @@ async fn a_host_that_sends_corrupt_chunks_is_banned_and_nobody_keeps_a_bad_byte(
     // Everybody shares one pool: had a bad chunk been kept anywhere, there would be more chunks than the build has.
     assert_eq!(fleet.pool.len(), manifest.chunk_count() as usize);
     let banned = fleet.seen.banned.lock().clone();
-    assert!(!banned.is_empty() && banned.iter().all(|host| *host == bad), "{banned:?}");
+    assert!(
+        !banned.is_empty() && banned.iter().all(|host| *host == bad),
+        "{banned:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,7 +82,9 @@ async fn a_target_that_cannot_be_written_is_reported_with_its_path() {
     let mut fleet = Fleet::start(in_process()).await;
     fleet.seed(&data(100_000), 16 << 10);
     fleet.add(1, StoreKind::Disk(folder.path().to_owned())).await;
-    fleet.wait("the failure is reported", |seen| !seen.failed.lock().is_empty()).await;
+    fleet
+        .wait("the failure is reported", |seen| !seen.failed.lock().is_empty())
+        .await;
     let failed = fleet.seen.failed.lock().clone();
     assert!(failed[0].contains(&folder.path().display().to_string()), "{failed:?}");
 }

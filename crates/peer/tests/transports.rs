@@ -17,7 +17,10 @@ async fn a_fleet_converges_over(transport: TransportKind) {
         assert_eq!(traffic.from_seeder + traffic.from_peers, build.len() as u64);
     }
     let from_peers: u64 = complete.values().map(|t| t.from_peers).sum();
-    assert!(from_peers > build.len() as u64, "hosts hardly helped each other: {from_peers}");
+    assert!(
+        from_peers > build.len() as u64,
+        "hosts hardly helped each other: {from_peers}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,7 +65,11 @@ async fn run(arguments: Arguments) -> ExitCode {
         seed: identity.host().get(),
         identity,
         core,
-        transport: if is_quic { TransportKind::Quic } else { TransportKind::Tcp },
+        transport: if is_quic {
+            TransportKind::Quic
+        } else {
+            TransportKind::Tcp
+        },
         listen: arguments.listen,
         advertise: arguments.advertise,
         shaping: Shaping::default(),
@@ -85,7 +89,11 @@ async fn run(arguments: Arguments) -> ExitCode {
         Err(error) => return fail(&error),
     };
     print_address(&seeder);
-    let config = arguments.endpoint_url.as_deref().map(CloudConfig::at).unwrap_or_default();
+    let config = arguments
+        .endpoint_url
+        .as_deref()
+        .map(CloudConfig::at)
+        .unwrap_or_default();
     let buckets = Cloud::connect(&config).await.buckets();
     let (notices, mut feed) = ChannelFeed::new();
     let notice = BuildNotice {
@@ -113,7 +121,10 @@ async fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the address is this program's result: peers are started with it")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the address is this program's result: peers are started with it"
+)]
 fn print_address(seeder: &RegionalSeeder) {
     println!("{}", seeder.address());
 }
@@ -122,7 +133,8 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
         source = cause.source();
     }
     eprintln!("seeder: {text}");

@@ -72,7 +72,9 @@ pub enum PullError {
 /// overwritten by the next pull.
 pub async fn pull(buckets: &Buckets, notice: &BuildNotice, options: &PullOptions) -> Result<Pulled, PullError> {
     let object = buckets.head(&notice.bucket, &notice.key).await?;
-    let chunk_size = options.chunk_size.unwrap_or_else(|| default_chunk_size(ByteCount::new(object.size)));
+    let chunk_size = options
+        .chunk_size
+        .unwrap_or_else(|| default_chunk_size(ByteCount::new(object.size)));
     // Fails for an empty or impossible build before anything is read.
     let chunks = Manifest::chunk_count_of(&notice.key, ByteCount::new(object.size), chunk_size)?;
     // A request carries whole chunks, many where they are small.
@@ -93,7 +95,12 @@ pub async fn pull(buckets: &Buckets, notice: &BuildNotice, options: &PullOptions
         .try_collect()
         .await?;
     let hashes = parts.iter().flat_map(|part| part.hashes.iter().copied()).collect();
-    let manifest = Arc::new(Manifest::new(&notice.key, ByteCount::new(object.size), chunk_size, hashes)?);
+    let manifest = Arc::new(Manifest::new(
+        &notice.key,
+        ByteCount::new(object.size),
+        chunk_size,
+        hashes,
+    )?);
     let store = finish_spool(spool, &manifest, parts)?;
     Ok(Pulled {
         manifest,
@@ -111,7 +118,11 @@ struct Part {
 
 enum OpenSpool {
     Memory(ChunkPool),
-    File { file: Arc<File>, part: PathBuf, target: PathBuf },
+    File {
+        file: Arc<File>,
+        part: PathBuf,
+        target: PathBuf,
+    },
 }
 
 fn open_spool(options: &PullOptions, notice: &BuildNotice, size: u64) -> Result<OpenSpool, PullError> {
@@ -129,7 +140,13 @@ fn open_spool(options: &PullOptions, notice: &BuildNotice, size: u64) -> Result<
     };
     std::fs::create_dir_all(part.parent().unwrap_or(folder)).map_err(failed)?;
     let mut options = File::options();
-    let file = options.read(true).write(true).create(true).truncate(true).open(&part).map_err(failed)?;
+    let file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&part)
+        .map_err(failed)?;
     file.set_len(size).map_err(failed)?;
     let file = Arc::new(file);
     Ok(OpenSpool::File { file, part, target })
@@ -145,17 +162,25 @@ async fn keep_part(spool: &OpenSpool, start: u64, bytes: Bytes, chunk_size: u32)
         let hashes = bytes.chunks(chunk_size as usize).map(Hash::of).collect();
         let Some((file, path)) = file else {
             let cut = (0..bytes.len()).step_by(chunk_size as usize);
-            let chunks = cut.map(|at| bytes.slice(at..(at + chunk_size as usize).min(bytes.len()))).collect();
+            let chunks = cut
+                .map(|at| bytes.slice(at..(at + chunk_size as usize).min(bytes.len())))
+                .collect();
             return Ok(Part { hashes, chunks });
         };
-        file.write_all_at(&bytes, start).map_err(|source| PullError::Spool { path, source })?;
+        file.write_all_at(&bytes, start)
+            .map_err(|source| PullError::Spool { path, source })?;
         let chunks = Vec::new();
         Ok(Part { hashes, chunks })
     });
-    kept.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    kept.await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-fn finish_spool(spool: OpenSpool, manifest: &Arc<Manifest>, parts: Vec<Part>) -> Result<Arc<dyn ChunkStore>, PullError> {
+fn finish_spool(
+    spool: OpenSpool,
+    manifest: &Arc<Manifest>,
+    parts: Vec<Part>,
+) -> Result<Arc<dyn ChunkStore>, PullError> {
     match spool {
         OpenSpool::Memory(pool) => {
             let store = MemoryStore::new(pool, Arc::clone(manifest));

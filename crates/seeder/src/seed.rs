@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cloud::Buckets;
 use peer::{
-    ChunkPool, Clock, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, Role, Shaping,
-    StoreKind, TransportKind,
+    ChunkPool, Clock, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, Role,
+    Shaping, StoreKind, TransportKind,
 };
 use swarm::{SeederConfig, SeederStats};
 
@@ -93,11 +93,13 @@ impl RegionalSeeder {
     /// Waits for a build and pulls it.
     pub async fn pull_from(&self, buckets: &Buckets, feed: &mut impl BuildFeed) -> Result<Pulled, SeedError> {
         let notice = feed.next().await.ok_or(SeedError::NoBuild)?;
-        pull(buckets, &notice, &self.pull).await.map_err(|source| SeedError::Pull {
-            bucket: notice.bucket,
-            key: notice.key,
-            source,
-        })
+        pull(buckets, &notice, &self.pull)
+            .await
+            .map_err(|source| SeedError::Pull {
+                bucket: notice.bucket,
+                key: notice.key,
+                source,
+            })
     }
 
     /// Seeds a build that was pulled. A swarm has one build: a second one is our bug.

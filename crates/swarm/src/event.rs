@@ -117,6 +117,8 @@ pub enum DisconnectReason {
     Banned,
     /// It does not take the bytes that it asked for.
     NotReading,
+    /// It takes requests and does not serve them.
+    NotServing,
     /// It has given no sign of life.
     Silent,
 }

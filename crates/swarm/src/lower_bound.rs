@@ -42,8 +42,8 @@ fn fluid(swarm: &SwarmShape) -> Duration {
     let seeder = swarm.seeder_uplink.transfer_time(swarm.build);
     let downlink = swarm.host_downlink.transfer_time(swarm.build);
     let hosts = u128::from(swarm.hosts);
-    let capacity = u128::from(swarm.seeder_uplink.bytes_per_second())
-        + hosts * u128::from(swarm.host_uplink.bytes_per_second());
+    let capacity =
+        u128::from(swarm.seeder_uplink.bytes_per_second()) + hosts * u128::from(swarm.host_uplink.bytes_per_second());
     let nanos = hosts * u128::from(swarm.build.get()) * 1_000_000_000 / capacity;
     let volume = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
     seeder.max(downlink).max(volume)

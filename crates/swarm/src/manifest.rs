@@ -219,9 +219,7 @@ pub fn default_chunk_size(size: Bytes) -> u32 {
 
 fn chunk_count(build_id: &str, size: Bytes, chunk_size: u32) -> Result<u64, ManifestError> {
     if build_id.is_empty() || build_id.len() > BUILD_ID_LENGTH_MAX {
-        return Err(ManifestError::BuildId {
-            length: build_id.len(),
-        });
+        return Err(ManifestError::BuildId { length: build_id.len() });
     }
     if size.get() == 0 {
         return Err(ManifestError::EmptyBuild {
@@ -289,9 +287,18 @@ mod tests {
 
     #[test]
     fn impossible_manifests_are_refused_with_the_reason() {
-        assert!(matches!(Manifest::of("b", &[], 64), Err(ManifestError::EmptyBuild { .. })));
-        assert!(matches!(Manifest::of("", &[1], 64), Err(ManifestError::BuildId { length: 0 })));
-        assert!(matches!(Manifest::of("b", &[1], 0), Err(ManifestError::ChunkSize { .. })));
+        assert!(matches!(
+            Manifest::of("b", &[], 64),
+            Err(ManifestError::EmptyBuild { .. })
+        ));
+        assert!(matches!(
+            Manifest::of("", &[1], 64),
+            Err(ManifestError::BuildId { length: 0 })
+        ));
+        assert!(matches!(
+            Manifest::of("b", &[1], 0),
+            Err(ManifestError::ChunkSize { .. })
+        ));
         let huge = Manifest::new("b", Bytes::new(1 << 40), 16, Vec::new());
         assert!(matches!(huge, Err(ManifestError::TooManyChunks { .. })));
         let short = Manifest::new("b", Bytes::new(64), 32, vec![Hash::of(b"x")]);

@@ -13,6 +13,8 @@ pub(crate) struct Neighbour {
     pub(crate) has: Bitfield,
     /// What it said it has before the manifest was known here.
     pub(crate) said_early: EarlyHave,
+    /// Times that it let requests become overdue since it last delivered.
+    pub(crate) strikes: u32,
     /// How much of the log of acquired chunks it has been told.
     pub(crate) told: usize,
 }
@@ -40,6 +42,7 @@ impl Neighbours {
             knows_manifest: false,
             has: Bitfield::new(chunk_count),
             said_early: EarlyHave::default(),
+            strikes: 0,
             told: 0,
         });
         true

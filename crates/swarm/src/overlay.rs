@@ -146,7 +146,10 @@ impl Overlay {
         }
         // Only joiners can be told to dial. All components that have one are linked to the largest of these; the others
         // are dialled from it.
-        let hub = components.iter().position(holds_joiner).map_or_else(Vec::new, |at| components.swap_remove(at));
+        let hub = components
+            .iter()
+            .position(holds_joiner)
+            .map_or_else(Vec::new, |at| components.swap_remove(at));
         for component in &components {
             let own = joiners.iter().position(|(host, _)| component.contains(host));
             let (from, to) = match own {
@@ -207,7 +210,10 @@ mod tests {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
         let mut overlay = Overlay::default();
         assert_eq!(overlay.link_joiners(&hosts(0..1, 6), 18, &mut rng), [vec![]]);
-        assert_eq!(overlay.link_joiners(&hosts(1..2, 6), 18, &mut rng), [vec![HostId::new(0)]]);
+        assert_eq!(
+            overlay.link_joiners(&hosts(1..2, 6), 18, &mut rng),
+            [vec![HostId::new(0)]]
+        );
     }
 
     proptest! {

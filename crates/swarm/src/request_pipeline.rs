@@ -57,7 +57,8 @@ impl RequestPipeline {
     pub(crate) fn may_tie(&self) -> bool {
         let round_trip = self.waits.iter().min().copied().unwrap_or_default();
         let is_worth_it = |transfer| transfer >= round_trip * TIE_FROM_ROUND_TRIPS;
-        self.transfer.is_some_and(is_worth_it) && (self.ties_doubled + 1) * TIES_PER_DOUBLED <= self.ties + self.completed
+        self.transfer.is_some_and(is_worth_it)
+            && (self.ties_doubled + 1) * TIES_PER_DOUBLED <= self.ties + self.completed
     }
 
     /// Payload has come that nobody waits for: two neighbours have sent the same.
@@ -132,7 +133,9 @@ impl RequestPipeline {
             }
             sources < SOURCES_MAX
         };
-        let candidates = self.live().filter(|r| r.started_at.is_none() && may_ask(r.chunk) && untied(r.chunk));
+        let candidates = self
+            .live()
+            .filter(|r| r.started_at.is_none() && may_ask(r.chunk) && untied(r.chunk));
         candidates.min_by_key(|r| (r.asked_at, r.chunk)).map(|r| r.chunk)
     }
 
@@ -192,7 +195,12 @@ impl RequestPipeline {
 
     /// `from` has gone. The chunks that nobody is asked for any more.
     pub(crate) fn drop_host(&mut self, from: HostId) -> Vec<ChunkIndex> {
-        let theirs: Vec<ChunkIndex> = self.requests.iter().filter(|r| r.from == from).map(|r| r.chunk).collect();
+        let theirs: Vec<ChunkIndex> = self
+            .requests
+            .iter()
+            .filter(|r| r.from == from)
+            .map(|r| r.chunk)
+            .collect();
         self.requests.retain(|r| r.from != from);
         theirs
             .into_iter()
@@ -200,14 +208,18 @@ impl RequestPipeline {
             .collect()
     }
 
-    /// Marks what is overdue at `now`. The chunks that nobody is asked for in time any more.
-    pub(crate) fn expire(&mut self, now: Time) -> Vec<ChunkIndex> {
+    /// Marks what is overdue at `now`.
+    pub(crate) fn expire(&mut self, now: Time) -> Expired {
         let patience = self.usual.patience();
         let mut expired = Vec::new();
+        let mut hosts = Vec::new();
         for request in &mut self.requests {
             if !request.overdue && now >= request.progress_at + patience {
                 request.overdue = true;
                 expired.push(request.chunk);
+                if !hosts.contains(&request.from) {
+                    hosts.push(request.from);
+                }
             }
         }
         if !expired.is_empty() {
@@ -216,7 +228,7 @@ impl RequestPipeline {
         expired.sort_unstable();
         expired.dedup();
         expired.retain(|chunk| self.live().all(|r| r.chunk != *chunk));
-        expired
+        Expired { free: expired, hosts }
     }
 
     /// When the next request becomes overdue.
@@ -233,6 +245,15 @@ impl RequestPipeline {
     fn live(&self) -> impl Iterator<Item = &Request> {
         self.requests.iter().filter(|r| !r.overdue)
     }
+}
+
+/// What has become overdue.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Expired {
+    /// Chunks that nobody is asked for in time any more.
+    pub(crate) free: Vec<ChunkIndex>,
+    /// Who let something become overdue.
+    pub(crate) hosts: Vec<HostId>,
 }
 
 /// Mean and deviation of the time from asking to having, after RFC 6298 (gains 1/8 and 1/4, four deviations).
@@ -304,8 +325,8 @@ const TIES_PER_DOUBLED: u32 = 8;
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
 /// Less than this is the noise of a busy machine and not a stall.
 const PATIENCE_MIN: Duration = Duration::from_secs(2);
-/// Doublings of the patience at most: 32 times the usual.
-const DOUBLINGS_MAX: u32 = 5;
+/// Doublings of the patience at most: four times the usual.
+const DOUBLINGS_MAX: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -343,8 +364,9 @@ mod tests {
         pipeline.ask(at(1000), A, chunk(1));
         let expiry = pipeline.next_expiry().unwrap();
         assert_eq!(expiry, at(1000) + Duration::from_secs(3), "mean plus four deviations");
-        assert_eq!(pipeline.expire(at(3999)), []);
-        assert_eq!(pipeline.expire(expiry), [chunk(1)]);
+        assert_eq!(pipeline.expire(at(3999)).free, []);
+        let expired = pipeline.expire(expiry);
+        assert_eq!((expired.free, expired.hosts), (vec![chunk(1)], vec![A]));
         assert!(pipeline.is_stalled(A));
         assert_eq!(pipeline.in_flight(), 0);
         assert!(pipeline.is_asked(A, chunk(1)), "late bytes are still welcome");

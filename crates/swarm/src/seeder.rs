@@ -137,7 +137,11 @@ impl Seeder {
         self.build = Some(manifest);
         // Clients first: they are to be ready for the manifest and the first chunks while the others are being told.
         self.fill_clients();
-        let hosts: Vec<HostId> = self.tracker.hosts().filter(|host| !self.clients.contains_key(host)).collect();
+        let hosts: Vec<HostId> = self
+            .tracker
+            .hosts()
+            .filter(|host| !self.clients.contains_key(host))
+            .collect();
         for host in hosts {
             self.send(host, Message::Build(info.clone()));
         }
@@ -329,7 +333,10 @@ impl Seeder {
             };
             let offers = &self.injection.offers;
             let pending = |host: &HostId| offers.iter().filter(|offer| offer.to == *host).count();
-            let next = self.clients.iter().min_by_key(|(host, c)| (pending(host), c.strikes, c.offered_last));
+            let next = self
+                .clients
+                .iter()
+                .min_by_key(|(host, c)| (pending(host), c.strikes, c.offered_last));
             let Some((&to, _)) = next else {
                 break;
             };
@@ -345,14 +352,17 @@ impl Seeder {
                 requested: false,
             });
             self.send(to, Message::Have(vec![chunk.get()]));
-            self.timers.set_at_latest(SeederTimer::ExpireOffers, now + OFFER_PATIENCE);
+            self.timers
+                .set_at_latest(SeederTimer::ExpireOffers, now + OFFER_PATIENCE);
         }
     }
 
     /// The offered chunk is out, or there already.
     fn offer_settled(&mut self, now: Time, host: HostId, chunk: u32) {
         let before = self.injection.offers.len();
-        self.injection.offers.retain(|o| !(o.to == host && o.chunk.get() == chunk));
+        self.injection
+            .offers
+            .retain(|o| !(o.to == host && o.chunk.get() == chunk));
         if self.injection.offers.len() == before {
             return;
         }
@@ -385,7 +395,14 @@ impl Seeder {
         }
         self.fill_clients();
         self.pump_offers(now);
-        if let Some(next) = self.injection.offers.iter().filter(|o| !o.requested).map(|o| o.at).min() {
+        if let Some(next) = self
+            .injection
+            .offers
+            .iter()
+            .filter(|o| !o.requested)
+            .map(|o| o.at)
+            .min()
+        {
             self.timers.set(SeederTimer::ExpireOffers, next + OFFER_PATIENCE);
         }
     }
@@ -489,7 +506,10 @@ impl Seeder {
 
     /// Whether it has sent its share. Flat out it would else send as much as everybody whom it is faster than.
     fn is_spent(&self) -> bool {
-        let chunks = self.build.as_ref().map_or(0, |manifest| u64::from(manifest.chunk_count()));
+        let chunks = self
+            .build
+            .as_ref()
+            .map_or(0, |manifest| u64::from(manifest.chunk_count()));
         let sent = self.stats.chunks_served + self.uploads.len() as u64;
         !self.is_first_pass() && sent >= chunks * u64::from(self.config.copies_max)
     }

@@ -57,7 +57,11 @@ impl Tracker {
         wanted: u16,
         complete: bool,
     ) -> Option<Time> {
-        let complaints_by = self.members.swap_remove(&host).map(|m| m.complaints_by).unwrap_or_default();
+        let complaints_by = self
+            .members
+            .swap_remove(&host)
+            .map(|m| m.complaints_by)
+            .unwrap_or_default();
         self.members.insert(
             host,
             Member {
@@ -92,7 +96,11 @@ impl Tracker {
             };
             dials.into_iter().filter_map(contact).collect()
         };
-        joiners.into_iter().zip(dials).map(|((host, _), dials)| (host, contacts(dials))).collect()
+        joiners
+            .into_iter()
+            .zip(dials)
+            .map(|((host, _), dials)| (host, contacts(dials)))
+            .collect()
     }
 
     pub(crate) fn remove(&mut self, host: HostId) {

@@ -98,12 +98,7 @@ impl Sub for Bytes {
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(&str, u64); 4] = [
-            ("TiB", 1 << 40),
-            ("GiB", 1 << 30),
-            ("MiB", 1 << 20),
-            ("KiB", 1 << 10),
-        ];
+        const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
         for (unit, size) in UNITS {
             if self.0 >= size {
                 let whole = self.0 / size;
@@ -207,14 +202,8 @@ mod tests {
     #[test]
     fn a_transfer_time_rounds_up_and_never_overflows() {
         let rate = ByteRate::from_bytes_per_second(3).unwrap();
-        assert_eq!(
-            rate.transfer_time(Bytes::new(1)),
-            Duration::from_nanos(333_333_334)
-        );
-        assert_eq!(
-            rate.transfer_time(Bytes::new(u64::MAX)),
-            Duration::from_nanos(6_148_914_691_236_517_205_000_000_000u128.min(u64::MAX.into()) as u64)
-        );
+        assert_eq!(rate.transfer_time(Bytes::new(1)), Duration::from_nanos(333_333_334));
+        assert_eq!(rate.transfer_time(Bytes::new(u64::MAX)), Duration::from_nanos(u64::MAX));
         assert_eq!(ByteRate::from_bytes_per_second(0), None);
     }
 

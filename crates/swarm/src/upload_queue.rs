@@ -182,7 +182,10 @@ mod tests {
     fn one_host_cannot_fill_the_queue() {
         let mut queue = UploadQueue::new(1);
         let results: Vec<_> = (0..100).map(|i| queue.push(HostId::new(1), chunk(i), 0)).collect();
-        assert_eq!(results.iter().filter(|r| **r == Enqueued::Waiting).count(), UPLOAD_QUEUE_PER_HOST_MAX);
+        assert_eq!(
+            results.iter().filter(|r| **r == Enqueued::Waiting).count(),
+            UPLOAD_QUEUE_PER_HOST_MAX
+        );
         assert_eq!(queue.push(HostId::new(2), chunk(0), 0), Enqueued::Waiting);
     }
 

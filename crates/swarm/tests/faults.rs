@@ -76,11 +76,21 @@ fn a_host_that_corrupts_is_banned_expelled_and_costs_little() {
     mesh.run_for(Duration::from_secs(5));
     mesh.seed();
     mesh.run_until_complete(LONG);
-    let accusers = mesh.peers.values().filter(|peer| peer.banned().any(|host| host == bad)).count();
+    let accusers = mesh
+        .peers
+        .values()
+        .filter(|peer| peer.banned().any(|host| host == bad))
+        .count();
     assert!(accusers > 0, "nobody noticed");
     let corrupt: u64 = mesh.peers.values().map(|peer| peer.stats().chunks_corrupt).sum();
-    assert!(corrupt <= 2 * accusers as u64, "{corrupt} corrupt chunks for {accusers} who banned it");
-    assert!(mesh.peers.values().all(|peer| peer.banned().all(|host| host == bad)), "an innocent host is banned");
+    assert!(
+        corrupt <= 2 * accusers as u64,
+        "{corrupt} corrupt chunks for {accusers} who banned it"
+    );
+    assert!(
+        mesh.peers.values().all(|peer| peer.banned().all(|host| host == bad)),
+        "an innocent host is banned"
+    );
 }
 
 #[test]
@@ -130,15 +140,25 @@ fn nonsense_from_a_neighbour_ends_in_a_counter_or_a_disconnect_and_never_in_a_pa
     let other = Arc::new(Manifest::of("other", &[1, 2, 3], 16).unwrap());
     let nonsense = [
         Message::Hello { host: bad },
-        Message::Announce { address: "x".into(), wanted: u16::MAX, complete: true },
+        Message::Announce {
+            address: "x".into(),
+            wanted: u16::MAX,
+            complete: true,
+        },
         Message::Neighbours(Vec::new()),
         Message::Build(other.info()),
         Message::Manifest(other),
         Message::Have(vec![60_000]),
         Message::HaveSet(Bitfield::full(9999)),
-        Message::Request { chunk: u32::MAX, held: 0 },
+        Message::Request {
+            chunk: u32::MAX,
+            held: 0,
+        },
         Message::Cancel { chunk: u32::MAX },
-        Message::Reject { chunk: u32::MAX, reason: RejectReason::Busy },
+        Message::Reject {
+            chunk: u32::MAX,
+            reason: RejectReason::Busy,
+        },
         Message::Complete,
         Message::Complaint { host: victim, chunk: 9 },
     ];

@@ -19,12 +19,28 @@ fn hundreds_of_hosts_converge_near_the_lower_bound() {
     let bound = mesh.lower_bound().as_secs_f64();
     let stretch = |d: Duration| d.as_secs_f64() / bound;
     assert_eq!(latencies.len(), 300);
-    assert!(stretch(latencies[299]) < 1.4, "last host at {}", stretch(latencies[299]));
-    assert!(stretch(latencies[0]) >= 0.8, "too good to be true: {}", stretch(latencies[0]));
+    assert!(
+        stretch(latencies[299]) < 1.4,
+        "last host at {}",
+        stretch(latencies[299])
+    );
+    assert!(
+        stretch(latencies[0]) >= 0.8,
+        "too good to be true: {}",
+        stretch(latencies[0])
+    );
     let build = mesh.manifest.size().get();
-    assert!(mesh.sent[&SEEDER] <= 2 * build, "the seeder sent {}", mesh.sent[&SEEDER]);
+    assert!(
+        mesh.sent[&SEEDER] <= 2 * build,
+        "the seeder sent {}",
+        mesh.sent[&SEEDER]
+    );
     let delivered = build * 300;
-    assert!(mesh.wasted * 100 <= delivered * 2, "{} of {delivered} wasted", mesh.wasted);
+    assert!(
+        mesh.wasted * 100 <= delivered * 2,
+        "{} of {delivered} wasted",
+        mesh.wasted
+    );
 }
 
 #[test]
@@ -100,7 +116,13 @@ fn a_host_that_joins_when_all_others_are_complete_gets_the_build_too() {
 #[ignore = "prints figures"]
 fn stretch_of_larger_swarms() {
     use swarm::ByteRate;
-    for (hosts, chunks, down) in [(1000, 64, 1), (1000, 64, 2), (1000, 256, 1), (1000, 256, 2), (5000, 64, 2)] {
+    for (hosts, chunks, down) in [
+        (1000, 64, 1),
+        (1000, 64, 2),
+        (1000, 256, 1),
+        (1000, 256, 2),
+        (5000, 64, 2),
+    ] {
         let mut mesh = Mesh::seeded(Shape {
             hosts,
             chunks,
@@ -115,7 +137,9 @@ fn stretch_of_larger_swarms() {
         let delivered = (mesh.manifest.size().get() * hosts) as f64;
         println!(
             "{hosts} hosts, {chunks} chunks, D={down}U: stretch p50 {:.3} p99 {:.3} max {:.3}; seeder {:.2} builds, wasted {:.2}%, {:.1} messages a chunk",
-            at(0.5), at(0.99), at(1.0),
+            at(0.5),
+            at(0.99),
+            at(1.0),
             mesh.sent[&SEEDER] as f64 / mesh.manifest.size().get() as f64,
             mesh.wasted as f64 / delivered * 100.0,
             mesh.messages as f64 / (f64::from(chunks) * hosts as f64),

@@ -44,7 +44,10 @@ impl TestCloud {
         let folder = tempfile::tempdir().unwrap();
         let embedded = EmbeddedCloud::start(folder.path()).await.unwrap();
         let cloud = Cloud::connect(embedded.config()).await;
-        cloud.bootstrap(&["region-a".to_owned(), "region-b".to_owned()]).await.unwrap();
+        cloud
+            .bootstrap(&["region-a".to_owned(), "region-b".to_owned()])
+            .await
+            .unwrap();
         Self {
             folder,
             embedded,
@@ -86,7 +89,11 @@ async fn proxy(upstream: String, rule: Rule) -> String {
                 async move {
                     let (mut parts, body) = request.into_parts();
                     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-                    let target = parts.headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
+                    let target = parts
+                        .headers
+                        .get("x-amz-target")
+                        .and_then(|v| v.to_str().ok())
+                        .unwrap_or_default();
                     let seen = Seen {
                         method: parts.method.to_string(),
                         path: parts.uri.path().to_owned(),
@@ -106,7 +113,9 @@ async fn proxy(upstream: String, rule: Rule) -> String {
                 }
             });
             tokio::spawn(async move {
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(socket), service)
+                    .await;
             });
         }
     });

@@ -19,7 +19,10 @@ pub(crate) async fn count(arguments: CountArguments) -> Exit {
             };
             let data = folder.join("cloud");
             if !data.join("dynamodb.sqlite").is_file() {
-                eprintln!("harness: {} is not the folder of a run; expected one with cloud/dynamodb.sqlite", folder.display());
+                eprintln!(
+                    "harness: {} is not the folder of a run; expected one with cloud/dynamodb.sqlite",
+                    folder.display()
+                );
                 return Exit::Usage;
             }
             match EmbeddedCloud::start(&data).await {
@@ -44,11 +47,9 @@ pub(crate) async fn count(arguments: CountArguments) -> Exit {
     };
     match arguments.format {
         Format::Text => {
-            let mut text = format!("{total}\n");
-            for ((region, status), rows) in &by_region {
-                text.push_str(&format!("  {region} {status} {rows}\n"));
-            }
-            print(&text);
+            let line = |((region, status), rows): (&(String, String), &u64)| format!("  {region} {status} {rows}\n");
+            let lines: String = by_region.iter().map(line).collect();
+            print(&format!("{total}\n{lines}"));
         }
         Format::Json => {
             let regions: Vec<_> = by_region
@@ -78,5 +79,8 @@ async fn count_rows(cloud: &Cloud, build_id: &str) -> Result<Counts, CloudError>
 /// Their names begin with their time.
 fn newest_run() -> Option<PathBuf> {
     let entries = std::fs::read_dir(Path::new("runs")).ok()?;
-    entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.join("cloud").is_dir()).max()
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("cloud").is_dir())
+        .max()
 }

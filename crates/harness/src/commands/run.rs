@@ -29,7 +29,13 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
     };
     let folder = arguments.out.unwrap_or_else(|| default_folder(&scenario.name));
     if let Err(error) = prepare(&folder) {
-        complain(&format!("cannot use {} for the run; expected a new or empty folder", folder.display()), &error);
+        complain(
+            &format!(
+                "cannot use {} for the run; expected a new or empty folder",
+                folder.display()
+            ),
+            &error,
+        );
         return Exit::Failed;
     }
     let stop = match watch_signals() {
@@ -67,12 +73,18 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
 
 /// `runs/<time>-<scenario>`, time in UTC.
 fn default_folder(name: &str) -> PathBuf {
-    let now: String = cloud::timestamp(SystemTime::now()).chars().filter(char::is_ascii_alphanumeric).collect();
+    let now: String = cloud::timestamp(SystemTime::now())
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
     let stamp: String = now.chars().take("20260101T000000".len()).collect();
     let first = Path::new("runs").join(format!("{stamp}-{name}"));
     // Two runs of one second do not share a folder.
     let others = (2..).map(|number| Path::new("runs").join(format!("{stamp}-{name}-{number}")));
-    std::iter::once(first.clone()).chain(others).find(|folder| !folder.exists()).unwrap_or(first)
+    std::iter::once(first.clone())
+        .chain(others)
+        .find(|folder| !folder.exists())
+        .unwrap_or(first)
 }
 
 fn prepare(folder: &Path) -> std::io::Result<()> {

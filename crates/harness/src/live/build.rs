@@ -16,7 +16,9 @@ pub(super) fn source(scenario: &Scenario) -> Result<PartSource, RunError> {
     match &scenario.build.source {
         BuildSource::Generated { .. } => {
             let seed = scenario.seed;
-            Ok(Arc::new(move |range| Box::pin(async move { Ok(generate(seed, range.start, range.end)) })))
+            Ok(Arc::new(move |range| {
+                Box::pin(async move { Ok(generate(seed, range.start, range.end)) })
+            }))
         }
         BuildSource::File { path, .. } => {
             let opened = std::fs::File::open(path);

@@ -154,7 +154,9 @@ impl Observer for HostObserver {
         let slot = &self.shared.slots[self.slot];
         if slot.complete_at.set(at).is_ok() {
             self.shared.done[slot.region].fetch_add(1, Ordering::Relaxed);
-            self.shared.bytes.fetch_add(traffic.from_seeder + traffic.from_peers, Ordering::Relaxed);
+            self.shared
+                .bytes
+                .fetch_add(traffic.from_seeder + traffic.from_peers, Ordering::Relaxed);
             // There is room for every host of the fleet.
             let _ = self.finished.try_send(self.slot);
         }
@@ -174,7 +176,9 @@ impl Observer for HostObserver {
 impl Fleet {
     /// A fleet that is not started.
     pub(crate) async fn new(scenario: &Scenario, slice: Slice, surroundings: Surroundings) -> Self {
-        let roles: Vec<Vec<HostRole>> = (0..scenario.regions.len()).map(|region| scenario.roles(region)).collect();
+        let roles: Vec<Vec<HostRole>> = (0..scenario.regions.len())
+            .map(|region| scenario.roles(region))
+            .collect();
         let mut slots = Vec::new();
         let mut number = 0;
         for (region, roles) in roles.iter().enumerate() {
@@ -271,7 +275,11 @@ impl Fleet {
     /// Hosts of which it is expected that are not done.
     pub(crate) fn pending_healthy(&self) -> usize {
         let excused = |slot: &Slot| matches!(slot.role, HostRole::Leave(_) | HostRole::Corrupt);
-        self.shared.slots.iter().filter(|slot| !excused(slot) && slot.complete_at.get().is_none()).count()
+        self.shared
+            .slots
+            .iter()
+            .filter(|slot| !excused(slot) && slot.complete_at.get().is_none())
+            .count()
     }
 
     /// Ends it: hosts that are not done get a row that says so, and everything is told.
@@ -279,12 +287,17 @@ impl Fleet {
         self.faults.iter().for_each(JoinHandle::abort);
         let begun = self.shared.begun.get().cloned();
         let slots = 0..self.shared.slots.len();
-        let outcomes: Vec<HostOutcome> =
-            slots.clone().map(|slot| self.shared.outcome(slot, begun.as_deref())).collect();
+        let outcomes: Vec<HostOutcome> = slots
+            .clone()
+            .map(|slot| self.shared.outcome(slot, begun.as_deref()))
+            .collect();
         let now = self.surroundings.clock.now();
         let unfinished = slots.zip(&outcomes).filter_map(|(slot, outcome)| {
             let error = match &outcome.state {
-                HostState::Pending => format!("not complete: {} of {} chunks", outcome.chunks_held, outcome.chunks_total),
+                HostState::Pending => format!(
+                    "not complete: {} of {} chunks",
+                    outcome.chunks_held, outcome.chunks_total
+                ),
                 HostState::Failed(error) => error.clone(),
                 HostState::Verified | HostState::Excused => return None,
             };
@@ -314,7 +327,11 @@ impl Fleet {
                 let written = writer.finish().await;
                 result.rows_written = written.rows_written;
                 result.rows_unprocessed = written.rows_unprocessed;
-                result.rows_failed = written.failed.iter().map(|row| format!("{}: {}", row.host_id, row.error)).collect();
+                result.rows_failed = written
+                    .failed
+                    .iter()
+                    .map(|row| format!("{}: {}", row.host_id, row.error))
+                    .collect();
             }
         } else {
             self.log.abort();
@@ -332,8 +349,17 @@ impl FleetShared {
         } = self.slots[slot];
         let report = self.report(slot);
         let since = begun.map(|begun| self.counts_from(slot, begun));
-        let verified_after = self.slots[slot].complete_at.get().zip(since).map(|(at, since)| at.since(since));
-        let failed = self.failed.lock().iter().find(|(other, _)| *other == slot).map(|(_, error)| error.clone());
+        let verified_after = self.slots[slot]
+            .complete_at
+            .get()
+            .zip(since)
+            .map(|(at, since)| at.since(since));
+        let failed = self
+            .failed
+            .lock()
+            .iter()
+            .find(|(other, _)| *other == slot)
+            .map(|(_, error)| error.clone());
         let excused = matches!(role, HostRole::Leave(_) | HostRole::Corrupt);
         let state = match (verified_after, failed) {
             (Some(_), _) => HostState::Verified,

@@ -9,9 +9,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cloud::{
-    Cloud, CloudError, EmbeddedCloud, EmbeddedError, GLOBAL_BUCKET, RegionCopy, regional_bucket, replicate,
-};
+use cloud::{Cloud, CloudError, EmbeddedCloud, EmbeddedError, GLOBAL_BUCKET, RegionCopy, regional_bucket, replicate};
 use peer::{ChunkPool, Clock, InProcessNetwork, Limits, NodeError, NodeIdentity};
 use scenario::{Scenario, Transport};
 use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeederOptions, Spool};
@@ -36,7 +34,10 @@ pub(crate) enum RunError {
     #[error("the build did not reach region {region}")]
     Replication { region: String, source: CloudError },
     #[error("the seeder of region {region} has failed")]
-    Seeder { region: String, source: Box<dyn std::error::Error + Send + Sync> },
+    Seeder {
+        region: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("a host has not started")]
     Host(#[from] NodeError),
     #[error("worker process {index} has failed")]
@@ -186,7 +187,10 @@ impl Run<'_> {
         let source = build::source(scenario)?;
         let upload_began = self.clock.now();
         let (key, size) = (&scenario.build.id, scenario.build_size().get());
-        self.cloud.buckets().put(GLOBAL_BUCKET, key, size, &source, &|_| {}).await?;
+        self.cloud
+            .buckets()
+            .put(GLOBAL_BUCKET, key, size, &source, &|_| {})
+            .await?;
         progress.phase("replicating to the regions");
         let regions: Vec<String> = scenario.regions.iter().map(|region| region.name.clone()).collect();
         let execution = format!("embedded-{}-{epoch}", scenario.seed);
@@ -194,7 +198,9 @@ impl Run<'_> {
         let mut complete_at = vec![Time::ZERO; regions.len()];
         for RegionCopy { region, result } in copies {
             let index = regions.iter().position(|name| *name == region).unwrap_or_default();
-            let at = self.clock.at(result.map_err(|source| RunError::Replication { region, source })?);
+            let at = self
+                .clock
+                .at(result.map_err(|source| RunError::Replication { region, source })?);
             complete_at[index] = at;
             self.measured.replicated_after[index] = Some(at.since(upload_began));
         }
@@ -312,10 +318,13 @@ impl Run<'_> {
                 };
                 // A new channel has room for one.
                 let _ = notices.send(notice).await;
-                seeder.pull_from(buckets, &mut feed).await.map_err(|error| RunError::Seeder {
-                    region: region.clone(),
-                    source: Box::new(error),
-                })
+                seeder
+                    .pull_from(buckets, &mut feed)
+                    .await
+                    .map_err(|error| RunError::Seeder {
+                        region: region.clone(),
+                        source: Box::new(error),
+                    })
             }
         });
         let pulled = futures::future::try_join_all(seeding).await?;
@@ -329,12 +338,17 @@ impl Run<'_> {
     /// Waits until every host of which it is expected is done, or the deadline has passed.
     async fn wait_done(&self, progress: &Progress, complete_at: &[Time]) -> Result<(), RunError> {
         let roles = (0..self.scenario.regions.len()).flat_map(|region| self.scenario.roles(region));
-        let excused = |role: &scenario::HostRole| {
-            matches!(role, scenario::HostRole::Leave(_) | scenario::HostRole::Corrupt)
-        };
+        let excused =
+            |role: &scenario::HostRole| matches!(role, scenario::HostRole::Leave(_) | scenario::HostRole::Corrupt);
         let expected = roles.filter(|role| !excused(role)).count();
         let has_excused = expected < self.scenario.host_count() as usize;
-        let last_fault = self.scenario.faults.iter().map(|fault| fault.at).max().unwrap_or_default();
+        let last_fault = self
+            .scenario
+            .faults
+            .iter()
+            .map(|fault| fault.at)
+            .max()
+            .unwrap_or_default();
         let begin = complete_at.iter().copied().max().unwrap_or_default();
         let end = begin + self.measured.deadline + last_fault;
         let mut quiet_since = None;
@@ -462,7 +476,11 @@ fn worker_count(scenario: &Scenario, limit: u64) -> Result<u32, RunError> {
         Transport::Tcp => 4 + u64::from(scenario.swarm.degree),
         _ => 2,
     };
-    let of_seeders = if scenario.network.transport == Transport::Tcp { hosts } else { 0 };
+    let of_seeders = if scenario.network.transport == Transport::Tcp {
+        hosts
+    } else {
+        0
+    };
     let usable = limit.saturating_sub(FILES_OF_THE_REST);
     let least = (hosts * per_host).div_ceil(usable.max(1));
     let local = hosts * per_host + of_seeders;
@@ -485,7 +503,10 @@ fn worker_count(scenario: &Scenario, limit: u64) -> Result<u32, RunError> {
 /// expect at least 100 MB/s of delivered payload.
 fn deadline(scenario: &Scenario) -> Duration {
     scenario.deadline.unwrap_or_else(|| {
-        let bounds = scenario.regions.iter().filter_map(|region| scenario.lower_bound(region));
+        let bounds = scenario
+            .regions
+            .iter()
+            .filter_map(|region| scenario.lower_bound(region));
         match bounds.max() {
             Some(bound) => bound * 3 + Duration::from_secs(30),
             None => {

@@ -98,7 +98,8 @@ impl WorkerProcess {
     }
 
     pub(super) async fn begin(&mut self, complete_at: &[Time]) -> std::io::Result<()> {
-        self.say(&ToWorker::Begin(complete_at.iter().map(|at| at.as_nanos()).collect())).await
+        self.say(&ToWorker::Begin(complete_at.iter().map(|at| at.as_nanos()).collect()))
+            .await
     }
 
     pub(super) fn status(&self) -> FleetStatus {
@@ -119,7 +120,10 @@ impl WorkerProcess {
             Err(_) => Err("did not tell its result in time".to_owned()),
         };
         drop(self.stdin);
-        if tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(5), self.child.wait())
+            .await
+            .is_err()
+        {
             let _ = self.child.kill().await;
         }
         match (result, said) {

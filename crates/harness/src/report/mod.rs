@@ -158,7 +158,11 @@ struct BannedHost {
 impl Report {
     pub(crate) fn new(scenario: &Scenario, measured: &Measured) -> Self {
         let outcomes = &measured.result.outcomes;
-        let bounds: Vec<Option<Duration>> = scenario.regions.iter().map(|region| scenario.lower_bound(region)).collect();
+        let bounds: Vec<Option<Duration>> = scenario
+            .regions
+            .iter()
+            .map(|region| scenario.lower_bound(region))
+            .collect();
         let bound = bounds.iter().copied().max().flatten();
         let latency = |outcome: &HostOutcome| outcome.verified_after;
         // Every region's latency on the scale of the longest bound, so that one division is right for all.
@@ -166,9 +170,8 @@ impl Report {
             let own = bounds[outcome.region]?.as_secs_f64();
             Some(outcome.verified_after?.mul_f64(bound?.as_secs_f64() / own))
         };
-        let end_to_end = |outcome: &HostOutcome| {
-            Some(outcome.verified_after? + measured.replicated_after[outcome.region]?)
-        };
+        let end_to_end =
+            |outcome: &HostOutcome| Some(outcome.verified_after? + measured.replicated_after[outcome.region]?);
         let regions = scenario.regions.iter().enumerate().map(|(index, region)| {
             let own: Vec<&HostOutcome> = outcomes.iter().filter(|o| o.region == index).collect();
             let summary = summarize(own.iter().copied(), latency);
@@ -282,14 +285,19 @@ fn summarize<'a>(
     outcomes: impl IntoIterator<Item = &'a HostOutcome>,
     latency: impl Fn(&HostOutcome) -> Option<Duration>,
 ) -> LatencySummary {
-    let expected = outcomes.into_iter().filter(|outcome| outcome.state != HostState::Excused);
+    let expected = outcomes
+        .into_iter()
+        .filter(|outcome| outcome.state != HostState::Excused);
     LatencySummary::new(expected.map(latency))
 }
 
 fn count_hosts(scenario: &Scenario, outcomes: &[HostOutcome]) -> HostCounts {
     let count = |is: fn(&HostState) -> bool| outcomes.iter().filter(|outcome| is(&outcome.state)).count();
     let total = scenario.host_count() as usize;
-    let (verified, failed) = (count(|s| *s == HostState::Verified), count(|s| matches!(s, HostState::Failed(_))));
+    let (verified, failed) = (
+        count(|s| *s == HostState::Verified),
+        count(|s| matches!(s, HostState::Failed(_))),
+    );
     let excused = count(|s| *s == HostState::Excused);
     HostCounts {
         total,
@@ -311,7 +319,11 @@ fn traffic(outcomes: &[HostOutcome]) -> Traffic {
         from_peers_bytes: from_peers,
         wasted_bytes: wasted,
         control_bytes: sum(|o| o.bytes_control),
-        wasted_share: if received == 0 { 0.0 } else { wasted as f64 / received as f64 },
+        wasted_share: if received == 0 {
+            0.0
+        } else {
+            wasted as f64 / received as f64
+        },
     }
 }
 
@@ -323,7 +335,11 @@ fn utilisation(measured: &Measured) -> Option<f64> {
 /// Shaped hosts are limited by their links as long as the cores have time left; busier than this, hosts wait for them.
 fn limited_by(scenario: &Scenario, measured: &Measured) -> &'static str {
     let busy = utilisation(measured).is_some_and(|part| part > 0.85);
-    if scenario.network.host.is_some() && !busy { "shaping" } else { "machine" }
+    if scenario.network.host.is_some() && !busy {
+        "shaping"
+    } else {
+        "machine"
+    }
 }
 
 fn histograms(scenario: &Scenario, outcomes: &[HostOutcome]) -> Histograms {
@@ -331,7 +347,10 @@ fn histograms(scenario: &Scenario, outcomes: &[HostOutcome]) -> Histograms {
     let mut encoded = BTreeMap::new();
     for (index, region) in scenario.regions.iter().enumerate() {
         let mut own = LatencyHistogram::default();
-        let latencies = outcomes.iter().filter(|o| o.region == index).filter_map(|o| o.verified_after);
+        let latencies = outcomes
+            .iter()
+            .filter(|o| o.region == index)
+            .filter_map(|o| o.verified_after);
         latencies.for_each(|latency| own.record(latency));
         all.merge(&own);
         encoded.insert(region.name.clone(), own.encode());
@@ -343,7 +362,9 @@ fn histograms(scenario: &Scenario, outcomes: &[HostOutcome]) -> Histograms {
 }
 
 fn stuck(scenario: &Scenario, outcomes: &[HostOutcome]) -> Vec<StuckHost> {
-    let stuck = outcomes.iter().filter(|o| matches!(o.state, HostState::Pending | HostState::Failed(_)));
+    let stuck = outcomes
+        .iter()
+        .filter(|o| matches!(o.state, HostState::Pending | HostState::Failed(_)));
     let describe = |outcome: &HostOutcome| StuckHost {
         host: host_name(scenario, outcome.region, outcome.host),
         chunks_held: outcome.chunks_held,

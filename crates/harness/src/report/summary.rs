@@ -12,7 +12,11 @@ impl Display for Report {
         let mode = if self.interrupted { "interrupted" } else { self.mode };
         let transport = serde_json::to_value(self.transport).unwrap_or_default();
         let transport = transport.as_str().unwrap_or_default().to_owned();
-        writeln!(f, "{} ({mode}, {transport}, seed {}): {}", self.scenario, self.seed, self.description)?;
+        writeln!(
+            f,
+            "{} ({mode}, {transport}, seed {}): {}",
+            self.scenario, self.seed, self.description
+        )?;
         writeln!(
             f,
             "build {}: {} in {} chunks of {}",
@@ -22,14 +26,22 @@ impl Display for Report {
             Bytes::new(self.build.chunk_bytes.into()),
         )?;
         write!(f, "hosts: {} of {} verified", hosts.verified, hosts.total)?;
-        for (count, what) in [(hosts.failed, "failed"), (hosts.pending, "pending"), (hosts.excused, "left or banned by plan")] {
+        for (count, what) in [
+            (hosts.failed, "failed"),
+            (hosts.pending, "pending"),
+            (hosts.excused, "left or banned by plan"),
+        ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
         }
         writeln!(f, "; {} deployment log rows\n", self.logs.rows)?;
 
-        writeln!(f, "{:<24} {:>9} {:>9} {:>9} {:>9} {:>9}", "fan-out latency", "p50", "p90", "p99", "p99.9", "max")?;
+        writeln!(
+            f,
+            "{:<24} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "fan-out latency", "p50", "p90", "p99", "p99.9", "max"
+        )?;
         for region in &self.regions {
             let name = format!("  {} ({})", region.name, region.hosts);
             self.row(f, &name, &region.fanout_latency_ms)?;
@@ -43,11 +55,25 @@ impl Display for Report {
                 writeln!(
                     f,
                     "{:<24} {:>9} {:>9} {:>9} {:>9} {:>9}",
-                    "stretch", show(s.p50), show(s.p90), show(s.p99), show(s.p999), show(s.max)
+                    "stretch",
+                    show(s.p50),
+                    show(s.p90),
+                    show(s.p99),
+                    show(s.p999),
+                    show(s.max)
                 )?;
-                writeln!(f, "makespan {}, lower bound {}", time(self.fanout_latency_ms.max), time(Some(bound)))?;
+                writeln!(
+                    f,
+                    "makespan {}, lower bound {}",
+                    time(self.fanout_latency_ms.max),
+                    time(Some(bound))
+                )?;
             }
-            None => writeln!(f, "makespan {}; no lower bound, since links are not limited", time(self.fanout_latency_ms.max))?,
+            None => writeln!(
+                f,
+                "makespan {}; no lower bound, since links are not limited",
+                time(self.fanout_latency_ms.max)
+            )?,
         }
         let t = &self.traffic;
         writeln!(
@@ -59,10 +85,16 @@ impl Display for Report {
             t.wasted_share * 100.0,
             Bytes::new(t.control_bytes),
         )?;
-        let copies: Vec<String> = self.regions.iter().map(|r| format!("{} {:.2}", r.name, r.seeder_copies)).collect();
+        let copies: Vec<String> = self
+            .regions
+            .iter()
+            .map(|r| format!("{} {:.2}", r.name, r.seeder_copies))
+            .collect();
         writeln!(f, "builds sent by seeders: {}", copies.join(", "))?;
         let m = &self.machine;
-        let used = m.fanout_utilisation.map_or_else(String::new, |part| format!(", {:.0} % busy in the fan-out", part * 100.0));
+        let used = m.fanout_utilisation.map_or_else(String::new, |part| {
+            format!(", {:.0} % busy in the fan-out", part * 100.0)
+        });
         writeln!(
             f,
             "machine: {:.1} s wall, {:.1} CPU s on {} cores{used}, peak memory {}; limited by {}",
@@ -79,7 +111,11 @@ impl Display for Report {
             writeln!(f, "banned for corrupt chunks: {} by {} hosts", banned.host, banned.by)?;
         }
         for host in &self.stuck {
-            let error = host.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+            let error = host
+                .error
+                .as_deref()
+                .map(|error| format!(": {error}"))
+                .unwrap_or_default();
             writeln!(
                 f,
                 "not done: {} has {} of {} chunks, {} neighbours, {} chunks that none of them has{error}",
@@ -92,7 +128,11 @@ impl Display for Report {
         for threshold in &self.thresholds {
             match threshold.ok {
                 Some(true) => writeln!(f, "ok      {}: {}", threshold.name, threshold.expression)?,
-                Some(false) => writeln!(f, "MISSED  {}: {} (it is {})", threshold.name, threshold.expression, threshold.actual)?,
+                Some(false) => writeln!(
+                    f,
+                    "MISSED  {}: {} (it is {})",
+                    threshold.name, threshold.expression, threshold.actual
+                )?,
                 None => writeln!(f, "NO DATA {}: {}", threshold.name, threshold.expression)?,
             }
         }

@@ -58,7 +58,10 @@ impl Behaviour {
             _ => None,
         });
         let opts: DialOpts = match peer {
-            Some(peer) => DialOpts::peer_id(peer).addresses(vec![address]).allocate_new_port().build(),
+            Some(peer) => DialOpts::peer_id(peer)
+                .addresses(vec![address])
+                .allocate_new_port()
+                .build(),
             None => DialOpts::unknown_peer_id().address(address).allocate_new_port().build(),
         };
         self.dialled.insert(opts.connection_id(), host);
@@ -116,7 +119,9 @@ impl NetworkBehaviour for Behaviour {
                 let host = self.dialled.remove(&connection_id);
                 self.shared.link_down(connection_id, host);
             }
-            FromSwarm::DialFailure(DialFailure { connection_id, error, .. }) => {
+            FromSwarm::DialFailure(DialFailure {
+                connection_id, error, ..
+            }) => {
                 tracing::debug!(host = %self.shared.host, %error, "dial failed");
                 if let Some(host) = self.dialled.remove(&connection_id) {
                     self.shared.link_down(connection_id, Some(host));
@@ -126,12 +131,7 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(
-        &mut self,
-        _peer: PeerId,
-        connection: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
+    fn on_connection_handler_event(&mut self, _peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
         let Closing { reason } = event;
         tracing::debug!(host = %self.shared.host, reason, "closing a connection");
         self.closing.push(connection);

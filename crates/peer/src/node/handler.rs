@@ -157,7 +157,8 @@ impl Handler {
         if writer.departing {
             writer.departing = false;
             if let Some(segment) = writer.segment.take() {
-                self.shared.segment_written(remote, segment.chunk, segment.header.length, segment.last);
+                self.shared
+                    .segment_written(remote, segment.chunk, segment.header.length, segment.last);
             }
             return Poll::Ready(Ok(true));
         }
@@ -391,16 +392,13 @@ impl ConnectionHandler for Handler {
         match event {}
     }
 
-    fn on_connection_event(
-        &mut self,
-        event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>,
-    ) {
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. })
-            | ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, .. }) => {
-                if self.stream.is_none() {
-                    self.stream = Some(protocol);
-                }
+            | ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, .. })
+                if self.stream.is_none() =>
+            {
+                self.stream = Some(protocol);
             }
             ConnectionEvent::DialUpgradeError(_) => self.closing = Some("the other side does not speak the protocol"),
             _ => {}

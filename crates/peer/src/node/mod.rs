@@ -208,7 +208,9 @@ impl Node {
             address: config.listen.clone(),
             source,
         };
-        swarm.listen_on(config.listen.clone()).map_err(|e| failed(Box::new(e)))?;
+        swarm
+            .listen_on(config.listen.clone())
+            .map_err(|e| failed(Box::new(e)))?;
         let listening = loop {
             match swarm.select_next_some().await {
                 SwarmEvent::NewListenAddr { address, .. } => break address,

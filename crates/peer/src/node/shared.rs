@@ -13,8 +13,8 @@ use libp2p::swarm::ConnectionId;
 use parking_lot::Mutex;
 use swarm::wire::{self, DataHeader, Frame};
 use swarm::{
-    Action, Bytes as ByteCount, ChunkIndex, DisconnectReason, Event, HostId, Manifest, Message, Peer, PeerStats, Seeder,
-    SeederStats, Time,
+    Action, Bytes as ByteCount, ChunkIndex, DisconnectReason, Event, HostId, Manifest, Message, Peer, PeerStats,
+    Seeder, SeederStats, Time,
 };
 
 use super::{Clock, Limits, Shaping};
@@ -241,7 +241,11 @@ impl Shared {
     }
 
     pub(super) fn build_id(&self) -> Option<String> {
-        self.state.lock().manifest.as_ref().map(|manifest| manifest.build_id().to_owned())
+        self.state
+            .lock()
+            .manifest
+            .as_ref()
+            .map(|manifest| manifest.build_id().to_owned())
     }
 
     pub(super) fn peer_stats(&self) -> Option<PeerStats> {
@@ -287,7 +291,11 @@ impl Shared {
     /// A connection has ended; `host` is who it was made for, where we made it.
     pub(super) fn link_down(self: &Arc<Self>, connection: ConnectionId, host: Option<HostId>) {
         let mut state = self.state.lock();
-        let of_link = state.links.iter().find(|(_, link)| link.connection == connection).map(|(host, _)| *host);
+        let of_link = state
+            .links
+            .iter()
+            .find(|(_, link)| link.connection == connection)
+            .map(|(host, _)| *host);
         if let Some(host) = of_link {
             state.links.remove(&host);
             self.tell(&mut state, Event::Disconnected(host));

@@ -49,7 +49,8 @@ impl DiskStore {
             let mut buffer = BytesMut::new();
             for chunk in manifest.chunks() {
                 buffer.resize(manifest.length(chunk) as usize, 0);
-                file.read_exact_at(&mut buffer, manifest.offset(chunk)).map_err(failed("read", path))?;
+                file.read_exact_at(&mut buffer, manifest.offset(chunk))
+                    .map_err(failed("read", path))?;
                 if Hash::of(&buffer) == manifest.hash(chunk) {
                     held.insert(chunk);
                 }
@@ -202,8 +203,12 @@ mod tests {
         keep(&store, &data, &manifest, 0);
         keep(&store, &data, &manifest, 2);
         drop(store);
-        let part = OpenOptions::new().write(true).open(folder.path().join("build.zip.part")).unwrap();
-        part.write_all_at(b"x", manifest.offset(manifest.chunk(2).unwrap())).unwrap();
+        let part = OpenOptions::new()
+            .write(true)
+            .open(folder.path().join("build.zip.part"))
+            .unwrap();
+        part.write_all_at(b"x", manifest.offset(manifest.chunk(2).unwrap()))
+            .unwrap();
         let store = DiskStore::open(&target, Arc::clone(&manifest)).unwrap();
         assert_eq!(store.held().iter().map(ChunkIndex::get).collect::<Vec<_>>(), [0]);
     }

@@ -19,7 +19,11 @@ pub struct ChunkPool {
 impl ChunkPool {
     /// How many chunks are held by somebody.
     pub fn len(&self) -> usize {
-        self.chunks.read().values().filter(|chunk| chunk.strong_count() > 0).count()
+        self.chunks
+            .read()
+            .values()
+            .filter(|chunk| chunk.strong_count() > 0)
+            .count()
     }
 
     /// Whether nobody holds anything.
@@ -82,11 +86,15 @@ impl ChunkStore for MemoryStore {
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError> {
         let kept = self.kept.lock();
         let there = kept[chunk.as_usize()].as_ref();
-        there.map(|bytes| Bytes::clone(bytes)).ok_or(StoreError::NotHeld { chunk })
+        there
+            .map(|bytes| Bytes::clone(bytes))
+            .ok_or(StoreError::NotHeld { chunk })
     }
 
     fn shared(&self, chunk: ChunkIndex) -> Option<Bytes> {
-        self.pool.get(self.manifest.hash(chunk)).map(|bytes| Bytes::clone(&bytes))
+        self.pool
+            .get(self.manifest.hash(chunk))
+            .map(|bytes| Bytes::clone(&bytes))
     }
 
     fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError> {

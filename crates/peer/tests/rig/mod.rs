@@ -1,6 +1,10 @@
 //! A seeder and hosts over real transports, in one process.
 
-#![expect(dead_code, unreachable_pub, reason = "each test file uses the part it needs")]
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses the part it needs"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -147,7 +151,8 @@ impl Fleet {
     }
 
     pub async fn wait_complete(&self, count: usize) {
-        self.wait("all complete", |seen| seen.complete.lock().len() >= count).await;
+        self.wait("all complete", |seen| seen.complete.lock().len() >= count)
+            .await;
     }
 }
 

@@ -58,7 +58,12 @@ impl Peer {
     /// Asks a neighbour that has the manifest for it, another one each time, and the tracker when there is none.
     pub(super) fn request_manifest(&mut self, now: Time) {
         let tracker = self.config.tracker.host;
-        let knowing: Vec<HostId> = self.neighbours.iter().filter(|n| n.knows_manifest).map(|n| n.host).collect();
+        let knowing: Vec<HostId> = self
+            .neighbours
+            .iter()
+            .filter(|n| n.knows_manifest)
+            .map(|n| n.host)
+            .collect();
         let Build::Announced { asked, asked_at, .. } = &mut self.build else {
             return;
         };
@@ -115,7 +120,11 @@ impl Peer {
         else {
             return;
         };
-        assert_eq!(held.len(), manifest.chunk_count(), "the driver's store is that of another build");
+        assert_eq!(
+            held.len(),
+            manifest.chunk_count(),
+            "the driver's store is that of another build"
+        );
         let seed = rand::Rng::next_u64(&mut self.rng);
         let mut download = Download {
             acquired: held.iter().collect(),
@@ -227,7 +236,11 @@ impl Peer {
             return;
         };
         let scheduler = &download.scheduler;
-        let held: Vec<u32> = chunks.iter().filter(|c| scheduler.held().contains(**c)).map(|c| c.get()).collect();
+        let held: Vec<u32> = chunks
+            .iter()
+            .filter(|c| scheduler.held().contains(**c))
+            .map(|c| c.get())
+            .collect();
         let on_their_way: Vec<u32> = chunks
             .iter()
             .filter(|c| !scheduler.held().contains(**c) && download.requests.is_on_its_way(**c))
@@ -341,11 +354,17 @@ impl Peer {
             return;
         };
         let losers = download.requests.complete(now, from, chunk);
+        if let Some(neighbour) = self.neighbours.get_mut(from) {
+            neighbour.strikes = 0;
+        }
         let is_new = download.scheduler.mark_held(chunk);
         let complete = download.scheduler.is_complete();
         if is_new {
             download.acquired.push(chunk);
-            download.starved = 0;
+            // What the seeder had to rescue it with does not mean that its neighbours are of use again.
+            if from != self.config.tracker.host {
+                download.starved = 0;
+            }
         }
         for host in &losers {
             let from = *host;
@@ -411,12 +430,27 @@ impl Peer {
         let Build::Fetching(download) = &mut self.build else {
             return;
         };
-        for chunk in download.requests.expire(now) {
+        let expired = download.requests.expire(now);
+        for chunk in expired.free {
             download.scheduler.release(chunk);
             self.stats.requests_overdue += 1;
         }
+        let mut useless = Vec::new();
+        let tracker = self.config.tracker.host;
+        for host in expired.hosts.into_iter().filter(|host| *host != tracker) {
+            if let Some(neighbour) = self.neighbours.get_mut(host) {
+                neighbour.strikes += 1;
+                if neighbour.strikes >= STRIKES_MAX {
+                    useless.push(host);
+                }
+            }
+        }
         if let Some(expiry) = download.requests.next_expiry() {
             self.timers.set(Timer::RequestExpiry, expiry);
+        }
+        // What it has counts for nothing if it does not send it: make room for somebody who does.
+        for host in useless {
+            self.ban(now, host, DisconnectReason::NotServing);
         }
         self.fill_requests(now);
     }
@@ -435,7 +469,11 @@ impl Peer {
             // The seeder serves whoever asks it this, so it is the last to be asked.
             let tracker = self.config.tracker.host;
             let asks_seeder = download.starved >= STARVED_BEFORE_RESCUE;
-            let asked = self.neighbours.iter().map(|n| n.host).filter(|host| asks_seeder || *host != tracker);
+            let asked = self
+                .neighbours
+                .iter()
+                .map(|n| n.host)
+                .filter(|host| asks_seeder || *host != tracker);
             for host in asked.collect::<Vec<HostId>>() {
                 self.send(host, Message::HaveRequest);
             }
@@ -459,13 +497,17 @@ impl Peer {
             neighbour.told = download.acquired.len();
             if !news.is_empty() {
                 self.stats.haves_sent += 1;
-                self.actions.push_back(Action::Send(neighbour.host, Message::Have(news)));
+                self.actions
+                    .push_back(Action::Send(neighbour.host, Message::Have(news)));
             }
         }
     }
 
     fn schedule_have_flush(&mut self, now: Time) {
-        let usual = self.download().and_then(|d| d.requests.usual()).unwrap_or(Duration::MAX);
+        let usual = self
+            .download()
+            .and_then(|d| d.requests.usual())
+            .unwrap_or(Duration::MAX);
         let delay = self.config.have_interval.min(usual / HAVE_SHARE_OF_SERVICE_TIME);
         self.timers.set_at_latest(Timer::HaveFlush, now + delay);
     }
@@ -488,14 +530,16 @@ impl Peer {
 
 /// An unanswered request for the manifest goes to somebody else after this; doubles.
 const MANIFEST_PATIENCE: Duration = Duration::from_secs(1);
+/// Overdue requests in a row after which a neighbour that has delivered nothing meanwhile is replaced.
+const STRIKES_MAX: u32 = 2;
 /// With nothing on its way for this long a host asks its neighbours what they have.
 const STARVED_AFTER: Duration = Duration::from_millis(500);
 /// A HAVE waits for no more than this part of the time a chunk takes.
 const HAVE_SHARE_OF_SERVICE_TIME: u32 = 16;
 /// That wait doubles each time, so often.
 const STARVED_DOUBLINGS_MAX: u32 = 4;
-/// Times in a row that a host is starved before it turns to the seeder: after 7.5 s without a chunk from anybody.
-const STARVED_BEFORE_RESCUE: u32 = 4;
+/// Times in a row that a host is starved before it turns to the seeder: after 3.5 s without a chunk from anybody.
+const STARVED_BEFORE_RESCUE: u32 = 3;
 /// Up to this many chunks a list is shorter than the set for the builds we ship.
 const HAVE_LIST_BELOW: u32 = 16;
 /// Chunks asked of the seeder beyond the limit.

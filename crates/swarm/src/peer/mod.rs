@@ -212,7 +212,10 @@ impl Peer {
 
     /// How many members it is connected to, the tracker not counted.
     pub fn neighbour_count(&self) -> usize {
-        self.neighbours.iter().filter(|n| n.host != self.config.tracker.host).count()
+        self.neighbours
+            .iter()
+            .filter(|n| n.host != self.config.tracker.host)
+            .count()
     }
 
     /// Whether the tracker has answered: the peer has its place in the overlay.
@@ -235,8 +238,13 @@ impl Peer {
         let Some(download) = self.download() else {
             return Vec::new();
         };
-        let missing = download.manifest.chunks().filter(|c| !download.scheduler.held().contains(*c));
-        missing.filter(|c| self.neighbours.iter().all(|n| !n.has.contains(*c))).collect()
+        let missing = download
+            .manifest
+            .chunks()
+            .filter(|c| !download.scheduler.held().contains(*c));
+        missing
+            .filter(|c| self.neighbours.iter().all(|n| !n.has.contains(*c)))
+            .collect()
     }
 
     fn download(&self) -> Option<&Download> {
@@ -427,8 +435,6 @@ impl Peer {
         self.rng.random_range(0..bound.max(1))
     }
 }
-
-
 
 /// Banned members remembered at most; more than any fleet's neighbours in one deploy.
 const BANNED_MAX: usize = 1024;

@@ -84,7 +84,8 @@ impl Peer {
     pub(super) fn announce_soon(&mut self, now: Time) {
         if self.tracker.connected && self.neighbours_wanted() > 0 {
             let spread = Duration::from_millis(self.random_below(ANNOUNCE_SPREAD_MS) as u64);
-            self.timers.set_at_latest(Timer::Announce, now + ANNOUNCE_GATHER + spread);
+            self.timers
+                .set_at_latest(Timer::Announce, now + ANNOUNCE_GATHER + spread);
         }
     }
 

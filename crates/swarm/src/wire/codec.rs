@@ -418,7 +418,9 @@ mod tests {
 
     fn frame() -> impl Strategy<Value = Frame> {
         let message = prop_oneof![
-            any::<u64>().prop_map(|host| Message::Hello { host: HostId::new(host) }),
+            any::<u64>().prop_map(|host| Message::Hello {
+                host: HostId::new(host)
+            }),
             (contact(), any::<u16>(), any::<bool>()).prop_map(|(contact, wanted, complete)| Message::Announce {
                 address: contact.address,
                 wanted,
@@ -430,9 +432,8 @@ mod tests {
                 root: Hash::from_bytes(root)
             })),
             Just(Message::ManifestRequest),
-            ("[a-z/.]{1,80}", prop::collection::vec(any::<u8>(), 1..2000), 16u32..300).prop_map(|(id, data, size)| {
-                Message::Manifest(Arc::new(Manifest::of(id, &data, size).unwrap()))
-            }),
+            ("[a-z/.]{1,80}", prop::collection::vec(any::<u8>(), 1..2000), 16u32..300)
+                .prop_map(|(id, data, size)| { Message::Manifest(Arc::new(Manifest::of(id, &data, size).unwrap())) }),
             prop::collection::vec(0..CHUNKS_MAX, 0..100).prop_map(Message::Have),
             (1u32..500).prop_map(|len| Message::HaveSet(Bitfield::full(len))),
             Just(Message::HaveAll),
@@ -445,7 +446,10 @@ mod tests {
                 reason: [RejectReason::NotHeld, RejectReason::Busy, RejectReason::NotNeeded][reason as usize]
             }),
             Just(Message::Complete),
-            any::<(u64, u32)>().prop_map(|(host, chunk)| Message::Complaint { host: HostId::new(host), chunk }),
+            any::<(u64, u32)>().prop_map(|(host, chunk)| Message::Complaint {
+                host: HostId::new(host),
+                chunk
+            }),
         ];
         prop_oneof![
             8 => message.prop_map(Frame::Message),

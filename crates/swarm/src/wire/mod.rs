@@ -22,5 +22,6 @@ pub const CONTACTS_MAX: usize = 256;
 /// Payload bytes behind one [`DataHeader`] at most. Small enough that a control message waits for little.
 pub const DATA_LENGTH_MAX: u32 = 256 << 10;
 
-const _: () = assert!(FRAME_LENGTH_MAX > 32 * crate::manifest::CHUNKS_MAX as usize + crate::manifest::BUILD_ID_LENGTH_MAX + 64);
+const _: () =
+    assert!(FRAME_LENGTH_MAX > 32 * crate::manifest::CHUNKS_MAX as usize + crate::manifest::BUILD_ID_LENGTH_MAX + 64);
 const _: () = assert!(FRAME_LENGTH_MAX > CONTACTS_MAX * (ADDRESS_LENGTH_MAX + 16));

@@ -3,7 +3,11 @@
 //!
 //! A chunk occupies its sender's uplink and its receiver's downlink, in pieces, so that concurrent transfers share them.
 
-#![expect(dead_code, unreachable_pub, reason = "each test file uses the part it needs")]
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses the part it needs"
+)]
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -91,7 +95,11 @@ enum Input {
     /// The sender's uplink has sent its current piece.
     PieceSent,
     /// A piece of a chunk has passed the receiver's downlink.
-    PieceArrived { from: HostId, chunk: ChunkIndex, last: bool },
+    PieceArrived {
+        from: HostId,
+        chunk: ChunkIndex,
+        last: bool,
+    },
     Dial(HostId),
 }
 
@@ -155,7 +163,8 @@ impl Mesh {
         };
         let mut config = PeerConfig::new(host, format!("{host}").into(), tracker);
         (self.shape.peer)(&mut config);
-        self.peers.insert(host, Peer::new(config, self.shape.seed ^ host.get(), self.now));
+        self.peers
+            .insert(host, Peer::new(config, self.shape.seed ^ host.get(), self.now));
         self.drain(host);
     }
 
@@ -170,8 +179,12 @@ impl Mesh {
         self.peers.remove(&host);
         self.uplinks.remove(&host);
         self.wakeups.remove(&host);
-        let ends: Vec<(HostId, HostId)> =
-            self.connections.iter().filter(|(a, b)| *a == host || *b == host).copied().collect();
+        let ends: Vec<(HostId, HostId)> = self
+            .connections
+            .iter()
+            .filter(|(a, b)| *a == host || *b == host)
+            .copied()
+            .collect();
         for (a, b) in ends {
             self.connections.remove(&(a, b));
             let other = if a == host { b } else { a };
@@ -180,14 +193,16 @@ impl Mesh {
     }
 
     pub fn everybody_is_complete(&self) -> bool {
-        self.peers.iter().all(|(host, peer)| self.faults.contains_key(host) || peer.is_complete())
+        self.peers
+            .iter()
+            .all(|(host, peer)| self.faults.contains_key(host) || peer.is_complete())
     }
 
     /// Runs until every host without a fault is complete; panics with who lacks what after `limit` of virtual time.
     pub fn run_until_complete(&mut self, limit: Duration) {
         let end = self.now + limit;
         let mut steps = 0_u64;
-        while steps % 64 != 0 || !self.everybody_is_complete() {
+        while !steps.is_multiple_of(64) || !self.everybody_is_complete() {
             steps += 1;
             if self.everybody_is_complete() && self.queue.len() < 64 {
                 return;
@@ -197,7 +212,14 @@ impl Mesh {
                     .peers
                     .iter()
                     .filter(|(_, p)| !p.is_complete())
-                    .map(|(h, p)| (h.get(), p.progress(), p.neighbour_count(), p.chunks_without_source().len()))
+                    .map(|(h, p)| {
+                        (
+                            h.get(),
+                            p.progress(),
+                            p.neighbour_count(),
+                            p.chunks_without_source().len(),
+                        )
+                    })
                     .take(20)
                     .collect();
                 panic!("seed {}: stuck at {}: {stuck:?}", self.shape.seed, self.now);
@@ -363,7 +385,11 @@ impl Mesh {
         let horizon = self.now + self.shape.downlink.transfer_time(piece);
         let count = uplink.serving.len();
         let ready = (0..count).map(|i| (uplink.next + i) % count).find(|&i| {
-            let free = self.downlink_free.get(&uplink.serving[i].0).copied().unwrap_or_default();
+            let free = self
+                .downlink_free
+                .get(&uplink.serving[i].0)
+                .copied()
+                .unwrap_or_default();
             free <= horizon
         });
         let Some(index) = ready else {
@@ -389,7 +415,15 @@ impl Mesh {
         let arrived = (begins + self.shape.downlink.transfer_time(piece)).max(at_receiver);
         *free = begins + self.shape.downlink.transfer_time(piece);
         let last = left == 1;
-        self.push_at(arrived, to, Input::PieceArrived { from: host, chunk, last });
+        self.push_at(
+            arrived,
+            to,
+            Input::PieceArrived {
+                from: host,
+                chunk,
+                last,
+            },
+        );
         if last {
             self.push(sent, host, Input::Event(Event::ChunkServed { to, chunk }));
         }

@@ -137,10 +137,7 @@ impl Transport for InProcessTransport {
         }
     }
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
         if let Some(event) = self.events.pop_front() {
             return Poll::Ready(event);
         }

@@ -116,7 +116,11 @@ impl AsyncRead for PipeEnd {
             return Poll::Pending;
         }
         state.waiting -= filled;
-        let writer = if state.waiting < self.incoming.limit { state.writer.take() } else { None };
+        let writer = if state.waiting < self.incoming.limit {
+            state.writer.take()
+        } else {
+            None
+        };
         drop(state);
         if let Some(writer) = writer {
             writer.wake();
