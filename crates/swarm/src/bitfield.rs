@@ -123,6 +123,15 @@ impl Bitfield {
         Some(Self { words, len, ones })
     }
 
+    /// Takes every chunk of `other` out.
+    pub fn subtract(&mut self, other: &Self) {
+        debug_assert_eq!(self.len, other.len);
+        for (mine, theirs) in self.words.iter_mut().zip(&other.words) {
+            *mine &= !theirs;
+        }
+        self.ones = self.words.iter().map(|word| word.count_ones()).sum();
+    }
+
     /// How many chunks are in `self` and not in `other`.
     pub fn difference_count(&self, other: &Self) -> u32 {
         debug_assert_eq!(self.len, other.len);
@@ -184,6 +193,10 @@ mod tests {
             prop_assert!(field.iter().eq(model.iter().copied()));
             let full = Bitfield::full(len);
             prop_assert_eq!(full.difference_count(&field), len - field.count());
+            let mut rest = full;
+            rest.subtract(&field);
+            prop_assert_eq!(rest.count(), len - field.count());
+            prop_assert!(rest.iter().all(|chunk| !field.contains(chunk)));
         }
     }
 }

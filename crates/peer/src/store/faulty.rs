@@ -1,4 +1,6 @@
 //! A store whose holder serves corrupt chunks: a fault to put around any other store, in scenarios and in tests.
+//!
+//! Invariant: only what is read through it is wrong; what the inner store holds, and shares with others, stays right.
 
 use std::sync::Arc;
 
@@ -7,15 +9,25 @@ use swarm::{Bitfield, ChunkIndex};
 
 use super::{ChunkStore, StoreError};
 
-/// Flips a bit of everything that is read.
+/// Flips a bit of what is read.
 pub struct FaultyStore {
     inner: Arc<dyn ChunkStore>,
+    /// The chunks that are read wrong; all of them where this is `None`.
+    chosen: Option<Bitfield>,
 }
 
 impl FaultyStore {
-    /// Puts the fault around `inner`.
+    /// Puts the fault around `inner`, for every chunk.
     pub fn new(inner: Arc<dyn ChunkStore>) -> Self {
-        Self { inner }
+        Self { inner, chosen: None }
+    }
+
+    /// Puts the fault around `inner`, for the `chosen` chunks only.
+    pub fn of_chunks(inner: Arc<dyn ChunkStore>, chosen: Bitfield) -> Self {
+        Self {
+            inner,
+            chosen: Some(chosen),
+        }
     }
 }
 
@@ -25,11 +37,16 @@ impl ChunkStore for FaultyStore {
     }
 
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError> {
-        let mut bytes = BytesMut::from(&self.inner.read(chunk)?[..]);
-        if let Some(last) = bytes.last_mut() {
+        let right = self.inner.read(chunk)?;
+        if self.chosen.as_ref().is_some_and(|chosen| !chosen.contains(chunk)) {
+            return Ok(right);
+        }
+        // A copy: the right bytes may be shared with every other host of the process.
+        let mut wrong = BytesMut::from(&right[..]);
+        if let Some(last) = wrong.last_mut() {
             *last ^= 1;
         }
-        Ok(bytes.freeze())
+        Ok(wrong.freeze())
     }
 
     fn shared(&self, chunk: ChunkIndex) -> Option<Bytes> {
@@ -46,5 +63,50 @@ impl ChunkStore for FaultyStore {
 
     fn is_blocking(&self) -> bool {
         self.inner.is_blocking()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::build;
+    use super::super::{ChunkPool, ChunkSink, MemoryStore, Received};
+    use super::*;
+    use swarm::Manifest;
+
+    /// A memory store of the whole build, and that build.
+    fn full() -> (Arc<MemoryStore>, Vec<u8>, Arc<Manifest>) {
+        let (data, manifest) = build();
+        let store = MemoryStore::new(ChunkPool::default(), Arc::clone(&manifest));
+        for (chunk, bytes) in manifest.chunks().zip(data.chunks(1024)) {
+            store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
+        }
+        (Arc::new(store), data, manifest)
+    }
+
+    #[test]
+    fn what_is_read_is_refused_by_a_sink_and_what_is_held_stays_right() {
+        let (inner, data, manifest) = full();
+        let faulty = FaultyStore::new(Arc::<MemoryStore>::clone(&inner));
+        for (chunk, right) in manifest.chunks().zip(data.chunks(1024)) {
+            let served = faulty.read(chunk).unwrap();
+            assert_eq!(served.len(), right.len());
+            let receiver = Arc::new(MemoryStore::new(ChunkPool::default(), Arc::clone(&manifest)));
+            let mut sink = ChunkSink::new(receiver, &manifest, chunk);
+            assert!(sink.write(&served));
+            assert!(matches!(sink.finish(), Received::Corrupt));
+            assert_eq!(inner.read(chunk).unwrap(), right);
+            assert_eq!(faulty.shared(chunk).unwrap(), right);
+        }
+    }
+
+    #[test]
+    fn only_the_chosen_chunks_are_wrong() {
+        let (inner, data, manifest) = full();
+        let mut chosen = Bitfield::new(manifest.chunk_count());
+        chosen.insert(manifest.chunk(1).unwrap());
+        let faulty = FaultyStore::of_chunks(inner, chosen);
+        for (chunk, right) in manifest.chunks().zip(data.chunks(1024)) {
+            assert_eq!(faulty.read(chunk).unwrap() == right, chunk.get() != 1, "{chunk}");
+        }
     }
 }

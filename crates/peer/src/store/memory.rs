@@ -104,7 +104,14 @@ impl ChunkStore for MemoryStore {
     }
 
     fn finish(&self) -> Result<(), StoreError> {
-        Ok(())
+        let missing = self.kept.lock().iter().filter(|chunk| chunk.is_none()).count();
+        match u32::try_from(missing).expect("at most the chunks of a build, a u32") {
+            0 => Ok(()),
+            missing => Err(StoreError::Incomplete {
+                missing,
+                chunks: self.manifest.chunk_count(),
+            }),
+        }
     }
 
     fn is_blocking(&self) -> bool {
@@ -118,6 +125,7 @@ const SWEEP_FROM: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::super::tests::build;
+    use super::super::{ChunkSink, Received};
     use super::*;
 
     #[test]
@@ -135,5 +143,67 @@ mod tests {
         assert!(b.shared(chunk).is_some());
         drop(b);
         assert!(pool.is_empty());
+    }
+
+    #[test]
+    fn a_chunk_that_another_host_holds_needs_no_buffer_and_is_still_verified() {
+        let (data, manifest) = build();
+        let pool = ChunkPool::default();
+        let chunk = manifest.chunk(0).unwrap();
+        let store = || Arc::new(MemoryStore::new(pool.clone(), Arc::clone(&manifest)));
+        let (first, second) = (store(), store());
+        first.keep(chunk, Bytes::copy_from_slice(&data[..1024])).unwrap();
+        let sink = || ChunkSink::new(Arc::<MemoryStore>::clone(&second), &manifest, chunk);
+        let mut wrong = sink();
+        assert!(wrong.write(&[0; 1024]));
+        assert!(matches!(wrong.finish(), Received::Corrupt));
+        assert!(second.read(chunk).is_err());
+        let mut right = sink();
+        assert!(right.write(&data[..1024]));
+        assert!(matches!(right.finish(), Received::Stored));
+        assert_eq!(
+            second.read(chunk).unwrap().as_ptr(),
+            first.read(chunk).unwrap().as_ptr()
+        );
+    }
+
+    #[test]
+    fn a_sink_outlives_the_host_whose_copy_it_counted_on() {
+        let (data, manifest) = build();
+        let pool = ChunkPool::default();
+        let chunk = manifest.chunk(0).unwrap();
+        let leaving = MemoryStore::new(pool.clone(), Arc::clone(&manifest));
+        leaving.keep(chunk, Bytes::copy_from_slice(&data[..1024])).unwrap();
+        let store = Arc::new(MemoryStore::new(pool.clone(), Arc::clone(&manifest)));
+        let mut sink = ChunkSink::new(Arc::<MemoryStore>::clone(&store), &manifest, chunk);
+        drop(leaving);
+        assert!(pool.is_empty());
+        assert!(sink.write(&data[..1024]));
+        assert!(matches!(sink.finish(), Received::Stored));
+        assert_eq!(store.read(chunk).unwrap(), data[..1024]);
+        assert_eq!(pool.len(), 1);
+    }
+
+    #[test]
+    fn entries_that_nobody_holds_are_swept_out() {
+        let pool = ChunkPool::default();
+        for number in 0..4 * SWEEP_FROM as u64 {
+            let bytes = Bytes::copy_from_slice(&number.to_le_bytes());
+            pool.intern(Hash::of(&bytes), bytes);
+        }
+        assert!(pool.chunks.read().len() <= SWEEP_FROM);
+    }
+
+    #[test]
+    fn a_build_with_chunks_missing_is_not_called_finished() {
+        let (data, manifest) = build();
+        let store = MemoryStore::new(ChunkPool::default(), Arc::clone(&manifest));
+        let chunks = manifest.chunks().zip(data.chunks(1024));
+        for (kept, (chunk, bytes)) in (0..).zip(chunks) {
+            let missing = manifest.chunk_count() - kept;
+            assert!(matches!(store.finish(), Err(StoreError::Incomplete { missing: m, .. }) if m == missing));
+            store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
+        }
+        store.finish().unwrap();
     }
 }

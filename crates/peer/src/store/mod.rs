@@ -31,7 +31,7 @@ pub trait ChunkStore: Send + Sync {
     /// Keeps a verified chunk.
     fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError>;
 
-    /// Every chunk is kept: makes the build visible under its name.
+    /// Every chunk is kept: makes the build visible under its name. An error where a chunk is missing.
     fn finish(&self) -> Result<(), StoreError>;
 
     /// Whether calls may wait for a disk.
@@ -51,11 +51,21 @@ pub enum StoreError {
         /// What the system says.
         source: io::Error,
     },
-    /// The target exists and is not a file.
-    #[error("{} is a folder; expected a file name for the build", path.display())]
-    TargetIsFolder {
+    /// The target exists and is not a file, or names none.
+    #[error("{} is {what}; expected a file name for the build", path.display())]
+    TargetIsNotFile {
         /// The target.
         path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// The build was called complete and is not: our own bug, which must not reach the target.
+    #[error("{missing} of {chunks} chunks are missing")]
+    Incomplete {
+        /// Chunks that are not held.
+        missing: u32,
+        /// Chunks of the build.
+        chunks: u32,
     },
     /// A chunk that is not held was asked for: our own bug, but no reason to go down.
     #[error("{chunk} is not held")]

@@ -286,7 +286,16 @@ impl Peer {
                 {
                     continue;
                 }
-                if let Some(chunk) = scheduler.choose(&neighbour.has) {
+                // A seeder that has shown all it has is asked only for what nobody else here can send.
+                let chosen = if is_tracker && neighbour.has.is_full() {
+                    let mut rare = neighbour.has.clone();
+                    let others = self.neighbours.iter().filter(|n| n.host != tracker && n.strikes == 0);
+                    others.for_each(|other| rare.subtract(&other.has));
+                    scheduler.choose(&rare)
+                } else {
+                    scheduler.choose(&neighbour.has)
+                };
+                if let Some(chunk) = chosen {
                     scheduler.mark_requested(chunk);
                     requests.ask(now, neighbour.host, chunk);
                     in_flight += 1;
@@ -298,6 +307,7 @@ impl Peer {
             for index in 0..count {
                 let neighbour = self.neighbours.at((start + index) % count);
                 if neighbour.has.is_empty()
+                    || neighbour.host == tracker
                     || requests.outstanding(neighbour.host) > 0
                     || requests.is_stalled(neighbour.host)
                 {

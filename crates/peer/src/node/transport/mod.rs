@@ -1,6 +1,7 @@
 //! How peers reach each other: the four transports behind one type.
 
 mod in_process;
+mod muxer;
 mod pipe;
 
 use std::time::Duration;
@@ -58,11 +59,27 @@ pub(crate) fn build(
             .multiplex(yamux::Config::default())
             .timeout(UPGRADE_TIMEOUT)
             .boxed(),
-        TransportKind::Quic => quic::tokio::Transport::new(quic::Config::new(keypair))
+        TransportKind::Quic => quic::tokio::Transport::new(quic_config(keypair))
             .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
             .boxed(),
     })
 }
 
+/// libp2p's defaults give a handshake 5 s and a silent peer 10 s, which a machine with thousands of peers outlasts.
+fn quic_config(keypair: &Keypair) -> quic::Config {
+    let mut config = quic::Config::new(keypair);
+    config.handshake_timeout = UPGRADE_TIMEOUT;
+    config.max_idle_timeout = QUIC_IDLE_MS_MAX;
+    config.keep_alive_interval = QUIC_KEEP_ALIVE;
+    config
+}
+
 /// A handshake may wait this long: thousands of peers that start at once share a few cores.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Milliseconds of silence after which a QUIC connection is given up. A handshake has no longer than this either.
+/// Less finds a dead host sooner; the core's own timeouts have long asked another by then.
+const QUIC_IDLE_MS_MAX: u32 = 60_000;
+/// Keeps a QUIC connection without traffic open.
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(15);
+const _: () = assert!(QUIC_IDLE_MS_MAX as u128 >= UPGRADE_TIMEOUT.as_millis());
+const _: () = assert!(QUIC_KEEP_ALIVE.as_millis() * 3 < QUIC_IDLE_MS_MAX as u128);

@@ -1,13 +1,15 @@
 //! One direction of an in-process stream: a bounded queue of byte buffers between a writer and a reader.
 //!
-//! Invariant: no more than `limit` bytes wait, except that one write is always taken whole by an empty pipe.
-//! A writer that owns its bytes as [`Bytes`] hands over a reference instead of a copy, see [`write_shared`].
+//! Invariant: no more than `limit` bytes wait; they are read in the order in which they were written, all of them
+//! before the end is seen. A writer that owns its bytes as [`Bytes`] hands over a reference instead of a copy, see
+//! [`write_shared`]. Receiving costs the one copy into the reader's buffer: libp2p's wrappers may keep bytes back, so a
+//! buffer cannot be handed past them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
@@ -54,6 +56,36 @@ pub(super) struct PipeEnd {
     outgoing: Arc<Pipe>,
 }
 
+impl PipeEnd {
+    /// What ends this stream, both ways, without owning it.
+    pub(super) fn cut(&self) -> PipeCut {
+        PipeCut([Arc::downgrade(&self.incoming), Arc::downgrade(&self.outgoing)])
+    }
+}
+
+/// Ends a stream whose connection is no more. Keeps neither its ends nor its bytes alive.
+#[derive(Debug)]
+pub(super) struct PipeCut([Weak<Pipe>; 2]);
+
+impl PipeCut {
+    /// Whether an end of the stream is left.
+    pub(super) fn is_of_use(&self) -> bool {
+        self.0.iter().any(|pipe| pipe.strong_count() > 0)
+    }
+
+    /// Lets readers have what is on its way and then an error; writers get an error at once.
+    pub(super) fn end(self) {
+        for pipe in self.0.iter().filter_map(Weak::upgrade) {
+            let mut state = pipe.state.lock();
+            // Whoever had closed its half properly did so before: that end stays a proper one.
+            state.cut = !state.writer_gone;
+            let wakers = [state.reader.take(), state.writer.take()];
+            drop(state);
+            wakers.into_iter().flatten().for_each(Waker::wake);
+        }
+    }
+}
+
 /// Two ends that are connected with each other.
 pub(super) fn pair(limit: usize) -> (PipeEnd, PipeEnd) {
     let (there, back) = (Arc::new(Pipe::new(limit)), Arc::new(Pipe::new(limit)));
@@ -80,6 +112,8 @@ struct PipeState {
     waiting: usize,
     writer_gone: bool,
     reader_gone: bool,
+    /// The connection ended before the writer did.
+    cut: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -109,6 +143,9 @@ impl AsyncRead for PipeEnd {
             }
         }
         if filled == 0 && !buf.is_empty() {
+            if state.cut {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
             if state.writer_gone {
                 return Poll::Ready(Ok(0));
             }
@@ -132,7 +169,7 @@ impl AsyncRead for PipeEnd {
 impl AsyncWrite for PipeEnd {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let mut state = self.outgoing.state.lock();
-        if state.reader_gone || state.writer_gone {
+        if state.reader_gone || state.writer_gone || state.cut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let room = self.outgoing.limit.saturating_sub(state.waiting);
@@ -177,6 +214,7 @@ impl Drop for PipeEnd {
     }
 }
 
+/// The writer is done: readers see the end after what is on its way.
 fn end_writing(pipe: &Pipe) {
     let mut state = pipe.state.lock();
     state.writer_gone = true;
@@ -187,6 +225,7 @@ fn end_writing(pipe: &Pipe) {
     }
 }
 
+/// Keeps the waker of `cx` in `slot`.
 pub(super) fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
     match slot {
         Some(waker) => waker.clone_from(cx.waker()),
@@ -198,6 +237,8 @@ pub(super) fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
 mod tests {
     use super::*;
     use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+    use libp2p::core::muxing::SubstreamBox;
+    use proptest::prelude::*;
 
     #[tokio::test]
     async fn bytes_arrive_in_order_through_a_window_smaller_than_a_write() {
@@ -233,6 +274,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_writer_that_waits_is_woken_by_a_read_and_by_the_reader_leaving() {
+        let (mut near, mut far) = pair(4);
+        near.write_all(b"full").await.unwrap();
+        let writer = tokio::spawn(async move {
+            near.write_all(b"more").await.unwrap();
+            near.write_all(b"lost").await
+        });
+        tokio::task::yield_now().await;
+        let mut read = [0; 4];
+        far.read_exact(&mut read).await.unwrap();
+        tokio::task::yield_now().await;
+        drop(far);
+        assert_eq!(writer.await.unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn a_half_that_was_closed_properly_ends_properly_though_the_connection_is_cut() {
+        let (mut near, mut far) = pair(4);
+        near.write_all(b"bye").await.unwrap();
+        near.close().await.unwrap();
+        far.cut().end();
+        let mut read = Vec::new();
+        far.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"bye");
+        assert_eq!(
+            near.read(&mut [0]).await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionReset
+        );
+    }
+
+    #[test]
+    fn a_cut_keeps_no_stream_alive() {
+        let (near, far) = pair(4);
+        let cut = near.cut();
+        drop(near);
+        assert!(cut.is_of_use());
+        drop(far);
+        assert!(!cut.is_of_use());
+        cut.end();
+    }
+
+    #[tokio::test]
     async fn a_shared_buffer_is_not_copied_and_a_foreign_slice_is() {
         let (mut near, far) = pair(100);
         let bytes = Bytes::from(vec![7; 50]);
@@ -242,5 +325,108 @@ mod tests {
         let state = far.incoming.state.lock();
         assert_eq!(state.queue[0].as_ptr(), bytes.as_ptr());
         assert_eq!(&state.queue[1][..], b"foreign");
+    }
+
+    #[tokio::test]
+    async fn a_shared_buffer_passes_libp2p_s_boxes_and_a_full_window_uncopied() {
+        let (near, mut far) = pair(30);
+        let mut boxed = SubstreamBox::new(near);
+        let bytes = Bytes::from(vec![7; 50]);
+        let written = std::future::poll_fn(|cx| write_shared(Pin::new(&mut boxed), cx, &bytes)).await;
+        assert_eq!(written.unwrap(), 30);
+        assert_eq!(far.incoming.state.lock().queue[0].as_ptr(), bytes.as_ptr());
+        far.read_exact(&mut [0; 30]).await.unwrap();
+        let rest = bytes.slice(30..);
+        let written = std::future::poll_fn(|cx| write_shared(Pin::new(&mut boxed), cx, &rest)).await;
+        assert_eq!(written.unwrap(), 20);
+        assert_eq!(far.incoming.state.lock().queue[0].as_ptr(), rest.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn a_wrapper_that_writes_something_else_in_between_is_not_misled() {
+        /// Writes a length before what it is asked to write, as a framing wrapper does.
+        struct Framing(PipeEnd);
+        impl AsyncWrite for Framing {
+            fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                let length = [u8::try_from(buf.len()).unwrap()];
+                assert!(Pin::new(&mut self.0).poll_write(cx, &length).is_ready());
+                Pin::new(&mut self.0).poll_write(cx, buf)
+            }
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.0).poll_flush(cx)
+            }
+            fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.0).poll_close(cx)
+            }
+        }
+        let (near, mut far) = pair(100);
+        let mut framing = Framing(near);
+        let bytes = Bytes::from_static(b"payload");
+        let written = std::future::poll_fn(|cx| write_shared(Pin::new(&mut framing), cx, &bytes)).await;
+        assert_eq!(written.unwrap(), 7);
+        framing.close().await.unwrap();
+        let mut read = Vec::new();
+        far.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"\x07payload");
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Write { length: usize, shared: bool },
+        Read(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let write = (1..40_usize, any::<bool>()).prop_map(|(length, shared)| Step::Write { length, shared });
+        prop::collection::vec(prop_oneof![write, (1..40_usize).prop_map(Step::Read)], 1..200)
+    }
+
+    proptest! {
+        /// The model: a writer's and a reader's count, whose difference is what waits.
+        #[test]
+        fn any_interleaving_keeps_order_bytes_and_the_bound(limit in 1..50_usize, steps in steps()) {
+            let (mut near, mut far) = pair(limit);
+            let cx = &mut Context::from_waker(Waker::noop());
+            let sent = Bytes::from_iter((0..200 * 40_u32).map(|n| n.to_le_bytes()[(n % 2) as usize]));
+            let (mut written, mut read) = (0, 0);
+            for step in steps {
+                match step {
+                    Step::Write { length, shared } => {
+                        let bytes = sent.slice(written..written + length);
+                        let result = if shared {
+                            write_shared(Pin::new(&mut near), cx, &bytes)
+                        } else {
+                            Pin::new(&mut near).poll_write(cx, &bytes)
+                        };
+                        let room = limit - (written - read);
+                        match result {
+                            Poll::Ready(taken) => {
+                                let taken = taken.unwrap();
+                                prop_assert_eq!(taken, length.min(room));
+                                written += taken;
+                            }
+                            Poll::Pending => prop_assert_eq!(room, 0),
+                        }
+                    }
+                    Step::Read(length) => {
+                        let mut buf = vec![0; length];
+                        match Pin::new(&mut far).poll_read(cx, &mut buf) {
+                            Poll::Ready(filled) => {
+                                let filled = filled.unwrap();
+                                prop_assert_eq!(filled, length.min(written - read));
+                                prop_assert_eq!(&buf[..filled], &sent[read..read + filled]);
+                                read += filled;
+                            }
+                            Poll::Pending => prop_assert_eq!(written, read),
+                        }
+                    }
+                }
+                prop_assert!(written - read <= limit);
+            }
+            drop(near);
+            let mut rest = Vec::new();
+            far.read_to_end(&mut rest).now_or_never().unwrap().unwrap();
+            prop_assert_eq!(&rest[..], &sent[read..written]);
+        }
     }
 }
