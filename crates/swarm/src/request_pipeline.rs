@@ -320,7 +320,7 @@ const WAITS_KEPT: usize = 8;
 /// A chunk takes at least so many round trips where ties pay.
 const TIE_FROM_ROUND_TRIPS: u32 = 16;
 /// Ties and chunks that must go well for each tie that does not.
-const TIES_PER_DOUBLED: u32 = 8;
+const TIES_PER_DOUBLED: u32 = 12;
 /// Without progress for this long a request is overdue while nothing is known about the links. Doubles each time.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
 /// Less than this is the noise of a busy machine and not a stall.

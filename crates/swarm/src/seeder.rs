@@ -532,9 +532,9 @@ const OFFERS_AHEAD: usize = 2;
 /// An offer that is not taken up within this is made to somebody else.
 const OFFER_PATIENCE: Duration = Duration::from_secs(2);
 /// One host is rescued in this time …
-const RESCUE_INTERVAL: Duration = Duration::from_secs(1);
-/// … with this part of the build: a seeder spends no more than a copy on it in a quarter of a minute.
-const RESCUE_PART: u32 = 16;
+const RESCUE_INTERVAL: Duration = Duration::from_secs(2);
+/// … with this part of the build: a seeder spends no more than a copy on it in a minute.
+const RESCUE_PART: u32 = 32;
 /// A client that lets so many offers in a row pass is replaced.
 const STRIKES_MAX: u32 = 3;
 /// Signs of life that a member may miss.

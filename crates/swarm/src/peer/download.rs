@@ -541,7 +541,7 @@ impl Peer {
 /// An unanswered request for the manifest goes to somebody else after this; doubles.
 const MANIFEST_PATIENCE: Duration = Duration::from_secs(1);
 /// Overdue requests in a row after which a neighbour that has delivered nothing meanwhile is replaced.
-const STRIKES_MAX: u32 = 2;
+const STRIKES_MAX: u32 = 3;
 /// With nothing on its way for this long a host asks its neighbours what they have.
 const STARVED_AFTER: Duration = Duration::from_millis(500);
 /// A HAVE waits for no more than this part of the time a chunk takes.

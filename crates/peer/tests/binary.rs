@@ -1,0 +1,93 @@
+//! The `peer` binary as a host runs it: a seeder's address in, a file out, exit codes that a script can use.
+
+mod rig;
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use peer::{
+    ChunkPool, ChunkStore, Clock, Limits, MemoryStore, Multiaddr, Node, NodeConfig, NodeIdentity, Role, Shaping,
+    StoreKind, TransportKind,
+};
+use rig::{Seen, data};
+use swarm::{Manifest, SeederConfig};
+
+async fn seeder(transport: TransportKind, build: &[u8]) -> Node {
+    let identity = NodeIdentity::random();
+    let host = identity.host();
+    let node = Node::start(NodeConfig {
+        identity,
+        host,
+        listen: rig::listen(&transport, host),
+        transport,
+        advertise: None,
+        shaping: Shaping::default(),
+        limits: Limits::default(),
+        store: StoreKind::Memory(ChunkPool::default()),
+        role: Role::Seeder(SeederConfig::new(host)),
+        seed: 1,
+        clock: Clock::start(),
+        observer: Arc::new(Seen::default()),
+    })
+    .await
+    .unwrap();
+    let manifest = Arc::new(Manifest::of("build-1.zip", build, 64 << 10).unwrap());
+    let store = MemoryStore::new(ChunkPool::default(), Arc::clone(&manifest));
+    for (chunk, bytes) in manifest.chunks().zip(build.chunks(64 << 10)) {
+        store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
+    }
+    node.seed(manifest, Arc::new(store));
+    node
+}
+
+async fn fetch(seeder: &Multiaddr, out: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
+    command
+        .args(["--seeder", &seeder.to_string(), "--out", &out.display().to_string()])
+        .args(more);
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+async fn a_peer_fetches_over(transport: TransportKind) {
+    let folder = tempfile::tempdir().unwrap();
+    let build = data(700_001);
+    let seeder = seeder(transport, &build).await;
+    let out = folder.path().join("app.zip");
+    let output = fetch(seeder.address(), &out, &["--timeout", "60"]).await;
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(std::fs::read(&out).unwrap() == build);
+    assert!(!folder.path().join("app.zip.part").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_fetches_over_tcp() {
+    a_peer_fetches_over(TransportKind::Tcp).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_fetches_over_quic() {
+    a_peer_fetches_over(TransportKind::Quic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seeder_that_is_not_there_and_an_address_without_an_identity_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("app.zip");
+    let nobody = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", NodeIdentity::random().peer_id());
+    let output = fetch(&nobody.parse().unwrap(), &out, &["--timeout", "1"]).await;
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not complete after 1 s"));
+    let output = fetch(&"/ip4/127.0.0.1/tcp/1".parse().unwrap(), &out, &[]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/p2p/"));
+    assert!(!out.exists());
+}
