@@ -3,8 +3,9 @@
 #![expect(
     unreachable_pub,
     clippy::unwrap_used,
-    reason = "each test file uses the part it needs"
+    reason = "helpers of tests, in a module of each"
 )]
+#![allow(dead_code, reason = "each test file uses the part it needs")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -281,21 +281,13 @@ impl Peer {
                 let room = self.config.chunks_in_flight_max + if is_tracker { SEEDER_EXTRA } else { 0 };
                 if in_flight >= room
                     || neighbour.has.is_empty()
+                    || (is_tracker && neighbour.has.is_full())
                     || requests.outstanding(neighbour.host) != load
                     || requests.is_stalled(neighbour.host)
                 {
                     continue;
                 }
-                // A seeder that has shown all it has is asked only for what nobody else here can send.
-                let chosen = if is_tracker && neighbour.has.is_full() {
-                    let mut rare = neighbour.has.clone();
-                    let others = self.neighbours.iter().filter(|n| n.host != tracker && n.strikes == 0);
-                    others.for_each(|other| rare.subtract(&other.has));
-                    scheduler.choose(&rare)
-                } else {
-                    scheduler.choose(&neighbour.has)
-                };
-                if let Some(chunk) = chosen {
+                if let Some(chunk) = scheduler.choose(&neighbour.has) {
                     scheduler.mark_requested(chunk);
                     requests.ask(now, neighbour.host, chunk);
                     in_flight += 1;
@@ -319,6 +311,27 @@ impl Peer {
                     self.stats.requests_tied += 1;
                     asks.push((neighbour.host, chunk));
                 }
+            }
+        }
+        // A seeder that has shown all it has is asked only when nothing else is to be had, and for what nobody else sends:
+        // it spares its last copies for that.
+        if requests.in_flight() == 0
+            && !requests.is_stalled(tracker)
+            && let Some(seeder) = self
+                .neighbours
+                .get(tracker)
+                .filter(|n| n.has.is_full() && n.has.len() > 0)
+        {
+            let mut rare = seeder.has.clone();
+            let others = self.neighbours.iter().filter(|n| n.host != tracker && n.strikes == 0);
+            others.for_each(|other| rare.subtract(&other.has));
+            while in_flight < self.config.chunks_in_flight_max
+                && let Some(chunk) = scheduler.choose(&rare)
+            {
+                scheduler.mark_requested(chunk);
+                requests.ask(now, tracker, chunk);
+                in_flight += 1;
+                asks.push((tracker, chunk));
             }
         }
         let idle = requests.in_flight() == 0;
