@@ -320,7 +320,7 @@ impl Peer {
             && let Some(seeder) = self
                 .neighbours
                 .get(tracker)
-                .filter(|n| n.has.is_full() && n.has.len() > 0)
+                .filter(|n| n.has.is_full() && !n.has.is_empty())
         {
             let mut rare = seeder.has.clone();
             let others = self.neighbours.iter().filter(|n| n.host != tracker && n.strikes == 0);
