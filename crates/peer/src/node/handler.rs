@@ -157,8 +157,7 @@ impl Handler {
         if writer.departing {
             writer.departing = false;
             if let Some(segment) = writer.segment.take() {
-                self.shared
-                    .segment_written(remote, segment.chunk, segment.header.length, segment.last);
+                self.shared.segment_written(remote, &segment);
             }
             return Poll::Ready(Ok(true));
         }
@@ -169,7 +168,7 @@ impl Handler {
             };
             if timer_is_due {
                 writer.timer = None;
-                if self.shared.is_serving(remote, segment.chunk) {
+                if self.shared.is_serving(remote, segment.ticket) {
                     let mut header = BytesMut::new();
                     wire::encode(&Frame::Data(segment.header), &mut header);
                     writer.control = header.freeze();

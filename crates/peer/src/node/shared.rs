@@ -100,6 +100,7 @@ struct State {
     core: Option<Core>,
     seeder: Option<HostId>,
     links: HashMap<HostId, Link>,
+    servings: u64,
     commands: VecDeque<Command>,
     behaviour: Option<Waker>,
     /// The wakeup that the behaviour's timer is set for.
@@ -126,6 +127,9 @@ struct Link {
 
 struct Serving {
     chunk: ChunkIndex,
+    /// Tells this serving from an earlier one of the same chunk that was cancelled, of which a segment may still be waiting
+    /// for its time.
+    ticket: u64,
     bytes: Option<Bytes>,
     sent: u32,
 }
@@ -148,6 +152,7 @@ pub(super) struct Segment {
     pub(super) header: DataHeader,
     pub(super) payload: Bytes,
     pub(super) chunk: ChunkIndex,
+    pub(super) ticket: u64,
     pub(super) departs: Time,
     pub(super) last: bool,
 }
@@ -182,6 +187,7 @@ impl Shared {
                 core: None,
                 seeder: None,
                 links: HashMap::new(),
+                servings: 0,
                 commands: VecDeque::new(),
                 behaviour: None,
                 armed: None,
@@ -411,7 +417,7 @@ impl Shared {
             }
             return Outgoing::Nothing;
         };
-        let chunk = serving.chunk;
+        let (chunk, ticket) = (serving.chunk, serving.ticket);
         let bytes = match &serving.bytes {
             Some(bytes) => bytes,
             None if store.is_blocking() => return Outgoing::Read(Arc::clone(store), chunk),
@@ -443,6 +449,7 @@ impl Shared {
             header,
             payload,
             chunk,
+            ticket,
             departs,
             last: header.offset + size == length,
         })
@@ -483,23 +490,24 @@ impl Shared {
     }
 
     /// Whether a segment that has waited for its time is still wanted.
-    pub(super) fn is_serving(&self, to: HostId, chunk: ChunkIndex) -> bool {
+    pub(super) fn is_serving(&self, to: HostId, ticket: u64) -> bool {
         let state = self.state.lock();
         let front = state.links.get(&to).and_then(|link| link.serving.front());
-        front.is_some_and(|serving| serving.chunk == chunk)
+        front.is_some_and(|serving| serving.ticket == ticket)
     }
 
     /// A segment has been written as a whole.
-    pub(super) fn segment_written(self: &Arc<Self>, to: HostId, chunk: ChunkIndex, length: u32, last: bool) {
+    pub(super) fn segment_written(self: &Arc<Self>, to: HostId, segment: &Segment) {
         let mut state = self.state.lock();
-        state.traffic.sent += u64::from(length);
-        if !last {
+        state.traffic.sent += u64::from(segment.header.length);
+        if !segment.last {
             return;
         }
         if let Some(link) = state.links.get_mut(&to)
-            && link.serving.front().is_some_and(|serving| serving.chunk == chunk)
+            && link.serving.front().is_some_and(|serving| serving.ticket == segment.ticket)
         {
             link.serving.pop_front();
+            let chunk = segment.chunk;
             self.tell(&mut state, Event::ChunkServed { to, chunk });
         }
     }
@@ -609,9 +617,14 @@ impl Shared {
                 if matches!(state.store_kind, StoreKind::StallingMemory(_)) {
                     return;
                 }
+                state.servings += 1;
                 if let Some(link) = state.links.get_mut(&to) {
-                    let (bytes, sent) = (None, 0);
-                    link.serving.push_back(Serving { chunk, bytes, sent });
+                    link.serving.push_back(Serving {
+                        chunk,
+                        ticket: state.servings,
+                        bytes: None,
+                        sent: 0,
+                    });
                     wake(link);
                 }
             }
