@@ -52,6 +52,8 @@ pub enum Event {
         /// The chunk.
         chunk: ChunkIndex,
     },
+    /// What the driver supplies of neighbours' holdings has grown; only where it does.
+    NeighboursGained,
     /// The last byte of a chunk is on its way to a neighbour, or the driver has stopped sending it as it was told to.
     ChunkServed {
         /// Who it is for.
@@ -98,6 +100,9 @@ pub enum Action {
         /// The chunk.
         chunk: ChunkIndex,
     },
+    /// From now on neighbours may know of every chunk that is held. Only where the driver supplies what neighbours hold
+    /// ([`crate::HoldingsSource::Supplied`]); it stands for the HAVE messages to all of them.
+    PublishHoldings,
     /// Every chunk is held. Said once.
     Complete,
 }

@@ -51,6 +51,7 @@ pub use manifest::{
     BUILD_ID_LENGTH_MAX, BuildInfo, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, CHUNKS_MAX, Hash, Manifest, ManifestError,
     default_chunk_size,
 };
+pub use neighbours::{HoldingsSource, Views};
 pub use overlay::Overlay;
 pub use peer::{Peer, PeerConfig, Timer};
 pub use seeder::{Seeder, SeederConfig};

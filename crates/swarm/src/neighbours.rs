@@ -12,11 +12,42 @@ pub(crate) struct Neighbour {
     /// What it has; empty and of length 0 until the manifest is known here.
     pub(crate) has: Bitfield,
     /// What it said it has before the manifest was known here.
-    pub(crate) said_early: EarlyHave,
+    pub(crate) said_early: Option<Box<EarlyHave>>,
     /// Times that it let requests become overdue since it last delivered.
     pub(crate) strikes: u32,
     /// How much of the log of acquired chunks it has been told.
     pub(crate) told: usize,
+}
+
+/// Where a host's knowledge of what its neighbours hold comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HoldingsSource {
+    /// From their HAVE messages.
+    #[default]
+    Messages,
+    /// From the driver, by [`Views`]: in virtual time the HAVE messages would be sixteen events for each transfer. What
+    /// the seeder offers is still said by message, because it is said to one host.
+    Supplied,
+}
+
+/// What a driver supplies of neighbours' holdings.
+pub trait Views {
+    /// What `host` has published by now, as far as its neighbours can know.
+    fn held_by(&self, host: HostId) -> Option<&Bitfield>;
+}
+
+/// A driver that supplies nothing: all knowledge comes by message.
+impl Views for () {
+    fn held_by(&self, _host: HostId) -> Option<&Bitfield> {
+        None
+    }
+}
+
+impl Neighbour {
+    /// What it holds as far as is known here.
+    pub(crate) fn holdings<'a>(&'a self, views: &'a impl Views) -> &'a Bitfield {
+        views.held_by(self.host).unwrap_or(&self.has)
+    }
 }
 
 /// What a neighbour said it has while the number of chunks was not known here.
@@ -41,7 +72,7 @@ impl Neighbours {
             host,
             knows_manifest: false,
             has: Bitfield::new(chunk_count),
-            said_early: EarlyHave::default(),
+            said_early: None,
             strikes: 0,
             told: 0,
         });

@@ -111,9 +111,13 @@ impl RequestPipeline {
 
     /// Different chunks on their way.
     pub(crate) fn chunks_in_flight(&self) -> usize {
-        let live: Vec<&Request> = self.live().collect();
-        let is_first = |i: usize| live[..i].iter().all(|other| other.chunk != live[i].chunk);
-        (0..live.len()).filter(|&i| is_first(i)).count()
+        let is_first = |i: usize| {
+            let chunk = self.requests[i].chunk;
+            self.requests[..i].iter().all(|r| r.overdue || r.chunk != chunk)
+        };
+        (0..self.requests.len())
+            .filter(|&i| !self.requests[i].overdue && is_first(i))
+            .count()
     }
 
     /// Requests that are not overdue.
@@ -206,6 +210,13 @@ impl RequestPipeline {
             .into_iter()
             .filter(|chunk| self.live().all(|r| r.chunk != *chunk))
             .collect()
+    }
+
+    /// This host stood still for `pause`, so that nobody is late who was not before.
+    pub(crate) fn excuse(&mut self, pause: Duration) {
+        for request in &mut self.requests {
+            request.progress_at = request.progress_at + pause;
+        }
     }
 
     /// Marks what is overdue at `now`.
@@ -372,6 +383,17 @@ mod tests {
         assert!(pipeline.is_asked(A, chunk(1)), "late bytes are still welcome");
         pipeline.progress(at(5000), A, chunk(1));
         assert!(!pipeline.is_stalled(A));
+    }
+
+    #[test]
+    fn a_pause_of_this_host_makes_nobody_overdue() {
+        let mut pipeline = RequestPipeline::new(Duration::from_millis(1));
+        pipeline.ask(at(0), A, chunk(0));
+        let due = pipeline.next_expiry().unwrap();
+        let woken = due + Duration::from_secs(14);
+        pipeline.excuse(Duration::from_secs(14));
+        assert_eq!(pipeline.expire(due + Duration::from_secs(13)).free, []);
+        assert_eq!(pipeline.expire(woken).free, [chunk(0)], "but it is not forgotten");
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl Seeder {
     pub fn handle_event(&mut self, now: Time, event: Event) {
         match event {
             Event::Wakeup => {
-                while let Some(timer) = self.timers.take_due(now) {
+                while let Some((timer, _due)) = self.timers.take_due(now) {
                     self.handle_timer(now, timer);
                 }
             }
@@ -168,7 +168,8 @@ impl Seeder {
             | Event::ChunkProgress { .. }
             | Event::ChunkStored { .. }
             | Event::ChunkCorrupt { .. }
-            | Event::ChunkAborted { .. } => self.stats.messages_ignored += 1,
+            | Event::ChunkAborted { .. }
+            | Event::NeighboursGained => self.stats.messages_ignored += 1,
         }
     }
 

@@ -39,13 +39,13 @@ impl<T: Copy + PartialEq> TimerTable<T> {
         self.due.iter().min_by_key(|(_, at)| *at).copied()
     }
 
-    /// Takes one timer that is due at `now`.
-    pub(crate) fn take_due(&mut self, now: Time) -> Option<T> {
+    /// Takes one timer that is due at `now`, with when it was due.
+    pub(crate) fn take_due(&mut self, now: Time) -> Option<(T, Time)> {
         let (timer, at) = self.next()?;
         if at > now {
             return None;
         }
         self.clear(timer);
-        Some(timer)
+        Some((timer, at))
     }
 }

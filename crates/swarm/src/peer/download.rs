@@ -8,7 +8,7 @@ use crate::bitfield::Bitfield;
 use crate::chunk_scheduler::ChunkScheduler;
 use crate::event::{Action, DisconnectReason};
 use crate::manifest::Manifest;
-use crate::neighbours::Neighbour;
+use crate::neighbours::{HoldingsSource, Neighbour, Views};
 use crate::request_pipeline::RequestPipeline;
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::{Message, RejectReason};
@@ -19,7 +19,7 @@ pub(super) struct Download {
     pub(super) scheduler: ChunkScheduler,
     pub(super) requests: RequestPipeline,
     /// Chunks in the order in which they came.
-    acquired: Vec<ChunkIndex>,
+    pub(super) acquired: Vec<ChunkIndex>,
     /// Times in a row that there was nothing to ask for.
     starved: u32,
 }
@@ -137,7 +137,7 @@ impl Peer {
         let mut liars = Vec::new();
         for neighbour in self.neighbours.iter_mut() {
             neighbour.has = Bitfield::new(chunk_count);
-            let early = std::mem::take(&mut neighbour.said_early);
+            let early = neighbour.said_early.take().map(|early| *early).unwrap_or_default();
             let chunks = if early.all {
                 Some(download.manifest.chunks().collect())
             } else {
@@ -161,7 +161,7 @@ impl Peer {
         if complete {
             self.completed(now);
         }
-        self.fill_requests(now);
+        self.refill = true;
     }
 
     /// Tells one neighbour all that is held here, and by that that the manifest can be had here.
@@ -169,7 +169,10 @@ impl Peer {
         let Build::Fetching(download) = &self.build else {
             return;
         };
-        let message = download.holdings();
+        let message = match self.config.holdings {
+            HoldingsSource::Messages => download.holdings(),
+            HoldingsSource::Supplied => Message::Have(Vec::new()),
+        };
         let told = download.acquired.len();
         if let Some(neighbour) = self.neighbours.get_mut(host) {
             neighbour.told = told;
@@ -186,7 +189,7 @@ impl Peer {
         let from_tracker = host == self.config.tracker.host;
         match &mut self.build {
             Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
-                neighbour.said_early.add(chunks);
+                neighbour.said_early.get_or_insert_default().add(chunks);
                 self.request_manifest_if_waiting(now);
             }
             Build::Fetching(download) => {
@@ -198,7 +201,7 @@ impl Peer {
                 if from_tracker {
                     self.answer_offers(&chunks);
                 }
-                self.fill_requests(now);
+                self.refill = true;
             }
         }
     }
@@ -210,13 +213,13 @@ impl Peer {
         neighbour.knows_manifest = true;
         match &mut self.build {
             Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
-                neighbour.said_early.all = true;
+                neighbour.said_early.get_or_insert_default().all = true;
                 self.request_manifest_if_waiting(now);
             }
             Build::Fetching(download) => {
                 let all = download.manifest.chunks();
                 download.add_holdings(neighbour, all);
-                self.fill_requests(now);
+                self.refill = true;
             }
         }
     }
@@ -257,7 +260,7 @@ impl Peer {
 
     /// Asks for as much as the limits allow: first for chunks that nobody was asked for, least loaded neighbours first,
     /// then, of neighbours that would be idle, for chunks that nobody has begun to send.
-    pub(super) fn fill_requests(&mut self, now: Time) {
+    pub(super) fn fill_requests(&mut self, now: Time, views: &impl Views) {
         let count = self.neighbours.len();
         let start = self.random_below(count);
         let Build::Fetching(download) = &mut self.build else {
@@ -276,18 +279,19 @@ impl Peer {
         for load in 0..self.config.requests_per_neighbour_max {
             for index in 0..count {
                 let neighbour = self.neighbours.at((start + index) % count);
+                let theirs = neighbour.holdings(views);
                 // What the seeder offers is nowhere else: it is asked for beyond the limit, or its uplink idles.
                 let is_tracker = neighbour.host == tracker;
                 let room = self.config.chunks_in_flight_max + if is_tracker { SEEDER_EXTRA } else { 0 };
                 if in_flight >= room
-                    || neighbour.has.is_empty()
-                    || (is_tracker && neighbour.has.is_full())
+                    || theirs.is_empty()
+                    || (is_tracker && theirs.is_full())
                     || requests.outstanding(neighbour.host) != load
                     || requests.is_stalled(neighbour.host)
                 {
                     continue;
                 }
-                if let Some(chunk) = scheduler.choose(&neighbour.has) {
+                if let Some(chunk) = scheduler.choose(theirs) {
                     scheduler.mark_requested(chunk);
                     requests.ask(now, neighbour.host, chunk);
                     in_flight += 1;
@@ -298,14 +302,15 @@ impl Peer {
         if requests.may_tie() && requests.in_flight() < 2 * self.config.chunks_in_flight_max {
             for index in 0..count {
                 let neighbour = self.neighbours.at((start + index) % count);
-                if neighbour.has.is_empty()
+                let theirs = neighbour.holdings(views);
+                if theirs.is_empty()
                     || neighbour.host == tracker
                     || requests.outstanding(neighbour.host) > 0
                     || requests.is_stalled(neighbour.host)
                 {
                     continue;
                 }
-                let may_ask = |chunk| neighbour.has.contains(chunk) && !requests.is_asked(neighbour.host, chunk);
+                let may_ask = |chunk| theirs.contains(chunk) && !requests.is_asked(neighbour.host, chunk);
                 if let Some(chunk) = requests.tie_candidate(may_ask) {
                     requests.tie(now, neighbour.host, chunk);
                     self.stats.requests_tied += 1;
@@ -324,7 +329,7 @@ impl Peer {
         {
             let mut rare = seeder.has.clone();
             let others = self.neighbours.iter().filter(|n| n.host != tracker && n.strikes == 0);
-            others.for_each(|other| rare.subtract(&other.has));
+            others.for_each(|other| rare.subtract(other.holdings(views)));
             while in_flight < self.config.chunks_in_flight_max
                 && let Some(chunk) = scheduler.choose(&rare)
             {
@@ -401,7 +406,7 @@ impl Peer {
         if complete {
             self.completed(now);
         }
-        self.fill_requests(now);
+        self.refill = true;
     }
 
     pub(super) fn handle_chunk_corrupt(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
@@ -433,26 +438,31 @@ impl Peer {
         }
         // A busy neighbour would turn the same request down again at once: whatever happens next asks again.
         if reason == RejectReason::NotHeld {
-            self.fill_requests(now);
+            self.refill = true;
         } else if self.timers.get(Timer::Starved).is_none() {
             self.timers.set(Timer::Starved, now + STARVED_AFTER);
         }
     }
 
     /// `from` will not send `chunk` after all.
-    pub(super) fn request_failed(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
+    pub(super) fn request_failed(&mut self, from: HostId, chunk: ChunkIndex) {
         if let Build::Fetching(download) = &mut self.build {
             if download.requests.drop_request(from, chunk) {
                 download.scheduler.release(chunk);
             }
-            self.fill_requests(now);
+            self.refill = true;
         }
     }
 
-    pub(super) fn expire_requests(&mut self, now: Time) {
+    pub(super) fn expire_requests(&mut self, now: Time, due: Time) {
         let Build::Fetching(download) = &mut self.build else {
             return;
         };
+        // Woken so late, it is this host that stood still: what its neighbours sent meanwhile has yet to be read.
+        let late = now.since(due);
+        if late >= OWN_PAUSE {
+            download.requests.excuse(late);
+        }
         let expired = download.requests.expire(now);
         for chunk in expired.free {
             download.scheduler.release(chunk);
@@ -475,7 +485,7 @@ impl Peer {
         for host in useless {
             self.ban(now, host, DisconnectReason::NotServing);
         }
-        self.fill_requests(now);
+        self.refill = true;
     }
 
     /// Nothing is on its way and nothing can be asked for: perhaps a message was lost, or everybody stalls.
@@ -502,7 +512,7 @@ impl Peer {
             }
             self.announce_soon(now);
         }
-        self.fill_requests(now);
+        self.refill = true;
     }
 
     /// Tells every neighbour of the chunks acquired since it was last told, of which it lacks some.
@@ -511,6 +521,10 @@ impl Peer {
         let Build::Fetching(download) = &self.build else {
             return;
         };
+        if self.config.holdings == HoldingsSource::Supplied {
+            self.actions.push_back(Action::PublishHoldings);
+            return;
+        }
         for neighbour in self.neighbours.iter_mut().filter(|n| n.host != tracker) {
             let news: Vec<u32> = download.acquired[neighbour.told..]
                 .iter()
@@ -555,6 +569,8 @@ impl Peer {
 const MANIFEST_PATIENCE: Duration = Duration::from_secs(1);
 /// Overdue requests in a row after which a neighbour that has delivered nothing meanwhile is replaced.
 const STRIKES_MAX: u32 = 3;
+/// A wakeup that is this late tells of a machine that was suspended or starved of its processor.
+const OWN_PAUSE: Duration = Duration::from_secs(1);
 /// With nothing on its way for this long a host asks its neighbours what they have.
 const STARVED_AFTER: Duration = Duration::from_millis(500);
 /// A HAVE waits for no more than this part of the time a chunk takes.

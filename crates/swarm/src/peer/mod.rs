@@ -17,7 +17,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use crate::chunk_scheduler::ChunkPolicy;
 use crate::event::{Action, DisconnectReason, Event};
 use crate::manifest::{BuildInfo, Manifest};
-use crate::neighbours::{Neighbours, checked};
+use crate::neighbours::{HoldingsSource, Neighbours, Views, checked};
 use crate::stats::PeerStats;
 use crate::timer_table::TimerTable;
 use crate::units::{ChunkIndex, HostId, Time};
@@ -49,6 +49,8 @@ pub struct PeerConfig {
     pub upload_slots: usize,
     /// HAVE messages wait this long for company. More is fewer messages and staler views.
     pub have_interval: Duration,
+    /// Where knowledge of what neighbours hold comes from.
+    pub holdings: HoldingsSource,
 }
 
 impl PeerConfig {
@@ -64,6 +66,7 @@ impl PeerConfig {
             requests_per_neighbour_max: 2,
             upload_slots: 2,
             have_interval: Duration::from_millis(5),
+            holdings: HoldingsSource::default(),
         }
     }
 }
@@ -83,6 +86,8 @@ pub struct Peer {
     build: Build,
     uploads: UploadQueue,
     stats: PeerStats,
+    /// Something has happened after which there may be more to ask for.
+    refill: bool,
 }
 
 /// Timers of a peer, for [`Peer::wakeup_reason`].
@@ -133,6 +138,7 @@ impl Peer {
             build: Build::Unknown,
             uploads: UploadQueue::new(config.upload_slots),
             stats: PeerStats::default(),
+            refill: false,
             actions: VecDeque::new(),
             timers: TimerTable::new(),
             config,
@@ -143,12 +149,18 @@ impl Peer {
 
     /// Takes in what happened. Remote nonsense becomes an [`Action::Disconnect`] or a counter.
     pub fn handle_event(&mut self, now: Time, event: Event) {
+        self.handle_event_with(now, event, &());
+    }
+
+    /// [`Peer::handle_event`] of a driver that supplies what neighbours hold.
+    pub fn handle_event_with(&mut self, now: Time, event: Event, views: &impl Views) {
         match event {
             Event::Wakeup => {
-                while let Some(timer) = self.timers.take_due(now) {
-                    self.handle_timer(now, timer);
+                while let Some((timer, due)) = self.timers.take_due(now) {
+                    self.handle_timer(now, timer, due);
                 }
             }
+            Event::NeighboursGained => self.refill = true,
             Event::Connected(host) => self.handle_connected(now, host),
             Event::Disconnected(host) => self.handle_disconnected(now, host),
             Event::Message(host, message) => self.handle_message(now, host, message),
@@ -156,11 +168,14 @@ impl Peer {
             Event::ChunkProgress { from, chunk } => self.handle_payload(now, from, chunk),
             Event::ChunkStored { from, chunk } => self.handle_chunk_stored(now, from, chunk),
             Event::ChunkCorrupt { from, chunk } => self.handle_chunk_corrupt(now, from, chunk),
-            Event::ChunkAborted { from, chunk } => self.request_failed(now, from, chunk),
+            Event::ChunkAborted { from, chunk } => self.request_failed(from, chunk),
             Event::ChunkServed { to, chunk } => {
                 self.uploads.finish(now, to, chunk);
                 self.pump_uploads(now);
             }
+        }
+        if std::mem::take(&mut self.refill) {
+            self.fill_requests(now, views);
         }
     }
 
@@ -233,6 +248,20 @@ impl Peer {
         &self.stats
     }
 
+    /// Whether it would ask for more if a neighbour had it.
+    pub fn is_hungry(&self) -> bool {
+        self.download().is_some_and(|download| {
+            !download.scheduler.is_complete()
+                && download.requests.chunks_in_flight() < self.config.chunks_in_flight_max
+                && download.scheduler.has_wanted()
+        })
+    }
+
+    /// The chunks held, in the order in which they came; empty before the manifest is here.
+    pub fn acquired(&self) -> &[ChunkIndex] {
+        self.download().map_or(&[], |download| &download.acquired)
+    }
+
     /// Which chunks nobody connected has, as far as this host knows: why it is not done.
     pub fn chunks_without_source(&self) -> Vec<ChunkIndex> {
         let Some(download) = self.download() else {
@@ -254,13 +283,13 @@ impl Peer {
         }
     }
 
-    fn handle_timer(&mut self, now: Time, timer: Timer) {
+    fn handle_timer(&mut self, now: Time, timer: Timer, due: Time) {
         match timer {
             Timer::Announce => self.announce(now),
             Timer::Reconnect => self.connect_tracker(now),
             Timer::ManifestRetry => self.request_manifest(now),
             Timer::HaveFlush => self.flush_haves(),
-            Timer::RequestExpiry => self.expire_requests(now),
+            Timer::RequestExpiry => self.expire_requests(now, due),
             Timer::Starved => self.ask_what_neighbours_have(now),
             Timer::UploadStuck => self.drop_stuck_receivers(now),
         }
@@ -418,7 +447,7 @@ impl Peer {
             download.neighbour_gone(&gone);
         }
         self.pump_uploads(now);
-        self.fill_requests(now);
+        self.refill = true;
         true
     }
 
