@@ -6,6 +6,7 @@ mod faults;
 mod file;
 mod outcome;
 mod problem;
+mod protocol;
 mod quantity;
 mod reader;
 mod schema;

@@ -1,0 +1,230 @@
+//! A whole scenario: its regions one after another on as many threads as are wanted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use scenario::{HostOutcome, Scenario};
+use swarm::{Hash, HostId, Manifest, SeederConfig};
+
+use crate::region::{self, RegionResult, RegionSetup, RegionStatus};
+use crate::topology::{HostLinks, Topology, Zones};
+
+/// How to simulate.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Threads, each with one region at a time.
+    pub threads: usize,
+    /// Virtual time after which hosts count as not converged, from when their seeder can send.
+    pub deadline: Duration,
+}
+
+/// How a simulation stands; read by another thread while it runs.
+#[derive(Debug)]
+pub struct Status {
+    stop: AtomicBool,
+    regions: Vec<RegionCounters>,
+}
+
+#[derive(Debug, Default)]
+struct RegionCounters {
+    virtual_nanos: AtomicU64,
+    hosts_done: AtomicU64,
+    transfers: AtomicU64,
+}
+
+impl Status {
+    /// For a scenario that has not begun.
+    pub fn new(scenario: &Scenario) -> Self {
+        Self {
+            stop: AtomicBool::new(false),
+            regions: scenario.regions.iter().map(|_| RegionCounters::default()).collect(),
+        }
+    }
+
+    /// Ends the simulation soon; hosts that are not done by then are pending.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Hosts that have the build, all regions together.
+    pub fn hosts_done(&self) -> u64 {
+        let done = |region: &RegionCounters| region.hosts_done.load(Ordering::Relaxed);
+        self.regions.iter().map(done).sum()
+    }
+
+    /// Chunks that have arrived.
+    pub fn transfers(&self) -> u64 {
+        let transfers = |region: &RegionCounters| region.transfers.load(Ordering::Relaxed);
+        self.regions.iter().map(transfers).sum()
+    }
+
+    /// How far the region that is furthest has come in virtual time.
+    pub fn virtual_time(&self) -> Duration {
+        let nanos = |region: &RegionCounters| region.virtual_nanos.load(Ordering::Relaxed);
+        Duration::from_nanos(self.regions.iter().map(nanos).max().unwrap_or_default())
+    }
+
+    fn tell(&self, region: usize, status: RegionStatus) -> bool {
+        let counters = &self.regions[region];
+        let nanos = u64::try_from(status.virtual_time.as_nanos()).unwrap_or(u64::MAX);
+        counters.virtual_nanos.store(nanos, Ordering::Relaxed);
+        counters.hosts_done.store(status.hosts_done.into(), Ordering::Relaxed);
+        counters.transfers.store(status.transfers, Ordering::Relaxed);
+        !self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a scenario cannot be simulated.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// Nothing limits the hosts, so nothing takes time.
+    #[error("network.host is missing; a forecast needs the hosts' links, such as uplink = \"10 Gbit/s\" and downlink = \"10 Gbit/s\"")]
+    NoLinks,
+    /// The build's chunks do not make a manifest.
+    #[error("the build cannot be cut into chunks")]
+    Manifest(#[from] swarm::ManifestError),
+}
+
+/// What a scenario is expected to come to.
+#[derive(Clone, Debug)]
+pub struct Forecast {
+    /// By region, in the scenario's order.
+    pub regions: Vec<RegionResult>,
+    /// From when the build was complete in a regional bucket until its seeder could send.
+    pub seeding_after: Vec<Duration>,
+    /// Chunks of the build.
+    pub chunks: u32,
+}
+
+impl Forecast {
+    /// One outcome per host, as a live run has them.
+    pub fn outcomes(&self) -> Vec<HostOutcome> {
+        let hosts = self.regions.iter().enumerate().flat_map(|(region, result)| {
+            let hosts = (0_u32..).zip(&result.hosts);
+            hosts.map(move |(host, result)| (region, host, result))
+        });
+        hosts
+            .map(|(region, host, result)| HostOutcome {
+                region,
+                host,
+                state: result.state.clone(),
+                verified_after: result.verified_after.map(|after| after + self.seeding_after[region]),
+                bytes_from_seeder: result.bytes_from_seeder,
+                bytes_from_peers: result.bytes_from_peers,
+                bytes_wasted: result.bytes_wasted,
+                bytes_control: 0,
+                chunks_held: result.chunks_held,
+                chunks_total: self.chunks,
+                chunks_without_source: result.chunks_without_source,
+                neighbours: result.neighbours,
+            })
+            .collect()
+    }
+}
+
+/// Simulates every region of `scenario`.
+pub fn forecast(scenario: &Scenario, options: &Options, status: &Status) -> Result<Forecast, SimulationError> {
+    let manifest = Arc::new(virtual_manifest(scenario)?);
+    let setups: Vec<RegionSetup> = (0..scenario.regions.len())
+        .map(|region| setup(scenario, region, &manifest, options))
+        .collect::<Result<_, _>>()?;
+    let count = setups.len();
+    let todo: Vec<Mutex<Option<RegionSetup>>> = setups.into_iter().map(|setup| Mutex::new(Some(setup))).collect();
+    let results: Vec<Mutex<Option<RegionResult>>> = (0..count).map(|_| Mutex::new(None)).collect();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|threads| {
+        for _ in 0..options.threads.clamp(1, count) {
+            threads.spawn(|| {
+                loop {
+                    let region = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(setup) = todo.get(region).and_then(|setup| lock(setup).take()) else {
+                        break;
+                    };
+                    let result = region::run(setup, &mut |told| status.tell(region, told));
+                    *lock(&results[region]) = Some(result);
+                }
+            });
+        }
+    });
+    let regions = results
+        .into_iter()
+        .map(|result| lock(&result).take().expect("every region was simulated"))
+        .collect();
+    Ok(Forecast {
+        regions,
+        seeding_after: scenario.regions.iter().map(|_| Duration::ZERO).collect(),
+        chunks: manifest.chunk_count(),
+    })
+}
+
+/// About how many bytes simulating `scenario` on `threads` threads takes at its peak: the largest regions at once, by what
+/// a host and its neighbours' views were seen to take.
+pub fn memory_estimate(scenario: &Scenario, threads: usize) -> u64 {
+    let chunks = scenario.build_size().get().div_ceil(scenario.chunk_size().into());
+    let neighbours = u64::from(scenario.swarm.degree) + 1;
+    let per_host = HOST_BYTES + neighbours * NEIGHBOUR_BYTES + chunks * CHUNK_BITS / 8;
+    let mut hosts: Vec<u64> = scenario.regions.iter().map(|region| region.hosts.into()).collect();
+    hosts.sort_unstable_by_key(|hosts| std::cmp::Reverse(*hosts));
+    let live: u64 = hosts.iter().take(threads.max(1)).sum();
+    let outcomes = u64::from(scenario.host_count()) * OUTCOME_BYTES;
+    live * per_host + outcomes
+}
+
+fn setup(
+    scenario: &Scenario,
+    region: usize,
+    manifest: &Arc<Manifest>,
+    options: &Options,
+) -> Result<RegionSetup, SimulationError> {
+    let (Some(hosts), Some(seeder)) = (scenario.network.host, scenario.seeder_links()) else {
+        return Err(SimulationError::NoLinks);
+    };
+    let latency = scenario.network.latency;
+    let zones = scenario.regions[region].zones.max(1);
+    let settings = scenario.swarm.clone();
+    Ok(RegionSetup {
+        manifest: Arc::clone(manifest),
+        topology: Topology {
+            seeder,
+            hosts: HostLinks::Equal(hosts),
+            latency,
+            zones: Zones {
+                count: zones,
+                latency,
+                out: Vec::new(),
+                into: Vec::new(),
+            },
+            racks: None,
+        },
+        roles: scenario.roles(region),
+        seeder: settings.seeder_config(SeederConfig::new(HostId::new(0))),
+        peer: Box::new(move |base| settings.peer_config(base)),
+        seed: scenario.seed ^ ((region as u64 + 1) << 40),
+        deadline: options.deadline,
+        seeder_restarts: Vec::new(),
+    })
+}
+
+/// The build's manifest with hashes of nothing: no byte moves in virtual time, and whether a chunk verifies is the model's
+/// to say.
+fn virtual_manifest(scenario: &Scenario) -> Result<Manifest, swarm::ManifestError> {
+    let (size, chunk_size) = (scenario.build_size(), scenario.chunk_size());
+    let chunks = size.get().div_ceil(chunk_size.into());
+    let hashes = (0..chunks).map(|chunk| Hash::of(&chunk.to_le_bytes())).collect();
+    Manifest::new(&scenario.build.id, size, chunk_size, hashes)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Bytes of a host without its neighbours and chunks.
+const HOST_BYTES: u64 = 3_000;
+/// Bytes of what a host knows of a neighbour, and of its connection.
+const NEIGHBOUR_BYTES: u64 = 120;
+/// Bits a chunk and host: held, wanted, published, and the order of acquisition.
+const CHUNK_BITS: u64 = 3 + 2 * 32;
+/// Bytes of a host's result.
+const OUTCOME_BYTES: u64 = 200;

@@ -1,0 +1,17 @@
+//! The swarm's core in virtual time: a discrete-event network that forecasts a scenario for fleets that no laptop holds.
+//!
+//! It drives [`swarm::Peer`] and [`swarm::Seeder`] as the live driver does, so the protocol that is forecast is the one
+//! that runs. What the network's model neglects is in `docs/model.md`. Equal scenarios give equal results, on any machine
+//! and with any number of threads: regions are separate swarms, each simulated by one thread from its own seed.
+
+#![warn(clippy::iter_over_hash_type, clippy::cast_possible_truncation, clippy::float_cmp)]
+
+mod event_queue;
+mod forecast;
+mod links;
+mod region;
+mod topology;
+
+pub use event_queue::EventQueue;
+pub use forecast::{Forecast, Options, SimulationError, Status, forecast, memory_estimate};
+pub use region::{HostResult, RegionEnd, RegionResult};

@@ -1,0 +1,873 @@
+//! One region in virtual time: its hosts and its seeder, each the core's own state machine, and the network between them.
+//!
+//! This is the core's second driver. It carries actions out and tells what came of them, and decides nothing. Where the
+//! live driver moves bytes, this one computes when they would have arrived.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use scenario::{HostRole, HostState};
+use swarm::{
+    Action, Bitfield, ChunkIndex, ChunkPolicy, Contact, Event, HoldingsSource, HostId, Manifest, Message, Peer,
+    PeerConfig, PeerStats, Seeder, SeederConfig, Time, Views,
+};
+
+use crate::event_queue::EventQueue;
+use crate::links::{Port, Transfer, divide};
+use crate::topology::Topology;
+
+/// What a region consists of.
+pub(crate) struct RegionSetup {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) topology: Topology,
+    pub(crate) roles: Vec<HostRole>,
+    pub(crate) peer: Box<dyn Fn(PeerConfig) -> PeerConfig + Send + Sync>,
+    pub(crate) seeder: SeederConfig,
+    pub(crate) seed: u64,
+    /// From seeding on.
+    pub(crate) deadline: Duration,
+    /// When the seeder goes and comes back, from seeding on.
+    pub(crate) seeder_restarts: Vec<(Duration, Duration)>,
+}
+
+/// How a region stands, for progress.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegionStatus {
+    /// Since seeding began.
+    pub(crate) virtual_time: Duration,
+    pub(crate) hosts_done: u32,
+    pub(crate) transfers: u64,
+}
+
+/// Why a region's simulation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegionEnd {
+    /// Every host of which that is expected has the build.
+    Converged,
+    /// Virtual time has passed the deadline.
+    Deadline,
+    /// Nothing more can happen: no chunk is on its way and none was stored for a long time.
+    Deadlock,
+    /// The caller stopped it.
+    Stopped,
+}
+
+/// Events that the queue holds, with who they are for. Common ones are small; the rest are in `World::rare`.
+#[derive(Clone, Copy, Debug)]
+enum Input {
+    Wakeup,
+    Request { from: u32, chunk: u32, held: u32 },
+    Serving { from: u32, chunk: u32 },
+    Cancel { from: u32, chunk: u32 },
+    /// The last byte has arrived.
+    Arrived { from: u32, chunk: u32 },
+    /// The last byte has left.
+    Sent { transfer: u32, generation: u32 },
+    /// A long transfer is still going on.
+    Progress { transfer: u32, generation: u32 },
+    Aborted { from: u32, chunk: u32 },
+    Publish { count: u32 },
+    Dial { from: u32 },
+    Connected { from: u32 },
+    Disconnected { from: u32 },
+    Rare { slot: u32 },
+    Join,
+    Leave,
+    SeederDown,
+    SeederUp,
+}
+
+/// The queue's entries.
+#[derive(Clone, Copy, Debug)]
+struct Queued {
+    host: u32,
+    input: Input,
+}
+
+/// What neighbours have published, by host.
+struct Published<'a> {
+    fields: &'a [Bitfield],
+}
+
+impl Views for Published<'_> {
+    fn held_by(&self, host: HostId) -> Option<&Bitfield> {
+        // The seeder shows each client something else, and says so by message.
+        if host == SEEDER {
+            return None;
+        }
+        self.fields.get(index(host))
+    }
+}
+
+/// Without common views: every host knows what it was told.
+struct World {
+    setup: RegionSetup,
+    now: u64,
+    queue: EventQueue<Queued>,
+    rare: Vec<Option<(HostId, Message)>>,
+    rare_free: Vec<u32>,
+    seeder: Option<Seeder>,
+    seeder_stats_before: swarm::SeederStats,
+    /// By host number; that of the seeder, 0, stays empty.
+    peers: Vec<Option<Box<Peer>>>,
+    published: Vec<Bitfield>,
+    hungry: Vec<bool>,
+    armed: Vec<u64>,
+    adjacency: Vec<Vec<u32>>,
+    uplinks: Vec<Port>,
+    downlinks: Vec<Port>,
+    transfers: Vec<Transfer>,
+    transfers_free: Vec<u32>,
+    affected: Vec<u32>,
+    seeded_at: u64,
+    done: u32,
+    expected: u32,
+    progress_at: u64,
+    active_transfers: u32,
+    result: RegionResult,
+}
+
+/// What came of one region.
+#[derive(Clone, Debug)]
+pub struct RegionResult {
+    /// How it ended.
+    pub end: RegionEnd,
+    /// By host.
+    pub hosts: Vec<HostResult>,
+    /// Chunks that arrived, duplicates included.
+    pub transfers: u64,
+    /// Events handled.
+    pub events: u64,
+    /// Payload bytes that the seeder sent.
+    pub seeder_bytes: u64,
+    /// Payload bytes that went from one zone to another.
+    pub cross_zone_bytes: u64,
+    /// Control messages, without those that HAVE messages would have been.
+    pub messages: u64,
+    /// Counters of all peers.
+    pub protocol: PeerStats,
+    /// Virtual time since seeding when it ended.
+    pub virtual_time: Duration,
+}
+
+/// What came of one host.
+#[derive(Clone, Debug)]
+pub struct HostResult {
+    /// How it ended.
+    pub state: HostState,
+    /// When it had the build, since seeding began; since it joined where it joined later.
+    pub verified_after: Option<Duration>,
+    /// Useful bytes from the seeder.
+    pub bytes_from_seeder: u64,
+    /// Useful bytes from other hosts.
+    pub bytes_from_peers: u64,
+    /// Bytes thrown away.
+    pub bytes_wasted: u64,
+    /// Chunks held.
+    pub chunks_held: u32,
+    /// Chunks that no neighbour holds.
+    pub chunks_without_source: u32,
+    /// Connected hosts.
+    pub neighbours: u32,
+    /// Members that it banned.
+    pub banned: Vec<u32>,
+}
+
+/// Runs a region to its end. `tell` is called now and then; it answers whether to go on.
+pub(crate) fn run(setup: RegionSetup, tell: &mut dyn FnMut(RegionStatus) -> bool) -> RegionResult {
+    let mut world = World::new(setup);
+    world.begin();
+    let end = world.run(tell);
+    world.finish(end)
+}
+
+impl World {
+    fn new(setup: RegionSetup) -> Self {
+        let hosts = setup.roles.len();
+        let chunks = setup.manifest.chunk_count();
+        let topology = &setup.topology;
+        let members = 0..=hosts;
+        let fastest = topology.uplink_max().max(1);
+        let chunk_nanos = u64::from(setup.manifest.chunk_size()).saturating_mul(1_000_000_000) / fastest;
+        let horizon = (4 * chunk_nanos + 4 * nanos(topology.latency_max())).clamp(1 << 16, 1 << 40);
+        let excused = |role: &HostRole| matches!(role, HostRole::Leave(_) | HostRole::Corrupt);
+        let expected = setup.roles.iter().filter(|role| !excused(role)).count();
+        Self {
+            now: 0,
+            queue: EventQueue::new(horizon),
+            rare: Vec::new(),
+            rare_free: Vec::new(),
+            seeder: None,
+            seeder_stats_before: swarm::SeederStats::default(),
+            peers: members.clone().map(|_| None).collect(),
+            published: members.clone().map(|_| Bitfield::new(chunks)).collect(),
+            hungry: vec![false; hosts + 1],
+            armed: vec![u64::MAX; hosts + 1],
+            adjacency: members.clone().map(|_| Vec::new()).collect(),
+            uplinks: members.clone().map(|member| Port::new(topology.uplink(member))).collect(),
+            downlinks: members.map(|member| Port::new(topology.downlink(member))).collect(),
+            transfers: Vec::new(),
+            transfers_free: Vec::new(),
+            affected: Vec::new(),
+            seeded_at: 0,
+            done: 0,
+            expected: u32::try_from(expected).expect("a region's hosts are a u32"),
+            progress_at: 0,
+            active_transfers: 0,
+            result: RegionResult {
+                end: RegionEnd::Converged,
+                hosts: vec![HostResult::default(); hosts],
+                transfers: 0,
+                events: 0,
+                seeder_bytes: 0,
+                cross_zone_bytes: 0,
+                messages: 0,
+                protocol: PeerStats::default(),
+                virtual_time: Duration::ZERO,
+            },
+            setup,
+        }
+    }
+
+    fn begin(&mut self) {
+        self.seeder = Some(Seeder::new(self.setup.seeder.clone(), self.setup.seed, Time::ZERO));
+        self.drain(0);
+        self.seeded_at = nanos(JOIN_TIME + 20 * self.setup.topology.latency_max());
+        for host in 1..=self.setup.roles.len() {
+            let number = u32::try_from(host).expect("a region's hosts are a u32");
+            match self.setup.roles[host - 1] {
+                HostRole::JoinLate(at) => self.push(self.seeded_at + nanos(at), number, Input::Join),
+                HostRole::Leave(at) => {
+                    self.join(number);
+                    self.push(self.seeded_at + nanos(at), number, Input::Leave);
+                }
+                HostRole::Healthy | HostRole::Corrupt | HostRole::Stall => self.join(number),
+            }
+        }
+        self.push(self.seeded_at, 0, Input::SeederUp);
+        for (at, down) in self.setup.seeder_restarts.clone() {
+            let down_at = self.seeded_at + nanos(at);
+            self.push(down_at, 0, Input::SeederDown);
+            self.push(down_at + nanos(down), 0, Input::SeederUp);
+        }
+        self.progress_at = self.seeded_at;
+    }
+
+    fn run(&mut self, tell: &mut dyn FnMut(RegionStatus) -> bool) -> RegionEnd {
+        let deadline = self.seeded_at.saturating_add(nanos(self.setup.deadline));
+        while self.done < self.expected {
+            let Some((at, Queued { host, input })) = self.queue.pop() else {
+                return RegionEnd::Deadlock;
+            };
+            if at > deadline {
+                self.now = deadline;
+                return RegionEnd::Deadline;
+            }
+            self.now = at.max(self.now);
+            self.result.events += 1;
+            if self.result.events.is_multiple_of(TELL_EVERY) {
+                if !tell(self.status()) {
+                    return RegionEnd::Stopped;
+                }
+                let quiet = self.now.saturating_sub(self.progress_at);
+                if self.active_transfers == 0 && quiet > nanos(DEADLOCK_AFTER) {
+                    return RegionEnd::Deadlock;
+                }
+            }
+            self.handle(host, input);
+        }
+        tell(self.status());
+        RegionEnd::Converged
+    }
+
+    fn status(&self) -> RegionStatus {
+        RegionStatus {
+            virtual_time: Duration::from_nanos(self.now.saturating_sub(self.seeded_at)),
+            hosts_done: self.done,
+            transfers: self.result.transfers,
+        }
+    }
+
+    fn handle(&mut self, host: u32, input: Input) {
+        match input {
+            Input::Wakeup => {
+                // Only the wakeup that is still wanted counts.
+                if self.armed[host as usize] == self.now {
+                    self.armed[host as usize] = u64::MAX;
+                    self.tell(host, Event::Wakeup);
+                }
+            }
+            Input::Request { from, chunk, held } => {
+                self.tell(host, Event::Message(id(from), Message::Request { chunk, held }));
+            }
+            Input::Serving { from, chunk } => self.tell(host, Event::Message(id(from), Message::Serving { chunk })),
+            Input::Cancel { from, chunk } => self.tell(host, Event::Message(id(from), Message::Cancel { chunk })),
+            Input::Arrived { from, chunk } => self.arrived(host, from, chunk),
+            Input::Sent { transfer, generation } => self.sent(transfer, generation),
+            Input::Progress { transfer, generation } => self.transfer_goes_on(transfer, generation),
+            Input::Aborted { from, chunk } => {
+                let (from, chunk) = (id(from), self.chunk(chunk));
+                if self.expects(host, from, chunk) {
+                    self.tell(host, Event::ChunkAborted { from, chunk });
+                }
+            }
+            Input::Publish { count } => self.publish(host, count),
+            Input::Dial { from } => self.dialled(host, from),
+            Input::Connected { from } => {
+                if self.is_connected(host, from) {
+                    self.tell(host, Event::Connected(id(from)));
+                }
+            }
+            Input::Disconnected { from } => self.tell(host, Event::Disconnected(id(from))),
+            Input::Rare { slot } => {
+                self.rare_free.push(slot);
+                if let Some((from, message)) = self.rare[slot as usize].take() {
+                    self.tell(host, Event::Message(from, message));
+                }
+            }
+            Input::Join => self.join(host),
+            Input::Leave => self.leave(host),
+            Input::SeederDown => self.seeder_down(),
+            Input::SeederUp => self.seeder_up(),
+        }
+    }
+
+    fn tell(&mut self, host: u32, event: Event) {
+        let now = Time::from_nanos(self.now);
+        if host == 0 {
+            if let Some(seeder) = &mut self.seeder {
+                seeder.handle_event(now, event);
+            }
+        } else if let Some(peer) = &mut self.peers[host as usize] {
+            let views = Published {
+                fields: &self.published,
+            };
+            peer.handle_event_with(now, event, &views);
+        }
+        self.drain(host);
+    }
+
+    /// Carries out what `host` wants done, and notes when it wants to be woken.
+    fn drain(&mut self, host: u32) {
+        loop {
+            let action = if host == 0 {
+                self.seeder.as_mut().and_then(Seeder::poll_action)
+            } else {
+                self.peers[host as usize].as_mut().and_then(|peer| peer.poll_action())
+            };
+            match action {
+                Some(action) => self.carry_out(host, action),
+                None => break,
+            }
+        }
+        let wakeup = if host == 0 {
+            self.seeder.as_ref().and_then(Seeder::next_wakeup)
+        } else if let Some(peer) = &self.peers[host as usize] {
+            self.hungry[host as usize] = peer.is_hungry();
+            peer.next_wakeup()
+        } else {
+            None
+        };
+        if let Some(at) = wakeup.map(Time::as_nanos)
+            && at < self.armed[host as usize]
+        {
+            let at = at.max(self.now);
+            self.armed[host as usize] = at;
+            self.push(at, host, Input::Wakeup);
+        }
+    }
+
+    fn carry_out(&mut self, host: u32, action: Action) {
+        match action {
+            Action::Send(to, message) => self.send(host, number(to), message),
+            Action::ServeChunk { to, chunk } => self.serve(host, number(to), chunk),
+            Action::StopServing { to, chunk } => self.stop_serving(host, number(to), chunk),
+            Action::PublishHoldings => {
+                let count = self.peers[host as usize].as_ref().map_or(0, |peer| peer.acquired().len());
+                let count = u32::try_from(count).expect("a build's chunks are a u32");
+                let at = self.now + nanos(self.setup.topology.latency_max());
+                self.push(at, host, Input::Publish { count });
+            }
+            Action::Connect(contact) => {
+                let to = number(contact.host);
+                let at = self.now + self.latency(host, to);
+                self.push(at, to, Input::Dial { from: host });
+            }
+            Action::Disconnect { host: other, reason } => {
+                use swarm::DisconnectReason::{CorruptChunk, WrongManifest};
+                let other = number(other);
+                if host != 0 && matches!(reason, CorruptChunk | WrongManifest) {
+                    self.result.hosts[host as usize - 1].banned.push(other);
+                }
+                if self.disconnect(host, other) {
+                    let at = self.now + self.latency(host, other);
+                    self.push(at, other, Input::Disconnected { from: host });
+                }
+            }
+            Action::OpenStore(manifest) => {
+                // A store of nothing is there at once.
+                let held = Bitfield::new(manifest.chunk_count());
+                let now = Time::from_nanos(self.now);
+                let views = Published {
+                    fields: &self.published,
+                };
+                if let Some(peer) = &mut self.peers[host as usize] {
+                    peer.handle_event_with(now, Event::StoreOpened { held }, &views);
+                }
+            }
+            Action::StopReceiving { .. } => {}
+            Action::Complete => {
+                let result = &mut self.result.hosts[host as usize - 1];
+                let began = match self.setup.roles[host as usize - 1] {
+                    HostRole::JoinLate(at) => self.seeded_at + nanos(at),
+                    _ => self.seeded_at,
+                };
+                result.verified_after = Some(Duration::from_nanos(self.now.saturating_sub(began)));
+                result.state = HostState::Verified;
+                if !matches!(
+                    self.setup.roles[host as usize - 1],
+                    HostRole::Leave(_) | HostRole::Corrupt
+                ) {
+                    self.done += 1;
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, from: u32, to: u32, message: Message) {
+        self.result.messages += 1;
+        let at = self.now + self.latency(from, to);
+        let input = match message {
+            Message::Request { chunk, held } => Input::Request { from, chunk, held },
+            Message::Serving { chunk } => Input::Serving { from, chunk },
+            Message::Cancel { chunk } => Input::Cancel { from, chunk },
+            message => {
+                let entry = Some((id(from), message));
+                let slot = match self.rare_free.pop() {
+                    Some(slot) => {
+                        self.rare[slot as usize] = entry;
+                        slot
+                    }
+                    None => {
+                        self.rare.push(entry);
+                        u32::try_from(self.rare.len() - 1).expect("fewer messages than a u32 counts")
+                    }
+                };
+                Input::Rare { slot }
+            }
+        };
+        self.push(at, to, input);
+    }
+
+    fn serve(&mut self, from: u32, to: u32, chunk: ChunkIndex) {
+        if from != 0 && self.setup.roles[from as usize - 1] == HostRole::Stall {
+            return;
+        }
+        let bytes = u64::from(self.setup.manifest.length(chunk));
+        let transfer = Transfer {
+            from: id(from),
+            to: id(to),
+            chunk,
+            left: bytes,
+            rate: 0,
+            updated_at: self.now,
+            generation: 0,
+            active: true,
+        };
+        let number = match self.transfers_free.pop() {
+            Some(number) => {
+                let place = &mut self.transfers[number as usize];
+                let generation = place.generation + 1;
+                *place = Transfer { generation, ..transfer };
+                number
+            }
+            None => {
+                self.transfers.push(transfer);
+                u32::try_from(self.transfers.len() - 1).expect("fewer transfers than a u32 counts")
+            }
+        };
+        self.active_transfers += 1;
+        self.uplinks[from as usize].active.push(number);
+        self.downlinks[to as usize].active.push(number);
+        self.share_out(from, to);
+    }
+
+    /// Gives the transfers at both ends of a change their new rates.
+    fn share_out(&mut self, from: u32, to: u32) {
+        let mut affected = std::mem::take(&mut self.affected);
+        affected.clear();
+        affected.push(from);
+        for &transfer in &self.downlinks[to as usize].active {
+            let sender = number(self.transfers[transfer as usize].from);
+            if !affected.contains(&sender) {
+                affected.push(sender);
+            }
+        }
+        for &sender in &affected {
+            self.share_out_uplink(sender);
+        }
+        self.affected = affected;
+    }
+
+    fn share_out_uplink(&mut self, sender: u32) {
+        let uplink = &self.uplinks[sender as usize];
+        let mut caps = [0_u64; SLOTS_MAX];
+        let count = uplink.active.len().min(SLOTS_MAX);
+        for (cap, &transfer) in caps.iter_mut().zip(&uplink.active) {
+            let to = number(self.transfers[transfer as usize].to);
+            *cap = self.downlinks[to as usize].share();
+        }
+        divide(uplink.rate, &mut caps[..count]);
+        for position in 0..count {
+            let number = self.uplinks[sender as usize].active[position];
+            let transfer = &mut self.transfers[number as usize];
+            let rate = caps[position].max(1);
+            if transfer.rate == rate {
+                continue;
+            }
+            transfer.settle(self.now);
+            transfer.rate = rate;
+            transfer.generation += 1;
+            let (ends_at, generation) = (transfer.ends_at(), transfer.generation);
+            let is_long = ends_at - self.now > PROGRESS_EVERY;
+            self.push(ends_at, sender, Input::Sent { transfer: number, generation });
+            if is_long {
+                let transfer = number;
+                self.push(self.now + PROGRESS_EVERY, sender, Input::Progress { transfer, generation });
+            }
+        }
+    }
+
+    fn transfer_goes_on(&mut self, number_: u32, generation: u32) {
+        let transfer = &self.transfers[number_ as usize];
+        if !transfer.active || transfer.generation != generation {
+            return;
+        }
+        let (from, to, chunk) = (transfer.from, number(transfer.to), transfer.chunk);
+        if self.expects(to, from, chunk) {
+            self.tell(to, Event::ChunkProgress { from, chunk });
+        }
+        let transfer = number_;
+        let at = self.now + PROGRESS_EVERY;
+        self.push(at, number(from), Input::Progress { transfer, generation });
+    }
+
+    fn sent(&mut self, number_: u32, generation: u32) {
+        let transfer = &self.transfers[number_ as usize];
+        if !transfer.active || transfer.generation != generation {
+            return;
+        }
+        let (from, to, chunk) = (number(transfer.from), number(transfer.to), transfer.chunk);
+        let bytes = u64::from(self.setup.manifest.length(chunk));
+        self.end_transfer(number_);
+        if from == 0 {
+            self.result.seeder_bytes += bytes;
+        }
+        let latency = self.latency(from, to);
+        let passed = self.setup.topology.pass(from as usize, to as usize, self.now, bytes);
+        if self.setup.topology.zone(from as usize) != self.setup.topology.zone(to as usize) {
+            self.result.cross_zone_bytes += bytes;
+        }
+        self.push(passed + latency, to, Input::Arrived { from, chunk: chunk.get() });
+        self.tell(from, Event::ChunkServed { to: id(to), chunk });
+    }
+
+    fn end_transfer(&mut self, number_: u32) {
+        let transfer = &mut self.transfers[number_ as usize];
+        transfer.active = false;
+        let (from, to) = (number(transfer.from), number(transfer.to));
+        self.active_transfers -= 1;
+        self.transfers_free.push(number_);
+        self.uplinks[from as usize].remove(number_);
+        self.downlinks[to as usize].remove(number_);
+        self.share_out(from, to);
+    }
+
+    fn stop_serving(&mut self, from: u32, to: u32, chunk: ChunkIndex) {
+        let active = &self.uplinks[from as usize].active;
+        let found = active.iter().copied().find(|&transfer| {
+            let transfer = &self.transfers[transfer as usize];
+            transfer.to == id(to) && transfer.chunk == chunk
+        });
+        if let Some(found) = found {
+            self.cut_short(found);
+            let at = self.now + self.latency(from, to);
+            self.push(at, to, Input::Aborted { from, chunk: chunk.get() });
+        }
+        // Told where it stands, as the live driver does, and not from the queue.
+        let now = Time::from_nanos(self.now);
+        let event = Event::ChunkServed { to: id(to), chunk };
+        if from == 0 {
+            if let Some(seeder) = &mut self.seeder {
+                seeder.handle_event(now, event);
+            }
+        } else if let Some(peer) = &mut self.peers[from as usize] {
+            let views = Published {
+                fields: &self.published,
+            };
+            peer.handle_event_with(now, event, &views);
+        }
+    }
+
+    /// Ends a transfer whose bytes so far are of no use.
+    fn cut_short(&mut self, number_: u32) {
+        let transfer = &mut self.transfers[number_ as usize];
+        transfer.settle(self.now);
+        let (from, to) = (number(transfer.from), number(transfer.to));
+        let sent = u64::from(self.setup.manifest.length(transfer.chunk)).saturating_sub(transfer.left);
+        if to != 0 {
+            self.result.hosts[to as usize - 1].bytes_wasted += sent;
+        }
+        if from == 0 {
+            self.result.seeder_bytes += sent;
+        }
+        self.end_transfer(number_);
+    }
+
+    fn arrived(&mut self, host: u32, from: u32, chunk: u32) {
+        let (from_id, chunk) = (id(from), self.chunk(chunk));
+        let bytes = u64::from(self.setup.manifest.length(chunk));
+        self.result.transfers += 1;
+        let expected = self.expects(host, from_id, chunk);
+        let result = &mut self.result.hosts[host as usize - 1];
+        let corrupt = from != 0 && self.setup.roles[from as usize - 1] == HostRole::Corrupt;
+        let event = if !expected {
+            result.bytes_wasted += bytes;
+            Event::ChunkProgress { from: from_id, chunk }
+        } else if corrupt {
+            result.bytes_wasted += bytes;
+            Event::ChunkCorrupt { from: from_id, chunk }
+        } else {
+            if from == 0 {
+                result.bytes_from_seeder += bytes;
+            } else {
+                result.bytes_from_peers += bytes;
+            }
+            self.progress_at = self.now;
+            Event::ChunkStored { from: from_id, chunk }
+        };
+        self.tell(host, event);
+    }
+
+    /// What `host` has acquired up to `count` is now known to its neighbours; those that have nothing to ask for look.
+    fn publish(&mut self, host: u32, count: u32) {
+        let Some(peer) = &self.peers[host as usize] else {
+            return;
+        };
+        let published = &mut self.published[host as usize];
+        let known = published.count();
+        for &chunk in &peer.acquired()[known.min(count) as usize..count as usize] {
+            published.insert(chunk);
+        }
+        for position in 0..self.adjacency[host as usize].len() {
+            let neighbour = self.adjacency[host as usize][position];
+            if neighbour != 0 && self.hungry[neighbour as usize] {
+                self.tell(neighbour, Event::NeighboursGained);
+            }
+        }
+    }
+
+    fn join(&mut self, host: u32) {
+        let tracker = Contact {
+            host: SEEDER,
+            address: Vec::new().into(),
+        };
+        let base = PeerConfig::new(id(host), Vec::new().into(), tracker);
+        let mut config = (self.setup.peer)(base);
+        // Whoever counts holders has to be told of each.
+        config.holdings = match config.policy {
+            ChunkPolicy::RarestFirst => HoldingsSource::Messages,
+            ChunkPolicy::LatestUseful | ChunkPolicy::Random | ChunkPolicy::Sequential => HoldingsSource::Supplied,
+        };
+        let seed = self.setup.seed ^ u64::from(host).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let peer = Peer::new(config, seed, Time::from_nanos(self.now));
+        self.peers[host as usize] = Some(Box::new(peer));
+        self.drain(host);
+    }
+
+    fn leave(&mut self, host: u32) {
+        self.collect_stats(host);
+        self.peers[host as usize] = None;
+        self.hungry[host as usize] = false;
+        self.drop_transfers_of(host);
+        for other in std::mem::take(&mut self.adjacency[host as usize]) {
+            self.adjacency[other as usize].retain(|h| *h != host);
+            let at = self.now + self.latency(host, other);
+            self.push(at, other, Input::Disconnected { from: host });
+        }
+    }
+
+    fn seeder_down(&mut self) {
+        if let Some(seeder) = self.seeder.take() {
+            self.seeder_stats_before.chunks_served += seeder.stats().chunks_served;
+        }
+        self.armed[0] = u64::MAX;
+        self.drop_transfers_of(0);
+        for other in std::mem::take(&mut self.adjacency[0]) {
+            self.adjacency[other as usize].retain(|h| *h != 0);
+            let at = self.now + self.latency(0, other);
+            self.push(at, other, Input::Disconnected { from: 0 });
+        }
+    }
+
+    fn seeder_up(&mut self) {
+        let now = Time::from_nanos(self.now);
+        if self.seeder.is_none() {
+            let seed = self.setup.seed ^ self.now;
+            self.seeder = Some(Seeder::new(self.setup.seeder.clone(), seed, now));
+        }
+        let manifest = Arc::clone(&self.setup.manifest);
+        if let Some(seeder) = &mut self.seeder {
+            seeder.seed(now, manifest);
+        }
+        self.drain(0);
+    }
+
+    fn drop_transfers_of(&mut self, host: u32) {
+        let mut active = self.uplinks[host as usize].active.clone();
+        active.extend(&self.downlinks[host as usize].active);
+        for transfer in active {
+            self.cut_short(transfer);
+        }
+    }
+
+    fn dialled(&mut self, host: u32, from: u32) {
+        let there = if host == 0 {
+            self.seeder.is_some()
+        } else {
+            self.peers[host as usize].is_some()
+        };
+        let back = self.now + self.latency(host, from);
+        if !there {
+            self.push(back, from, Input::Disconnected { from: host });
+        } else if self.peers[from as usize].is_some() && !self.is_connected(from, host) {
+            self.adjacency[host as usize].push(from);
+            self.adjacency[from as usize].push(host);
+            self.push(back, from, Input::Connected { from: host });
+            self.tell(host, Event::Connected(id(from)));
+        }
+    }
+
+    fn disconnect(&mut self, host: u32, other: u32) -> bool {
+        if !self.is_connected(host, other) {
+            return false;
+        }
+        self.adjacency[host as usize].retain(|h| *h != other);
+        self.adjacency[other as usize].retain(|h| *h != host);
+        let between: Vec<u32> = [(host, other), (other, host)]
+            .into_iter()
+            .flat_map(|(a, b)| {
+                let transfers = &self.transfers;
+                let towards = move |t: &&u32| transfers[**t as usize].to == id(b);
+                self.uplinks[a as usize].active.iter().filter(towards)
+            })
+            .copied()
+            .collect();
+        for transfer in between {
+            self.cut_short(transfer);
+        }
+        true
+    }
+
+    /// Searches the end that is not the seeder, which is connected to everybody.
+    fn is_connected(&self, host: u32, other: u32) -> bool {
+        let (searched, wanted) = if host == 0 { (other, host) } else { (host, other) };
+        self.adjacency[searched as usize].contains(&wanted)
+    }
+
+    fn expects(&self, host: u32, from: HostId, chunk: ChunkIndex) -> bool {
+        self.peers[host as usize]
+            .as_ref()
+            .is_some_and(|peer| peer.expects(from, chunk))
+    }
+
+    fn chunk(&self, chunk: u32) -> ChunkIndex {
+        self.setup.manifest.chunk(chunk).expect("it was one when it was queued")
+    }
+
+    fn latency(&self, a: u32, b: u32) -> u64 {
+        nanos(self.setup.topology.latency(a as usize, b as usize))
+    }
+
+    fn push(&mut self, at: u64, host: u32, input: Input) {
+        self.queue.push(at, Queued { host, input });
+    }
+
+    fn collect_stats(&mut self, host: u32) {
+        let Some(peer) = &self.peers[host as usize] else {
+            return;
+        };
+        self.result.protocol.add(peer.stats());
+        let adjacency = &self.adjacency[host as usize];
+        let held = peer.progress().map_or(0, |(held, _)| held);
+        let result = &mut self.result.hosts[host as usize - 1];
+        result.chunks_held = held;
+        result.neighbours = u32::try_from(adjacency.iter().filter(|n| **n != 0).count()).unwrap_or(u32::MAX);
+        if result.verified_after.is_none() {
+            let mut lacking = Bitfield::full(self.setup.manifest.chunk_count());
+            peer.acquired().iter().for_each(|chunk| {
+                lacking.remove(*chunk);
+            });
+            adjacency.iter().for_each(|n| lacking.subtract(&self.published[*n as usize]));
+            result.chunks_without_source = lacking.count();
+        }
+    }
+
+    fn finish(mut self, end: RegionEnd) -> RegionResult {
+        for host in 1..self.peers.len() {
+            self.collect_stats(u32::try_from(host).expect("a region's hosts are a u32"));
+            let result = &mut self.result.hosts[host - 1];
+            let excused = matches!(self.setup.roles[host - 1], HostRole::Leave(_) | HostRole::Corrupt);
+            if result.verified_after.is_none() {
+                result.state = if excused { HostState::Excused } else { HostState::Pending };
+            }
+        }
+        self.result.end = end;
+        self.result.virtual_time = Duration::from_nanos(self.now.saturating_sub(self.seeded_at));
+        self.result
+    }
+}
+
+impl Default for HostResult {
+    fn default() -> Self {
+        Self {
+            state: HostState::Pending,
+            verified_after: None,
+            bytes_from_seeder: 0,
+            bytes_from_peers: 0,
+            bytes_wasted: 0,
+            chunks_held: 0,
+            chunks_without_source: 0,
+            neighbours: 0,
+            banned: Vec::new(),
+        }
+    }
+}
+
+const SEEDER: HostId = HostId::new(0);
+/// Hosts find each other for this long before the build is seeded.
+const JOIN_TIME: Duration = Duration::from_secs(5);
+/// Events between looks at whether to go on.
+const TELL_EVERY: u64 = 1 << 16;
+/// A transfer that takes longer than this shows its receiver that it goes on, as segments do on the wire.
+const PROGRESS_EVERY: u64 = 500_000_000;
+/// Without a chunk on its way or stored for this long nothing more is to be expected: the core's own retries are faster.
+const DEADLOCK_AFTER: Duration = Duration::from_secs(600);
+/// Chunks that a member sends at a time, at most.
+pub(crate) const SLOTS_MAX: usize = 64;
+
+const fn id(number: u32) -> HostId {
+    HostId::new(number as u64)
+}
+
+fn number(host: HostId) -> u32 {
+    u32::try_from(host.get()).expect("hosts of a region are numbered by a u32")
+}
+
+fn index(host: HostId) -> usize {
+    number(host) as usize
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+}
