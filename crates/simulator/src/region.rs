@@ -66,7 +66,7 @@ enum Input {
     /// A long transfer is still going on.
     Progress { transfer: u32, generation: u32 },
     Aborted { from: u32, chunk: u32 },
-    Publish { count: u32 },
+    Publish { count: u32, load: u8 },
     Dial { from: u32 },
     Connected { from: u32 },
     Disconnected { from: u32 },
@@ -87,6 +87,7 @@ struct Queued {
 /// What neighbours have published, by host.
 struct Published<'a> {
     fields: &'a [Bitfield],
+    loads: &'a [u8],
 }
 
 impl Views for Published<'_> {
@@ -96,6 +97,10 @@ impl Views for Published<'_> {
             return None;
         }
         self.fields.get(index(host))
+    }
+
+    fn load_of(&self, host: HostId) -> Option<u8> {
+        self.loads.get(index(host)).copied()
     }
 }
 
@@ -111,6 +116,7 @@ struct World {
     /// By host number; that of the seeder, 0, stays empty.
     peers: Vec<Option<Box<Peer>>>,
     published: Vec<Bitfield>,
+    loads: Vec<u8>,
     hungry: Vec<bool>,
     armed: Vec<u64>,
     adjacency: Vec<Vec<u32>>,
@@ -201,6 +207,7 @@ impl World {
             seeder_stats_before: swarm::SeederStats::default(),
             peers: members.clone().map(|_| None).collect(),
             published: members.clone().map(|_| Bitfield::new(chunks)).collect(),
+            loads: vec![0; hosts + 1],
             hungry: vec![false; hosts + 1],
             armed: vec![u64::MAX; hosts + 1],
             adjacency: members.clone().map(|_| Vec::new()).collect(),
@@ -311,7 +318,7 @@ impl World {
                     self.tell(host, Event::ChunkAborted { from, chunk });
                 }
             }
-            Input::Publish { count } => self.publish(host, count),
+            Input::Publish { count, load } => self.publish(host, count, load),
             Input::Dial { from } => self.dialled(host, from),
             Input::Connected { from } => {
                 if self.is_connected(host, from) {
@@ -341,6 +348,7 @@ impl World {
         } else if let Some(peer) = &mut self.peers[host as usize] {
             let views = Published {
                 fields: &self.published,
+                loads: &self.loads,
             };
             peer.handle_event_with(now, event, &views);
         }
@@ -383,10 +391,13 @@ impl World {
             Action::ServeChunk { to, chunk } => self.serve(host, number(to), chunk),
             Action::StopServing { to, chunk } => self.stop_serving(host, number(to), chunk),
             Action::PublishHoldings => {
-                let count = self.peers[host as usize].as_ref().map_or(0, |peer| peer.acquired().len());
+                let Some(peer) = &self.peers[host as usize] else {
+                    return;
+                };
+                let (count, load) = (peer.acquired().len(), peer.told_load());
                 let count = u32::try_from(count).expect("a build's chunks are a u32");
                 let at = self.now + nanos(self.setup.topology.latency_max());
-                self.push(at, host, Input::Publish { count });
+                self.push(at, host, Input::Publish { count, load });
             }
             Action::Connect(contact) => {
                 let to = number(contact.host);
@@ -410,6 +421,7 @@ impl World {
                 let now = Time::from_nanos(self.now);
                 let views = Published {
                     fields: &self.published,
+                    loads: &self.loads,
                 };
                 if let Some(peer) = &mut self.peers[host as usize] {
                     peer.handle_event_with(now, Event::StoreOpened { held }, &views);
@@ -604,6 +616,7 @@ impl World {
         } else if let Some(peer) = &mut self.peers[from as usize] {
             let views = Published {
                 fields: &self.published,
+                loads: &self.loads,
             };
             peer.handle_event_with(now, event, &views);
         }
@@ -650,7 +663,8 @@ impl World {
     }
 
     /// What `host` has acquired up to `count` is now known to its neighbours; those that have nothing to ask for look.
-    fn publish(&mut self, host: u32, count: u32) {
+    fn publish(&mut self, host: u32, count: u32, load: u8) {
+        self.loads[host as usize] = load;
         let Some(peer) = &self.peers[host as usize] else {
             return;
         };

@@ -15,6 +15,8 @@ pub(crate) struct Neighbour {
     pub(crate) said_early: Option<Box<EarlyHave>>,
     /// Times that it let requests become overdue since it last delivered.
     pub(crate) strikes: u32,
+    /// Requests that waited or were being served there when it last said so.
+    pub(crate) load: u8,
     /// How much of the log of acquired chunks it has been told.
     pub(crate) told: usize,
 }
@@ -34,6 +36,9 @@ pub enum HoldingsSource {
 pub trait Views {
     /// What `host` has published by now, as far as its neighbours can know.
     fn held_by(&self, host: HostId) -> Option<&Bitfield>;
+
+    /// How many requests waited or were being served at `host` when it published that.
+    fn load_of(&self, host: HostId) -> Option<u8>;
 }
 
 /// A driver that supplies nothing: all knowledge comes by message.
@@ -41,9 +46,18 @@ impl Views for () {
     fn held_by(&self, _host: HostId) -> Option<&Bitfield> {
         None
     }
+
+    fn load_of(&self, _host: HostId) -> Option<u8> {
+        None
+    }
 }
 
 impl Neighbour {
+    /// How busy it is as far as is known here.
+    pub(crate) fn load(&self, views: &impl Views) -> u8 {
+        views.load_of(self.host).unwrap_or(self.load)
+    }
+
     /// What it holds as far as is known here.
     pub(crate) fn holdings<'a>(&'a self, views: &'a impl Views) -> &'a Bitfield {
         views.held_by(self.host).unwrap_or(&self.has)
@@ -74,6 +88,7 @@ impl Neighbours {
             has: Bitfield::new(chunk_count),
             said_early: None,
             strikes: 0,
+            load: 0,
             told: 0,
         });
         true

@@ -248,9 +248,9 @@ impl RequestPipeline {
         self.live().map(|r| r.progress_at + patience).min()
     }
 
-    /// How long a request usually takes; `None` before the first one was served.
-    pub(crate) const fn usual(&self) -> Option<Duration> {
-        self.usual.mean()
+    /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
+    pub(crate) const fn transfer(&self) -> Option<Duration> {
+        self.transfer
     }
 
     fn live(&self) -> impl Iterator<Item = &Request> {
@@ -303,14 +303,6 @@ impl ServiceTime {
     /// Nothing came in time: wait longer for the next, so that a link that has become slow is not asked ever more.
     fn back_off(&mut self) {
         self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
-    }
-
-    const fn mean(&self) -> Option<Duration> {
-        if self.seen {
-            Some(Duration::from_nanos(self.mean_nanos))
-        } else {
-            None
-        }
     }
 
     fn patience(&self) -> Duration {

@@ -276,6 +276,7 @@ impl Seeder {
             | Message::Build(_)
             | Message::Manifest(_)
             | Message::Serving { .. }
+            | Message::Load { .. }
             | Message::HaveSet(_) => self.stats.messages_ignored += 1,
         }
     }

@@ -276,19 +276,29 @@ impl Peer {
         let tracker = self.config.tracker.host;
         let mut asks = Vec::new();
         let mut in_flight = requests.chunks_in_flight();
-        for load in 0..self.config.requests_per_neighbour_max {
-            for index in 0..count {
-                let neighbour = self.neighbours.at((start + index) % count);
-                let theirs = neighbour.holdings(views);
+        // Where the fewest requests are, its own included; by chance among equals.
+        let mut order: [(u32, u32); NEIGHBOURS_ORDERED] = [(0, 0); NEIGHBOURS_ORDERED];
+        let ordered = count.min(NEIGHBOURS_ORDERED);
+        for (offset, place) in order[..ordered].iter_mut().enumerate() {
+            let index = (start + offset) % count;
+            let neighbour = self.neighbours.at(index);
+            let load = usize::from(neighbour.load(views)) + requests.outstanding(neighbour.host);
+            *place = (load as u32, index as u32);
+        }
+        let order = &mut order[..ordered];
+        order.sort_by_key(|(load, _)| *load);
+        for own in 0..self.config.requests_per_neighbour_max {
+            for &(_, index) in order.iter() {
+                let neighbour = self.neighbours.at(index as usize);
                 // What the seeder offers is nowhere else: it is asked for beyond the limit, or its uplink idles.
                 let is_tracker = neighbour.host == tracker;
                 let room = self.config.chunks_in_flight_max + if is_tracker { SEEDER_EXTRA } else { 0 };
-                if in_flight >= room
-                    || theirs.is_empty()
-                    || (is_tracker && theirs.is_full())
-                    || requests.outstanding(neighbour.host) != load
-                    || requests.is_stalled(neighbour.host)
+                if in_flight >= room || requests.outstanding(neighbour.host) != own || requests.is_stalled(neighbour.host)
                 {
+                    continue;
+                }
+                let theirs = neighbour.holdings(views);
+                if theirs.is_empty() || (is_tracker && theirs.is_full()) {
                     continue;
                 }
                 if let Some(chunk) = scheduler.choose(theirs) {
@@ -402,7 +412,7 @@ impl Peer {
         if !is_new {
             return;
         }
-        self.schedule_have_flush(now);
+        self.schedule_flush(now);
         if complete {
             self.completed(now);
         }
@@ -515,8 +525,11 @@ impl Peer {
         self.refill = true;
     }
 
-    /// Tells every neighbour of the chunks acquired since it was last told, of which it lacks some.
-    pub(super) fn flush_haves(&mut self) {
+    /// Tells every neighbour of the chunks acquired since it was last told, of which it lacks some, and all that still
+    /// want something how busy this host is.
+    pub(super) fn flush(&mut self) {
+        let (load, before) = (self.load(), self.told_load);
+        self.told_load = load;
         let tracker = self.config.tracker.host;
         let Build::Fetching(download) = &self.build else {
             return;
@@ -537,16 +550,21 @@ impl Peer {
                 self.actions
                     .push_back(Action::Send(neighbour.host, Message::Have(news)));
             }
+            if load != before && !neighbour.has.is_full() {
+                let requests = load;
+                self.actions
+                    .push_back(Action::Send(neighbour.host, Message::Load { requests }));
+            }
         }
     }
 
-    fn schedule_have_flush(&mut self, now: Time) {
-        let usual = self
+    pub(super) fn schedule_flush(&mut self, now: Time) {
+        let transfer = self
             .download()
-            .and_then(|d| d.requests.usual())
+            .and_then(|d| d.requests.transfer())
             .unwrap_or(Duration::MAX);
-        let delay = self.config.have_interval.min(usual / HAVE_SHARE_OF_SERVICE_TIME);
-        self.timers.set_at_latest(Timer::HaveFlush, now + delay);
+        let delay = self.config.have_interval.min(transfer / NEWS_SHARE_OF_TRANSFER);
+        self.timers.set_at_latest(Timer::Flush, now + delay);
     }
 
     fn cancel_at(&mut self, hosts: Vec<HostId>, chunk: ChunkIndex) {
@@ -561,7 +579,7 @@ impl Peer {
         self.timers.clear(Timer::RequestExpiry);
         self.send(self.config.tracker.host, Message::Complete);
         self.actions.push_back(Action::Complete);
-        self.schedule_have_flush(now);
+        self.schedule_flush(now);
     }
 }
 
@@ -573,13 +591,15 @@ const STRIKES_MAX: u32 = 3;
 const OWN_PAUSE: Duration = Duration::from_secs(1);
 /// With nothing on its way for this long a host asks its neighbours what they have.
 const STARVED_AFTER: Duration = Duration::from_millis(500);
-/// A HAVE waits for no more than this part of the time a chunk takes.
-const HAVE_SHARE_OF_SERVICE_TIME: u32 = 16;
+/// News waits for no more than this part of the time a chunk takes.
+const NEWS_SHARE_OF_TRANSFER: u32 = 16;
 /// That wait doubles each time, so often.
 const STARVED_DOUBLINGS_MAX: u32 = 4;
 /// Times in a row that a host is starved before it turns to the seeder: after 3.5 s without a chunk from anybody.
 const STARVED_BEFORE_RESCUE: u32 = 3;
 /// Up to this many chunks a list is shorter than the set for the builds we ship.
 const HAVE_LIST_BELOW: u32 = 16;
+/// Neighbours that are looked at for each request at most; nobody has more by default.
+const NEIGHBOURS_ORDERED: usize = 64;
 /// Chunks asked of the seeder beyond the limit.
 const SEEDER_EXTRA: usize = 2;

@@ -47,7 +47,7 @@ pub struct PeerConfig {
     pub requests_per_neighbour_max: usize,
     /// Chunks served at a time. Matched to what a neighbour takes at a time, or receivers starve.
     pub upload_slots: usize,
-    /// HAVE messages wait this long for company. More is fewer messages and staler views.
+    /// HAVE messages, and news of how busy this host is, wait this long for company. More is fewer messages and staler views.
     pub have_interval: Duration,
     /// Where knowledge of what neighbours hold comes from.
     pub holdings: HoldingsSource,
@@ -86,6 +86,8 @@ pub struct Peer {
     build: Build,
     uploads: UploadQueue,
     stats: PeerStats,
+    /// What neighbours were last told of the requests here.
+    told_load: u8,
     /// Something has happened after which there may be more to ask for.
     refill: bool,
 }
@@ -99,8 +101,8 @@ pub enum Timer {
     Reconnect,
     /// Ask somebody else for the manifest.
     ManifestRetry,
-    /// Tell neighbours what was acquired.
-    HaveFlush,
+    /// Tell neighbours what was acquired, and how busy this host is.
+    Flush,
     /// Look for overdue requests.
     RequestExpiry,
     /// Nothing to ask for: ask neighbours what they have.
@@ -138,6 +140,7 @@ impl Peer {
             build: Build::Unknown,
             uploads: UploadQueue::new(config.upload_slots),
             stats: PeerStats::default(),
+            told_load: 0,
             refill: false,
             actions: VecDeque::new(),
             timers: TimerTable::new(),
@@ -176,6 +179,9 @@ impl Peer {
         }
         if std::mem::take(&mut self.refill) {
             self.fill_requests(now, views);
+        }
+        if self.load() != self.told_load {
+            self.schedule_flush(now);
         }
     }
 
@@ -257,6 +263,11 @@ impl Peer {
         })
     }
 
+    /// What neighbours were last told of the requests that wait or are being served here.
+    pub const fn told_load(&self) -> u8 {
+        self.told_load
+    }
+
     /// The chunks held, in the order in which they came; empty before the manifest is here.
     pub fn acquired(&self) -> &[ChunkIndex] {
         self.download().map_or(&[], |download| &download.acquired)
@@ -288,7 +299,7 @@ impl Peer {
             Timer::Announce => self.announce(now),
             Timer::Reconnect => self.connect_tracker(now),
             Timer::ManifestRetry => self.request_manifest(now),
-            Timer::HaveFlush => self.flush_haves(),
+            Timer::Flush => self.flush(),
             Timer::RequestExpiry => self.expire_requests(now, due),
             Timer::Starved => self.ask_what_neighbours_have(now),
             Timer::UploadStuck => self.drop_stuck_receivers(now),
@@ -354,6 +365,11 @@ impl Peer {
             Message::Serving { chunk } => {
                 if let Some(chunk) = self.download().and_then(|d| d.manifest.chunk(chunk)) {
                     self.handle_chunk_progress(now, host, chunk);
+                }
+            }
+            Message::Load { requests } => {
+                if let Some(neighbour) = self.neighbours.get_mut(host) {
+                    neighbour.load = requests;
                 }
             }
             Message::Cancel { chunk } => self.handle_cancel(host, chunk),
@@ -453,6 +469,13 @@ impl Peer {
 
     fn send(&mut self, host: HostId, message: Message) {
         self.actions.push_back(Action::Send(host, message));
+    }
+
+    /// Requests that wait or are being served here. Beyond one that waits more make no difference to who has a choice, so
+    /// that a busy host does not tell of every one.
+    fn load(&self) -> u8 {
+        let cap = self.config.upload_slots + 1;
+        u8::try_from(self.uploads.len().min(cap)).unwrap_or(u8::MAX)
     }
 
     /// Room for those who dial beyond the degree: late joiners, and hosts that lost theirs.

@@ -152,6 +152,10 @@ fn encode_message(message: &Message, out: &mut BytesMut) {
         }
         Message::HaveAll => out.put_u8(kind::HAVE_ALL),
         Message::HaveRequest => out.put_u8(kind::HAVE_REQUEST),
+        Message::Load { requests } => {
+            out.put_u8(kind::LOAD);
+            out.put_u8(*requests);
+        }
         Message::Request { chunk, held } => {
             out.put_u8(kind::REQUEST);
             out.put_u32_le(*chunk);
@@ -222,6 +226,7 @@ impl Body<'_> {
             kind::HAVE_SET => self.have_set()?,
             kind::HAVE_ALL => Message::HaveAll,
             kind::HAVE_REQUEST => Message::HaveRequest,
+            kind::LOAD => Message::Load { requests: self.u8()? },
             kind::REQUEST => Message::Request {
                 chunk: self.u32()?,
                 held: self.u32()?,
@@ -402,6 +407,7 @@ mod kind {
     pub(super) const COMPLAINT: u8 = 15;
     pub(super) const DATA: u8 = 16;
     pub(super) const SERVING: u8 = 17;
+    pub(super) const LOAD: u8 = 18;
 }
 
 #[cfg(test)]
@@ -438,6 +444,7 @@ mod tests {
             (1u32..500).prop_map(|len| Message::HaveSet(Bitfield::full(len))),
             Just(Message::HaveAll),
             Just(Message::HaveRequest),
+            any::<u8>().prop_map(|requests| Message::Load { requests }),
             any::<(u32, u32)>().prop_map(|(chunk, held)| Message::Request { chunk, held }),
             any::<u32>().prop_map(|chunk| Message::Serving { chunk }),
             any::<u32>().prop_map(|chunk| Message::Cancel { chunk }),

@@ -63,6 +63,12 @@ pub enum Message {
         /// The chunk.
         chunk: u32,
     },
+    /// So many requests wait or are being served here; see [`crate::PeerConfig::load_cap`]. Whoever has a choice asks where
+    /// the fewest are.
+    Load {
+        /// How many, up to one more than are served at a time.
+        requests: u8,
+    },
     /// I no longer need this chunk from you.
     Cancel {
         /// The chunk.
