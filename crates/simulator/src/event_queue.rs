@@ -137,7 +137,7 @@ impl<T> Ord for Entry<T> {
 }
 
 /// Buckets of the calendar.
-const BUCKETS: u64 = 1 << 14;
+const BUCKETS: u64 = 1 << 12;
 
 fn slot(bucket: u64) -> usize {
     usize::try_from(bucket % BUCKETS).expect("below the number of buckets")

@@ -3,6 +3,7 @@
 //! This is the core's second driver. It carries actions out and tells what came of them, and decides nothing. Where the
 //! live driver moves bytes, this one computes when they would have arrived.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,7 +115,7 @@ struct World {
     seeder: Option<Seeder>,
     seeder_stats_before: swarm::SeederStats,
     /// By host number; that of the seeder, 0, stays empty.
-    peers: Vec<Option<Box<Peer>>>,
+    peers: Vec<Option<Peer>>,
     published: Vec<Bitfield>,
     loads: Vec<u8>,
     hungry: Vec<bool>,
@@ -125,6 +126,8 @@ struct World {
     transfers: Vec<Transfer>,
     transfers_free: Vec<u32>,
     affected: Vec<u32>,
+    /// Lent to whichever peer is told something; empty between events.
+    actions: VecDeque<Action>,
     seeded_at: u64,
     done: u32,
     expected: u32,
@@ -216,6 +219,7 @@ impl World {
             transfers: Vec::new(),
             transfers_free: Vec::new(),
             affected: Vec::new(),
+            actions: VecDeque::new(),
             seeded_at: 0,
             done: 0,
             expected: u32::try_from(expected).expect("a region's hosts are a u32"),
@@ -350,7 +354,9 @@ impl World {
                 fields: &self.published,
                 loads: &self.loads,
             };
+            peer.swap_actions(&mut self.actions);
             peer.handle_event_with(now, event, &views);
+            peer.swap_actions(&mut self.actions);
         }
         self.drain(host);
     }
@@ -361,7 +367,7 @@ impl World {
             let action = if host == 0 {
                 self.seeder.as_mut().and_then(Seeder::poll_action)
             } else {
-                self.peers[host as usize].as_mut().and_then(|peer| peer.poll_action())
+                self.actions.pop_front()
             };
             match action {
                 Some(action) => self.carry_out(host, action),
@@ -424,7 +430,9 @@ impl World {
                     loads: &self.loads,
                 };
                 if let Some(peer) = &mut self.peers[host as usize] {
+                    peer.swap_actions(&mut self.actions);
                     peer.handle_event_with(now, Event::StoreOpened { held }, &views);
+                    peer.swap_actions(&mut self.actions);
                 }
             }
             Action::StopReceiving { .. } => {}
@@ -618,7 +626,9 @@ impl World {
                 fields: &self.published,
                 loads: &self.loads,
             };
+            peer.swap_actions(&mut self.actions);
             peer.handle_event_with(now, event, &views);
+            peer.swap_actions(&mut self.actions);
         }
     }
 
@@ -694,8 +704,9 @@ impl World {
             ChunkPolicy::LatestUseful | ChunkPolicy::Random | ChunkPolicy::Sequential => HoldingsSource::Supplied,
         };
         let seed = self.setup.seed ^ u64::from(host).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let peer = Peer::new(config, seed, Time::from_nanos(self.now));
-        self.peers[host as usize] = Some(Box::new(peer));
+        let mut peer = Peer::new(config, seed, Time::from_nanos(self.now));
+        peer.swap_actions(&mut self.actions);
+        self.peers[host as usize] = Some(peer);
         self.drain(host);
     }
 

@@ -53,11 +53,6 @@ impl Views for () {
 }
 
 impl Neighbour {
-    /// How busy it is as far as is known here.
-    pub(crate) fn load(&self, views: &impl Views) -> u8 {
-        views.load_of(self.host).unwrap_or(self.load)
-    }
-
     /// What it holds as far as is known here.
     pub(crate) fn holdings<'a>(&'a self, views: &'a impl Views) -> &'a Bitfield {
         views.held_by(self.host).unwrap_or(&self.has)
@@ -75,13 +70,16 @@ pub(crate) struct EarlyHave {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Neighbours {
     list: Vec<Neighbour>,
+    /// The hosts of `list`, apart: looking somebody up is what happens most, and reads two cache lines instead of twenty.
+    hosts: Vec<HostId>,
 }
 
 impl Neighbours {
     pub(crate) fn insert(&mut self, host: HostId, chunk_count: u32) -> bool {
-        if self.get(host).is_some() {
+        if self.contains(host) {
             return false;
         }
+        self.hosts.push(host);
         self.list.push(Neighbour {
             host,
             knows_manifest: false,
@@ -95,16 +93,21 @@ impl Neighbours {
     }
 
     pub(crate) fn remove(&mut self, host: HostId) -> Option<Neighbour> {
-        let index = self.list.iter().position(|n| n.host == host)?;
+        let index = self.position(host)?;
+        self.hosts.remove(index);
         Some(self.list.remove(index))
     }
 
+    pub(crate) fn contains(&self, host: HostId) -> bool {
+        self.position(host).is_some()
+    }
+
     pub(crate) fn get(&self, host: HostId) -> Option<&Neighbour> {
-        self.list.iter().find(|n| n.host == host)
+        self.position(host).map(|index| &self.list[index])
     }
 
     pub(crate) fn get_mut(&mut self, host: HostId) -> Option<&mut Neighbour> {
-        self.list.iter_mut().find(|n| n.host == host)
+        self.position(host).map(|index| &mut self.list[index])
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -119,8 +122,26 @@ impl Neighbours {
         self.list.iter_mut()
     }
 
+    pub(crate) fn hosts(&self) -> &[HostId] {
+        &self.hosts
+    }
+
     pub(crate) fn at(&self, index: usize) -> &Neighbour {
         &self.list[index]
+    }
+
+    /// What the neighbour at `index` holds as far as is known here.
+    pub(crate) fn holdings<'a>(&'a self, index: usize, views: &'a impl Views) -> &'a Bitfield {
+        views.held_by(self.hosts[index]).unwrap_or_else(|| &self.list[index].has)
+    }
+
+    /// How busy the neighbour at `index` is as far as is known here.
+    pub(crate) fn load(&self, index: usize, views: &impl Views) -> u8 {
+        views.load_of(self.hosts[index]).unwrap_or_else(|| self.list[index].load)
+    }
+
+    fn position(&self, host: HostId) -> Option<usize> {
+        self.hosts.iter().position(|other| *other == host)
     }
 }
 

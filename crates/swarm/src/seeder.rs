@@ -17,7 +17,7 @@ use crate::event::{Action, DisconnectReason, Event};
 use crate::manifest::Manifest;
 use crate::peer::ANNOUNCE_INTERVAL;
 use crate::stats::SeederStats;
-use crate::timer_table::TimerTable;
+use crate::timer_table::{TimerKind, TimerTable};
 use crate::tracker::Tracker;
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::{Cancelled, Enqueued, UploadQueue};
@@ -73,6 +73,19 @@ enum SeederTimer {
     ExpireMembers,
     ExpireOffers,
     UploadStuck,
+}
+
+impl TimerKind for SeederTimer {
+    const ALL: &'static [Self] = &[
+        Self::AnswerJoiners,
+        Self::ExpireMembers,
+        Self::ExpireOffers,
+        Self::UploadStuck,
+    ];
+
+    fn index(self) -> usize {
+        self as usize
+    }
 }
 
 /// A host that the seeder sends chunks to.

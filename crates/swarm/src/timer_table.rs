@@ -2,41 +2,59 @@
 
 use crate::units::Time;
 
-/// Timers of one state machine, named by `T`.
-#[derive(Clone, Debug)]
-pub(crate) struct TimerTable<T> {
-    due: Vec<(T, Time)>,
+/// The timers of a state machine, in the order in which those due at the same time fire.
+pub(crate) trait TimerKind: Copy + PartialEq + 'static {
+    /// All of them.
+    const ALL: &'static [Self];
+
+    /// Its place in [`TimerKind::ALL`].
+    fn index(self) -> usize;
 }
 
-impl<T: Copy + PartialEq> TimerTable<T> {
+/// Timers of one state machine, named by `T`. Inline: the next wakeup is looked up after every event.
+#[derive(Clone, Debug)]
+pub(crate) struct TimerTable<T> {
+    /// When each is due; [`Time::MAX`] where it is not set.
+    due: [Time; TIMERS_MAX],
+    kinds: std::marker::PhantomData<T>,
+}
+
+/// Timers of a state machine at most.
+const TIMERS_MAX: usize = 8;
+
+impl<T: TimerKind> TimerTable<T> {
     pub(crate) const fn new() -> Self {
-        Self { due: Vec::new() }
+        assert!(T::ALL.len() <= TIMERS_MAX);
+        Self {
+            due: [Time::MAX; TIMERS_MAX],
+            kinds: std::marker::PhantomData,
+        }
     }
 
     /// Sets `timer`, whatever it was before.
     pub(crate) fn set(&mut self, timer: T, at: Time) {
-        self.clear(timer);
-        self.due.push((timer, at));
+        self.due[timer.index()] = at;
     }
 
     /// Sets `timer` unless it would fire earlier already.
     pub(crate) fn set_at_latest(&mut self, timer: T, at: Time) {
-        if self.get(timer).is_none_or(|due| due > at) {
-            self.set(timer, at);
-        }
+        let due = &mut self.due[timer.index()];
+        *due = (*due).min(at);
     }
 
     pub(crate) fn clear(&mut self, timer: T) {
-        self.due.retain(|(other, _)| *other != timer);
+        self.due[timer.index()] = Time::MAX;
     }
 
     pub(crate) fn get(&self, timer: T) -> Option<Time> {
-        self.due.iter().find(|(other, _)| *other == timer).map(|(_, at)| *at)
+        let at = self.due[timer.index()];
+        (at < Time::MAX).then_some(at)
     }
 
     /// The earliest time and whose it is.
     pub(crate) fn next(&self) -> Option<(T, Time)> {
-        self.due.iter().min_by_key(|(_, at)| *at).copied()
+        let earliest = T::ALL.iter().min_by_key(|timer| self.due[timer.index()])?;
+        self.get(*earliest).map(|at| (*earliest, at))
     }
 
     /// Takes one timer that is due at `now`, with when it was due.

@@ -149,7 +149,7 @@ impl Peer {
             }
         }
         let complete = download.scheduler.is_complete();
-        self.build = Build::Fetching(Box::new(download));
+        self.build = Build::Fetching(download);
         for host in liars {
             self.ban(now, host, DisconnectReason::ProtocolViolation);
         }
@@ -271,7 +271,7 @@ impl Peer {
         }
         let Download {
             scheduler, requests, ..
-        } = download.as_mut();
+        } = download;
         let held = scheduler.held().count();
         let tracker = self.config.tracker.host;
         let mut asks = Vec::new();
@@ -281,50 +281,48 @@ impl Peer {
         let ordered = count.min(NEIGHBOURS_ORDERED);
         for (offset, place) in order[..ordered].iter_mut().enumerate() {
             let index = (start + offset) % count;
-            let neighbour = self.neighbours.at(index);
-            let load = usize::from(neighbour.load(views)) + requests.outstanding(neighbour.host);
+            let host = self.neighbours.hosts()[index];
+            let load = usize::from(self.neighbours.load(index, views)) + requests.outstanding(host);
             *place = (load as u32, index as u32);
         }
         let order = &mut order[..ordered];
         order.sort_by_key(|(load, _)| *load);
         for own in 0..self.config.requests_per_neighbour_max {
             for &(_, index) in order.iter() {
-                let neighbour = self.neighbours.at(index as usize);
+                let index = index as usize;
+                let host = self.neighbours.hosts()[index];
                 // What the seeder offers is nowhere else: it is asked for beyond the limit, or its uplink idles.
-                let is_tracker = neighbour.host == tracker;
+                let is_tracker = host == tracker;
                 let room = self.config.chunks_in_flight_max + if is_tracker { SEEDER_EXTRA } else { 0 };
-                if in_flight >= room || requests.outstanding(neighbour.host) != own || requests.is_stalled(neighbour.host)
+                if in_flight >= room || requests.outstanding(host) != own || requests.is_stalled(host)
                 {
                     continue;
                 }
-                let theirs = neighbour.holdings(views);
+                let theirs = self.neighbours.holdings(index, views);
                 if theirs.is_empty() || (is_tracker && theirs.is_full()) {
                     continue;
                 }
                 if let Some(chunk) = scheduler.choose(theirs) {
                     scheduler.mark_requested(chunk);
-                    requests.ask(now, neighbour.host, chunk);
+                    requests.ask(now, host, chunk);
                     in_flight += 1;
-                    asks.push((neighbour.host, chunk));
+                    asks.push((host, chunk));
                 }
             }
         }
         if requests.may_tie() && requests.in_flight() < 2 * self.config.chunks_in_flight_max {
             for index in 0..count {
-                let neighbour = self.neighbours.at((start + index) % count);
-                let theirs = neighbour.holdings(views);
-                if theirs.is_empty()
-                    || neighbour.host == tracker
-                    || requests.outstanding(neighbour.host) > 0
-                    || requests.is_stalled(neighbour.host)
-                {
+                let index = (start + index) % count;
+                let host = self.neighbours.hosts()[index];
+                if host == tracker || requests.outstanding(host) > 0 || requests.is_stalled(host) {
                     continue;
                 }
-                let may_ask = |chunk| theirs.contains(chunk) && !requests.is_asked(neighbour.host, chunk);
+                let theirs = self.neighbours.holdings(index, views);
+                let may_ask = |chunk| theirs.contains(chunk) && !requests.is_asked(host, chunk);
                 if let Some(chunk) = requests.tie_candidate(may_ask) {
-                    requests.tie(now, neighbour.host, chunk);
+                    requests.tie(now, host, chunk);
                     self.stats.requests_tied += 1;
-                    asks.push((neighbour.host, chunk));
+                    asks.push((host, chunk));
                 }
             }
         }

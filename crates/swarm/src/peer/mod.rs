@@ -19,7 +19,7 @@ use crate::event::{Action, DisconnectReason, Event};
 use crate::manifest::{BuildInfo, Manifest};
 use crate::neighbours::{HoldingsSource, Neighbours, Views, checked};
 use crate::stats::PeerStats;
-use crate::timer_table::TimerTable;
+use crate::timer_table::{TimerKind, TimerTable};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::{Cancelled, Enqueued, UploadQueue};
 use crate::wire::{Contact, Message, RejectReason};
@@ -111,7 +111,24 @@ pub enum Timer {
     UploadStuck,
 }
 
+impl TimerKind for Timer {
+    const ALL: &'static [Self] = &[
+        Self::Announce,
+        Self::Reconnect,
+        Self::ManifestRetry,
+        Self::Flush,
+        Self::RequestExpiry,
+        Self::Starved,
+        Self::UploadStuck,
+    ];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// What is known of the build.
+#[expect(clippy::large_enum_variant, reason = "for most of its life a peer is at the largest, and a box is one more miss of the cache")]
 enum Build {
     Unknown,
     Announced {
@@ -126,7 +143,7 @@ enum Build {
         /// From asking for the manifest to having it: a first measure of the network.
         round_trip: Duration,
     },
-    Fetching(Box<Download>),
+    Fetching(Download),
 }
 
 impl Peer {
@@ -188,6 +205,12 @@ impl Peer {
     /// The next thing to do, `None` when there is nothing until the next event.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// Lends the peer a queue for its actions, or takes it back. A driver of very many peers lends each the same one around
+    /// [`Peer::handle_event_with`], so that it stays in the processor's cache; the queue it takes back holds the actions.
+    pub fn swap_actions(&mut self, actions: &mut VecDeque<Action>) {
+        std::mem::swap(&mut self.actions, actions);
     }
 
     /// When to come back with [`Event::Wakeup`] at the latest.
@@ -345,7 +368,7 @@ impl Peer {
 
     fn handle_message(&mut self, now: Time, host: HostId, message: Message) {
         let from_tracker = host == self.config.tracker.host;
-        if self.neighbours.get(host).is_none() {
+        if !self.neighbours.contains(host) {
             self.stats.messages_ignored += 1;
             return;
         }

@@ -94,7 +94,7 @@ impl Peer {
         self.tracker.attempts = 0;
         self.timers.set(Timer::Announce, now + ANNOUNCE_INTERVAL);
         for contact in contacts {
-            let known = self.neighbours.get(contact.host).is_some()
+            let known = self.neighbours.contains(contact.host)
                 || self.tracker.dialling.contains(&contact.host)
                 || self.banned.contains(&contact.host)
                 || contact.host == self.config.host;
