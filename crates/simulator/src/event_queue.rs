@@ -59,6 +59,12 @@ impl<T> EventQueue<T> {
         Some((entry.at, entry.item))
     }
 
+    /// The item that comes out after `skip` others, where that is known without work.
+    pub fn peek_ahead(&self, skip: usize) -> Option<&T> {
+        let index = self.current.len().checked_sub(skip + 1)?;
+        Some(&self.current[index].item)
+    }
+
     /// How many items are queued.
     pub fn len(&self) -> usize {
         self.current.len() + self.in_ring + self.far.len()

@@ -5,6 +5,7 @@
 //! it. That is max-min fairness seen from the sender, one step deep: what a receiver's slow senders leave of its downlink
 //! goes to others only as far as their own uplinks allow. Rates change when a transfer begins or ends at either side.
 
+use smallvec::SmallVec;
 use swarm::{ChunkIndex, HostId};
 
 /// A chunk on its way.
@@ -29,14 +30,14 @@ pub(crate) struct Port {
     /// Bytes a second.
     pub(crate) rate: u64,
     /// Transfers that pass it.
-    pub(crate) active: Vec<u32>,
+    pub(crate) active: SmallVec<[u32; 4]>,
 }
 
 impl Port {
     pub(crate) fn new(rate: u64) -> Self {
         Self {
             rate,
-            active: Vec::new(),
+            active: SmallVec::new(),
         }
     }
 

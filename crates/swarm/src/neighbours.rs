@@ -1,5 +1,7 @@
 //! Who is connected and what each of them has, as far as this host knows. Invariant: nobody is in it twice.
 
+use smallvec::SmallVec;
+
 use crate::bitfield::Bitfield;
 use crate::units::{ChunkIndex, HostId};
 
@@ -71,7 +73,7 @@ pub(crate) struct EarlyHave {
 pub(crate) struct Neighbours {
     list: Vec<Neighbour>,
     /// The hosts of `list`, apart: looking somebody up is what happens most, and reads two cache lines instead of twenty.
-    hosts: Vec<HostId>,
+    hosts: SmallVec<[HostId; 16]>,
 }
 
 impl Neighbours {

@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::units::{ChunkIndex, HostId, Time};
 
 /// One request.
@@ -24,7 +26,7 @@ pub(crate) struct Request {
 /// The requests of one host and how long such requests take.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestPipeline {
-    requests: Vec<Request>,
+    requests: SmallVec<[Request; 4]>,
     usual: ServiceTime,
     /// How long the last few requests waited until their neighbour began; at first, what the first exchange of messages
     /// took. The least of them is what a message takes where nobody is busy.
@@ -41,7 +43,7 @@ pub(crate) struct RequestPipeline {
 impl RequestPipeline {
     pub(crate) const fn new(round_trip: Duration) -> Self {
         Self {
-            requests: Vec::new(),
+            requests: SmallVec::new_const(),
             usual: ServiceTime::new(),
             waits: [round_trip; WAITS_KEPT],
             waits_seen: 0,

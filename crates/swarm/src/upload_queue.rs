@@ -6,14 +6,16 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::units::{ChunkIndex, HostId, Time};
 
 /// Requests that wait and that are being served.
 #[derive(Clone, Debug)]
 pub(crate) struct UploadQueue {
     slots: usize,
-    waiting: Vec<Waiting>,
-    active: Vec<Active>,
+    waiting: SmallVec<[Waiting; 4]>,
+    active: SmallVec<[Active; 2]>,
     next_order: u64,
 }
 
@@ -58,8 +60,8 @@ impl UploadQueue {
     pub(crate) const fn new(slots: usize) -> Self {
         Self {
             slots,
-            waiting: Vec::new(),
-            active: Vec::new(),
+            waiting: SmallVec::new_const(),
+            active: SmallVec::new_const(),
             next_order: 0,
         }
     }
