@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use scenario::Override;
 
-/// Distribute a build over a fleet of real peers on this machine, and measure it.
+/// Distribute a build over a fleet of real peers on this machine and measure it, or forecast it for any fleet.
 #[derive(Debug, Parser)]
 #[command(name = "harness", version, about)]
 pub(crate) struct Cli {
@@ -17,6 +17,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a scenario live: real peers, real libp2p, an embedded cloud.
     Run(RunArguments),
+    /// Forecast a scenario in virtual time: the same protocol, a modelled network, any number of hosts.
+    Plan(PlanArguments),
     /// Count the deployment logs of a build.
     Count(CountArguments),
     /// Print the JSON Schema of a scenario file.
@@ -40,6 +42,27 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) build: Option<PathBuf>,
     /// Folder for report.json and the embedded cloud's data; runs/<time>-<scenario> where absent. It must be new or empty.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+    /// What to print at the end.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// The scenario, such as scenarios/kraken-2600.toml.
+    pub(crate) scenario: PathBuf,
+    /// Change a value of the scenario; can be given several times. The value is TOML or a plain word.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<Override>,
+    /// Seed of everything random, instead of the scenario's.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Threads, each with a region at a time; one for each core where absent. The result does not depend on it.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+    /// Folder for report.json and timing.json; runs/<time>-<scenario> where absent. It must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
     /// What to print at the end.

@@ -35,6 +35,13 @@ pub(crate) fn peak_rss_bytes() -> u64 {
     kib.unwrap_or_default() * 1024
 }
 
+/// Memory that can be had without swapping, bytes; `None` where the system does not tell.
+pub(crate) fn available_memory_bytes() -> Option<u64> {
+    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
 /// Processors that this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)

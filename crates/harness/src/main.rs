@@ -9,6 +9,7 @@ mod live;
 mod machine;
 mod progress;
 mod report;
+mod virtual_time;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let exit = runtime.block_on(async {
         match cli.command {
             Command::Run(arguments) => commands::run(arguments).await,
+            Command::Plan(arguments) => commands::plan(arguments).await,
             Command::Count(arguments) => commands::count(arguments).await,
             Command::Schema => commands::schema(),
             Command::Worker => commands::worker().await,

@@ -68,6 +68,17 @@ impl Progress {
         self.bar.set_message(format!("{} — {rate}/s{eta}", regions.join(", ")));
     }
 
+    /// How a forecast stands.
+    pub(crate) fn forecast(&self, status: &simulator::Status) {
+        self.bar.set_position(status.hosts_done());
+        let (elapsed, virtual_time) = (self.since.elapsed().as_secs_f64(), status.virtual_time().as_secs_f64());
+        self.bar.set_message(format!(
+            "virtual {virtual_time:.2} s, {:.2} x real time, {:.1} M transfers",
+            virtual_time / elapsed.max(0.001),
+            status.transfers() as f64 / 1e6,
+        ));
+    }
+
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Our crates and what of ours each may depend on.
-const ALLOWED: [(&str, &[&str]); 6] = [
+const ALLOWED: [(&str, &[&str]); 7] = [
     ("swarm", &[]),
     ("cloud", &[]),
     ("scenario", &["swarm"]),
     ("peer", &["swarm", "cloud"]),
     ("seeder", &["peer", "cloud", "swarm"]),
-    ("harness", &["seeder", "peer", "cloud", "scenario", "swarm"]),
+    ("simulator", &["scenario", "swarm"]),
+    ("harness", &["simulator", "seeder", "peer", "cloud", "scenario", "swarm"]),
 ];
 
 fn metadata() -> Metadata {

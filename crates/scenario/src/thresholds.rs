@@ -76,6 +76,13 @@ impl Threshold {
         })
     }
 
+    /// Whether it says something of a forecast: what the machine did is not forecast.
+    pub fn applies_to_forecasts(&self) -> bool {
+        !["wall_seconds", "machine.", "limited_by"]
+            .iter()
+            .any(|of_machine| self.field.starts_with(of_machine))
+    }
+
     /// Holds the condition against a report.
     pub fn evaluate(&self, report: &Value) -> Verdict {
         let actual = self.field.split('.').try_fold(report, |value, key| match value {

@@ -1,12 +1,14 @@
 //! The subcommands, one file each.
 
 mod count;
+mod plan;
 mod run;
 
 use crate::exit::{Exit, complain};
 use crate::live;
 
 pub(crate) use count::count;
+pub(crate) use plan::plan;
 pub(crate) use run::run;
 
 /// Prints a result to stdout.

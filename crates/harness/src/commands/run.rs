@@ -12,7 +12,7 @@ use crate::cli::{Format, RunArguments};
 use crate::exit::{Exit, complain};
 use crate::live::{self, RunError, Stop};
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Mode, Report};
 
 pub(crate) async fn run(arguments: RunArguments) -> Exit {
     let options = LoadOptions {
@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
             };
         }
     };
-    let report = Report::new(&scenario, &measured);
+    let report = Report::new(&scenario, &measured, Mode::Live);
     let path = folder.join("report.json");
     if let Err(error) = write_whole(&path, &report.to_json()) {
         complain(&format!("failed to write {}", path.display()), &error);
@@ -72,7 +72,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
 }
 
 /// `runs/<time>-<scenario>`, time in UTC.
-fn default_folder(name: &str) -> PathBuf {
+pub(super) fn default_folder(name: &str) -> PathBuf {
     let now: String = cloud::timestamp(SystemTime::now())
         .chars()
         .filter(char::is_ascii_alphanumeric)
@@ -87,7 +87,7 @@ fn default_folder(name: &str) -> PathBuf {
         .unwrap_or(first)
 }
 
-fn prepare(folder: &Path) -> std::io::Result<()> {
+pub(super) fn prepare(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     if std::fs::read_dir(folder)?.next().is_some() {
         return Err(std::io::Error::other("it has files already"));
@@ -96,14 +96,14 @@ fn prepare(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Nobody finds half a report.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let part = path.with_extension("json.part");
     std::fs::write(&part, text)?;
     std::fs::rename(part, path)
 }
 
 /// The first signal ends the run with a partial report, a second one ends the program.
-fn watch_signals() -> std::io::Result<watch::Receiver<Option<Stop>>> {
+pub(super) fn watch_signals() -> std::io::Result<watch::Receiver<Option<Stop>>> {
     let (sender, receiver) = watch::channel(None);
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::spawn(async move {

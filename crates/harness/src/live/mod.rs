@@ -501,7 +501,7 @@ fn worker_count(scenario: &Scenario, limit: u64) -> Result<u32, RunError> {
 
 /// When to give up. Shaped, a healthy run ends near its lower bound; flat out it depends on the machine, of which we
 /// expect at least 100 MB/s of delivered payload.
-fn deadline(scenario: &Scenario) -> Duration {
+pub(crate) fn deadline(scenario: &Scenario) -> Duration {
     scenario.deadline.unwrap_or_else(|| {
         let bounds = scenario
             .regions

@@ -19,10 +19,12 @@ pub(crate) struct Report {
     pub(crate) scenario: String,
     description: String,
     mode: &'static str,
-    transport: Transport,
+    /// Of a live run.
+    transport: Option<Transport>,
     seed: u64,
     git_revision: &'static str,
-    wall_seconds: f64,
+    /// Null in a forecast, which is the same on every machine: see timing.json beside it.
+    wall_seconds: Option<f64>,
     interrupted: bool,
     deadline_seconds: f64,
     hosts: HostCounts,
@@ -36,7 +38,9 @@ pub(crate) struct Report {
     protocol: ProtocolCounts,
     logs: Logs,
     thresholds: Vec<ThresholdReport>,
-    machine: Machine,
+    machine: Option<Machine>,
+    /// Of a forecast.
+    simulation: Option<Simulation>,
     limited_by: &'static str,
     joined_after_ms: Option<f64>,
     histograms: Histograms,
@@ -133,6 +137,28 @@ struct Machine {
     fanout_utilisation: Option<f64>,
 }
 
+/// What a forecast did to come to its result.
+#[derive(Debug, Serialize)]
+pub(crate) struct Simulation {
+    pub(crate) fidelity: &'static str,
+    /// How each region ended: converged, deadline, deadlock or stopped.
+    pub(crate) ends: BTreeMap<String, &'static str>,
+    /// From seeding to the end, the slowest region.
+    pub(crate) virtual_seconds: f64,
+    /// Chunks that arrived.
+    pub(crate) transfers: u64,
+    pub(crate) events: u64,
+    pub(crate) control_messages: u64,
+    /// Payload from one zone to another.
+    pub(crate) cross_zone_bytes: u64,
+}
+
+/// Where a report comes from.
+pub(crate) enum Mode {
+    Live,
+    Virtual(Simulation),
+}
+
 #[derive(Debug, Serialize)]
 struct Histograms {
     /// HdrHistogram V2, base64, microseconds.
@@ -156,7 +182,8 @@ struct BannedHost {
 }
 
 impl Report {
-    pub(crate) fn new(scenario: &Scenario, measured: &Measured) -> Self {
+    pub(crate) fn new(scenario: &Scenario, measured: &Measured, mode: Mode) -> Self {
+        let live = matches!(mode, Mode::Live);
         let outcomes = &measured.result.outcomes;
         let bounds: Vec<Option<Duration>> = scenario
             .regions
@@ -193,11 +220,11 @@ impl Report {
             schema_version: 1,
             scenario: scenario.name.clone(),
             description: scenario.description.clone(),
-            mode: "live",
-            transport: scenario.network.transport,
+            mode: if live { "live" } else { "virtual" },
+            transport: live.then_some(scenario.network.transport),
             seed: scenario.seed,
             git_revision: env!("FLEETCAST_GIT_REVISION"),
-            wall_seconds: round(measured.wall.as_secs_f64()),
+            wall_seconds: live.then(|| round(measured.wall.as_secs_f64())),
             interrupted: measured.stopped.is_some(),
             deadline_seconds: round(measured.deadline.as_secs_f64()),
             hosts: count_hosts(scenario, outcomes),
@@ -220,13 +247,17 @@ impl Report {
                 failed: measured.result.rows_failed.iter().take(LISTED_MAX).cloned().collect(),
             },
             thresholds: Vec::new(),
-            machine: Machine {
+            machine: live.then(|| Machine {
                 cores: machine::cores(),
                 peak_rss_bytes: measured.peak_rss_bytes,
                 cpu_seconds: round(measured.cpu_seconds),
                 fanout_utilisation: utilisation(measured).map(round),
+            }),
+            limited_by: if live { limited_by(scenario, measured) } else { "model" },
+            simulation: match mode {
+                Mode::Live => None,
+                Mode::Virtual(simulation) => Some(simulation),
             },
-            limited_by: limited_by(scenario, measured),
             joined_after_ms: measured.joined_after.map(milliseconds),
             histograms: histograms(scenario, outcomes),
             stuck: stuck(scenario, outcomes),
@@ -234,6 +265,15 @@ impl Report {
         };
         report.thresholds = report.check(scenario);
         report
+    }
+
+    pub(crate) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// How many hosts did not come to an end.
+    pub(crate) fn pending(&self) -> usize {
+        self.hosts.pending
     }
 
     pub(crate) fn to_json(&self) -> String {
@@ -277,7 +317,8 @@ impl Report {
                 actual,
             }
         };
-        scenario.thresholds.iter().map(check).collect()
+        let applies = |threshold: &&scenario::Threshold| self.simulation.is_none() || threshold.applies_to_forecasts();
+        scenario.thresholds.iter().filter(applies).map(check).collect()
     }
 }
 

@@ -10,11 +10,16 @@ impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts = &self.hosts;
         let mode = if self.interrupted { "interrupted" } else { self.mode };
-        let transport = serde_json::to_value(self.transport).unwrap_or_default();
-        let transport = transport.as_str().unwrap_or_default().to_owned();
+        let how = match &self.simulation {
+            Some(simulation) => simulation.fidelity.to_owned(),
+            None => {
+                let transport = serde_json::to_value(self.transport).unwrap_or_default();
+                transport.as_str().unwrap_or_default().to_owned()
+            }
+        };
         writeln!(
             f,
-            "{} ({mode}, {transport}, seed {}): {}",
+            "{} ({mode}, {how}, seed {}): {}",
             self.scenario, self.seed, self.description
         )?;
         writeln!(
@@ -47,7 +52,9 @@ impl Display for Report {
             self.row(f, &name, &region.fanout_latency_ms)?;
         }
         self.row(f, "  all", &self.fanout_latency_ms)?;
-        self.row(f, "end to end", &self.end_to_end_latency_ms)?;
+        if self.simulation.is_none() {
+            self.row(f, "end to end", &self.end_to_end_latency_ms)?;
+        }
         match self.lower_bound_ms {
             Some(bound) => {
                 let s = &self.stretch;
@@ -78,12 +85,11 @@ impl Display for Report {
         let t = &self.traffic;
         writeln!(
             f,
-            "\npayload: {} from the seeders, {} from peers, {} wasted ({:.2} %); control: {}",
+            "\npayload: {} from the seeders, {} from peers, {} wasted ({:.2} %)",
             Bytes::new(t.from_seeder_bytes),
             Bytes::new(t.from_peers_bytes),
             Bytes::new(t.wasted_bytes),
             t.wasted_share * 100.0,
-            Bytes::new(t.control_bytes),
         )?;
         let copies: Vec<String> = self
             .regions
@@ -91,22 +97,38 @@ impl Display for Report {
             .map(|r| format!("{} {:.2}", r.name, r.seeder_copies))
             .collect();
         writeln!(f, "builds sent by seeders: {}", copies.join(", "))?;
-        let m = &self.machine;
-        let used = m.fanout_utilisation.map_or_else(String::new, |part| {
-            format!(", {:.0} % busy in the fan-out", part * 100.0)
-        });
-        writeln!(
-            f,
-            "machine: {:.1} s wall, {:.1} CPU s on {} cores{used}, peak memory {}; limited by {}",
-            self.wall_seconds,
-            m.cpu_seconds,
-            m.cores,
-            Bytes::new(m.peak_rss_bytes),
-            match self.limited_by {
-                "machine" => "the machine: latencies measure this implementation, not a network",
-                other => other,
-            },
-        )?;
+        if let Some(m) = &self.machine {
+            let used = m.fanout_utilisation.map_or_else(String::new, |part| {
+                format!(", {:.0} % busy in the fan-out", part * 100.0)
+            });
+            writeln!(
+                f,
+                "control: {}\nmachine: {:.1} s wall, {:.1} CPU s on {} cores{used}, peak memory {}; limited by {}",
+                Bytes::new(t.control_bytes),
+                self.wall_seconds.unwrap_or_default(),
+                m.cpu_seconds,
+                m.cores,
+                Bytes::new(m.peak_rss_bytes),
+                match self.limited_by {
+                    "machine" => "the machine: latencies measure this implementation, not a network",
+                    other => other,
+                },
+            )?;
+        }
+        if let Some(s) = &self.simulation {
+            let across = match s.cross_zone_bytes {
+                0 => String::new(),
+                bytes => format!("; {} from zone to zone", Bytes::new(bytes)),
+            };
+            writeln!(
+                f,
+                "simulated: {:.2} s of virtual time, {} chunk transfers, {} events{across}",
+                s.virtual_seconds, s.transfers, s.events
+            )?;
+            for (region, end) in s.ends.iter().filter(|(_, end)| **end != "converged") {
+                writeln!(f, "region {region} ended by: {end}")?;
+            }
+        }
         for banned in &self.banned {
             writeln!(f, "banned for corrupt chunks: {} by {} hosts", banned.host, banned.by)?;
         }
@@ -141,10 +163,16 @@ impl Display for Report {
 }
 
 impl Report {
+    /// Seconds after which it is known that a host was not done.
+    fn ran_for(&self) -> f64 {
+        let virtual_seconds = self.simulation.as_ref().map(|s| s.virtual_seconds);
+        self.wall_seconds.or(virtual_seconds).unwrap_or_default()
+    }
+
     fn row(&self, f: &mut fmt::Formatter<'_>, name: &str, row: &Latencies) -> fmt::Result {
         let show = |value: Option<f64>| match value {
             Some(_) => time(value),
-            None => format!("> {:.0} s", self.deadline_seconds.min(self.wall_seconds)),
+            None => format!("> {:.0} s", self.deadline_seconds.min(self.ran_for())),
         };
         let cells = [row.p50, row.p90, row.p99, row.p999, row.max].map(show);
         write!(f, "{name:<24}")?;
