@@ -68,7 +68,7 @@ enum Input {
     /// A long transfer is still going on.
     Progress { transfer: u32, generation: u32 },
     Aborted { from: u32, chunk: u32 },
-    Publish { count: u32, load: u8 },
+    Publish { count: u32, busy: bool },
     Dial { from: u32 },
     Connected { from: u32 },
     Disconnected { from: u32 },
@@ -89,7 +89,7 @@ struct Queued {
 /// What neighbours have published, by host.
 struct Published<'a> {
     fields: &'a [Bitfield],
-    loads: &'a [u8],
+    busy: &'a [bool],
 }
 
 impl Views for Published<'_> {
@@ -101,8 +101,8 @@ impl Views for Published<'_> {
         self.fields.get(index(host))
     }
 
-    fn load_of(&self, host: HostId) -> Option<u8> {
-        self.loads.get(index(host)).copied()
+    fn is_busy(&self, host: HostId) -> Option<bool> {
+        self.busy.get(index(host)).copied()
     }
 }
 
@@ -118,7 +118,7 @@ struct World {
     /// By host number; that of the seeder, 0, stays empty.
     peers: Vec<Option<Peer>>,
     published: Vec<Bitfield>,
-    loads: Vec<u8>,
+    busy: Vec<bool>,
     hungry: Vec<bool>,
     armed: Vec<u64>,
     adjacency: Vec<SmallVec<[u32; 16]>>,
@@ -211,7 +211,7 @@ impl World {
             seeder_stats_before: swarm::SeederStats::default(),
             peers: members.clone().map(|_| None).collect(),
             published: members.clone().map(|_| Bitfield::new(chunks)).collect(),
-            loads: vec![0; hosts + 1],
+            busy: vec![false; hosts + 1],
             hungry: vec![false; hosts + 1],
             armed: vec![u64::MAX; hosts + 1],
             adjacency: members.clone().map(|_| SmallVec::new()).collect(),
@@ -329,7 +329,7 @@ impl World {
                     self.tell(host, Event::ChunkAborted { from, chunk });
                 }
             }
-            Input::Publish { count, load } => self.publish(host, count, load),
+            Input::Publish { count, busy } => self.publish(host, count, busy),
             Input::Dial { from } => self.dialled(host, from),
             Input::Connected { from } => {
                 if self.is_connected(host, from) {
@@ -359,7 +359,7 @@ impl World {
         } else if let Some(peer) = &mut self.peers[host as usize] {
             let views = Published {
                 fields: &self.published,
-                loads: &self.loads,
+                busy: &self.busy,
             };
             peer.swap_actions(&mut self.actions);
             peer.handle_event_with(now, event, &views);
@@ -407,10 +407,10 @@ impl World {
                 let Some(peer) = &self.peers[host as usize] else {
                     return;
                 };
-                let (count, load) = (peer.acquired().len(), peer.told_load());
+                let (count, busy) = (peer.acquired().len(), peer.told_busy());
                 let count = u32::try_from(count).expect("a build's chunks are a u32");
                 let at = self.now + nanos(self.setup.topology.latency_max());
-                self.push(at, host, Input::Publish { count, load });
+                self.push(at, host, Input::Publish { count, busy });
             }
             Action::Connect(contact) => {
                 let to = number(contact.host);
@@ -434,7 +434,7 @@ impl World {
                 let now = Time::from_nanos(self.now);
                 let views = Published {
                     fields: &self.published,
-                    loads: &self.loads,
+                    busy: &self.busy,
                 };
                 if let Some(peer) = &mut self.peers[host as usize] {
                     peer.swap_actions(&mut self.actions);
@@ -631,7 +631,7 @@ impl World {
         } else if let Some(peer) = &mut self.peers[from as usize] {
             let views = Published {
                 fields: &self.published,
-                loads: &self.loads,
+                busy: &self.busy,
             };
             peer.swap_actions(&mut self.actions);
             peer.handle_event_with(now, event, &views);
@@ -680,8 +680,8 @@ impl World {
     }
 
     /// What `host` has acquired up to `count` is now known to its neighbours; those that have nothing to ask for look.
-    fn publish(&mut self, host: u32, count: u32, load: u8) {
-        self.loads[host as usize] = load;
+    fn publish(&mut self, host: u32, count: u32, busy: bool) {
+        self.busy[host as usize] = busy;
         let Some(peer) = &self.peers[host as usize] else {
             return;
         };

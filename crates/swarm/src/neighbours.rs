@@ -17,8 +17,8 @@ pub(crate) struct Neighbour {
     pub(crate) said_early: Option<Box<EarlyHave>>,
     /// Times that it let requests become overdue since it last delivered.
     pub(crate) strikes: u32,
-    /// Requests that waited or were being served there when it last said so.
-    pub(crate) load: u8,
+    /// Whether requests waited there when it last said so.
+    pub(crate) busy: bool,
     /// How much of the log of acquired chunks it has been told.
     pub(crate) told: usize,
 }
@@ -39,8 +39,8 @@ pub trait Views {
     /// What `host` has published by now, as far as its neighbours can know.
     fn held_by(&self, host: HostId) -> Option<&Bitfield>;
 
-    /// How many requests waited or were being served at `host` when it published that.
-    fn load_of(&self, host: HostId) -> Option<u8>;
+    /// Whether requests waited at `host` when it published that.
+    fn is_busy(&self, host: HostId) -> Option<bool>;
 }
 
 /// A driver that supplies nothing: all knowledge comes by message.
@@ -49,7 +49,7 @@ impl Views for () {
         None
     }
 
-    fn load_of(&self, _host: HostId) -> Option<u8> {
+    fn is_busy(&self, _host: HostId) -> Option<bool> {
         None
     }
 }
@@ -88,7 +88,7 @@ impl Neighbours {
             has: Bitfield::new(chunk_count),
             said_early: None,
             strikes: 0,
-            load: 0,
+            busy: false,
             told: 0,
         });
         true
@@ -134,9 +134,9 @@ impl Neighbours {
         views.held_by(self.hosts[index]).unwrap_or_else(|| &self.list[index].has)
     }
 
-    /// How busy the neighbour at `index` is as far as is known here.
-    pub(crate) fn load(&self, index: usize, views: &impl Views) -> u8 {
-        views.load_of(self.hosts[index]).unwrap_or_else(|| self.list[index].load)
+    /// Whether requests wait at the neighbour at `index` as far as is known here.
+    pub(crate) fn is_busy(&self, index: usize, views: &impl Views) -> bool {
+        views.is_busy(self.hosts[index]).unwrap_or_else(|| self.list[index].busy)
     }
 
     fn position(&self, host: HostId) -> Option<usize> {

@@ -289,7 +289,7 @@ impl Seeder {
             | Message::Build(_)
             | Message::Manifest(_)
             | Message::Serving { .. }
-            | Message::Load { .. }
+            | Message::Busy { .. }
             | Message::HaveSet(_) => self.stats.messages_ignored += 1,
         }
     }

@@ -90,6 +90,11 @@ impl UploadQueue {
         self.waiting.len() + self.active.len()
     }
 
+    /// Whether a request waits, so that another one would.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Moves the neediest waiting request to a free slot.
     pub(crate) fn start_next(&mut self, now: Time) -> Option<(HostId, ChunkIndex)> {
         if self.active.len() >= self.slots {

@@ -276,13 +276,13 @@ impl Peer {
         let tracker = self.config.tracker.host;
         let mut asks = Vec::new();
         let mut in_flight = requests.chunks_in_flight();
-        // Where the fewest requests are, its own included; by chance among equals.
+        // Where nothing waits before where something does, its own requests included; by chance among equals.
         let mut order: [(u32, u32); NEIGHBOURS_ORDERED] = [(0, 0); NEIGHBOURS_ORDERED];
         let ordered = count.min(NEIGHBOURS_ORDERED);
         for (offset, place) in order[..ordered].iter_mut().enumerate() {
             let index = (start + offset) % count;
             let host = self.neighbours.hosts()[index];
-            let load = usize::from(self.neighbours.load(index, views)) + requests.outstanding(host);
+            let load = usize::from(self.neighbours.is_busy(index, views)) + requests.outstanding(host);
             *place = (load as u32, index as u32);
         }
         let order = &mut order[..ordered];
@@ -524,10 +524,10 @@ impl Peer {
     }
 
     /// Tells every neighbour of the chunks acquired since it was last told, of which it lacks some, and all that still
-    /// want something how busy this host is.
+    /// want something whether requests wait here.
     pub(super) fn flush(&mut self) {
-        let (load, before) = (self.load(), self.told_load);
-        self.told_load = load;
+        let waiting = self.uploads.has_waiting();
+        let changed = std::mem::replace(&mut self.told_busy, waiting) != waiting;
         let tracker = self.config.tracker.host;
         let Build::Fetching(download) = &self.build else {
             return;
@@ -548,10 +548,9 @@ impl Peer {
                 self.actions
                     .push_back(Action::Send(neighbour.host, Message::Have(news)));
             }
-            if load != before && !neighbour.has.is_full() {
-                let requests = load;
+            if changed && !neighbour.has.is_full() {
                 self.actions
-                    .push_back(Action::Send(neighbour.host, Message::Load { requests }));
+                    .push_back(Action::Send(neighbour.host, Message::Busy { waiting }));
             }
         }
     }
@@ -590,7 +589,7 @@ const OWN_PAUSE: Duration = Duration::from_secs(1);
 /// With nothing on its way for this long a host asks its neighbours what they have.
 const STARVED_AFTER: Duration = Duration::from_millis(500);
 /// News waits for no more than this part of the time a chunk takes.
-const NEWS_SHARE_OF_TRANSFER: u32 = 16;
+const NEWS_SHARE_OF_TRANSFER: u32 = 32;
 /// That wait doubles each time, so often.
 const STARVED_DOUBLINGS_MAX: u32 = 4;
 /// Times in a row that a host is starved before it turns to the seeder: after 3.5 s without a chunk from anybody.

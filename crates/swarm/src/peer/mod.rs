@@ -86,8 +86,8 @@ pub struct Peer {
     build: Build,
     uploads: UploadQueue,
     stats: PeerStats,
-    /// What neighbours were last told of the requests here.
-    told_load: u8,
+    /// What neighbours were last told of whether requests wait here.
+    told_busy: bool,
     /// Something has happened after which there may be more to ask for.
     refill: bool,
 }
@@ -157,7 +157,7 @@ impl Peer {
             build: Build::Unknown,
             uploads: UploadQueue::new(config.upload_slots),
             stats: PeerStats::default(),
-            told_load: 0,
+            told_busy: false,
             refill: false,
             actions: VecDeque::new(),
             timers: TimerTable::new(),
@@ -197,7 +197,7 @@ impl Peer {
         if std::mem::take(&mut self.refill) {
             self.fill_requests(now, views);
         }
-        if self.load() != self.told_load {
+        if self.uploads.has_waiting() != self.told_busy {
             self.schedule_flush(now);
         }
     }
@@ -286,9 +286,9 @@ impl Peer {
         })
     }
 
-    /// What neighbours were last told of the requests that wait or are being served here.
-    pub const fn told_load(&self) -> u8 {
-        self.told_load
+    /// What neighbours were last told of whether requests wait here.
+    pub const fn told_busy(&self) -> bool {
+        self.told_busy
     }
 
     /// The chunks held, in the order in which they came; empty before the manifest is here.
@@ -390,9 +390,9 @@ impl Peer {
                     self.handle_chunk_progress(now, host, chunk);
                 }
             }
-            Message::Load { requests } => {
+            Message::Busy { waiting } => {
                 if let Some(neighbour) = self.neighbours.get_mut(host) {
-                    neighbour.load = requests;
+                    neighbour.busy = waiting;
                 }
             }
             Message::Cancel { chunk } => self.handle_cancel(host, chunk),
@@ -492,13 +492,6 @@ impl Peer {
 
     fn send(&mut self, host: HostId, message: Message) {
         self.actions.push_back(Action::Send(host, message));
-    }
-
-    /// Requests that wait or are being served here. Beyond one that waits more make no difference to who has a choice, so
-    /// that a busy host does not tell of every one.
-    fn load(&self) -> u8 {
-        let cap = self.config.upload_slots + 1;
-        u8::try_from(self.uploads.len().min(cap)).unwrap_or(u8::MAX)
     }
 
     /// Room for those who dial beyond the degree: late joiners, and hosts that lost theirs.

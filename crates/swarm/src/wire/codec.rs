@@ -152,9 +152,9 @@ fn encode_message(message: &Message, out: &mut BytesMut) {
         }
         Message::HaveAll => out.put_u8(kind::HAVE_ALL),
         Message::HaveRequest => out.put_u8(kind::HAVE_REQUEST),
-        Message::Load { requests } => {
-            out.put_u8(kind::LOAD);
-            out.put_u8(*requests);
+        Message::Busy { waiting } => {
+            out.put_u8(kind::BUSY);
+            out.put_u8(u8::from(*waiting));
         }
         Message::Request { chunk, held } => {
             out.put_u8(kind::REQUEST);
@@ -226,7 +226,9 @@ impl Body<'_> {
             kind::HAVE_SET => self.have_set()?,
             kind::HAVE_ALL => Message::HaveAll,
             kind::HAVE_REQUEST => Message::HaveRequest,
-            kind::LOAD => Message::Load { requests: self.u8()? },
+            kind::BUSY => Message::Busy {
+                waiting: self.u8()? != 0,
+            },
             kind::REQUEST => Message::Request {
                 chunk: self.u32()?,
                 held: self.u32()?,
@@ -407,7 +409,7 @@ mod kind {
     pub(super) const COMPLAINT: u8 = 15;
     pub(super) const DATA: u8 = 16;
     pub(super) const SERVING: u8 = 17;
-    pub(super) const LOAD: u8 = 18;
+    pub(super) const BUSY: u8 = 18;
 }
 
 #[cfg(test)]
@@ -444,7 +446,7 @@ mod tests {
             (1u32..500).prop_map(|len| Message::HaveSet(Bitfield::full(len))),
             Just(Message::HaveAll),
             Just(Message::HaveRequest),
-            any::<u8>().prop_map(|requests| Message::Load { requests }),
+            any::<bool>().prop_map(|waiting| Message::Busy { waiting }),
             any::<(u32, u32)>().prop_map(|(chunk, held)| Message::Request { chunk, held }),
             any::<u32>().prop_map(|chunk| Message::Serving { chunk }),
             any::<u32>().prop_map(|chunk| Message::Cancel { chunk }),

@@ -63,11 +63,10 @@ pub enum Message {
         /// The chunk.
         chunk: u32,
     },
-    /// So many requests wait or are being served here; see [`crate::PeerConfig::load_cap`]. Whoever has a choice asks where
-    /// the fewest are.
-    Load {
-        /// How many, up to one more than are served at a time.
-        requests: u8,
+    /// Whether requests wait here. Whoever has a choice asks where none do.
+    Busy {
+        /// Whether a request would wait, because another one does.
+        waiting: bool,
     },
     /// I no longer need this chunk from you.
     Cancel {
