@@ -275,7 +275,9 @@ impl World {
                 self.now = deadline;
                 return RegionEnd::Deadline;
             }
-            if let Some(Queued { host, .. }) = self.queue.peek_ahead(PREFETCH_AHEAD) {
+            if let Some(Queued { host, input }) = self.queue.peek_ahead(PREFETCH_AHEAD)
+                && !matches!(input, Input::Publish { .. })
+            {
                 prefetch(&self.peers[*host as usize]);
                 prefetch(&self.adjacency[*host as usize]);
                 prefetch(&self.uplinks[*host as usize]);
@@ -403,13 +405,13 @@ impl World {
             Action::Send(to, message) => self.send(host, number(to), message),
             Action::ServeChunk { to, chunk } => self.serve(host, number(to), chunk),
             Action::StopServing { to, chunk } => self.stop_serving(host, number(to), chunk),
-            Action::PublishHoldings => {
+            Action::PublishHoldings { delay } => {
                 let Some(peer) = &self.peers[host as usize] else {
                     return;
                 };
                 let (count, busy) = (peer.acquired().len(), peer.told_busy());
                 let count = u32::try_from(count).expect("a build's chunks are a u32");
-                let at = self.now + nanos(self.setup.topology.latency_max());
+                let at = self.now + nanos(delay + self.setup.topology.latency_max());
                 self.push(at, host, Input::Publish { count, busy });
             }
             Action::Connect(contact) => {
@@ -682,6 +684,9 @@ impl World {
     /// What `host` has acquired up to `count` is now known to its neighbours; those that have nothing to ask for look.
     fn publish(&mut self, host: u32, count: u32, busy: bool) {
         self.busy[host as usize] = busy;
+        if self.published[host as usize].count() >= count {
+            return;
+        }
         let Some(peer) = &self.peers[host as usize] else {
             return;
         };

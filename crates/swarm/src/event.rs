@@ -1,6 +1,7 @@
 //! What goes into a state machine and what comes out of it: the same two enums for peers and seeders.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::bitfield::Bitfield;
 use crate::manifest::Manifest;
@@ -100,9 +101,13 @@ pub enum Action {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// From now on neighbours may know of every chunk that is held. Only where the driver supplies what neighbours hold
-    /// ([`crate::HoldingsSource::Supplied`]); it stands for the HAVE messages to all of them.
-    PublishHoldings,
+    /// Neighbours are to know what is held here now, and whether requests wait, when this much time and the way to them have
+    /// passed. Only where the driver supplies what they know ([`crate::HoldingsSource::Supplied`]); it stands for the HAVE
+    /// messages to all of them and the time that these wait for company.
+    PublishHoldings {
+        /// How long news waits at its sender.
+        delay: Duration,
+    },
     /// Every chunk is held. Said once.
     Complete,
 }

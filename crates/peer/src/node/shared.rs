@@ -641,7 +641,7 @@ impl Shared {
             // What comes of it is thrown away because the core does not expect it any more.
             Action::StopReceiving { .. } => {}
             // Here neighbours are told by HAVE messages.
-            Action::PublishHoldings => {}
+            Action::PublishHoldings { .. } => {}
             Action::Complete => self.complete(state),
         }
     }

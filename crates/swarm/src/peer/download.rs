@@ -532,10 +532,6 @@ impl Peer {
         let Build::Fetching(download) = &self.build else {
             return;
         };
-        if self.config.holdings == HoldingsSource::Supplied {
-            self.actions.push_back(Action::PublishHoldings);
-            return;
-        }
         for neighbour in self.neighbours.iter_mut().filter(|n| n.host != tracker) {
             let news: Vec<u32> = download.acquired[neighbour.told..]
                 .iter()
@@ -561,7 +557,13 @@ impl Peer {
             .and_then(|d| d.requests.transfer())
             .unwrap_or(Duration::MAX);
         let delay = self.config.have_interval.min(transfer / NEWS_SHARE_OF_TRANSFER);
-        self.timers.set_at_latest(Timer::Flush, now + delay);
+        match self.config.holdings {
+            HoldingsSource::Messages => self.timers.set_at_latest(Timer::Flush, now + delay),
+            HoldingsSource::Supplied => {
+                self.told_busy = self.uploads.has_waiting();
+                self.actions.push_back(Action::PublishHoldings { delay });
+            }
+        }
     }
 
     fn cancel_at(&mut self, hosts: Vec<HostId>, chunk: ChunkIndex) {

@@ -368,7 +368,7 @@ impl Mesh {
                 uplink.serving.retain(|(t, c, _)| !(*t == to && *c == chunk));
                 self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
             }
-            Action::StopReceiving { .. } | Action::PublishHoldings => {}
+            Action::StopReceiving { .. } | Action::PublishHoldings { .. } => {}
             Action::Complete => {
                 let first = self.completed_at.insert(host, self.now);
                 assert_eq!(first, None, "{host} was complete twice");
