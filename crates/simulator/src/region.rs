@@ -883,7 +883,7 @@ impl Default for HostResult {
 
 const SEEDER: HostId = HostId::new(0);
 /// Events that a host's state is fetched ahead.
-const PREFETCH_AHEAD: usize = 8;
+const PREFETCH_AHEAD: usize = 6;
 
 /// Has the processor fetch `value` into its cache while other events are handled: with tens of thousands of hosts nearly every
 /// event is the first in a while to look at its host.
