@@ -72,6 +72,9 @@ fn describe(scenario: &Scenario, forecast: &Forecast) -> Simulation {
         transfers: regions.iter().map(|region| region.transfers).sum(),
         events: regions.iter().map(|region| region.events).sum(),
         control_messages: regions.iter().map(|region| region.messages).sum(),
+        last_row_after_ms: forecast
+            .last_row_after(&scenario.network.logs)
+            .map(|after| after.as_secs_f64() * 1000.0),
         cross_zone_bytes: regions.iter().map(|region| region.cross_zone_bytes).sum(),
     }
 }

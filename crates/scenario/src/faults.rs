@@ -37,6 +37,26 @@ pub enum FaultKind {
     Stall,
 }
 
+/// A seeder that goes and comes back with the build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeederRestart {
+    /// Its name in the file.
+    pub name: String,
+    /// In which regions; all where absent.
+    pub regions: Option<Vec<String>>,
+    /// When it goes, after it began to seed.
+    pub at: Duration,
+    /// How long it is away.
+    pub down: Duration,
+}
+
+impl SeederRestart {
+    /// Whether it is about this region's seeder.
+    pub fn applies_to(&self, region: &str) -> bool {
+        self.regions.as_ref().is_none_or(|regions| regions.iter().any(|name| name == region))
+    }
+}
+
 /// A number of hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum HostShare {
@@ -76,10 +96,7 @@ pub(crate) fn assign(faults: &[Fault], seed: u64, region: usize, shape: &Region)
         {
             continue;
         }
-        let count = match fault.hosts {
-            HostShare::Count(count) => count as usize,
-            HostShare::Percent(percent) => (f64::from(shape.hosts) * percent / 100.0).round() as usize,
-        };
+        let count = fault.hosts.of(shape.hosts);
         let role = match fault.kind {
             FaultKind::Leave => HostRole::Leave(fault.at),
             FaultKind::JoinLate => HostRole::JoinLate(fault.at),

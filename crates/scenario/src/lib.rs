@@ -4,6 +4,7 @@
 
 mod faults;
 mod file;
+mod links;
 mod outcome;
 mod problem;
 mod protocol;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use swarm::{ByteRate, Bytes};
 
-pub use faults::{Fault, FaultKind, HostRole, HostShare};
+pub use faults::{Fault, FaultKind, HostRole, HostShare, SeederRestart};
 pub use file::Override;
 pub use outcome::{HostOutcome, HostState, LatencyHistogram, LatencySummary};
 pub use problem::{Problem, ScenarioError};
@@ -48,8 +49,10 @@ pub struct Scenario {
     pub swarm: SwarmSettings,
     /// Worker processes for a live run; as few as the limit of open files allows where absent.
     pub worker_processes: Option<u32>,
-    /// What goes wrong.
+    /// What goes wrong with hosts.
     pub faults: Vec<Fault>,
+    /// Seeders that go and come back.
+    pub seeder_restarts: Vec<SeederRestart>,
     /// What must hold at the end.
     pub thresholds: Vec<Threshold>,
 }
@@ -108,7 +111,7 @@ pub enum Transport {
 }
 
 /// How hosts are connected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     /// The transport of a live run.
     pub transport: Transport,
@@ -118,6 +121,56 @@ pub struct Network {
     pub host: Option<Links>,
     /// Links of a seeder; those of a host where absent.
     pub seeder: Option<Links>,
+    /// How far the links of hosts differ, in percent; 0 for not at all.
+    pub spread_percent: f64,
+    /// Kinds of hosts with links of their own.
+    pub classes: Vec<HostClass>,
+    /// Between the zones of a region, in a forecast.
+    pub zones: ZoneNetwork,
+    /// Racks, in a forecast.
+    pub racks: Option<RackNetwork>,
+    /// How fast a seeder pulls from its bucket in a forecast, bytes a second; not limited where absent.
+    pub bucket_rate: Option<u64>,
+    /// The table of deployment logs, in a forecast.
+    pub logs: LogNetwork,
+}
+
+/// A kind of hosts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostClass {
+    /// Its name.
+    pub name: String,
+    /// How many hosts of each region.
+    pub hosts: HostShare,
+    /// Their links.
+    pub links: Links,
+}
+
+/// What is between the zones of a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneNetwork {
+    /// One-way delay.
+    pub latency: Duration,
+    /// What a zone sends to the others, and what it receives from them, bytes a second; not limited where absent.
+    pub uplink: Option<u64>,
+}
+
+/// Racks of equal size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RackNetwork {
+    /// Hosts of a rack.
+    pub hosts: u32,
+    /// What a rack sends out, and what it receives, bytes a second.
+    pub uplink: u64,
+}
+
+/// The table that hosts write a row to when they are done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogNetwork {
+    /// How long writing a row takes.
+    pub latency: Duration,
+    /// Rows that the table takes a second.
+    pub rows_per_second: u32,
 }
 
 /// Rates of a link, bytes a second.
@@ -217,16 +270,55 @@ impl Scenario {
     /// What no schedule can beat in this region, from the moment the seeder can send; `None` where nothing is limited.
     pub fn lower_bound(&self, region: &Region) -> Option<Duration> {
         let (host, seeder) = (self.network.host?, self.seeder_links()?);
-        Some(swarm::lower_bound::makespan(&swarm::lower_bound::SwarmShape {
-            build: self.build_size(),
-            chunk: Bytes::new(self.chunk_size().into()),
-            hosts: region.hosts,
-            host_uplink: host.uplink(),
-            host_downlink: host.downlink(),
-            seeder_uplink: seeder.uplink(),
-            // A live run's path is the machine's own and not worth a name.
-            latency: Duration::ZERO,
-        }))
+        let chunk = Bytes::new(self.chunk_size().into());
+        // A live run's path is the machine's own and not worth a name.
+        let latency = Duration::ZERO;
+        if self.has_equal_links() {
+            return Some(swarm::lower_bound::makespan(&swarm::lower_bound::SwarmShape {
+                build: self.build_size(),
+                chunk,
+                hosts: region.hosts,
+                host_uplink: host.uplink(),
+                host_downlink: host.downlink(),
+                seeder_uplink: seeder.uplink(),
+                latency,
+            }));
+        }
+        let index = self.regions.iter().position(|other| other.name == region.name)?;
+        let links = self.host_links(index)?;
+        let (uplinks, downlinks): (Vec<_>, Vec<_>) = links.iter().map(|l| (l.uplink(), l.downlink())).unzip();
+        Some(swarm::lower_bound::makespan_of_mixed_links(
+            self.build_size(),
+            chunk,
+            seeder.uplink(),
+            &uplinks,
+            &downlinks,
+            latency,
+        ))
+    }
+
+    /// The links of each host of a region by its index, the same for equal scenarios; `None` where links are not limited.
+    pub fn host_links(&self, region: usize) -> Option<Vec<Links>> {
+        let base = self.network.host?;
+        Some(links::of_hosts(&self.network, base, self.seed, region, &self.regions[region]))
+    }
+
+    /// Whether all hosts have the same links.
+    pub fn has_equal_links(&self) -> bool {
+        self.network.classes.is_empty() && self.network.spread_percent <= 0.0
+    }
+
+    /// What a live run cannot do of what the scenario asks for: the network between hosts is the machine's own.
+    pub fn only_in_forecasts(&self) -> Vec<&'static str> {
+        let network = &self.network;
+        let asked = [
+            (network.zones.uplink.is_some(), "network.zones.uplink"),
+            (network.zones.latency != network.latency, "network.zones.latency"),
+            (network.racks.is_some(), "network.racks"),
+            (network.bucket_rate.is_some(), "network.bucket.rate"),
+            (!self.seeder_restarts.is_empty(), "faults of kind seeder-restart"),
+        ];
+        asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
     }
 
     /// What each host of a region is to do, by its index: the same for equal scenarios.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use swarm::{BUILD_ID_LENGTH_MAX, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, CHUNKS_MAX};
 
-use crate::faults::{Fault, FaultKind, HostShare};
+use crate::faults::{Fault, FaultKind, HostShare, SeederRestart};
 use crate::file::{Table, Value};
 use crate::problem::ScenarioError;
 use crate::quantity::{parse_duration, parse_rate, parse_size};
 use crate::section::{Reader, Section};
 use crate::thresholds::Threshold;
-use crate::{Build, BuildSource, Links, Network, Policy, Region, Scenario, SwarmSettings, Transport};
+use crate::{Build, BuildSource, HostClass, Links, LogNetwork, Network, Policy, RackNetwork, Region, Scenario, SwarmSettings, Transport, ZoneNetwork};
 
 pub(crate) fn read(path: &Path, tree: &Table) -> Result<Scenario, ScenarioError> {
     let name = path
@@ -40,6 +40,7 @@ pub(crate) fn read(path: &Path, tree: &Table) -> Result<Scenario, ScenarioError>
         swarm: read_swarm(&root),
         worker_processes: root.section("workers").number("processes"),
         faults: read_faults(&root),
+        seeder_restarts: read_seeder_restarts(&root),
         thresholds: read_thresholds(&root),
         name,
     };
@@ -191,17 +192,117 @@ fn read_network(root: &Section<'_>) -> Network {
         Some(Links { uplink, downlink })
     };
     let (host, seeder) = (links("host"), links("seeder"));
+    let spread_percent = percent(&network.section("host"), "spread").unwrap_or_default();
+    if spread_percent > SPREAD_PERCENT_MAX {
+        network.section("host").problem("spread", "expected 0% to 90%");
+    }
+    let latency = network
+        .parsed("latency", parse_duration)
+        .unwrap_or(Duration::from_millis(1));
     if seeder.is_some() && host.is_none() {
         network.problem("seeder", "limits the seeder only; expected [network.host] as well");
     }
     Network {
         transport: network.word("transport", &TRANSPORTS).unwrap_or(Transport::InProcess),
-        latency: network
-            .parsed("latency", parse_duration)
-            .unwrap_or(Duration::from_millis(1)),
+        latency,
         host,
         seeder,
+        spread_percent,
+        classes: read_classes(&network, host.is_some()),
+        zones: ZoneNetwork {
+            latency: network
+                .section("zones")
+                .parsed("latency", parse_duration)
+                .unwrap_or(latency),
+            uplink: rate(&network.section("zones"), "uplink"),
+        },
+        racks: read_racks(&network),
+        bucket_rate: rate(&network.section("bucket"), "rate"),
+        logs: LogNetwork {
+            latency: network
+                .section("logs")
+                .parsed("latency", parse_duration)
+                .unwrap_or(Duration::from_millis(10)),
+            rows_per_second: network.section("logs").number("rows_per_second").unwrap_or(16_000),
+        },
     }
+}
+
+fn read_classes(network: &Section<'_>, has_links: bool) -> Vec<HostClass> {
+    let read = |(name, class): (String, Section<'_>)| {
+        if !has_links {
+            class.problem("", "limits some hosts only; expected [network.host] as well");
+        }
+        let hosts = share(&class, "hosts");
+        if hosts.is_none() {
+            class.problem(
+                "hosts",
+                "expected a number of hosts or a share of them, such as 10 or \"1%\"",
+            );
+        }
+        let link = |key: &str| {
+            if class.entry(key).is_none() {
+                class.problem(key, "missing; expected a rate, such as \"100 Mbit/s\"");
+            }
+            rate(&class, key).unwrap_or(1)
+        };
+        HostClass {
+            hosts: hosts.unwrap_or(HostShare::Count(0)),
+            links: Links {
+                uplink: link("uplink"),
+                downlink: link("downlink"),
+            },
+            name,
+        }
+    };
+    network.section("classes").named().map(read).collect()
+}
+
+fn read_racks(network: &Section<'_>) -> Option<RackNetwork> {
+    let racks = network.section("racks");
+    racks.table?;
+    for key in ["hosts", "uplink"] {
+        if racks.entry(key).is_none() {
+            racks.problem(key, "missing; expected hosts = 40 and uplink = \"40 Gbit/s\"");
+        }
+    }
+    Some(RackNetwork {
+        hosts: racks.number("hosts").unwrap_or(1),
+        uplink: rate(&racks, "uplink").unwrap_or(1),
+    })
+}
+
+/// A rate of more than nothing.
+fn rate(section: &Section<'_>, key: &str) -> Option<u64> {
+    let rate = section.parsed(key, parse_rate)?;
+    if rate == 0 {
+        section.problem(key, "expected more than nothing; leave it out for no limit");
+    }
+    Some(rate.max(1))
+}
+
+fn share(section: &Section<'_>, key: &str) -> Option<HostShare> {
+    match section.entry(key).map(|entry| &entry.value) {
+        Some(Value::Integer(count)) => u32::try_from(*count).ok().map(HostShare::Count),
+        Some(Value::Text(text)) => parse_percent(text).map(HostShare::Percent),
+        _ => None,
+    }
+}
+
+fn percent(section: &Section<'_>, key: &str) -> Option<f64> {
+    let found = match &section.entry(key)?.value {
+        Value::Text(text) => parse_percent(text),
+        _ => None,
+    };
+    if found.is_none() {
+        section.problem(key, "expected a percentage, such as \"50%\"");
+    }
+    found
+}
+
+fn parse_percent(text: &str) -> Option<f64> {
+    let number = text.strip_suffix('%')?.trim().parse::<f64>().ok();
+    number.filter(|percent| (0.0..=100.0).contains(percent))
 }
 
 fn read_swarm(root: &Section<'_>) -> SwarmSettings {
@@ -222,37 +323,27 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
     let regions: Vec<_> = root.section("regions").named().collect();
     let read = |(name, fault): (String, Section<'_>)| {
         let kind = fault.word("kind", &FAULT_KINDS);
+        if kind == Some(None) {
+            return None;
+        }
+        let kind = kind.flatten();
         if fault.entry("kind").is_none() {
             fault.problem(
                 "kind",
-                "missing; expected \"leave\", \"join-late\", \"corrupt\" or \"stall\"",
+                "missing; expected \"leave\", \"join-late\", \"corrupt\", \"stall\" or \"seeder-restart\"",
             );
         }
-        let hosts = match fault.entry("hosts").map(|entry| &entry.value) {
-            Some(Value::Integer(count)) => u32::try_from(*count).ok().map(HostShare::Count),
-            Some(Value::Text(text)) => {
-                let percent = text
-                    .strip_suffix('%')
-                    .and_then(|number| number.trim().parse::<f64>().ok());
-                percent.filter(|p| (0.0..=100.0).contains(p)).map(HostShare::Percent)
-            }
-            _ => None,
-        };
+        if fault.entry("for").is_some() {
+            fault.problem("for", "only a seeder-restart has it; expected none");
+        }
+        let hosts = share(&fault, "hosts");
         if hosts.is_none() {
             fault.problem(
                 "hosts",
                 "expected a number of hosts or a share of them, such as 10 or \"5%\"",
             );
         }
-        let chosen = fault.texts("regions");
-        for name in chosen.iter().flatten() {
-            if !regions.iter().any(|(region, _)| region == name) {
-                fault.problem(
-                    "regions",
-                    format!("names {name:?}, which is no region of this scenario"),
-                );
-            }
-        }
+        let chosen = read_chosen_regions(root, &fault);
         if let Some(HostShare::Count(count)) = hosts {
             let applies = |name: &String| chosen.as_ref().is_none_or(|chosen| chosen.contains(name));
             for (name, region) in regions.iter().filter(|(name, _)| applies(name)) {
@@ -275,15 +366,52 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
         if !timed && kind.is_some() && at.is_some() {
             fault.problem("at", "this kind of fault holds from the start; expected no time");
         }
-        Fault {
+        Some(Fault {
             name,
             kind: kind.unwrap_or(FaultKind::Leave),
             hosts: hosts.unwrap_or(HostShare::Count(0)),
             regions: chosen,
             at: at.unwrap_or_default(),
-        }
+        })
     };
-    root.section("faults").named().map(read).collect()
+    root.section("faults").named().filter_map(read).collect()
+}
+
+fn read_chosen_regions(root: &Section<'_>, fault: &Section<'_>) -> Option<Vec<String>> {
+    let chosen = fault.texts("regions");
+    for name in chosen.iter().flatten() {
+        if !root.section("regions").named().any(|(region, _)| region == *name) {
+            fault.problem(
+                "regions",
+                format!("names {name:?}, which is no region of this scenario"),
+            );
+        }
+    }
+    chosen
+}
+
+fn read_seeder_restarts(root: &Section<'_>) -> Vec<SeederRestart> {
+    let read = |(name, fault): (String, Section<'_>)| {
+        let kind = &fault.entry("kind")?.value;
+        if !matches!(kind, Value::Text(kind) if kind == "seeder-restart") {
+            return None;
+        }
+        for key in ["at", "for"] {
+            if fault.entry(key).is_none() {
+                fault.problem(key, "missing; expected a time, such as \"3s\"");
+            }
+        }
+        if fault.entry("hosts").is_some() {
+            fault.problem("hosts", "a seeder-restart is about no hosts; expected none");
+        }
+        Some(SeederRestart {
+            regions: read_chosen_regions(root, &fault),
+            at: fault.parsed("at", parse_duration).unwrap_or_default(),
+            down: fault.parsed("for", parse_duration).unwrap_or_default(),
+            name,
+        })
+    };
+    root.section("faults").named().filter_map(read).collect()
 }
 
 fn read_thresholds(root: &Section<'_>) -> Vec<Threshold> {
@@ -320,12 +448,17 @@ const POLICIES: [(&str, Policy); 4] = [
     ("sequential", Policy::Sequential),
 ];
 
-const FAULT_KINDS: [(&str, FaultKind); 4] = [
-    ("leave", FaultKind::Leave),
-    ("join-late", FaultKind::JoinLate),
-    ("corrupt", FaultKind::Corrupt),
-    ("stall", FaultKind::Stall),
+/// None is what is no host's fault.
+const FAULT_KINDS: [(&str, Option<FaultKind>); 5] = [
+    ("leave", Some(FaultKind::Leave)),
+    ("join-late", Some(FaultKind::JoinLate)),
+    ("corrupt", Some(FaultKind::Corrupt)),
+    ("stall", Some(FaultKind::Stall)),
+    ("seeder-restart", None),
 ];
+
+/// With more some links would be next to nothing.
+const SPREAD_PERCENT_MAX: f64 = 90.0;
 
 /// Builds that a run generates at most.
 const BUILD_SIZE_MAX: u64 = 64 << 30;

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use scenario::{HostOutcome, Scenario};
-use swarm::{Hash, HostId, Manifest, SeederConfig};
+use scenario::{HostOutcome, LogNetwork, Scenario};
+use swarm::{ByteRate, Hash, HostId, Manifest, SeederConfig};
 
 use crate::region::{self, RegionResult, RegionSetup, RegionStatus};
-use crate::topology::{HostLinks, Topology, Zones};
+use crate::links::SharedLink;
+use crate::topology::{HostLinks, Racks, Topology, Zones};
 
 /// How to simulate.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +100,22 @@ pub struct Forecast {
 }
 
 impl Forecast {
+    /// When the last host's row is in the table of deployment logs, which takes rows of all regions one after another.
+    pub fn last_row_after(&self, logs: &LogNetwork) -> Option<Duration> {
+        let done = self.regions.iter().zip(&self.seeding_after).flat_map(|(region, seeding_after)| {
+            let hosts = region.hosts.iter().filter_map(|host| host.verified_after);
+            hosts.map(move |after| after + *seeding_after)
+        });
+        let mut done: Vec<Duration> = done.collect();
+        done.sort_unstable();
+        let row = Duration::from_secs(1) / logs.rows_per_second.max(1);
+        let mut free_at = Duration::ZERO;
+        for at in &done {
+            free_at = free_at.max(*at) + row;
+        }
+        (!done.is_empty()).then_some(free_at + logs.latency)
+    }
+
     /// One outcome per host, as a live run has them.
     pub fn outcomes(&self) -> Vec<HostOutcome> {
         let hosts = self.regions.iter().enumerate().flat_map(|(region, result)| {
@@ -154,7 +171,7 @@ pub fn forecast(scenario: &Scenario, options: &Options, status: &Status) -> Resu
         .collect();
     Ok(Forecast {
         regions,
-        seeding_after: scenario.regions.iter().map(|_| Duration::ZERO).collect(),
+        seeding_after: scenario.regions.iter().map(|_| pull_time(scenario)).collect(),
         chunks: manifest.chunk_count(),
     })
 }
@@ -178,33 +195,54 @@ fn setup(
     manifest: &Arc<Manifest>,
     options: &Options,
 ) -> Result<RegionSetup, SimulationError> {
-    let (Some(hosts), Some(seeder)) = (scenario.network.host, scenario.seeder_links()) else {
+    let (Some(equal), Some(seeder)) = (scenario.network.host, scenario.seeder_links()) else {
         return Err(SimulationError::NoLinks);
     };
-    let latency = scenario.network.latency;
-    let zones = scenario.regions[region].zones.max(1);
+    let network = &scenario.network;
+    let shape = &scenario.regions[region];
+    let zones = shape.zones.max(1);
+    let hosts = match scenario.host_links(region) {
+        Some(each) if !scenario.has_equal_links() => HostLinks::Each(each),
+        _ => HostLinks::Equal(equal),
+    };
+    let shared = |rate: u64, count: u32| (0..count).map(|_| SharedLink::new(rate)).collect::<Vec<SharedLink>>();
+    let between_zones = network.zones.uplink.map_or_else(Vec::new, |rate| shared(rate, zones));
     let settings = scenario.swarm.clone();
+    let restarts = scenario.seeder_restarts.iter().filter(|restart| restart.applies_to(&shape.name));
     Ok(RegionSetup {
         manifest: Arc::clone(manifest),
         topology: Topology {
             seeder,
-            hosts: HostLinks::Equal(hosts),
-            latency,
+            hosts,
+            latency: network.latency,
             zones: Zones {
                 count: zones,
-                latency,
-                out: Vec::new(),
-                into: Vec::new(),
+                latency: network.zones.latency,
+                out: between_zones.clone(),
+                into: between_zones,
             },
-            racks: None,
+            racks: network.racks.as_ref().map(|racks| {
+                let count = shape.hosts.div_ceil(zones).div_ceil(racks.hosts) * zones;
+                Racks {
+                    hosts: racks.hosts,
+                    out: shared(racks.uplink, count),
+                    into: shared(racks.uplink, count),
+                }
+            }),
         },
         roles: scenario.roles(region),
         seeder: settings.seeder_config(SeederConfig::new(HostId::new(0))),
         peer: Box::new(move |base| settings.peer_config(base)),
         seed: scenario.seed ^ ((region as u64 + 1) << 40),
         deadline: options.deadline,
-        seeder_restarts: Vec::new(),
+        seeder_restarts: restarts.map(|restart| (restart.at, restart.down)).collect(),
     })
+}
+
+/// How long a seeder pulls: it seeds when it has the whole build, since the root hash needs all of it.
+fn pull_time(scenario: &Scenario) -> Duration {
+    let rate = scenario.network.bucket_rate.and_then(ByteRate::from_bytes_per_second);
+    rate.map_or(Duration::ZERO, |rate| rate.transfer_time(scenario.build_size()))
 }
 
 /// The build's manifest with hashes of nothing: no byte moves in virtual time, and whether a chunk verifies is the model's

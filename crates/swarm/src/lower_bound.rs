@@ -37,6 +37,41 @@ pub fn makespan(swarm: &SwarmShape) -> Duration {
     fluid(swarm).max(chunked(swarm)) + swarm.latency
 }
 
+/// [`makespan`] where every host has links of its own: Kumar and Ross's fluid bound, max(F/u_s, F/min d, N·F/(u_s + sum of u)),
+/// or what it takes the seeder to inject all chunks, the last of which then still has to double until all have it, each
+/// time at no more than the fastest uplink's or downlink's pace.
+pub fn makespan_of_mixed_links(
+    build: Bytes,
+    chunk: Bytes,
+    seeder_uplink: ByteRate,
+    uplinks: &[ByteRate],
+    downlinks: &[ByteRate],
+    latency: Duration,
+) -> Duration {
+    let (Some(fastest), Some(slowest)) = (uplinks.iter().max(), downlinks.iter().min()) else {
+        return Duration::ZERO;
+    };
+    if build.get() == 0 {
+        return Duration::ZERO;
+    }
+    let hosts = u32::try_from(uplinks.len()).unwrap_or(u32::MAX);
+    let capacity: u128 = uplinks.iter().map(|rate| u128::from(rate.bytes_per_second())).sum();
+    let nanos = u128::from(hosts) * u128::from(build.get()) * 1_000_000_000
+        / (capacity + u128::from(seeder_uplink.bytes_per_second()));
+    let volume = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+    let ramp = chunked(&SwarmShape {
+        build,
+        chunk,
+        hosts,
+        host_uplink: *fastest,
+        host_downlink: *slowest,
+        seeder_uplink,
+        latency,
+    });
+    let ends = seeder_uplink.transfer_time(build).max(slowest.transfer_time(build));
+    ends.max(volume).max(ramp) + latency
+}
+
 /// max(F/u_s, F/d, N·F/(u_s + N·u)).
 fn fluid(swarm: &SwarmShape) -> Duration {
     let seeder = swarm.seeder_uplink.transfer_time(swarm.build);
@@ -103,6 +138,23 @@ mod tests {
             assert!(bound <= last && bound >= Duration::from_secs(64));
             last = bound;
         }
+    }
+
+    #[test]
+    fn mixed_links_are_bounded_by_the_slowest_downlink_and_by_the_sum_of_uplinks() {
+        let rate = |bytes| ByteRate::from_bytes_per_second(bytes).unwrap();
+        let bound = |uplinks: &[ByteRate], downlinks: &[ByteRate]| {
+            let (build, chunk) = (Bytes::new(64_000), Bytes::new(1000));
+            makespan_of_mixed_links(build, chunk, rate(1000), uplinks, downlinks, Duration::ZERO)
+        };
+        let equal = vec![rate(1000); 5000];
+        assert_eq!(bound(&equal, &equal), makespan(&swarm(5000, 64, 1)));
+        let mut slow = equal.clone();
+        slow[7] = rate(100);
+        assert_eq!(bound(&equal, &slow), Duration::from_secs(640));
+        let half = vec![rate(500); 5000];
+        let volume = bound(&half, &equal);
+        assert!(volume > Duration::from_secs(127) && volume < Duration::from_secs(128), "{volume:?}");
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
         Err(error) => {
             complain("the run has failed", &error);
             return match error {
-                RunError::WorkersWithoutSockets { .. } => Exit::Usage,
+                RunError::WorkersWithoutSockets { .. } | RunError::OnlyInForecasts { .. } => Exit::Usage,
                 _ => Exit::Failed,
             };
         }

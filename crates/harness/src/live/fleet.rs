@@ -11,9 +11,9 @@ use peer::{
     ChunkPool, Clock, HostPlacement, InProcessNetwork, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity,
     NodeReport, Observer, Role, Shaping, StoreError, StoreKind, Traffic, TransportKind, deployment_log,
 };
-use scenario::{HostOutcome, HostRole, HostState, Links, Policy, Scenario, Transport};
+use scenario::{HostOutcome, HostRole, HostState, Links, Scenario, Transport};
 use serde::{Deserialize, Serialize};
-use swarm::{ChunkPolicy, Contact, DisconnectReason, HostId, PeerConfig, PeerStats, Time};
+use swarm::{Contact, DisconnectReason, HostId, PeerConfig, PeerStats, Time};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -132,6 +132,7 @@ struct Slot {
     region: usize,
     index: u32,
     role: HostRole,
+    links: Option<Links>,
     node: Mutex<Option<Arc<Node>>>,
     started_at: OnceLock<Time>,
     complete_at: OnceLock<Time>,
@@ -182,12 +183,14 @@ impl Fleet {
         let mut slots = Vec::new();
         let mut number = 0;
         for (region, roles) in roles.iter().enumerate() {
+            let links = scenario.host_links(region);
             for (index, role) in (0..).zip(roles) {
                 if number % slice.count == slice.index {
                     slots.push(Slot {
                         region,
                         index,
                         role: *role,
+                        links: links.as_ref().map(|links| links[index as usize]),
                         node: Mutex::new(None),
                         started_at: OnceLock::new(),
                         complete_at: OnceLock::new(),
@@ -438,7 +441,11 @@ async fn start_host(
 ) -> Result<(), NodeError> {
     let scenario = &shared.scenario;
     let Slot {
-        region, index, role, ..
+        region,
+        index,
+        role,
+        links,
+        ..
     } = shared.slots[slot];
     let host = HostId::new(u64::from(index) + 1);
     let tracker = Contact {
@@ -446,19 +453,7 @@ async fn start_host(
         address: surroundings.seeders[region].to_vec().into(),
     };
     let settings = scenario.swarm.clone();
-    let configure = move |address: Vec<u8>| PeerConfig {
-        degree: settings.degree,
-        policy: match settings.policy {
-            Policy::LatestUseful => ChunkPolicy::LatestUseful,
-            Policy::RarestFirst => ChunkPolicy::RarestFirst,
-            Policy::Random => ChunkPolicy::Random,
-            Policy::Sequential => ChunkPolicy::Sequential,
-        },
-        upload_slots: settings.upload_slots,
-        chunks_in_flight_max: settings.chunks_in_flight,
-        have_interval: settings.have_interval,
-        ..PeerConfig::new(host, address.into(), tracker)
-    };
+    let configure = move |address: Vec<u8>| settings.peer_config(PeerConfig::new(host, address.into(), tracker));
     let pool = surroundings.pool.clone();
     let seed = scenario.seed ^ ((region as u64 + 1) << 40);
     let node = Node::start(NodeConfig {
@@ -467,7 +462,7 @@ async fn start_host(
         transport: transport(scenario, &surroundings.network),
         listen: listen(scenario, region, host),
         advertise: None,
-        shaping: shaping(scenario.network.host.as_ref()),
+        shaping: shaping(links.as_ref()),
         limits: Limits {
             connections: 4 * u32::from(scenario.swarm.degree) + 16,
             segment: segment(scenario),

@@ -38,6 +38,11 @@ pub(crate) enum RunError {
         region: String,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error(
+        "{keys} are for forecasts: between the hosts of a live run there is only this machine; expected a scenario without, \
+         or `harness plan`"
+    )]
+    OnlyInForecasts { keys: String },
     #[error("a host has not started")]
     Host(#[from] NodeError),
     #[error("worker process {index} has failed")]
@@ -94,6 +99,12 @@ pub(crate) async fn run(
     progress: &mut Progress,
     stop: watch::Receiver<Option<Stop>>,
 ) -> Result<Measured, RunError> {
+    let only_in_forecasts = scenario.only_in_forecasts();
+    if !only_in_forecasts.is_empty() {
+        return Err(RunError::OnlyInForecasts {
+            keys: only_in_forecasts.join(", "),
+        });
+    }
     let started = Instant::now();
     let epoch = machine::monotonic_nanos();
     let workers = worker_count(scenario, machine::raise_file_limit())?;
@@ -227,10 +238,7 @@ impl Run<'_> {
     async fn start_seeder(&self, region: usize, surroundings: &Surroundings) -> Result<RegionalSeeder, RunError> {
         let scenario = self.scenario;
         let hosts = scenario.regions[region].hosts;
-        let mut core = SeederConfig::new(fleet::SEEDER);
-        core.degree = scenario.swarm.degree;
-        core.clients = scenario.swarm.seeder_clients;
-        core.upload_slots = scenario.swarm.upload_slots;
+        let core = scenario.swarm.seeder_config(SeederConfig::new(fleet::SEEDER));
         let seed = scenario.seed ^ ((region as u64 + 1) << 40);
         let options = SeederOptions {
             identity: NodeIdentity::from_seed(seed, HostId::new(0)),

@@ -149,6 +149,8 @@ pub(crate) struct Simulation {
     pub(crate) transfers: u64,
     pub(crate) events: u64,
     pub(crate) control_messages: u64,
+    /// When the last host's deployment log was written.
+    pub(crate) last_row_after_ms: Option<f64>,
     /// Payload from one zone to another.
     pub(crate) cross_zone_bytes: u64,
 }

@@ -526,7 +526,7 @@ impl Peer {
     /// Tells every neighbour of the chunks acquired since it was last told, of which it lacks some, and all that still
     /// want something whether requests wait here.
     pub(super) fn flush(&mut self) {
-        let waiting = self.uploads.has_waiting();
+        let waiting = self.is_busy();
         let changed = std::mem::replace(&mut self.told_busy, waiting) != waiting;
         let tracker = self.config.tracker.host;
         let Build::Fetching(download) = &self.build else {
@@ -560,7 +560,7 @@ impl Peer {
         match self.config.holdings {
             HoldingsSource::Messages => self.timers.set_at_latest(Timer::Flush, now + delay),
             HoldingsSource::Supplied => {
-                self.told_busy = self.uploads.has_waiting();
+                self.told_busy = self.is_busy();
                 self.actions.push_back(Action::PublishHoldings { delay });
             }
         }
