@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use scenario::Override;
 
+use crate::commands::{Vary, parse_percent};
+
 /// Distribute a build over a fleet of real peers on this machine and measure it, or forecast it for any fleet.
 #[derive(Debug, Parser)]
 #[command(name = "harness", version, about)]
@@ -19,6 +21,10 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Forecast a scenario in virtual time: the same protocol, a modelled network, any number of hosts.
     Plan(PlanArguments),
+    /// Put two reports side by side: live against forecast, or before against after.
+    Compare(CompareArguments),
+    /// Forecast a scenario over a grid of values, best first.
+    Sweep(SweepArguments),
     /// Count the deployment logs of a build.
     Count(CountArguments),
     /// Print the JSON Schema of a scenario file.
@@ -66,6 +72,44 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
     /// What to print at the end.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// A run's folder, or its report.json.
+    pub(crate) a: PathBuf,
+    /// Another one.
+    pub(crate) b: PathBuf,
+    /// Fail (exit 1) where B is later than A by more than this, such as 5%.
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub(crate) max_regression: Option<f64>,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArguments {
+    /// The scenario.
+    pub(crate) scenario: PathBuf,
+    /// A key and its values, such as swarm.degree=4,8,16; can be given several times.
+    #[arg(long, value_name = "KEY=VALUE,…", required = true)]
+    pub(crate) vary: Vec<Vary>,
+    /// Change a value in all cells; can be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<Override>,
+    /// Seed of everything random, instead of the scenario's.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Field of the report to sort by, least first.
+    #[arg(long, value_name = "FIELD", default_value = "stretch.max")]
+    pub(crate) metric: String,
+    /// Folder for sweep.json; runs/<time>-<scenario>-sweep where absent. It must be new or empty.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+    /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }

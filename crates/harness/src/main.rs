@@ -40,6 +40,8 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Run(arguments) => commands::run(arguments).await,
             Command::Plan(arguments) => commands::plan(arguments).await,
+            Command::Compare(arguments) => commands::compare(&arguments),
+            Command::Sweep(arguments) => tokio::task::block_in_place(|| commands::sweep(&arguments)),
             Command::Count(arguments) => commands::count(arguments).await,
             Command::Schema => commands::schema(),
             Command::Worker => commands::worker().await,

@@ -9,6 +9,15 @@ use swarm::Bytes;
 
 use crate::live::FleetStatus;
 
+/// A bar over the cells of a sweep.
+pub(crate) fn cells(count: usize) -> ProgressBar {
+    let bar = ProgressBar::new(count as u64);
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar
+}
+
 /// The live line.
 pub(crate) struct Progress {
     bar: ProgressBar,

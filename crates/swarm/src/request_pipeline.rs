@@ -310,7 +310,8 @@ impl ServiceTime {
     fn patience(&self) -> Duration {
         let base = if self.seen {
             let usual = Duration::from_nanos(self.mean_nanos.saturating_add(4 * self.deviation_nanos));
-            usual.max(2 * Duration::from_nanos(self.mean_nanos)).max(PATIENCE_MIN)
+            let mean = Duration::from_nanos(self.mean_nanos);
+            usual.max(2 * mean).max((mean * PATIENCE_MEANS).clamp(PATIENCE_LEAST, PATIENCE_MIN))
         } else {
             PATIENCE_AT_FIRST
         };
@@ -328,8 +329,12 @@ const TIE_FROM_ROUND_TRIPS: u32 = 16;
 const TIES_PER_DOUBLED: u32 = 12;
 /// Without progress for this long a request is overdue while nothing is known about the links. Doubles each time.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
-/// Less than this is the noise of a busy machine and not a stall.
+/// Less than this is the noise of a busy machine and not a stall, where chunks take long …
 const PATIENCE_MIN: Duration = Duration::from_secs(2);
+/// … and where they pass in no time, so many times what they take.
+const PATIENCE_MEANS: u32 = 16;
+/// But never less than what a pause of a scheduler or a lost packet costs.
+const PATIENCE_LEAST: Duration = Duration::from_millis(200);
 /// Doublings of the patience at most: four times the usual.
 const DOUBLINGS_MAX: u32 = 2;
 

@@ -1,15 +1,19 @@
 //! The subcommands, one file each.
 
+mod compare;
 mod count;
 mod plan;
 mod run;
+mod sweep;
 
 use crate::exit::{Exit, complain};
 use crate::live;
 
+pub(crate) use compare::{compare, parse_percent};
 pub(crate) use count::count;
 pub(crate) use plan::plan;
 pub(crate) use run::run;
+pub(crate) use sweep::{Vary, sweep};
 
 /// Prints a result to stdout.
 #[expect(clippy::print_stdout, reason = "results go to stdout, and only from here")]

@@ -141,18 +141,17 @@ fn replay(report: &Report, scenario: &std::path::Path) -> String {
     if report.pending() == 0 {
         return String::new();
     }
-    let mut arguments = std::env::args().skip(3).peekable();
-    let mut rest = String::new();
+    let mut sets = String::new();
+    let mut arguments = std::env::args();
     while let Some(argument) = arguments.next() {
-        // Seed and folder are given anew.
-        if argument == "--seed" || argument == "--out" {
-            arguments.next();
-        } else {
-            rest.push_str(&format!(" {argument:?}"));
+        if argument == "--set" {
+            sets.push_str(&format!(" --set {:?}", arguments.next().unwrap_or_default()));
+        } else if let Some(set) = argument.strip_prefix("--set=") {
+            sets.push_str(&format!(" --set {set:?}"));
         }
     }
     format!(
-        "replay: harness plan {} --seed {}{rest}\n",
+        "replay: harness plan {} --seed {}{sets}\n",
         scenario.display(),
         report.seed()
     )

@@ -129,8 +129,11 @@ impl Display for Report {
                 writeln!(f, "region {region} ended by: {end}")?;
             }
         }
-        for banned in &self.banned {
+        for banned in self.banned.iter().take(BANNED_SHOWN) {
             writeln!(f, "banned for corrupt chunks: {} by {} hosts", banned.host, banned.by)?;
+        }
+        if self.banned.len() > BANNED_SHOWN {
+            writeln!(f, "and {} more", self.banned.len() - BANNED_SHOWN)?;
         }
         for host in &self.stuck {
             let error = host
@@ -185,6 +188,9 @@ impl Report {
         }
     }
 }
+
+/// Banned hosts that are shown one by one.
+const BANNED_SHOWN: usize = 10;
 
 fn time(milliseconds: Option<f64>) -> String {
     match milliseconds {

@@ -348,10 +348,9 @@ impl Peer {
             }
         }
         let idle = requests.in_flight() == 0;
-        if let Some(expiry) = requests.next_expiry()
-            && self.timers.get(Timer::RequestExpiry).is_none()
-        {
-            self.timers.set(Timer::RequestExpiry, expiry);
+        // What is usual may have become less since the timer was set.
+        if let Some(expiry) = requests.next_expiry() {
+            self.timers.set_at_latest(Timer::RequestExpiry, expiry);
         }
         if !idle {
             self.timers.clear(Timer::Starved);
