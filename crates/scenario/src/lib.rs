@@ -223,6 +223,8 @@ pub struct SwarmSettings {
     pub seeder_clients: usize,
     /// How long HAVE messages wait for company.
     pub have_interval: Duration,
+    /// Nobody counts as stalled before this.
+    pub patience: Duration,
 }
 
 /// What the command line adds to a scenario file.

@@ -13,6 +13,7 @@ impl SwarmSettings {
             upload_slots: self.upload_slots,
             chunks_in_flight_max: self.chunks_in_flight,
             have_interval: self.have_interval,
+            patience_min: self.patience,
             ..base
         }
     }

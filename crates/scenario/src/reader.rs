@@ -316,6 +316,9 @@ fn read_swarm(root: &Section<'_>) -> SwarmSettings {
         have_interval: swarm
             .parsed("have_interval", parse_duration)
             .unwrap_or(Duration::from_millis(5)),
+        patience: swarm
+            .parsed("patience", parse_duration)
+            .unwrap_or(Duration::from_secs(2)),
     }
 }
 

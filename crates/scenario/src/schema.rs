@@ -95,6 +95,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("swarm.chunks_in_flight", number(1, 64, "chunks asked for at a time", 3), "3", "Chunks that a host asks for at a time."),
     key("swarm.seeder_clients", number(1, 512, "hosts served by a seeder", 32), "32", "Hosts that a seeder sends chunks to."),
     key("swarm.have_interval", Kind::Duration, "5ms", "How long news of acquired chunks wait for company."),
+    key("swarm.patience", Kind::Duration, "2s", "A neighbour that sends nothing for less than this is not taken for stalled. Less than a second needs hosts that are not busy otherwise."),
     key("workers", Kind::Table, "", "Worker processes of a live run."),
     key("workers.processes", number(1, 64, "worker processes", 6), "as few as the file limit allows", "Processes that the hosts are spread over (TCP and QUIC)."),
     key("faults", Kind::Table, "", "What goes wrong."),

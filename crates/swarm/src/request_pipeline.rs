@@ -41,10 +41,11 @@ pub(crate) struct RequestPipeline {
 }
 
 impl RequestPipeline {
-    pub(crate) const fn new(round_trip: Duration) -> Self {
+    /// For a host to whom nobody is late before `patience_min`, and whose messages took `round_trip`.
+    pub(crate) const fn new(patience_min: Duration, round_trip: Duration) -> Self {
         Self {
             requests: SmallVec::new_const(),
-            usual: ServiceTime::new(),
+            usual: ServiceTime::new(patience_min),
             waits: [round_trip; WAITS_KEPT],
             waits_seen: 0,
             transfer: None,
@@ -276,11 +277,14 @@ struct ServiceTime {
     deviation_nanos: u64,
     seen: bool,
     doublings: u32,
+    /// Less than this is the noise of a busy machine and not a stall.
+    least: Duration,
 }
 
 impl ServiceTime {
-    const fn new() -> Self {
+    const fn new(least: Duration) -> Self {
         Self {
+            least,
             mean_nanos: 0,
             deviation_nanos: 0,
             seen: false,
@@ -310,10 +314,9 @@ impl ServiceTime {
     fn patience(&self) -> Duration {
         let base = if self.seen {
             let usual = Duration::from_nanos(self.mean_nanos.saturating_add(4 * self.deviation_nanos));
-            let mean = Duration::from_nanos(self.mean_nanos);
-            usual.max(2 * mean).max((mean * PATIENCE_MEANS).clamp(PATIENCE_LEAST, PATIENCE_MIN))
+            usual.max(2 * Duration::from_nanos(self.mean_nanos)).max(self.least)
         } else {
-            PATIENCE_AT_FIRST
+            self.least * PATIENCE_AT_FIRST / 2
         };
         base * (1 << self.doublings)
     }
@@ -327,14 +330,9 @@ const WAITS_KEPT: usize = 8;
 const TIE_FROM_ROUND_TRIPS: u32 = 16;
 /// Ties and chunks that must go well for each tie that does not.
 const TIES_PER_DOUBLED: u32 = 12;
-/// Without progress for this long a request is overdue while nothing is known about the links. Doubles each time.
-const PATIENCE_AT_FIRST: Duration = Duration::from_secs(5);
-/// Less than this is the noise of a busy machine and not a stall, where chunks take long …
-const PATIENCE_MIN: Duration = Duration::from_secs(2);
-/// … and where they pass in no time, so many times what they take.
-const PATIENCE_MEANS: u32 = 16;
-/// But never less than what a pause of a scheduler or a lost packet costs.
-const PATIENCE_LEAST: Duration = Duration::from_millis(200);
+/// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.
+const PATIENCE_AT_FIRST: u32 = 5;
+
 /// Doublings of the patience at most: four times the usual.
 const DOUBLINGS_MAX: u32 = 2;
 
@@ -344,6 +342,7 @@ mod tests {
 
     const A: HostId = HostId::new(1);
     const B: HostId = HostId::new(2);
+    const PATIENCE: Duration = Duration::from_secs(2);
 
     fn chunk(index: u32) -> ChunkIndex {
         ChunkIndex::new(index)
@@ -355,7 +354,7 @@ mod tests {
 
     #[test]
     fn of_two_tied_neighbours_the_one_that_begins_wins() {
-        let mut pipeline = RequestPipeline::new(Duration::from_millis(1));
+        let mut pipeline = RequestPipeline::new(PATIENCE, Duration::from_millis(1));
         pipeline.ask(at(0), A, chunk(7));
         assert_eq!(pipeline.tie_candidate(|_| true), Some(chunk(7)));
         pipeline.ask(at(1), B, chunk(7));
@@ -368,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_request_without_progress_becomes_overdue_and_its_neighbour_stalled() {
-        let mut pipeline = RequestPipeline::new(Duration::from_millis(1));
+        let mut pipeline = RequestPipeline::new(PATIENCE, Duration::from_millis(1));
         pipeline.ask(at(0), A, chunk(0));
         assert_eq!(pipeline.complete(at(1000), A, chunk(0)), []);
         pipeline.ask(at(1000), A, chunk(1));
@@ -386,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_pause_of_this_host_makes_nobody_overdue() {
-        let mut pipeline = RequestPipeline::new(Duration::from_millis(1));
+        let mut pipeline = RequestPipeline::new(PATIENCE, Duration::from_millis(1));
         pipeline.ask(at(0), A, chunk(0));
         let due = pipeline.next_expiry().unwrap();
         let woken = due + Duration::from_secs(14);
@@ -397,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_chunk_is_free_again_only_when_nobody_is_asked_for_it() {
-        let mut pipeline = RequestPipeline::new(Duration::from_millis(1));
+        let mut pipeline = RequestPipeline::new(PATIENCE, Duration::from_millis(1));
         pipeline.ask(at(0), A, chunk(3));
         pipeline.ask(at(0), B, chunk(3));
         assert!(!pipeline.drop_request(A, chunk(3)));
@@ -407,7 +406,7 @@ mod tests {
 
     #[test]
     fn patience_doubles_while_nothing_comes_and_recovers() {
-        let mut usual = ServiceTime::new();
+        let mut usual = ServiceTime::new(PATIENCE);
         usual.observe(Duration::from_secs(1));
         let first = usual.patience();
         usual.back_off();

@@ -130,7 +130,7 @@ impl Peer {
             acquired: held.iter().collect(),
             starved: 0,
             scheduler: ChunkScheduler::new(self.config.policy, held, seed),
-            requests: RequestPipeline::new(*round_trip),
+            requests: RequestPipeline::new(self.config.patience_min, *round_trip),
             manifest: Arc::clone(manifest),
         };
         let chunk_count = manifest.chunk_count();
@@ -348,9 +348,10 @@ impl Peer {
             }
         }
         let idle = requests.in_flight() == 0;
-        // What is usual may have become less since the timer was set.
-        if let Some(expiry) = requests.next_expiry() {
-            self.timers.set_at_latest(Timer::RequestExpiry, expiry);
+        if let Some(expiry) = requests.next_expiry()
+            && self.timers.get(Timer::RequestExpiry).is_none()
+        {
+            self.timers.set(Timer::RequestExpiry, expiry);
         }
         if !idle {
             self.timers.clear(Timer::Starved);

@@ -49,6 +49,9 @@ pub struct PeerConfig {
     pub upload_slots: usize,
     /// HAVE messages, and news of how busy this host is, wait this long for company. More is fewer messages and staler views.
     pub have_interval: Duration,
+    /// A neighbour that sends nothing for less than this is not taken for stalled, however fast the others are. On a busy
+    /// machine two seconds are no sign of anything.
+    pub patience_min: Duration,
     /// Where knowledge of what neighbours hold comes from.
     pub holdings: HoldingsSource,
 }
@@ -66,6 +69,7 @@ impl PeerConfig {
             requests_per_neighbour_max: 2,
             upload_slots: 2,
             have_interval: Duration::from_millis(5),
+            patience_min: Duration::from_secs(2),
             holdings: HoldingsSource::default(),
         }
     }
