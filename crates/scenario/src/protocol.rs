@@ -23,7 +23,8 @@ impl SwarmSettings {
         SeederConfig {
             degree: self.degree,
             clients: self.seeder_clients,
-            upload_slots: self.upload_slots,
+            // With one slot a slow client would hold up the injection of everything.
+            upload_slots: self.upload_slots.max(2),
             ..base
         }
     }

@@ -90,23 +90,25 @@ struct Queued {
 struct Published<'a> {
     fields: &'a [Bitfield],
     busy: &'a [bool],
+    /// Whether hosts go by it, and not by what they are told.
+    supplied: bool,
 }
 
 impl Views for Published<'_> {
     fn held_by(&self, host: HostId) -> Option<&Bitfield> {
         // The seeder shows each client something else, and says so by message.
-        if host == SEEDER {
+        if host == SEEDER || !self.supplied {
             return None;
         }
         self.fields.get(index(host))
     }
 
     fn is_busy(&self, host: HostId) -> Option<bool> {
-        self.busy.get(index(host)).copied()
+        self.busy.get(index(host)).copied().filter(|_| self.supplied)
     }
 }
 
-/// Without common views: every host knows what it was told.
+/// A region while it is simulated.
 struct World {
     setup: RegionSetup,
     now: u64,
@@ -119,6 +121,7 @@ struct World {
     peers: Vec<Option<Peer>>,
     published: Vec<Bitfield>,
     busy: Vec<bool>,
+    supplied: bool,
     hungry: Vec<bool>,
     armed: Vec<u64>,
     adjacency: Vec<SmallVec<[u32; 16]>>,
@@ -212,6 +215,7 @@ impl World {
             peers: members.clone().map(|_| None).collect(),
             published: members.clone().map(|_| Bitfield::new(chunks)).collect(),
             busy: vec![false; hosts + 1],
+            supplied: true,
             hungry: vec![false; hosts + 1],
             armed: vec![u64::MAX; hosts + 1],
             adjacency: members.clone().map(|_| SmallVec::new()).collect(),
@@ -362,6 +366,7 @@ impl World {
             let views = Published {
                 fields: &self.published,
                 busy: &self.busy,
+                supplied: self.supplied,
             };
             peer.swap_actions(&mut self.actions);
             peer.handle_event_with(now, event, &views);
@@ -437,6 +442,7 @@ impl World {
                 let views = Published {
                     fields: &self.published,
                     busy: &self.busy,
+                    supplied: self.supplied,
                 };
                 if let Some(peer) = &mut self.peers[host as usize] {
                     peer.swap_actions(&mut self.actions);
@@ -634,6 +640,7 @@ impl World {
             let views = Published {
                 fields: &self.published,
                 busy: &self.busy,
+                supplied: self.supplied,
             };
             peer.swap_actions(&mut self.actions);
             peer.handle_event_with(now, event, &views);
@@ -715,6 +722,7 @@ impl World {
             ChunkPolicy::RarestFirst => HoldingsSource::Messages,
             ChunkPolicy::LatestUseful | ChunkPolicy::Random | ChunkPolicy::Sequential => HoldingsSource::Supplied,
         };
+        self.supplied = config.holdings == HoldingsSource::Supplied;
         let seed = self.setup.seed ^ u64::from(host).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut peer = Peer::new(config, seed, Time::from_nanos(self.now));
         peer.swap_actions(&mut self.actions);

