@@ -14,7 +14,10 @@ const ALLOWED: [(&str, &[&str]); 7] = [
     ("peer", &["swarm", "cloud"]),
     ("seeder", &["peer", "cloud", "swarm"]),
     ("simulator", &["scenario", "swarm"]),
-    ("harness", &["simulator", "seeder", "peer", "cloud", "scenario", "swarm"]),
+    (
+        "harness",
+        &["simulator", "seeder", "peer", "cloud", "scenario", "swarm"],
+    ),
 ];
 
 fn metadata() -> Metadata {

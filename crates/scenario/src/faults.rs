@@ -53,7 +53,9 @@ pub struct SeederRestart {
 impl SeederRestart {
     /// Whether it is about this region's seeder.
     pub fn applies_to(&self, region: &str) -> bool {
-        self.regions.as_ref().is_none_or(|regions| regions.iter().any(|name| name == region))
+        self.regions
+            .as_ref()
+            .is_none_or(|regions| regions.iter().any(|name| name == region))
     }
 }
 

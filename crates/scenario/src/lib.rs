@@ -302,7 +302,13 @@ impl Scenario {
     /// The links of each host of a region by its index, the same for equal scenarios; `None` where links are not limited.
     pub fn host_links(&self, region: usize) -> Option<Vec<Links>> {
         let base = self.network.host?;
-        Some(links::of_hosts(&self.network, base, self.seed, region, &self.regions[region]))
+        Some(links::of_hosts(
+            &self.network,
+            base,
+            self.seed,
+            region,
+            &self.regions[region],
+        ))
     }
 
     /// Whether all hosts have the same links.

@@ -105,7 +105,10 @@ mod tests {
         let of = |seed| of_hosts(&network(50.0, Vec::new()), BASE, seed, 0, &region());
         let links = of(1);
         assert!(links.iter().all(|l| (500_000..=1_500_000).contains(&l.uplink)));
-        assert!(links.iter().all(|l| l.downlink.abs_diff(2 * l.uplink) <= 2), "one factor for both");
+        assert!(
+            links.iter().all(|l| l.downlink.abs_diff(2 * l.uplink) <= 2),
+            "one factor for both"
+        );
         let mean = links.iter().map(|l| l.uplink).sum::<u64>() / 1000;
         assert!((950_000..1_050_000).contains(&mean), "{mean}");
         assert_eq!(links, of(1));

@@ -12,7 +12,10 @@ use crate::problem::ScenarioError;
 use crate::quantity::{parse_duration, parse_rate, parse_size};
 use crate::section::{Reader, Section};
 use crate::thresholds::Threshold;
-use crate::{Build, BuildSource, HostClass, Links, LogNetwork, Network, Policy, RackNetwork, Region, Scenario, SwarmSettings, Transport, ZoneNetwork};
+use crate::{
+    Build, BuildSource, HostClass, Links, LogNetwork, Network, Policy, RackNetwork, Region, Scenario, SwarmSettings,
+    Transport, ZoneNetwork,
+};
 
 pub(crate) fn read(path: &Path, tree: &Table) -> Result<Scenario, ScenarioError> {
     let name = path

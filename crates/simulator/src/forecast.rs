@@ -1,15 +1,15 @@
 //! A whole scenario: its regions one after another on as many threads as are wanted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use scenario::{HostOutcome, LogNetwork, Scenario};
 use swarm::{ByteRate, Hash, HostId, Manifest, SeederConfig};
 
-use crate::region::{self, RegionResult, RegionSetup, RegionStatus};
 use crate::links::SharedLink;
+use crate::region::{self, RegionResult, RegionSetup, RegionStatus};
 use crate::topology::{HostLinks, Racks, Topology, Zones};
 
 /// How to simulate.
@@ -81,7 +81,9 @@ impl Status {
 #[derive(Debug, thiserror::Error)]
 pub enum SimulationError {
     /// Nothing limits the hosts, so nothing takes time.
-    #[error("network.host is missing; a forecast needs the hosts' links, such as uplink = \"10 Gbit/s\" and downlink = \"10 Gbit/s\"")]
+    #[error(
+        "network.host is missing; a forecast needs the hosts' links, such as uplink = \"10 Gbit/s\" and downlink = \"10 Gbit/s\""
+    )]
     NoLinks,
     /// The build's chunks do not make a manifest.
     #[error("the build cannot be cut into chunks")]
@@ -102,10 +104,14 @@ pub struct Forecast {
 impl Forecast {
     /// When the last host's row is in the table of deployment logs, which takes rows of all regions one after another.
     pub fn last_row_after(&self, logs: &LogNetwork) -> Option<Duration> {
-        let done = self.regions.iter().zip(&self.seeding_after).flat_map(|(region, seeding_after)| {
-            let hosts = region.hosts.iter().filter_map(|host| host.verified_after);
-            hosts.map(move |after| after + *seeding_after)
-        });
+        let done = self
+            .regions
+            .iter()
+            .zip(&self.seeding_after)
+            .flat_map(|(region, seeding_after)| {
+                let hosts = region.hosts.iter().filter_map(|host| host.verified_after);
+                hosts.map(move |after| after + *seeding_after)
+            });
         let mut done: Vec<Duration> = done.collect();
         done.sort_unstable();
         let row = Duration::from_secs(1) / logs.rows_per_second.max(1);
@@ -208,7 +214,10 @@ fn setup(
     let shared = |rate: u64, count: u32| (0..count).map(|_| SharedLink::new(rate)).collect::<Vec<SharedLink>>();
     let between_zones = network.zones.uplink.map_or_else(Vec::new, |rate| shared(rate, zones));
     let settings = scenario.swarm.clone();
-    let restarts = scenario.seeder_restarts.iter().filter(|restart| restart.applies_to(&shape.name));
+    let restarts = scenario
+        .seeder_restarts
+        .iter()
+        .filter(|restart| restart.applies_to(&shape.name));
     Ok(RegionSetup {
         manifest: Arc::clone(manifest),
         topology: Topology {

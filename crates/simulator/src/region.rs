@@ -58,21 +58,54 @@ pub enum RegionEnd {
 #[derive(Clone, Copy, Debug)]
 enum Input {
     Wakeup,
-    Request { from: u32, chunk: u32, held: u32 },
-    Serving { from: u32, chunk: u32 },
-    Cancel { from: u32, chunk: u32 },
+    Request {
+        from: u32,
+        chunk: u32,
+        held: u32,
+    },
+    Serving {
+        from: u32,
+        chunk: u32,
+    },
+    Cancel {
+        from: u32,
+        chunk: u32,
+    },
     /// The last byte has arrived.
-    Arrived { from: u32, chunk: u32 },
+    Arrived {
+        from: u32,
+        chunk: u32,
+    },
     /// The last byte has left.
-    Sent { transfer: u32, generation: u32 },
+    Sent {
+        transfer: u32,
+        generation: u32,
+    },
     /// A long transfer is still going on.
-    Progress { transfer: u32, generation: u32 },
-    Aborted { from: u32, chunk: u32 },
-    Publish { count: u32, busy: bool },
-    Dial { from: u32 },
-    Connected { from: u32 },
-    Disconnected { from: u32 },
-    Rare { slot: u32 },
+    Progress {
+        transfer: u32,
+        generation: u32,
+    },
+    Aborted {
+        from: u32,
+        chunk: u32,
+    },
+    Publish {
+        count: u32,
+        busy: bool,
+    },
+    Dial {
+        from: u32,
+    },
+    Connected {
+        from: u32,
+    },
+    Disconnected {
+        from: u32,
+    },
+    Rare {
+        slot: u32,
+    },
     Join,
     Leave,
     SeederDown,
@@ -219,7 +252,10 @@ impl World {
             hungry: vec![false; hosts + 1],
             armed: vec![u64::MAX; hosts + 1],
             adjacency: members.clone().map(|_| SmallVec::new()).collect(),
-            uplinks: members.clone().map(|member| Port::new(topology.uplink(member))).collect(),
+            uplinks: members
+                .clone()
+                .map(|member| Port::new(topology.uplink(member)))
+                .collect(),
             downlinks: members.map(|member| Port::new(topology.downlink(member))).collect(),
             transfers: Vec::new(),
             transfers_free: Vec::new(),
@@ -553,10 +589,10 @@ impl World {
             *cap = self.downlinks[to as usize].share();
         }
         divide(uplink.rate, &mut caps[..count]);
-        for position in 0..count {
+        for (position, cap) in caps[..count].iter().enumerate() {
             let number = self.uplinks[sender as usize].active[position];
             let transfer = &mut self.transfers[number as usize];
-            let rate = caps[position].max(1);
+            let rate = (*cap).max(1);
             if transfer.rate == rate {
                 continue;
             }
@@ -565,10 +601,21 @@ impl World {
             transfer.generation += 1;
             let (ends_at, generation) = (transfer.ends_at(), transfer.generation);
             let is_long = ends_at - self.now > PROGRESS_EVERY;
-            self.push(ends_at, sender, Input::Sent { transfer: number, generation });
+            self.push(
+                ends_at,
+                sender,
+                Input::Sent {
+                    transfer: number,
+                    generation,
+                },
+            );
             if is_long {
                 let transfer = number;
-                self.push(self.now + PROGRESS_EVERY, sender, Input::Progress { transfer, generation });
+                self.push(
+                    self.now + PROGRESS_EVERY,
+                    sender,
+                    Input::Progress { transfer, generation },
+                );
             }
         }
     }
@@ -603,7 +650,14 @@ impl World {
         if self.setup.topology.zone(from as usize) != self.setup.topology.zone(to as usize) {
             self.result.cross_zone_bytes += bytes;
         }
-        self.push(passed + latency, to, Input::Arrived { from, chunk: chunk.get() });
+        self.push(
+            passed + latency,
+            to,
+            Input::Arrived {
+                from,
+                chunk: chunk.get(),
+            },
+        );
         self.tell(from, Event::ChunkServed { to: id(to), chunk });
     }
 
@@ -627,7 +681,14 @@ impl World {
         if let Some(found) = found {
             self.cut_short(found);
             let at = self.now + self.latency(from, to);
-            self.push(at, to, Input::Aborted { from, chunk: chunk.get() });
+            self.push(
+                at,
+                to,
+                Input::Aborted {
+                    from,
+                    chunk: chunk.get(),
+                },
+            );
         }
         // Told where it stands, as the live driver does, and not from the queue.
         let now = Time::from_nanos(self.now);
@@ -853,7 +914,9 @@ impl World {
             peer.acquired().iter().for_each(|chunk| {
                 lacking.remove(*chunk);
             });
-            adjacency.iter().for_each(|n| lacking.subtract(&self.published[*n as usize]));
+            adjacency
+                .iter()
+                .for_each(|n| lacking.subtract(&self.published[*n as usize]));
             result.chunks_without_source = lacking.count();
         }
     }
@@ -864,7 +927,11 @@ impl World {
             let result = &mut self.result.hosts[host - 1];
             let excused = matches!(self.setup.roles[host - 1], HostRole::Leave(_) | HostRole::Corrupt);
             if result.verified_after.is_none() {
-                result.state = if excused { HostState::Excused } else { HostState::Pending };
+                result.state = if excused {
+                    HostState::Excused
+                } else {
+                    HostState::Pending
+                };
             }
         }
         self.result.end = end;
@@ -900,7 +967,10 @@ fn prefetch<T>(value: &T) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     let start = std::ptr::from_ref(value).cast::<i8>();
     for line in (0..size_of::<T>()).step_by(64) {
-        #[expect(unsafe_code, reason = "a prefetch reads nothing, and the address is within a value that is borrowed")]
+        #[expect(
+            unsafe_code,
+            reason = "a prefetch reads nothing, and the address is within a value that is borrowed"
+        )]
         // SAFETY: see the reason; the offset is below the size of `T`.
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(start.add(line));

@@ -98,7 +98,10 @@ impl Topology {
     /// When the chunk that has left `from` at `now` has passed what it shares with others on its way to `to`.
     pub(crate) fn pass(&mut self, from: usize, to: usize, now: u64, bytes: u64) -> u64 {
         let mut at = now;
-        let racks = self.racks.as_ref().map(|racks| (self.rack(from, racks), self.rack(to, racks)));
+        let racks = self
+            .racks
+            .as_ref()
+            .map(|racks| (self.rack(from, racks), self.rack(to, racks)));
         if let (Some((out, into)), Some(racks)) = (racks, &mut self.racks)
             && out != into
         {

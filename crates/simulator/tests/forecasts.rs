@@ -62,7 +62,11 @@ fn equal_scenarios_give_equal_results_with_any_number_of_threads() {
 fn every_host_gets_every_byte_once_and_the_bound_is_not_beaten() {
     for overrides in [
         &[][..],
-        &["network.host.downlink=1 Gbit/s", "swarm.upload_slots=4", "swarm.chunks_in_flight=4"],
+        &[
+            "network.host.downlink=1 Gbit/s",
+            "swarm.upload_slots=4",
+            "swarm.chunks_in_flight=4",
+        ],
         &["network.host.spread=50%", "swarm.upload_slots=2"],
         &["swarm.policy=rarest-first"],
         &["swarm.policy=random"],
@@ -77,7 +81,10 @@ fn every_host_gets_every_byte_once_and_the_bound_is_not_beaten() {
             assert!(makespan >= bound, "{overrides:?}: {makespan:?} beats {bound:?}");
             for host in &region.hosts {
                 assert_eq!(host.state, HostState::Verified);
-                assert_eq!(host.bytes_from_seeder + host.bytes_from_peers, scenario.build_size().get());
+                assert_eq!(
+                    host.bytes_from_seeder + host.bytes_from_peers,
+                    scenario.build_size().get()
+                );
             }
         }
     }
@@ -132,11 +139,20 @@ fn slow_hosts_do_not_hold_up_the_others() {
     let slow = "[network.classes.slow]\nhosts = \"2%\"\nuplink = \"100 Mbit/s\"\ndownlink = \"200 Mbit/s\"\n";
     let (with, without) = (run(&scenario(slow, &[]), 2), run(&scenario("", &[]), 2));
     let median = |forecast: &Forecast| {
-        let mut all: Vec<_> = forecast.regions[0].hosts.iter().map(|h| h.verified_after.unwrap()).collect();
+        let mut all: Vec<_> = forecast.regions[0]
+            .hosts
+            .iter()
+            .map(|h| h.verified_after.unwrap())
+            .collect();
         all.sort_unstable();
         all[all.len() / 2]
     };
-    assert!(median(&with) < median(&without) * 5 / 4, "{:?} {:?}", median(&with), median(&without));
+    assert!(
+        median(&with) < median(&without) * 5 / 4,
+        "{:?} {:?}",
+        median(&with),
+        median(&without)
+    );
 }
 
 #[test]
@@ -178,7 +194,11 @@ fn a_region_that_cannot_converge_ends_at_the_deadline_and_tells_who_lacks_what()
     let forecast = forecast(&scenario, &options, &Status::new(&scenario)).unwrap();
     assert_eq!(forecast.regions[0].end, RegionEnd::Deadline);
     assert_eq!(forecast.regions[0].virtual_time, Duration::from_secs(20));
-    let stuck = forecast.regions[0].hosts.iter().find(|host| host.state == HostState::Pending).unwrap();
+    let stuck = forecast.regions[0]
+        .hosts
+        .iter()
+        .find(|host| host.state == HostState::Pending)
+        .unwrap();
     assert!(stuck.chunks_held < 128 && stuck.neighbours > 0);
 }
 
@@ -202,11 +222,18 @@ fn a_forecast_can_be_stopped_and_needs_links() {
 #[test]
 fn the_scenarios_that_ship_can_be_planned_and_their_memory_is_known() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios"));
-    for (name, most) in [("100k-hosts-10gb", 8_u64 << 30), ("1m-hosts", 20 << 30), ("kraken-2600", 1 << 30)] {
+    for (name, most) in [
+        ("100k-hosts-10gb", 8_u64 << 30),
+        ("1m-hosts", 20 << 30),
+        ("kraken-2600", 1 << 30),
+    ] {
         let path = folder.join(format!("{name}.toml"));
         let scenario = Scenario::load(&path, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
         let estimate = memory_estimate(&scenario, 2);
         assert!(estimate < most, "{name}: {estimate}");
-        assert!(memory_estimate(&scenario, 4) >= estimate, "more threads hold more regions");
+        assert!(
+            memory_estimate(&scenario, 4) >= estimate,
+            "more threads hold more regions"
+        );
     }
 }

@@ -154,7 +154,10 @@ mod tests {
         assert_eq!(bound(&equal, &slow), Duration::from_secs(640));
         let half = vec![rate(500); 5000];
         let volume = bound(&half, &equal);
-        assert!(volume > Duration::from_secs(127) && volume < Duration::from_secs(128), "{volume:?}");
+        assert!(
+            volume > Duration::from_secs(127) && volume < Duration::from_secs(128),
+            "{volume:?}"
+        );
     }
 
     #[test]

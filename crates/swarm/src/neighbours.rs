@@ -128,15 +128,18 @@ impl Neighbours {
         &self.hosts
     }
 
-
     /// What the neighbour at `index` holds as far as is known here.
     pub(crate) fn holdings<'a>(&'a self, index: usize, views: &'a impl Views) -> &'a Bitfield {
-        views.held_by(self.hosts[index]).unwrap_or_else(|| &self.list[index].has)
+        views
+            .held_by(self.hosts[index])
+            .unwrap_or_else(|| &self.list[index].has)
     }
 
     /// Whether requests wait at the neighbour at `index` as far as is known here.
     pub(crate) fn is_busy(&self, index: usize, views: &impl Views) -> bool {
-        views.is_busy(self.hosts[index]).unwrap_or_else(|| self.list[index].busy)
+        views
+            .is_busy(self.hosts[index])
+            .unwrap_or_else(|| self.list[index].busy)
     }
 
     fn position(&self, host: HostId) -> Option<usize> {

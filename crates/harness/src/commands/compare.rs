@@ -1,5 +1,6 @@
 //! `harness compare`: two reports side by side.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -84,8 +85,12 @@ fn load(path: &Path) -> Result<Value, String> {
     } else {
         path.to_owned()
     };
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| format!("{} cannot be read ({error}); expected a run's folder or a report.json", file.display()))?;
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        format!(
+            "{} cannot be read ({error}); expected a run's folder or a report.json",
+            file.display()
+        )
+    })?;
     let report: Value =
         serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", file.display()))?;
     let version = report.get("schema_version").and_then(Value::as_u64);
@@ -106,7 +111,9 @@ fn rows(a: &Value, b: &Value, max_regression: Option<f64>) -> Vec<Row> {
     ROWS.iter()
         .map(|&(name, field, unit, larger_is_worse)| {
             let (of_a, of_b) = (number(a, field), number(b, field));
-            let difference_percent = of_a.zip(of_b).and_then(|(a, b)| (a != 0.0).then(|| (b / a - 1.0) * 100.0));
+            let difference_percent = of_a
+                .zip(of_b)
+                .and_then(|(a, b)| (a != 0.0).then(|| (b / a - 1.0) * 100.0));
             let regressed = larger_is_worse
                 && max_regression.is_some_and(|allowed| match (of_a, of_b) {
                     (Some(a), Some(b)) => b > a * (1.0 + allowed / 100.0),
@@ -136,19 +143,24 @@ pub(super) fn number(report: &Value, field: &str) -> Option<f64> {
 fn title(report: &Value) -> String {
     let text = |key: &str| report.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
     let seed = report.get("seed").and_then(Value::as_u64).unwrap_or_default();
-    format!("{} ({}, seed {seed}, {})", text("scenario"), text("mode"), text("git_revision"))
+    format!(
+        "{} ({}, seed {seed}, {})",
+        text("scenario"),
+        text("mode"),
+        text("git_revision")
+    )
 }
 
 fn table(a: &Value, b: &Value, rows: &[Row]) -> String {
     let mut text = format!("A: {}\nB: {}\n\n", title(a), title(b));
-    text.push_str(&format!("{:<16} {:>14} {:>14} {:>10}\n", "", "A", "B", "B to A"));
+    let _ = write!(text, "{:<16} {:>14} {:>14} {:>10}\n", "", "A", "B", "B to A");
     for row in rows.iter().filter(|row| row.a.is_some() || row.b.is_some()) {
         let difference = row
             .difference_percent
             .map_or_else(|| "-".to_owned(), |percent| format!("{percent:+.1} %"));
         let verdict = if row.regressed { "  REGRESSED" } else { "" };
         let (a, b) = (show(row.a, row.unit), show(row.b, row.unit));
-        text.push_str(&format!("{:<16} {a:>14} {b:>14} {difference:>10}{verdict}\n", row.name));
+        let _ = write!(text, "{:<16} {a:>14} {b:>14} {difference:>10}{verdict}\n", row.name);
     }
     text
 }
@@ -189,7 +201,10 @@ mod tests {
     fn what_is_later_than_allowed_has_regressed_and_a_percentile_that_was_not_reached_too() {
         let regressed = |b: Value, allowed: Option<f64>| {
             let rows = rows(&report(json!(200.0)), &report(b), allowed);
-            rows.iter().filter(|row| row.regressed).map(|row| row.name).collect::<Vec<_>>()
+            rows.iter()
+                .filter(|row| row.regressed)
+                .map(|row| row.name)
+                .collect::<Vec<_>>()
         };
         assert_eq!(regressed(json!(209.0), Some(5.0)), Vec::<&str>::new());
         assert_eq!(regressed(json!(211.0), Some(5.0)), ["fan-out p99"]);

@@ -1,5 +1,6 @@
 //! `harness plan`.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +75,11 @@ pub(crate) async fn plan(arguments: PlanArguments) -> Exit {
         Format::Text => {
             let replay = replay(&report, &arguments.scenario);
             let path = folder.join("report.json");
-            print(&format!("{report}{}{replay}report: {}\n", took(&timing), path.display()));
+            print(&format!(
+                "{report}{}{replay}report: {}\n",
+                took(&timing),
+                path.display()
+            ));
         }
         Format::Json => print(&report.to_json()),
     }
@@ -145,9 +150,9 @@ fn replay(report: &Report, scenario: &std::path::Path) -> String {
     let mut arguments = std::env::args();
     while let Some(argument) = arguments.next() {
         if argument == "--set" {
-            sets.push_str(&format!(" --set {:?}", arguments.next().unwrap_or_default()));
+            let _ = write!(sets, " --set {:?}", arguments.next().unwrap_or_default());
         } else if let Some(set) = argument.strip_prefix("--set=") {
-            sets.push_str(&format!(" --set {set:?}"));
+            let _ = write!(sets, " --set {set:?}");
         }
     }
     format!(

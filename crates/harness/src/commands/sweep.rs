@@ -1,5 +1,6 @@
 //! `harness sweep`: forecasts of a scenario over a grid of values, as one table.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Mutex;
@@ -125,7 +126,11 @@ fn load(arguments: &SweepArguments, values: &[String]) -> Result<Scenario, Strin
     let varied = arguments.vary.iter().zip(values);
     // What is set for all cells comes last and wins.
     let mut overrides: Vec<Override> = varied
-        .map(|(vary, value)| format!("{}={value}", vary.key).parse().map_err(|error| format!("harness: {error}")))
+        .map(|(vary, value)| {
+            format!("{}={value}", vary.key)
+                .parse()
+                .map_err(|error| format!("harness: {error}"))
+        })
         .collect::<Result<_, String>>()?;
     overrides.extend(arguments.overrides.iter().cloned());
     let options = LoadOptions {
@@ -186,24 +191,33 @@ fn table(keys: &[&str], metric: &str, cells: &[Cell], path: &Path) -> String {
     let width = |key: &&str| key.len().max(12);
     let mut text = String::new();
     for key in keys {
-        text.push_str(&format!("{key:>width$} ", width = width(key)));
+        let _ = write!(text, "{key:>width$} ", width = width(key));
     }
-    text.push_str(&format!("{metric:>16} {:>8} {:>8} {:>8} {:>8}\n", "p50", "p99", "max", "pending"));
+    let _ = write!(
+        text,
+        "{metric:>16} {:>8} {:>8} {:>8} {:>8}\n",
+        "p50", "p99", "max", "pending"
+    );
     let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
     for cell in cells {
         for (key, value) in keys.iter().zip(&cell.values) {
-            text.push_str(&format!("{value:>width$} ", width = width(key)));
+            let _ = write!(text, "{value:>width$} ", width = width(key));
         }
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "{:>16} {:>8} {:>8} {:>8} {:>8.0}\n",
             show(cell.metric),
             show(cell.stretch_p50),
             show(cell.stretch_p99),
             show(cell.stretch_max),
             cell.hosts_pending.unwrap_or_default(),
-        ));
+        );
     }
-    text.push_str(&format!("p50, p99 and max are of the stretch; saved as {}\n", path.display()));
+    let _ = write!(
+        text,
+        "p50, p99 and max are of the stretch; saved as {}\n",
+        path.display()
+    );
     text
 }
 

@@ -78,6 +78,7 @@ pub struct NodeReport {
     pub banned: Vec<HostId>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all nodes are peers")]
 pub(super) enum Core {
     Peer(Peer),
     Seeder(Seeder),
@@ -504,7 +505,10 @@ impl Shared {
             return;
         }
         if let Some(link) = state.links.get_mut(&to)
-            && link.serving.front().is_some_and(|serving| serving.ticket == segment.ticket)
+            && link
+                .serving
+                .front()
+                .is_some_and(|serving| serving.ticket == segment.ticket)
         {
             link.serving.pop_front();
             let chunk = segment.chunk;

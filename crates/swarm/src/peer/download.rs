@@ -277,25 +277,23 @@ impl Peer {
         let mut asks = Vec::new();
         let mut in_flight = requests.chunks_in_flight();
         // Where nothing waits before where something does, its own requests included; by chance among equals.
-        let mut order: [(u32, u32); NEIGHBOURS_ORDERED] = [(0, 0); NEIGHBOURS_ORDERED];
+        let mut order: [(usize, usize); NEIGHBOURS_ORDERED] = [(0, 0); NEIGHBOURS_ORDERED];
         let ordered = count.min(NEIGHBOURS_ORDERED);
         for (offset, place) in order[..ordered].iter_mut().enumerate() {
             let index = (start + offset) % count;
             let host = self.neighbours.hosts()[index];
             let load = usize::from(self.neighbours.is_busy(index, views)) + requests.outstanding(host);
-            *place = (load as u32, index as u32);
+            *place = (load, index);
         }
         let order = &mut order[..ordered];
         order.sort_by_key(|(load, _)| *load);
         for own in 0..self.config.requests_per_neighbour_max {
             for &(_, index) in order.iter() {
-                let index = index as usize;
                 let host = self.neighbours.hosts()[index];
                 // What the seeder offers is nowhere else: it is asked for beyond the limit, or its uplink idles.
                 let is_tracker = host == tracker;
                 let room = self.config.chunks_in_flight_max + if is_tracker { SEEDER_EXTRA } else { 0 };
-                if in_flight >= room || requests.outstanding(host) != own || requests.is_stalled(host)
-                {
+                if in_flight >= room || requests.outstanding(host) != own || requests.is_stalled(host) {
                     continue;
                 }
                 let theirs = self.neighbours.holdings(index, views);

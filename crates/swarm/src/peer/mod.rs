@@ -132,7 +132,10 @@ impl TimerKind for Timer {
 }
 
 /// What is known of the build.
-#[expect(clippy::large_enum_variant, reason = "for most of its life a peer is at the largest, and a box is one more miss of the cache")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "for most of its life a peer is at the largest, and a box is one more miss of the cache"
+)]
 enum Build {
     Unknown,
     Announced {

@@ -1,0 +1,246 @@
+//! `plan`, `compare` and `sweep` as a user has them, and a forecast held against a live run.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn harness(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn scenario(name: &str) -> String {
+    format!("{}/../../scenarios/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn plan(out: &Path, name: &str, more: &[&str]) -> Output {
+    let (path, out) = (scenario(name), out.display().to_string());
+    let mut arguments = vec!["plan", &path, "--out", &out];
+    arguments.extend(more);
+    harness(&arguments)
+}
+
+#[test]
+fn a_forecast_is_the_same_byte_for_byte_on_one_and_two_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    for (out, threads) in [(&one, "1"), (&two, "2")] {
+        let output = plan(
+            out,
+            "10k-hosts.toml",
+            &[
+                "--threads",
+                threads,
+                "--set",
+                "regions.region-a.hosts=300",
+                "--set",
+                "regions.region-b.hosts=200",
+                "--set",
+                "thresholds.everyone=hosts.verified == 500",
+                "--set",
+                "thresholds.logged=logs.rows == 500",
+            ],
+        );
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(
+            text(&output.stdout).contains("virtual, faithful"),
+            "{}",
+            text(&output.stdout)
+        );
+    }
+    let read = |folder: &Path| std::fs::read(folder.join("report.json")).unwrap();
+    assert_eq!(read(&one), read(&two));
+    let report: Value = serde_json::from_slice(&read(&one)).unwrap();
+    assert_eq!(report["mode"], "virtual");
+    assert_eq!(report["limited_by"], "model");
+    assert_eq!(report["hosts"]["verified"], 500);
+    assert!(report["stretch"]["p50"].as_f64().unwrap() >= 1.0);
+    let timing: Value = serde_json::from_slice(&std::fs::read(one.join("timing.json")).unwrap()).unwrap();
+    assert!(timing["transfers_per_second"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_forecast_is_close_to_what_a_live_run_measures() {
+    // Slow links, so that a debug build on a busy machine is not the limit.
+    let sets = [
+        "regions.region-a.hosts=60",
+        "network.transport=in-process",
+        "build.size=2 MiB",
+        "network.host.uplink=2 Mbit/s",
+        "network.host.downlink=4 Mbit/s",
+        "thresholds.everyone=hosts.verified == 60",
+        "thresholds.logged=logs.rows == 60",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let of = |command: &str| {
+        let out = folder.path().join(command).display().to_string();
+        let path = scenario("shaped-1k.toml");
+        let mut arguments = vec![command, &path, "--out", &out];
+        sets.iter().for_each(|set| arguments.extend(["--set", set]));
+        let output = harness(&arguments);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stderr));
+        out
+    };
+    let (live, forecast) = (of("run"), of("plan"));
+    let output = harness(&["compare", &live, &forecast, "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = comparison["rows"].as_array().unwrap();
+    for name in ["fan-out p50", "fan-out p99", "makespan"] {
+        let row = rows.iter().find(|row| row["name"] == name).unwrap();
+        let difference = row["difference_percent"].as_f64().unwrap();
+        assert!(difference.abs() < 25.0, "{name}: {difference} % in {comparison:#}");
+    }
+}
+
+#[test]
+fn a_comparison_fails_where_it_became_worse_and_refuses_what_is_no_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fast, slow) = (folder.path().join("fast"), folder.path().join("slow"));
+    let small = [
+        "--set",
+        "regions.region-a.hosts=40",
+        "--set",
+        "regions.region-b.hosts=20",
+    ];
+    plan(&fast, "smoke.toml", &small);
+    plan(
+        &slow,
+        "smoke.toml",
+        &[&small[..], &["--set", "network.host.uplink=100 kbit/s"]].concat(),
+    );
+    let (fast, slow) = (fast.display().to_string(), slow.display().to_string());
+    let worse = harness(&["compare", &fast, &slow, "--max-regression", "5%"]);
+    assert_eq!(worse.status.code(), Some(1), "{}", text(&worse.stdout));
+    assert!(text(&worse.stdout).contains("REGRESSED"));
+    assert_eq!(
+        harness(&["compare", &slow, &fast, "--max-regression", "5%"])
+            .status
+            .code(),
+        Some(0)
+    );
+    let missing = harness(&["compare", &fast, "/nowhere/at/all"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(
+        text(&missing.stderr).contains("/nowhere/at/all"),
+        "{}",
+        text(&missing.stderr)
+    );
+    let foreign = folder.path().join("foreign.json");
+    std::fs::write(&foreign, "{}").unwrap();
+    let foreign = harness(&["compare", &fast, &foreign.display().to_string()]);
+    assert_eq!(foreign.status.code(), Some(2));
+    assert!(
+        text(&foreign.stderr).contains("not a report"),
+        "{}",
+        text(&foreign.stderr)
+    );
+}
+
+#[test]
+fn a_sweep_tries_every_combination_and_sorts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("sweep").display().to_string();
+    let path = scenario("smoke.toml");
+    let output = harness(&[
+        "sweep",
+        &path,
+        "--vary",
+        "swarm.degree=3,12",
+        "--vary",
+        "build.chunk_size=16KiB,64KiB",
+        "--set",
+        "regions.region-a.hosts=40",
+        "--out",
+        &out,
+        "--format",
+        "json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let sweep: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let metrics: Vec<f64> = sweep["cells"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["metric"].as_f64().unwrap())
+        .collect();
+    assert_eq!(metrics.len(), 4);
+    assert!(metrics.is_sorted(), "{metrics:?}");
+    assert!(Path::new(&out).join("sweep.json").is_file());
+    let wrong = harness(&["sweep", &path, "--vary", "swarm.degree"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let unknown = harness(&["sweep", &path, "--vary", "swarm.degre=3"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(
+        text(&unknown.stderr).contains("swarm.degree"),
+        "{}",
+        text(&unknown.stderr)
+    );
+}
+
+#[test]
+fn what_does_not_converge_is_exit_3_with_the_command_that_repeats_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = plan(
+        &folder.path().join("stuck"),
+        "smoke.toml",
+        &[
+            "--seed",
+            "7",
+            "--set",
+            "deadline=1s",
+            "--set",
+            "network.host.uplink=1 kbit/s",
+        ],
+    );
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stdout));
+    let stdout = text(&output.stdout);
+    assert!(
+        stdout.contains("replay: harness plan") && stdout.contains("--seed 7"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("ended by: deadline"), "{stdout}");
+}
+
+#[test]
+fn what_cannot_be_done_is_told_before_it_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let huge = plan(
+        &folder.path().join("huge"),
+        "1m-hosts.toml",
+        &[
+            "--set",
+            "regions.region-a.hosts=1000000",
+            "--set",
+            "build.chunk_size=64KiB",
+            "--set",
+            "swarm.degree=64",
+        ],
+    );
+    assert_eq!(huge.status.code(), Some(2), "{}", text(&huge.stdout));
+    assert!(
+        text(&huge.stderr).contains("of memory are free"),
+        "{}",
+        text(&huge.stderr)
+    );
+    let flat_out = plan(&folder.path().join("flat"), "10k-hosts-flat-out.toml", &[]);
+    assert_eq!(flat_out.status.code(), Some(2));
+    assert!(
+        text(&flat_out.stderr).contains("network.host"),
+        "{}",
+        text(&flat_out.stderr)
+    );
+    let out = folder.path().join("live").display().to_string();
+    let live = harness(&["run", &scenario("bad-day.toml"), "--out", &out]);
+    assert_eq!(live.status.code(), Some(2), "{}", text(&live.stderr));
+    assert!(text(&live.stderr).contains("seeder-restart"), "{}", text(&live.stderr));
+}
