@@ -153,14 +153,14 @@ fn title(report: &Value) -> String {
 
 fn table(a: &Value, b: &Value, rows: &[Row]) -> String {
     let mut text = format!("A: {}\nB: {}\n\n", title(a), title(b));
-    let _ = write!(text, "{:<16} {:>14} {:>14} {:>10}\n", "", "A", "B", "B to A");
+    let _ = writeln!(text, "{:<16} {:>14} {:>14} {:>10}", "", "A", "B", "B to A");
     for row in rows.iter().filter(|row| row.a.is_some() || row.b.is_some()) {
         let difference = row
             .difference_percent
             .map_or_else(|| "-".to_owned(), |percent| format!("{percent:+.1} %"));
         let verdict = if row.regressed { "  REGRESSED" } else { "" };
         let (a, b) = (show(row.a, row.unit), show(row.b, row.unit));
-        let _ = write!(text, "{:<16} {a:>14} {b:>14} {difference:>10}{verdict}\n", row.name);
+        let _ = writeln!(text, "{:<16} {a:>14} {b:>14} {difference:>10}{verdict}", row.name);
     }
     text
 }

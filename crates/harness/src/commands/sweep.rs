@@ -193,9 +193,9 @@ fn table(keys: &[&str], metric: &str, cells: &[Cell], path: &Path) -> String {
     for key in keys {
         let _ = write!(text, "{key:>width$} ", width = width(key));
     }
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "{metric:>16} {:>8} {:>8} {:>8} {:>8}\n",
+        "{metric:>16} {:>8} {:>8} {:>8} {:>8}",
         "p50", "p99", "max", "pending"
     );
     let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
@@ -203,9 +203,9 @@ fn table(keys: &[&str], metric: &str, cells: &[Cell], path: &Path) -> String {
         for (key, value) in keys.iter().zip(&cell.values) {
             let _ = write!(text, "{value:>width$} ", width = width(key));
         }
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "{:>16} {:>8} {:>8} {:>8} {:>8.0}\n",
+            "{:>16} {:>8} {:>8} {:>8} {:>8.0}",
             show(cell.metric),
             show(cell.stretch_p50),
             show(cell.stretch_p99),
@@ -213,11 +213,7 @@ fn table(keys: &[&str], metric: &str, cells: &[Cell], path: &Path) -> String {
             cell.hosts_pending.unwrap_or_default(),
         );
     }
-    let _ = write!(
-        text,
-        "p50, p99 and max are of the stretch; saved as {}\n",
-        path.display()
-    );
+    let _ = writeln!(text, "p50, p99 and max are of the stretch; saved as {}", path.display());
     text
 }
 
