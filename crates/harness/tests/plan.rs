@@ -221,7 +221,7 @@ fn what_cannot_be_done_is_told_before_it_starts() {
             "--set",
             "regions.region-a.hosts=1000000",
             "--set",
-            "build.chunk_size=64KiB",
+            "build.chunk_size=1MiB",
             "--set",
             "swarm.degree=64",
         ],

@@ -339,7 +339,7 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
                 "missing; expected \"leave\", \"join-late\", \"corrupt\", \"stall\" or \"seeder-restart\"",
             );
         }
-        if fault.entry("for").is_some() {
+        if fault.parsed("for", parse_duration).is_some() {
             fault.problem("for", "only a seeder-restart has it; expected none");
         }
         let hosts = share(&fault, "hosts");

@@ -43,6 +43,34 @@ fn settable() -> impl Iterator<Item = (String, Value)> {
     keys().into_iter().filter(|(key, _)| key != "extends")
 }
 
+/// What else a fault or a link needs where the key under test is one of them.
+fn around(key: &str) -> Vec<&'static str> {
+    let mut sets = Vec::new();
+    if key == "faults.x.for" {
+        sets.extend(["faults.x.kind=seeder-restart", "faults.x.at=1s"]);
+    } else if key.starts_with("faults.x.") {
+        sets.extend(["faults.x.kind=leave", "faults.x.hosts=1", "faults.x.at=1s"]);
+    }
+    if ["network.host.", "network.seeder.", "network.classes."]
+        .iter()
+        .any(|links| key.starts_with(links))
+    {
+        sets.extend(["network.host.uplink=1 MB/s", "network.host.downlink=1 MB/s"]);
+        sets.extend(["network.seeder.uplink=1 MB/s", "network.seeder.downlink=1 MB/s"]);
+    }
+    if key.starts_with("network.classes.") {
+        sets.extend([
+            "network.classes.x.hosts=1",
+            "network.classes.x.uplink=1 MB/s",
+            "network.classes.x.downlink=1 MB/s",
+        ]);
+    }
+    if key.starts_with("network.racks.") {
+        sets.extend(["network.racks.hosts=2", "network.racks.uplink=1 MB/s"]);
+    }
+    sets
+}
+
 #[test]
 fn the_reader_looks_at_every_key_of_the_schema() {
     for (key, _) in settable() {
@@ -92,7 +120,10 @@ fn numbers_are_taken_to_their_limits_and_not_beyond() {
             continue;
         };
         for (value, good) in [(min, true), (max, true), (min - 1, false), (max + 1, false)] {
-            let loaded = load_text(GOOD, &[&format!("{key}={value}")]);
+            let own = format!("{key}={value}");
+            let mut sets = around(&key);
+            sets.push(&own);
+            let loaded = load_text(GOOD, &sets);
             assert_eq!(loaded.is_ok(), good, "{key}={value}: {loaded:?}");
         }
         limited += 1;
@@ -102,18 +133,6 @@ fn numbers_are_taken_to_their_limits_and_not_beyond() {
 
 #[test]
 fn every_word_and_example_of_the_schema_is_taken() {
-    // With what else a fault, a link or a build needs where the key under test is one of them.
-    let around = |key: &str| -> Vec<&str> {
-        let mut sets = Vec::new();
-        if key.starts_with("faults.x.") {
-            sets.extend(["faults.x.kind=leave", "faults.x.hosts=1", "faults.x.at=1s"]);
-        }
-        if key.starts_with("network.host.") || key.starts_with("network.seeder.") {
-            sets.extend(["network.host.uplink=1 MB/s", "network.host.downlink=1 MB/s"]);
-            sets.extend(["network.seeder.uplink=1 MB/s", "network.seeder.downlink=1 MB/s"]);
-        }
-        sets
-    };
     for (key, schema) in settable() {
         let values = schema["enum"].as_array().or_else(|| schema["examples"].as_array());
         for value in values.into_iter().flatten() {
@@ -122,6 +141,10 @@ fn every_word_and_example_of_the_schema_is_taken() {
             // The faults that have no time are told so by another test.
             if value == "corrupt" || value == "stall" {
                 sets.retain(|set| !set.starts_with("faults.x.at"));
+            }
+            if value == "seeder-restart" {
+                sets.retain(|set| !set.starts_with("faults.x.hosts"));
+                sets.push("faults.x.for=1s");
             }
             sets.push(&own);
             load_text(GOOD, &sets).unwrap_or_else(|error| panic!("{own}: {error}"));

@@ -128,6 +128,10 @@ impl Neighbours {
         &self.hosts
     }
 
+    pub(crate) fn at(&self, index: usize) -> &Neighbour {
+        &self.list[index]
+    }
+
     /// What the neighbour at `index` holds as far as is known here.
     pub(crate) fn holdings<'a>(&'a self, index: usize, views: &'a impl Views) -> &'a Bitfield {
         views

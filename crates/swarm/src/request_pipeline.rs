@@ -112,6 +112,11 @@ impl RequestPipeline {
         self.requests.iter().any(|r| r.from == from && r.overdue)
     }
 
+    /// Whether somebody has let a request become overdue and not sent anything since.
+    pub(crate) fn has_overdue(&self) -> bool {
+        self.requests.iter().any(|r| r.overdue)
+    }
+
     /// Different chunks on their way.
     pub(crate) fn chunks_in_flight(&self) -> usize {
         let is_first = |i: usize| {

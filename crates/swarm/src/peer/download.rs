@@ -287,62 +287,76 @@ impl Peer {
         }
         let order = &mut order[..ordered];
         order.sort_by_key(|(load, _)| *load);
-        for own in 0..self.config.requests_per_neighbour_max {
-            for &(_, index) in order.iter() {
-                let host = self.neighbours.hosts()[index];
-                // What the seeder offers is nowhere else: it is asked for beyond the limit, or its uplink idles.
-                let is_tracker = host == tracker;
-                let room = self.config.chunks_in_flight_max + if is_tracker { SEEDER_EXTRA } else { 0 };
-                if in_flight >= room || requests.outstanding(host) != own || requests.is_stalled(host) {
-                    continue;
-                }
-                let theirs = self.neighbours.holdings(index, views);
-                if theirs.is_empty() || (is_tracker && theirs.is_full()) {
-                    continue;
-                }
-                if let Some(chunk) = scheduler.choose(theirs) {
-                    scheduler.mark_requested(chunk);
-                    requests.ask(now, host, chunk);
-                    in_flight += 1;
-                    asks.push((host, chunk));
+        // Who let a request become overdue and has not delivered since comes after everybody, the seeder included.
+        let any_struck = self.stats.requests_overdue > 0;
+        for struck in [false, true] {
+            if struck && (!any_struck || requests.in_flight() > 0) {
+                break;
+            }
+            for own in 0..self.config.requests_per_neighbour_max {
+                for &(_, index) in order.iter() {
+                    let host = self.neighbours.hosts()[index];
+                    // What the seeder offers is nowhere else: it is asked for beyond the limit, or its uplink idles.
+                    let is_tracker = host == tracker;
+                    let room = self.config.chunks_in_flight_max + if is_tracker { SEEDER_EXTRA } else { 0 };
+                    if in_flight >= room
+                        || requests.outstanding(host) != own
+                        || requests.is_stalled(host)
+                        || (any_struck && self.neighbours.at(index).strikes > 0) != struck
+                    {
+                        continue;
+                    }
+                    let theirs = self.neighbours.holdings(index, views);
+                    if theirs.is_empty() || (is_tracker && theirs.is_full()) {
+                        continue;
+                    }
+                    if let Some(chunk) = scheduler.choose(theirs) {
+                        scheduler.mark_requested(chunk);
+                        requests.ask(now, host, chunk);
+                        in_flight += 1;
+                        asks.push((host, chunk));
+                    }
                 }
             }
-        }
-        if requests.may_tie() && requests.in_flight() < 2 * self.config.chunks_in_flight_max {
-            for index in 0..count {
-                let index = (start + index) % count;
-                let host = self.neighbours.hosts()[index];
-                if host == tracker || requests.outstanding(host) > 0 || requests.is_stalled(host) {
-                    continue;
-                }
-                let theirs = self.neighbours.holdings(index, views);
-                let may_ask = |chunk| theirs.contains(chunk) && !requests.is_asked(host, chunk);
-                if let Some(chunk) = requests.tie_candidate(may_ask) {
-                    requests.tie(now, host, chunk);
-                    self.stats.requests_tied += 1;
-                    asks.push((host, chunk));
+            if struck {
+                break;
+            }
+            if requests.may_tie() && requests.in_flight() < 2 * self.config.chunks_in_flight_max {
+                for index in 0..count {
+                    let index = (start + index) % count;
+                    let host = self.neighbours.hosts()[index];
+                    if host == tracker || requests.outstanding(host) > 0 || requests.is_stalled(host) {
+                        continue;
+                    }
+                    let theirs = self.neighbours.holdings(index, views);
+                    let may_ask = |chunk| theirs.contains(chunk) && !requests.is_asked(host, chunk);
+                    if let Some(chunk) = requests.tie_candidate(may_ask) {
+                        requests.tie(now, host, chunk);
+                        self.stats.requests_tied += 1;
+                        asks.push((host, chunk));
+                    }
                 }
             }
-        }
-        // A seeder that has shown all it has is asked only when nothing else is to be had, and for what nobody else sends:
-        // it spares its last copies for that.
-        if requests.in_flight() == 0
-            && !requests.is_stalled(tracker)
-            && let Some(seeder) = self
-                .neighbours
-                .get(tracker)
-                .filter(|n| n.has.is_full() && !n.has.is_empty())
-        {
-            let mut rare = seeder.has.clone();
-            let others = self.neighbours.iter().filter(|n| n.host != tracker && n.strikes == 0);
-            others.for_each(|other| rare.subtract(other.holdings(views)));
-            while in_flight < self.config.chunks_in_flight_max
-                && let Some(chunk) = scheduler.choose(&rare)
+            // A seeder that has shown all it has is asked only when nothing else is to be had or somebody has stalled, and for
+            // what nobody else sends: it spares its last copies for that.
+            if (requests.in_flight() == 0 || requests.has_overdue())
+                && !requests.is_stalled(tracker)
+                && let Some(seeder) = self
+                    .neighbours
+                    .get(tracker)
+                    .filter(|n| n.has.is_full() && !n.has.is_empty())
             {
-                scheduler.mark_requested(chunk);
-                requests.ask(now, tracker, chunk);
-                in_flight += 1;
-                asks.push((tracker, chunk));
+                let mut rare = seeder.has.clone();
+                let others = self.neighbours.iter().filter(|n| n.host != tracker && n.strikes == 0);
+                others.for_each(|other| rare.subtract(other.holdings(views)));
+                while in_flight < self.config.chunks_in_flight_max
+                    && let Some(chunk) = scheduler.choose(&rare)
+                {
+                    scheduler.mark_requested(chunk);
+                    requests.ask(now, tracker, chunk);
+                    in_flight += 1;
+                    asks.push((tracker, chunk));
+                }
             }
         }
         let idle = requests.in_flight() == 0;
