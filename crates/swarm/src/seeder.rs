@@ -63,6 +63,10 @@ pub struct Seeder {
     clients: IndexMap<HostId, Client>,
     injection: Injection,
     rescue: Rescue,
+    /// When each chunk was last begun to be sent.
+    sent_at: Vec<Option<Time>>,
+    /// How long sending a chunk takes, in the mean.
+    usual: Duration,
     uploads: UploadQueue,
     stats: SeederStats,
 }
@@ -136,6 +140,8 @@ impl Seeder {
             clients: IndexMap::new(),
             injection: Injection::default(),
             rescue: Rescue::default(),
+            sent_at: Vec::new(),
+            usual: Duration::ZERO,
             uploads: UploadQueue::new(config.upload_slots),
             stats: SeederStats::default(),
             config,
@@ -146,6 +152,7 @@ impl Seeder {
     pub fn seed(&mut self, now: Time, manifest: Arc<Manifest>) {
         assert!(self.build.is_none(), "a swarm has one build");
         self.injection.waiting = manifest.chunks().collect();
+        self.sent_at = vec![None; manifest.chunk_count() as usize];
         let info = manifest.info();
         self.build = Some(manifest);
         // Clients first: they are to be ready for the manifest and the first chunks while the others are being told.
@@ -322,8 +329,13 @@ impl Seeder {
     }
 
     fn handle_served(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
-        if self.uploads.finish(now, to, chunk).is_some() {
+        if let Some(taken) = self.uploads.finish(now, to, chunk) {
             self.stats.chunks_served += 1;
+            self.usual = if self.usual.is_zero() {
+                taken
+            } else {
+                self.usual * 7 / 8 + taken / 8
+            };
         }
         self.offer_settled(now, to, chunk.get());
         self.pump_uploads(now);
@@ -331,6 +343,13 @@ impl Seeder {
 
     fn pump_uploads(&mut self, now: Time) {
         while let Some((to, chunk)) = self.uploads.start_next(now) {
+            if self.is_repetition(now, to, chunk) {
+                self.uploads.finish(now, to, chunk);
+                let (chunk, reason) = (chunk.get(), RejectReason::Busy);
+                self.send(to, Message::Reject { chunk, reason });
+                continue;
+            }
+            self.sent_at[chunk.as_usize()] = Some(now);
             let serving = Message::Serving { chunk: chunk.get() };
             self.actions.push_back(Action::Send(to, serving));
             self.actions.push_back(Action::ServeChunk { to, chunk });
@@ -338,6 +357,16 @@ impl Seeder {
         if let Some(at) = self.uploads.next_stuck() {
             self.timers.set_at_latest(SeederTimer::UploadStuck, at);
         }
+    }
+
+    /// Whether somebody else was sent `chunk` a moment ago and can pass it on. After the first pass all clients lack the same
+    /// few chunks, those whose first receivers keep them, and ask for them at once: without this each would be sent to
+    /// every client before the next.
+    fn is_repetition(&self, now: Time, to: HostId, chunk: ChunkIndex) -> bool {
+        let offered = self.injection.offers.iter().any(|o| o.to == to && o.chunk == chunk);
+        let repeat_after = (self.usual * REPEAT_AFTER_TIMES).min(REPEAT_AFTER_MAX);
+        let recently = |at: Time| now.since(at) < repeat_after;
+        !offered && !self.is_first_pass() && self.sent_at[chunk.as_usize()].is_some_and(recently)
     }
 
     /// Offers chunks that have not gone out to clients in turn, a few ahead of the uplink.
@@ -546,6 +575,10 @@ impl Seeder {
 const OFFERS_AHEAD: usize = 2;
 /// An offer that is not taken up within this is made to somebody else.
 const OFFER_PATIENCE: Duration = Duration::from_secs(2);
+/// A chunk is not sent again before so many times what it takes have passed, so that who has it can pass it on …
+const REPEAT_AFTER_TIMES: u32 = 16;
+/// … but after this.
+const REPEAT_AFTER_MAX: Duration = Duration::from_secs(1);
 /// One host is rescued in this time …
 const RESCUE_INTERVAL: Duration = Duration::from_secs(2);
 /// … with this part of the build: a seeder spends no more than a copy on it in a minute.
