@@ -177,7 +177,12 @@ fn hosts_that_leave_come_late_corrupt_and_stall_do_not_keep_the_others() {
             "faults.lazy.hosts=2",
         ],
     );
-    assert_eq!(run.output.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.output.stdout));
+    assert_eq!(
+        run.output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&run.output.stdout)
+    );
     let report = run.report();
     assert_eq!(report["hosts"]["total"], 50);
     let (verified, excused) = (
