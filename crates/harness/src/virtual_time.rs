@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use scenario::{HostState, Scenario};
+use scenario::{Fidelity, HostState, Scenario};
 use serde::Serialize;
 use simulator::{Forecast, Options, RegionEnd, SimulationError, Status};
 
 use crate::live::{self, FleetResult, Measured, Stop};
 use crate::machine;
-use crate::report::{Mode, Report, Simulation};
+use crate::report::{KernelDifference, Mode, Report, Simulation};
 
 /// What a forecast took of this machine. Apart from the report, which is the same everywhere.
 #[derive(Debug, Serialize)]
@@ -35,7 +35,18 @@ pub(crate) fn forecast(
     let deadline = live::deadline(scenario);
     let forecast = simulator::forecast(scenario, &Options { threads, deadline }, status)?;
     let wall = began.elapsed();
-    let simulation = describe(scenario, &forecast);
+    let mut simulation = describe(scenario, &forecast);
+    if scenario.fidelity == Fidelity::Kernel {
+        simulation.kernel_difference =
+            simulator::kernel_difference(scenario, &Options { threads, deadline })?.map(|difference| {
+                KernelDifference {
+                    hosts: difference.hosts,
+                    faithful_makespan_ms: difference.faithful.as_secs_f64() * 1000.0,
+                    kernel_makespan_ms: difference.kernel.as_secs_f64() * 1000.0,
+                    percent: difference.percent(),
+                }
+            });
+    }
     let seconds = wall.as_secs_f64().max(1e-9);
     let timing = Timing {
         threads,
@@ -60,8 +71,11 @@ fn describe(scenario: &Scenario, forecast: &Forecast) -> Simulation {
     };
     let regions = &forecast.regions;
     let longest = regions.iter().map(|region| region.virtual_time).max();
+    let cross_zone_bytes: u64 = regions.iter().map(|region| region.cross_zone_bytes).sum();
+    let gib = cross_zone_bytes as f64 / f64::from(1_u32 << 30);
     Simulation {
-        fidelity: "faithful",
+        fidelity: scenario.fidelity,
+        kernel_difference: None,
         ends: scenario
             .regions
             .iter()
@@ -75,7 +89,8 @@ fn describe(scenario: &Scenario, forecast: &Forecast) -> Simulation {
         last_row_after_ms: forecast
             .last_row_after(&scenario.network.logs)
             .map(|after| after.as_secs_f64() * 1000.0),
-        cross_zone_bytes: regions.iter().map(|region| region.cross_zone_bytes).sum(),
+        cross_zone_bytes,
+        cross_zone_usd: scenario.network.zones.usd_per_gib.map(|usd| usd * gib),
     }
 }
 

@@ -11,7 +11,7 @@ use peer::{
     Clock, HostPlacement, Limits, Multiaddr, Node, NodeConfig, NodeIdentity, Observer, PeerId, Role, Shaping,
     StoreError, StoreKind, Traffic, TransportKind, deployment_log, host_of,
 };
-use swarm::{Contact, HostId, PeerConfig, Time};
+use swarm::{Contact, HostId, PeerConfig, Time, ZoneId};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -49,9 +49,9 @@ struct Arguments {
     /// This host's region in the row.
     #[arg(long, default_value = "unknown")]
     region: String,
-    /// This host's zone in the row.
-    #[arg(long, default_value = "unknown")]
-    zone: String,
+    /// This host's availability zone: chunks come from hosts of the same zone where they can. Also in the row.
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
 }
 
 enum State {
@@ -122,6 +122,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         host: host_of(seeder_peer),
         address: arguments.seeder.to_vec().into(),
     };
+    let zone = arguments.zone.as_deref().map(ZoneId::named);
     let (sender, mut state) = watch::channel(State::Fetching);
     let started = Instant::now();
     let node = Node::start(NodeConfig {
@@ -133,7 +134,10 @@ async fn run(arguments: Arguments) -> ExitCode {
         shaping: Shaping::default(),
         limits: Limits::default(),
         store: StoreKind::Disk(arguments.out.clone()),
-        role: Role::Host(Box::new(move |address| PeerConfig::new(host, address.into(), tracker))),
+        role: Role::Host(Box::new(move |address| PeerConfig {
+            zone,
+            ..PeerConfig::new(host, address.into(), tracker)
+        })),
         seed: host.get(),
         clock: Clock::start(),
         observer: Arc::new(Progress(sender)),
@@ -166,7 +170,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         let placement = HostPlacement {
             host_id,
             region: arguments.region,
-            zone: arguments.zone,
+            zone: arguments.zone.unwrap_or_else(|| "unknown".to_owned()),
         };
         let config = arguments
             .endpoint_url

@@ -20,8 +20,26 @@ pub struct Fault {
     pub hosts: HostShare,
     /// In which regions; all where absent.
     pub regions: Option<Vec<String>>,
+    /// In which zone of each region, counted from 0; all where absent.
+    pub zone: Option<u32>,
     /// When, after the build is complete in the regional bucket.
     pub at: Duration,
+}
+
+impl Fault {
+    /// How many hosts of a region it takes.
+    pub(crate) fn count(&self, shape: &Region) -> usize {
+        let elsewhere = |names: &Vec<String>| !names.contains(&shape.name);
+        if self.regions.as_ref().is_some_and(elsewhere) {
+            return 0;
+        }
+        let candidates = match self.zone {
+            None => shape.hosts,
+            Some(zone) if zone < shape.zones => (shape.hosts + shape.zones - 1 - zone) / shape.zones,
+            Some(_) => 0,
+        };
+        self.hosts.of(candidates)
+    }
 }
 
 /// What the hosts of a fault do.
@@ -91,23 +109,24 @@ pub(crate) fn assign(faults: &[Fault], seed: u64, region: usize, shape: &Region)
     let mut healthy: Vec<usize> = (0..roles.len()).collect();
     healthy.shuffle(&mut rng);
     for fault in faults {
-        if fault
-            .regions
-            .as_ref()
-            .is_some_and(|regions| !regions.contains(&shape.name))
-        {
-            continue;
-        }
-        let count = fault.hosts.of(shape.hosts);
+        let mut count = fault.count(shape);
         let role = match fault.kind {
             FaultKind::Leave => HostRole::Leave(fault.at),
             FaultKind::JoinLate => HostRole::JoinLate(fault.at),
             FaultKind::Corrupt => HostRole::Corrupt,
             FaultKind::Stall => HostRole::Stall,
         };
-        let left = healthy.len().saturating_sub(count);
-        for host in healthy.drain(left..) {
-            roles[host] = role;
+        let mut place = healthy.len();
+        while count > 0 && place > 0 {
+            place -= 1;
+            let host = healthy[place];
+            if fault
+                .zone
+                .is_none_or(|zone| host % shape.zones as usize == zone as usize)
+            {
+                roles[healthy.remove(place)] = role;
+                count -= 1;
+            }
         }
     }
     roles
@@ -124,6 +143,7 @@ mod tests {
             kind,
             hosts,
             regions: regions.map(|r| vec![r.to_owned()]),
+            zone: None,
             at: Duration::from_secs(3),
         };
         let faults = [

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use swarm::{ByteRate, Bytes};
+use swarm::{ByteRate, Bytes, ZoneId};
 
 pub use faults::{Fault, FaultKind, HostRole, HostShare, SeederRestart};
 pub use file::Override;
@@ -39,6 +39,8 @@ pub struct Scenario {
     pub seed: u64,
     /// When to give up, counted from when the build is complete in the regional buckets; derived by the runner where absent.
     pub deadline: Option<Duration>,
+    /// What a forecast simulates.
+    pub fidelity: Fidelity,
     /// The regions, by name.
     pub regions: Vec<Region>,
     /// The build.
@@ -55,6 +57,17 @@ pub struct Scenario {
     pub seeder_restarts: Vec<SeederRestart>,
     /// What must hold at the end.
     pub thresholds: Vec<Threshold>,
+}
+
+/// What a forecast simulates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fidelity {
+    /// The state machines of the protocol, and all they say to each other.
+    #[default]
+    Faithful,
+    /// The bare policy with perfect knowledge, without messages: for fleets that are too large for the other.
+    Kernel,
 }
 
 /// A region of the fleet: a swarm of its own.
@@ -147,12 +160,14 @@ pub struct HostClass {
 }
 
 /// What is between the zones of a region.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ZoneNetwork {
     /// One-way delay.
     pub latency: Duration,
     /// What a zone sends to the others, and what it receives from them, bytes a second; not limited where absent.
     pub uplink: Option<u64>,
+    /// What a GiB between zones costs, in US dollars; not counted where absent.
+    pub usd_per_gib: Option<f64>,
 }
 
 /// Racks of equal size.
@@ -225,6 +240,8 @@ pub struct SwarmSettings {
     pub have_interval: Duration,
     /// Nobody counts as stalled before this.
     pub patience: Duration,
+    /// Whether payload is to stay within zones as far as possible.
+    pub locality: bool,
 }
 
 /// What the command line adds to a scenario file.
@@ -311,6 +328,17 @@ impl Scenario {
         ))
     }
 
+    /// The zone in which a host of a region, by its index, is to keep its traffic, for the core; none where zones do not
+    /// matter to the swarm. Host `n` is in zone `n` modulo their number.
+    pub fn zones_of(&self, region: usize) -> Vec<ZoneId> {
+        let region = &self.regions[region];
+        if !self.swarm.locality || !(2..=LOCAL_ZONES_MAX).contains(&region.zones) {
+            return Vec::new();
+        }
+        let named = |zone| ZoneId::named(&format!("{}-zone-{zone}", region.name));
+        (0..region.zones).map(named).collect()
+    }
+
     /// Whether all hosts have the same links.
     pub fn has_equal_links(&self) -> bool {
         self.network.classes.is_empty() && self.network.spread_percent <= 0.0
@@ -329,8 +357,22 @@ impl Scenario {
         asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
     }
 
+    /// What the kernel fidelity cannot do of what the scenario asks for.
+    pub fn not_in_kernel(&self) -> Vec<&'static str> {
+        let network = &self.network;
+        let asked = [
+            (!self.faults.is_empty() || !self.seeder_restarts.is_empty(), "faults"),
+            (network.zones.uplink.is_some(), "network.zones.uplink"),
+            (network.racks.is_some(), "network.racks"),
+        ];
+        asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
+    }
+
     /// What each host of a region is to do, by its index: the same for equal scenarios.
     pub fn roles(&self, region: usize) -> Vec<HostRole> {
         faults::assign(&self.faults, self.seed, region, &self.regions[region])
     }
 }
+
+/// A region of more zones is treated as one: the host that gets a chunk first is connected to two of each zone.
+const LOCAL_ZONES_MAX: u32 = 8;

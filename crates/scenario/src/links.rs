@@ -61,6 +61,7 @@ mod tests {
             zones: ZoneNetwork {
                 latency: Duration::from_millis(1),
                 uplink: None,
+                usd_per_gib: None,
             },
             racks: None,
             bucket_rate: None,

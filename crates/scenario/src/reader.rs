@@ -13,8 +13,8 @@ use crate::quantity::{parse_duration, parse_rate, parse_size};
 use crate::section::{Reader, Section};
 use crate::thresholds::Threshold;
 use crate::{
-    Build, BuildSource, HostClass, Links, LogNetwork, Network, Policy, RackNetwork, Region, Scenario, SwarmSettings,
-    Transport, ZoneNetwork,
+    Build, BuildSource, Fidelity, HostClass, Links, LogNetwork, Network, Policy, RackNetwork, Region, Scenario,
+    SwarmSettings, Transport, ZoneNetwork,
 };
 
 pub(crate) fn read(path: &Path, tree: &Table) -> Result<Scenario, ScenarioError> {
@@ -37,6 +37,7 @@ pub(crate) fn read(path: &Path, tree: &Table) -> Result<Scenario, ScenarioError>
         description: root.text("description").unwrap_or_default(),
         seed: root.integer("seed", 0, i64::MAX).map_or(1, i64::cast_unsigned),
         deadline: read_deadline(&root),
+        fidelity: root.word("fidelity", &FIDELITIES).unwrap_or_default(),
         regions: read_regions(&root),
         build: read_build(&root, &name, path),
         network: read_network(&root),
@@ -47,6 +48,7 @@ pub(crate) fn read(path: &Path, tree: &Table) -> Result<Scenario, ScenarioError>
         thresholds: read_thresholds(&root),
         name,
     };
+    check_shares(&root, &scenario);
     let mut problems = reader.problems.into_inner();
     if problems.is_empty() {
         return Ok(scenario);
@@ -218,6 +220,7 @@ fn read_network(root: &Section<'_>) -> Network {
                 .parsed("latency", parse_duration)
                 .unwrap_or(latency),
             uplink: rate(&network.section("zones"), "uplink"),
+            usd_per_gib: network.section("zones").money("usd_per_gib"),
         },
         racks: read_racks(&network),
         bucket_rate: rate(&network.section("bucket"), "rate"),
@@ -322,6 +325,7 @@ fn read_swarm(root: &Section<'_>) -> SwarmSettings {
         patience: swarm
             .parsed("patience", parse_duration)
             .unwrap_or(Duration::from_secs(2)),
+        locality: swarm.word("locality", &LOCALITIES).unwrap_or(true),
     }
 }
 
@@ -377,10 +381,25 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
             kind: kind.unwrap_or(FaultKind::Leave),
             hosts: hosts.unwrap_or(HostShare::Count(0)),
             regions: chosen,
+            zone: fault.number("zone"),
             at: at.unwrap_or_default(),
         })
     };
     root.section("faults").named().filter_map(read).collect()
+}
+
+/// Faults never share a host, so together they cannot have more than there are.
+fn check_shares(root: &Section<'_>, scenario: &Scenario) {
+    for region in &scenario.regions {
+        let faulty: usize = scenario.faults.iter().map(|fault| fault.count(region)).sum();
+        if faulty > region.hosts as usize {
+            let (name, hosts) = (&region.name, region.hosts);
+            root.problem(
+                "faults",
+                format!("name {faulty} hosts of {name:?}, which has {hosts}; expected no more"),
+            );
+        }
+    }
 }
 
 fn read_chosen_regions(root: &Section<'_>, fault: &Section<'_>) -> Option<Vec<String>> {
@@ -453,6 +472,10 @@ const POLICIES: [(&str, Policy); 4] = [
     ("random", Policy::Random),
     ("sequential", Policy::Sequential),
 ];
+
+const LOCALITIES: [(&str, bool); 2] = [("zones", true), ("none", false)];
+
+const FIDELITIES: [(&str, Fidelity); 2] = [("faithful", Fidelity::Faithful), ("kernel", Fidelity::Kernel)];
 
 /// None is what is no host's fault.
 const FAULT_KINDS: [(&str, Option<FaultKind>); 5] = [

@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Size,
     Rate,
     Share,
+    /// US dollars.
+    Money,
     Words(&'static [&'static str]),
 }
 
@@ -53,6 +55,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("extends", Kind::Text, "", "Another scenario, relative to this file, that this one changes."),
     key("seed", Kind::Seed, "1", "Seed of everything random; printed in the report."),
     key("deadline", Kind::Duration, "from the lower bound", "When to give up, after the build is complete in the regional buckets."),
+    key("fidelity", Kind::Words(&["faithful", "kernel"]), "faithful", "What a forecast simulates: the whole protocol, or for very large fleets its bare policy."),
     key("regions", Kind::Table, "", "The regions; each is a swarm of its own."),
     key("regions.*", Kind::Table, "", "A region; its name also names its bucket."),
     key("regions.*.hosts", number(1, 1_000_000, "hosts of the region", 100), "", "Hosts of the region."),
@@ -77,6 +80,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("network.zones", Kind::Table, "", "Between the zones of a region (forecasts only)."),
     key("network.zones.latency", Kind::Duration, "network.latency", "One-way delay between hosts of different zones."),
     key("network.zones.uplink", Kind::Rate, "no limit", "What a zone sends to the others at most, and receives from them."),
+    key("network.zones.usd_per_gib", Kind::Money, "not counted", "What a GiB that crosses from one zone to another costs, in US dollars."),
     key("network.racks", Kind::Table, "", "Racks (forecasts only)."),
     key("network.racks.hosts", number(1, 10_000, "hosts of a rack", 40), "", "Hosts of a rack."),
     key("network.racks.uplink", Kind::Rate, "", "What a rack sends out at most, and receives."),
@@ -96,6 +100,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("swarm.seeder_clients", number(1, 512, "hosts served by a seeder", 32), "32", "Hosts that a seeder sends chunks to."),
     key("swarm.have_interval", Kind::Duration, "5ms", "How long news of acquired chunks wait for company."),
     key("swarm.patience", Kind::Duration, "2s", "A neighbour that sends nothing for less than this is not taken for stalled. Less than a second needs hosts that are not busy otherwise."),
+    key("swarm.locality", Kind::Words(&["zones", "none"]), "zones", "Whether payload stays within the zones of a region (two to eight of them) as far as possible."),
     key("workers", Kind::Table, "", "Worker processes of a live run."),
     key("workers.processes", number(1, 64, "worker processes", 6), "as few as the file limit allows", "Processes that the hosts are spread over (TCP and QUIC)."),
     key("faults", Kind::Table, "", "What goes wrong."),
@@ -103,6 +108,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("faults.*.kind", Kind::Words(&["leave", "join-late", "corrupt", "stall", "seeder-restart"]), "", "What its hosts do; the last is about seeders (forecasts only)."),
     key("faults.*.hosts", Kind::Share, "", "How many hosts of each region, or which share of them."),
     key("faults.*.regions", Kind::Texts, "all", "In which regions."),
+    key("faults.*.zone", number(0, 999, "a zone, counted from 0", 1), "all", "In which zone of each region; hosts is then a number or a share of that zone's."),
     key("faults.*.at", Kind::Duration, "", "When, after the build is complete in the regional buckets (leave, join-late, seeder-restart)."),
     key("faults.*.for", Kind::Duration, "", "How long the seeder is away (seeder-restart)."),
     key("thresholds", Kind::Table, "", "What must hold at the end; else the exit code is 1."),
@@ -170,6 +176,7 @@ fn key_schema(key: &Key) -> Value {
         Kind::Share => object(
             json!({"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.]+\s*%$"}]}),
         ),
+        Kind::Money => object(json!({"type": "number", "minimum": 0})),
         Kind::Words(words) => object(json!({ "enum": words })),
     };
     let doc = match key.default {

@@ -181,6 +181,20 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// An amount of US dollars.
+    pub(crate) fn money(&self, key: &str) -> Option<f64> {
+        let amount = match &self.entry(key)?.value {
+            Value::Float(amount) => Some(*amount),
+            Value::Integer(amount) => Some(*amount as f64),
+            _ => None,
+        };
+        let amount = amount.filter(|amount| (0.0..=MONEY_MAX).contains(amount));
+        if amount.is_none() {
+            self.problem(key, format!("expected 0 to {MONEY_MAX} (US dollars); try 0.02"));
+        }
+        amount
+    }
+
     pub(crate) fn parsed<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, QuantityError>) -> Option<T> {
         let text = match &self.entry(key)?.value {
             Value::Text(text) => text.as_str(),
@@ -209,6 +223,9 @@ impl<'a> Section<'a> {
         found.map(|(_, value)| *value)
     }
 }
+
+/// Nothing that is counted costs more.
+const MONEY_MAX: f64 = 1e6;
 
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() {

@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use scenario::{HostOutcome, LogNetwork, Scenario};
+use scenario::{Fidelity, HostOutcome, LogNetwork, Scenario};
 use swarm::{ByteRate, Hash, HostId, Manifest, SeederConfig};
 
+use crate::kernel::{self, KernelSetup};
 use crate::links::SharedLink;
 use crate::region::{self, RegionResult, RegionSetup, RegionStatus};
 use crate::topology::{HostLinks, Racks, Topology, Zones};
@@ -85,6 +86,12 @@ pub enum SimulationError {
         "network.host is missing; a forecast needs the hosts' links, such as uplink = \"10 Gbit/s\" and downlink = \"10 Gbit/s\""
     )]
     NoLinks,
+    /// The kernel has no protocol for these to act on.
+    #[error("the fidelity \"kernel\" does not have {keys}; expected fidelity = \"faithful\" for them")]
+    NotInKernel {
+        /// What the scenario asks for.
+        keys: String,
+    },
     /// The build's chunks do not make a manifest.
     #[error("the build cannot be cut into chunks")]
     Manifest(#[from] swarm::ManifestError),
@@ -150,11 +157,19 @@ impl Forecast {
 /// Simulates every region of `scenario`.
 pub fn forecast(scenario: &Scenario, options: &Options, status: &Status) -> Result<Forecast, SimulationError> {
     let manifest = Arc::new(virtual_manifest(scenario)?);
-    let setups: Vec<RegionSetup> = (0..scenario.regions.len())
-        .map(|region| setup(scenario, region, &manifest, options))
+    let not_in_kernel = scenario.not_in_kernel();
+    if scenario.fidelity == Fidelity::Kernel && !not_in_kernel.is_empty() {
+        let keys = not_in_kernel.join(", ");
+        return Err(SimulationError::NotInKernel { keys });
+    }
+    let setups: Vec<Setup> = (0..scenario.regions.len())
+        .map(|region| match scenario.fidelity {
+            Fidelity::Faithful => setup(scenario, region, &manifest, options).map(Setup::Faithful),
+            Fidelity::Kernel => kernel_setup(scenario, region, options).map(Setup::Kernel),
+        })
         .collect::<Result<_, _>>()?;
     let count = setups.len();
-    let todo: Vec<Mutex<Option<RegionSetup>>> = setups.into_iter().map(|setup| Mutex::new(Some(setup))).collect();
+    let todo: Vec<Mutex<Option<Setup>>> = setups.into_iter().map(|setup| Mutex::new(Some(setup))).collect();
     let results: Vec<Mutex<Option<RegionResult>>> = (0..count).map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
     std::thread::scope(|threads| {
@@ -165,7 +180,11 @@ pub fn forecast(scenario: &Scenario, options: &Options, status: &Status) -> Resu
                     let Some(setup) = todo.get(region).and_then(|setup| lock(setup).take()) else {
                         break;
                     };
-                    let result = region::run(setup, &mut |told| status.tell(region, told));
+                    let mut tell = |told| status.tell(region, told);
+                    let result = match setup {
+                        Setup::Faithful(setup) => region::run(setup, &mut tell),
+                        Setup::Kernel(setup) => kernel::run(setup, &mut tell),
+                    };
                     *lock(&results[region]) = Some(result);
                 }
             });
@@ -182,12 +201,80 @@ pub fn forecast(scenario: &Scenario, options: &Options, status: &Status) -> Resu
     })
 }
 
+/// How far the kernel is from the faithful fidelity for a fleet of the same kind and a size that both can do.
+#[derive(Clone, Copy, Debug)]
+pub struct Difference {
+    /// Hosts of the one region that was simulated both ways.
+    pub hosts: u32,
+    /// The faithful makespan.
+    pub faithful: Duration,
+    /// The kernel's.
+    pub kernel: Duration,
+}
+
+impl Difference {
+    /// By how many percent the kernel's makespan is shorter (negative) or longer than the faithful one.
+    pub fn percent(&self) -> f64 {
+        (self.kernel.as_secs_f64() / self.faithful.as_secs_f64() - 1.0) * 100.0
+    }
+}
+
+/// Simulates up to a thousand hosts of the first region at both fidelities; `None` where one does not converge.
+pub fn kernel_difference(scenario: &Scenario, options: &Options) -> Result<Option<Difference>, SimulationError> {
+    let mut sample = scenario.clone();
+    sample.regions.truncate(1);
+    sample.thresholds.clear();
+    let hosts = sample.regions[0].hosts.min(DIFFERENCE_HOSTS);
+    sample.regions[0].hosts = hosts;
+    let mut makespan = |fidelity| -> Result<Option<Duration>, SimulationError> {
+        sample.fidelity = fidelity;
+        let forecast = forecast(&sample, options, &Status::new(&sample))?;
+        let region = &forecast.regions[0];
+        let converged = region.end == region::RegionEnd::Converged;
+        let last = region.hosts.iter().filter_map(|host| host.verified_after).max();
+        Ok(last.filter(|_| converged))
+    };
+    let (faithful, kernel) = (makespan(Fidelity::Faithful)?, makespan(Fidelity::Kernel)?);
+    Ok(faithful.zip(kernel).map(|(faithful, kernel)| Difference {
+        hosts,
+        faithful,
+        kernel,
+    }))
+}
+
+enum Setup {
+    Faithful(RegionSetup),
+    Kernel(KernelSetup),
+}
+
+fn kernel_setup(scenario: &Scenario, region: usize, options: &Options) -> Result<KernelSetup, SimulationError> {
+    let seeder = scenario.swarm.seeder_config(SeederConfig::new(HostId::new(0)));
+    let chunk_size = scenario.chunk_size();
+    let chunks = scenario.build_size().get().div_ceil(chunk_size.into());
+    Ok(KernelSetup {
+        chunks: u32::try_from(chunks).unwrap_or(u32::MAX),
+        chunk_size,
+        build_size: scenario.build_size().get(),
+        hosts: scenario.regions[region].hosts,
+        topology: topology(scenario, region)?,
+        degree: scenario.swarm.degree,
+        upload_slots: scenario.swarm.upload_slots,
+        seeder_slots: seeder.upload_slots,
+        seeder_clients: seeder.clients,
+        seed: scenario.seed ^ ((region as u64 + 1) << 40),
+        deadline: options.deadline,
+    })
+}
+
 /// About how many bytes simulating `scenario` on `threads` threads takes at its peak: the largest regions at once, by what
 /// a host and its neighbours' views were seen to take.
 pub fn memory_estimate(scenario: &Scenario, threads: usize) -> u64 {
     let chunks = scenario.build_size().get().div_ceil(scenario.chunk_size().into());
     let neighbours = u64::from(scenario.swarm.degree) + 1;
-    let per_host = HOST_BYTES + neighbours * NEIGHBOUR_BYTES + chunks * CHUNK_BITS / 8;
+    let per_host = match scenario.fidelity {
+        Fidelity::Faithful => HOST_BYTES + neighbours * NEIGHBOUR_BYTES + chunks * CHUNK_BITS / 8,
+        Fidelity::Kernel => KERNEL_HOST_BYTES + neighbours * KERNEL_NEIGHBOUR_BYTES + chunks * 2 / 8,
+    };
     let mut hosts: Vec<u64> = scenario.regions.iter().map(|region| region.hosts.into()).collect();
     hosts.sort_unstable_by_key(|hosts| std::cmp::Reverse(*hosts));
     let live: u64 = hosts.iter().take(threads.max(1)).sum();
@@ -201,6 +288,25 @@ fn setup(
     manifest: &Arc<Manifest>,
     options: &Options,
 ) -> Result<RegionSetup, SimulationError> {
+    let settings = scenario.swarm.clone();
+    let restarts = scenario
+        .seeder_restarts
+        .iter()
+        .filter(|restart| restart.applies_to(&scenario.regions[region].name));
+    Ok(RegionSetup {
+        manifest: Arc::clone(manifest),
+        topology: topology(scenario, region)?,
+        roles: scenario.roles(region),
+        seeder: settings.seeder_config(SeederConfig::new(HostId::new(0))),
+        peer: Box::new(move |base| settings.peer_config(base)),
+        zones: scenario.zones_of(region),
+        seed: scenario.seed ^ ((region as u64 + 1) << 40),
+        deadline: options.deadline,
+        seeder_restarts: restarts.map(|restart| (restart.at, restart.down)).collect(),
+    })
+}
+
+fn topology(scenario: &Scenario, region: usize) -> Result<Topology, SimulationError> {
     let (Some(equal), Some(seeder)) = (scenario.network.host, scenario.seeder_links()) else {
         return Err(SimulationError::NoLinks);
     };
@@ -213,38 +319,24 @@ fn setup(
     };
     let shared = |rate: u64, count: u32| (0..count).map(|_| SharedLink::new(rate)).collect::<Vec<SharedLink>>();
     let between_zones = network.zones.uplink.map_or_else(Vec::new, |rate| shared(rate, zones));
-    let settings = scenario.swarm.clone();
-    let restarts = scenario
-        .seeder_restarts
-        .iter()
-        .filter(|restart| restart.applies_to(&shape.name));
-    Ok(RegionSetup {
-        manifest: Arc::clone(manifest),
-        topology: Topology {
-            seeder,
-            hosts,
-            latency: network.latency,
-            zones: Zones {
-                count: zones,
-                latency: network.zones.latency,
-                out: between_zones.clone(),
-                into: between_zones,
-            },
-            racks: network.racks.as_ref().map(|racks| {
-                let count = shape.hosts.div_ceil(zones).div_ceil(racks.hosts) * zones;
-                Racks {
-                    hosts: racks.hosts,
-                    out: shared(racks.uplink, count),
-                    into: shared(racks.uplink, count),
-                }
-            }),
+    Ok(Topology {
+        seeder,
+        hosts,
+        latency: network.latency,
+        zones: Zones {
+            count: zones,
+            latency: network.zones.latency,
+            out: between_zones.clone(),
+            into: between_zones,
         },
-        roles: scenario.roles(region),
-        seeder: settings.seeder_config(SeederConfig::new(HostId::new(0))),
-        peer: Box::new(move |base| settings.peer_config(base)),
-        seed: scenario.seed ^ ((region as u64 + 1) << 40),
-        deadline: options.deadline,
-        seeder_restarts: restarts.map(|restart| (restart.at, restart.down)).collect(),
+        racks: network.racks.as_ref().map(|racks| {
+            let count = shape.hosts.div_ceil(zones).div_ceil(racks.hosts) * zones;
+            Racks {
+                hosts: racks.hosts,
+                out: shared(racks.uplink, count),
+                into: shared(racks.uplink, count),
+            }
+        }),
     })
 }
 
@@ -269,6 +361,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Bytes of a host without its neighbours and chunks.
 const HOST_BYTES: u64 = 3_000;
+/// Likewise at the kernel fidelity.
+const KERNEL_HOST_BYTES: u64 = 120;
+/// Bytes of a link at both its ends, while the overlay is made.
+const KERNEL_NEIGHBOUR_BYTES: u64 = 30;
+/// Hosts with which fidelities are compared: a second or two.
+const DIFFERENCE_HOSTS: u32 = 1000;
 /// Bytes of what a host knows of a neighbour, and of its connection.
 const NEIGHBOUR_BYTES: u64 = 120;
 /// Bits a chunk and host: held, wanted, published, and the order of acquisition.

@@ -8,10 +8,13 @@
 
 mod event_queue;
 mod forecast;
+mod kernel;
 mod links;
 mod region;
 mod topology;
 
 pub use event_queue::EventQueue;
-pub use forecast::{Forecast, Options, SimulationError, Status, forecast, memory_estimate};
+pub use forecast::{
+    Difference, Forecast, Options, SimulationError, Status, forecast, kernel_difference, memory_estimate,
+};
 pub use region::{HostResult, RegionEnd, RegionResult};

@@ -29,6 +29,8 @@ pub(crate) struct Transfer {
 pub(crate) struct Port {
     /// Bytes a second.
     pub(crate) rate: u64,
+    /// What of it the transfers use.
+    pub(crate) used: u64,
     /// Transfers that pass it.
     pub(crate) active: SmallVec<[u32; 4]>,
 }
@@ -37,6 +39,7 @@ impl Port {
     pub(crate) fn new(rate: u64) -> Self {
         Self {
             rate,
+            used: 0,
             active: SmallVec::new(),
         }
     }
@@ -44,6 +47,11 @@ impl Port {
     /// What each of the transfers that pass it may have.
     pub(crate) fn share(&self) -> u64 {
         self.rate / (self.active.len().max(1) as u64)
+    }
+
+    /// Whether a part of it that is worth the while is not used.
+    pub(crate) fn has_left(&self) -> bool {
+        self.used < self.rate - self.rate / 64
     }
 
     pub(crate) fn remove(&mut self, transfer: u32) {

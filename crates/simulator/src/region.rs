@@ -11,7 +11,7 @@ use scenario::{HostRole, HostState};
 use smallvec::SmallVec;
 use swarm::{
     Action, Bitfield, ChunkIndex, ChunkPolicy, Contact, Event, HoldingsSource, HostId, Manifest, Message, Peer,
-    PeerConfig, PeerStats, Seeder, SeederConfig, Time, Views,
+    PeerConfig, PeerStats, Seeder, SeederConfig, Time, Views, ZoneId,
 };
 
 use crate::event_queue::EventQueue;
@@ -24,6 +24,8 @@ pub(crate) struct RegionSetup {
     pub(crate) topology: Topology,
     pub(crate) roles: Vec<HostRole>,
     pub(crate) peer: Box<dyn Fn(PeerConfig) -> PeerConfig + Send + Sync>,
+    /// The zones that hosts are told they are in, in turn; empty where zones are not to matter.
+    pub(crate) zones: Vec<ZoneId>,
     pub(crate) seeder: SeederConfig,
     pub(crate) seed: u64,
     /// From seeding on.
@@ -163,6 +165,7 @@ struct World {
     transfers: Vec<Transfer>,
     transfers_free: Vec<u32>,
     affected: Vec<u32>,
+    changed: Vec<u32>,
     /// Lent to whichever peer is told something; empty between events.
     actions: VecDeque<Action>,
     seeded_at: u64,
@@ -260,6 +263,7 @@ impl World {
             transfers: Vec::new(),
             transfers_free: Vec::new(),
             affected: Vec::new(),
+            changed: Vec::new(),
             actions: VecDeque::new(),
             seeded_at: 0,
             done: 0,
@@ -563,7 +567,8 @@ impl World {
         self.share_out(from, to);
     }
 
-    /// Gives the transfers at both ends of a change their new rates.
+    /// Gives the transfers at both ends of a change their new rates: first each that comes to `to` at most its equal part of
+    /// that downlink, then what is left there to those whose senders have more.
     fn share_out(&mut self, from: u32, to: u32) {
         let mut affected = std::mem::take(&mut self.affected);
         affected.clear();
@@ -575,49 +580,81 @@ impl World {
             }
         }
         for &sender in &affected {
-            self.share_out_uplink(sender);
+            self.share_out_uplink(sender, Some(to));
+        }
+        if self.downlinks[to as usize].has_left() {
+            for &sender in &affected {
+                if self.uplinks[sender as usize].has_left() {
+                    self.share_out_uplink(sender, None);
+                }
+            }
         }
         self.affected = affected;
+        self.schedule_changed();
     }
 
-    fn share_out_uplink(&mut self, sender: u32) {
+    /// Divides an uplink among its transfers. Those to `in_equal_parts` have no more than their part of that downlink, the
+    /// others as much of theirs as nobody else uses.
+    fn share_out_uplink(&mut self, sender: u32, in_equal_parts: Option<u32>) {
         let uplink = &self.uplinks[sender as usize];
         let mut caps = [0_u64; SLOTS_MAX];
         let count = uplink.active.len().min(SLOTS_MAX);
         for (cap, &transfer) in caps.iter_mut().zip(&uplink.active) {
-            let to = number(self.transfers[transfer as usize].to);
-            *cap = self.downlinks[to as usize].share();
+            let transfer = &self.transfers[transfer as usize];
+            let to = number(transfer.to);
+            let downlink = &self.downlinks[to as usize];
+            *cap = if in_equal_parts == Some(to) {
+                downlink.share()
+            } else {
+                downlink.rate - (downlink.used - transfer.rate)
+            };
         }
         divide(uplink.rate, &mut caps[..count]);
-        for (position, cap) in caps[..count].iter().enumerate() {
-            let number = self.uplinks[sender as usize].active[position];
-            let transfer = &mut self.transfers[number as usize];
-            let rate = (*cap).max(1);
+        for (position, rate) in caps[..count].iter().copied().enumerate() {
+            let number_ = self.uplinks[sender as usize].active[position];
+            let transfer = &mut self.transfers[number_ as usize];
             if transfer.rate == rate {
                 continue;
             }
             transfer.settle(self.now);
-            transfer.rate = rate;
+            let before = std::mem::replace(&mut transfer.rate, rate);
+            let to = number(transfer.to);
+            for port in [&mut self.uplinks[sender as usize], &mut self.downlinks[to as usize]] {
+                port.used = port.used + rate - before;
+            }
+            self.changed.push(number_);
+        }
+    }
+
+    /// Foresees the ends of the transfers whose rates have changed.
+    fn schedule_changed(&mut self) {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        for number_ in changed.drain(..) {
+            let transfer = &mut self.transfers[number_ as usize];
             transfer.generation += 1;
-            let (ends_at, generation) = (transfer.ends_at(), transfer.generation);
-            let is_long = ends_at - self.now > PROGRESS_EVERY;
-            self.push(
-                ends_at,
-                sender,
-                Input::Sent {
-                    transfer: number,
-                    generation,
-                },
-            );
-            if is_long {
-                let transfer = number;
+            let (generation, from) = (transfer.generation, number(transfer.from));
+            // One without a rate waits for its receiver's next change.
+            let ends_at = if transfer.rate > 0 {
+                transfer.ends_at()
+            } else {
+                u64::MAX
+            };
+            if transfer.rate > 0 {
+                let transfer = number_;
+                self.push(ends_at, from, Input::Sent { transfer, generation });
+            }
+            if ends_at - self.now > PROGRESS_EVERY {
+                let transfer = number_;
                 self.push(
                     self.now + PROGRESS_EVERY,
-                    sender,
+                    from,
                     Input::Progress { transfer, generation },
                 );
             }
         }
+        self.changed = changed;
     }
 
     fn transfer_goes_on(&mut self, number_: u32, generation: u32) {
@@ -665,6 +702,9 @@ impl World {
         let transfer = &mut self.transfers[number_ as usize];
         transfer.active = false;
         let (from, to) = (number(transfer.from), number(transfer.to));
+        let rate = std::mem::take(&mut transfer.rate);
+        self.uplinks[from as usize].used -= rate;
+        self.downlinks[to as usize].used -= rate;
         self.active_transfers -= 1;
         self.transfers_free.push(number_);
         self.uplinks[from as usize].remove(number_);
@@ -778,6 +818,8 @@ impl World {
         };
         let base = PeerConfig::new(id(host), Vec::new().into(), tracker);
         let mut config = (self.setup.peer)(base);
+        let zones = &self.setup.zones;
+        config.zone = zones.get((host as usize - 1) % zones.len().max(1)).copied();
         // Whoever counts holders has to be told of each.
         config.holdings = match config.policy {
             ChunkPolicy::RarestFirst => HoldingsSource::Messages,

@@ -64,6 +64,11 @@ impl ChunkScheduler {
         !self.wanted.is_empty()
     }
 
+    /// Whether `chunk` is neither held nor requested.
+    pub fn is_wanted(&self, chunk: ChunkIndex) -> bool {
+        self.wanted.contains(chunk)
+    }
+
     /// The next chunk to ask of a neighbour that has `theirs`; `None` where it has nothing that is wanted.
     pub fn choose(&mut self, theirs: &Bitfield) -> Option<ChunkIndex> {
         debug_assert_eq!(theirs.len(), self.wanted.len());
@@ -84,6 +89,16 @@ impl ChunkScheduler {
                     .find_map(|level| useful.first_in(level, start))
             }
         }
+    }
+
+    /// A chunk by chance of those that a neighbour with `theirs` has and that are wanted: for hosts that are to bring different
+    /// ones without knowing of each other.
+    pub fn choose_by_chance(&mut self, theirs: &Bitfield) -> Option<ChunkIndex> {
+        let useful = Useful {
+            wanted: self.wanted.words(),
+            theirs: theirs.words(),
+        };
+        useful.random(&mut self.rng)
     }
 
     /// WANTED becomes REQUESTED.

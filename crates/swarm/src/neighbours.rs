@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::bitfield::Bitfield;
-use crate::units::{ChunkIndex, HostId};
+use crate::units::{ChunkIndex, HostId, ZoneId};
 
 /// A connected member.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Neighbour {
     pub(crate) busy: bool,
     /// How much of the log of acquired chunks it has been told.
     pub(crate) told: usize,
+    /// Where it says it is.
+    pub(crate) zone: Option<ZoneId>,
 }
 
 /// Where a host's knowledge of what its neighbours hold comes from.
@@ -74,14 +76,18 @@ pub(crate) struct Neighbours {
     list: Vec<Neighbour>,
     /// The hosts of `list`, apart: looking somebody up is what happens most, and reads two cache lines instead of twenty.
     hosts: SmallVec<[HostId; 16]>,
+    /// Likewise, whether they are in another zone.
+    remote: SmallVec<[bool; 16]>,
 }
 
 impl Neighbours {
-    pub(crate) fn insert(&mut self, host: HostId, chunk_count: u32) -> bool {
+    /// `remote` until it says where it is.
+    pub(crate) fn insert(&mut self, host: HostId, chunk_count: u32, remote: bool) -> bool {
         if self.contains(host) {
             return false;
         }
         self.hosts.push(host);
+        self.remote.push(remote);
         self.list.push(Neighbour {
             host,
             knows_manifest: false,
@@ -90,6 +96,7 @@ impl Neighbours {
             strikes: 0,
             busy: false,
             told: 0,
+            zone: None,
         });
         true
     }
@@ -97,6 +104,7 @@ impl Neighbours {
     pub(crate) fn remove(&mut self, host: HostId) -> Option<Neighbour> {
         let index = self.position(host)?;
         self.hosts.remove(index);
+        self.remote.remove(index);
         Some(self.list.remove(index))
     }
 
@@ -126,6 +134,26 @@ impl Neighbours {
 
     pub(crate) fn hosts(&self) -> &[HostId] {
         &self.hosts
+    }
+
+    pub(crate) fn is_remote(&self, index: usize) -> bool {
+        self.remote[index]
+    }
+
+    pub(crate) fn is_remote_host(&self, host: HostId) -> bool {
+        self.position(host).is_some_and(|index| self.remote[index])
+    }
+
+    pub(crate) fn local_count(&self) -> usize {
+        self.remote.iter().filter(|remote| !**remote).count()
+    }
+
+    /// `host` says that it is in `zone`, which is that of this host where not `remote`.
+    pub(crate) fn set_zone(&mut self, host: HostId, zone: ZoneId, remote: bool) {
+        if let Some(index) = self.position(host) {
+            self.list[index].zone = Some(zone);
+            self.remote[index] = remote;
+        }
     }
 
     pub(crate) fn at(&self, index: usize) -> &Neighbour {

@@ -5,18 +5,31 @@
 //! several choices: Mitzenmacher, IEEE TPDS 2001), which keeps degrees close together without the long chains that
 //! "always the least loaded" would build from newcomers. Hosts that arrive together are candidates for each other,
 //! so a fleet that starts at once becomes a near-regular random graph.
+//!
+//! Hosts whose zones are known get most of their links within them. One in six crosses, so that a zone which is not served
+//! as planned has where to turn.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::units::HostId;
+use crate::units::{HostId, ZoneId};
 
 /// The planned links of a swarm.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
     links: IndexMap<HostId, Vec<HostId>>,
+    zones: IndexMap<ZoneId, IndexSet<HostId>>,
+    zone_of: IndexMap<HostId, ZoneId>,
+}
+
+/// Where a link may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    Anywhere,
+    Within(ZoneId),
+    Beyond(ZoneId),
 }
 
 impl Overlay {
@@ -25,8 +38,30 @@ impl Overlay {
         self.links.entry(host).or_default();
     }
 
+    /// Says where a host is that has been added.
+    pub fn set_zone(&mut self, host: HostId, zone: ZoneId) {
+        if self.zone_of.get(&host) == Some(&zone) {
+            return;
+        }
+        self.leave_zone(host);
+        self.zone_of.insert(host, zone);
+        self.zones.entry(zone).or_default().insert(host);
+    }
+
+    fn leave_zone(&mut self, host: HostId) {
+        if let Some(zone) = self.zone_of.swap_remove(&host)
+            && let Some(members) = self.zones.get_mut(&zone)
+        {
+            members.swap_remove(&host);
+            if members.is_empty() {
+                self.zones.shift_remove(&zone);
+            }
+        }
+    }
+
     /// Removes a host and its links.
     pub fn remove(&mut self, host: HostId) {
+        self.leave_zone(host);
         for other in self.links.swap_remove(&host).unwrap_or_default() {
             if let Some(theirs) = self.links.get_mut(&other) {
                 theirs.retain(|h| *h != host);
@@ -69,7 +104,7 @@ impl Overlay {
             for &index in &order {
                 let (host, wanted) = joiners[index];
                 if round < wanted
-                    && let Some(other) = self.draw(host, degree_max, rng)
+                    && let Some(other) = self.draw_for_round(host, round, degree_max, rng)
                 {
                     self.link(host, other);
                     dials[index].push(other);
@@ -103,19 +138,71 @@ impl Overlay {
         self.links.entry(b).or_default().push(a);
     }
 
+    /// Links `host` to hosts of each zone that is not its own until it has `count` of each, or of as many zones as it has room
+    /// for; the result is whom it is to dial.
+    pub fn link_to_other_zones(&mut self, host: HostId, count: usize, rng: &mut Xoshiro256PlusPlus) -> Vec<HostId> {
+        let Some(own) = self.zone_of.get(&host).copied() else {
+            return Vec::new();
+        };
+        let others: Vec<ZoneId> = self.zones.keys().copied().filter(|zone| *zone != own).collect();
+        let mut dials = Vec::new();
+        for zone in others {
+            let there = |other: &&HostId| self.zone_of.get(*other) == Some(&zone);
+            let linked = self.links(host).iter().filter(there).count();
+            for _ in linked..count {
+                if let Some(other) = self.draw(host, usize::MAX, Reach::Within(zone), rng) {
+                    self.link(host, other);
+                    dials.push(other);
+                }
+            }
+        }
+        dials
+    }
+
+    fn draw_for_round(
+        &self,
+        host: HostId,
+        round: u16,
+        degree_max: usize,
+        rng: &mut Xoshiro256PlusPlus,
+    ) -> Option<HostId> {
+        let reach = match self.zone_of.get(&host) {
+            Some(_) if self.zones.len() < 2 => Reach::Anywhere,
+            Some(zone) if round % CROSSING_EVERY == CROSSING_EVERY - 1 => Reach::Beyond(*zone),
+            Some(zone) => Reach::Within(*zone),
+            None => Reach::Anywhere,
+        };
+        let drawn = self.draw(host, degree_max, reach, rng);
+        if reach == Reach::Anywhere {
+            return drawn;
+        }
+        drawn.or_else(|| self.draw(host, degree_max, Reach::Anywhere, rng))
+    }
+
     fn may_link(&self, host: HostId, other: HostId, degree_max: usize) -> bool {
         other != host && !self.links(host).contains(&other) && self.links(other).len() < degree_max
     }
 
     /// The least linked of a few hosts drawn by chance.
-    fn draw(&self, host: HostId, degree_max: usize, rng: &mut Xoshiro256PlusPlus) -> Option<HostId> {
-        let at = |index: usize| *self.links.get_index(index).expect("drawn below the length").0;
-        let count = self.links.len();
+    fn draw(&self, host: HostId, degree_max: usize, reach: Reach, rng: &mut Xoshiro256PlusPlus) -> Option<HostId> {
+        let members = match reach {
+            Reach::Within(zone) => Some(self.zones.get(&zone)?),
+            Reach::Anywhere | Reach::Beyond(_) => None,
+        };
+        let at = |index: usize| match members {
+            Some(members) => *members.get_index(index).expect("drawn below the length"),
+            None => *self.links.get_index(index).expect("drawn below the length").0,
+        };
+        let count = members.map_or(self.links.len(), IndexSet::len);
+        let is_beyond = |other: HostId| match reach {
+            Reach::Beyond(zone) => self.zone_of.get(&other) != Some(&zone),
+            Reach::Anywhere | Reach::Within(_) => true,
+        };
         let mut best = None;
         let mut found = 0;
         for _ in 0..DRAWS_MAX {
             let other = at(rng.random_range(0..count));
-            if self.may_link(host, other, degree_max) {
+            if self.may_link(host, other, degree_max) && is_beyond(other) {
                 let degree = self.links(other).len();
                 if best.is_none_or(|(least, _)| degree < least) {
                     best = Some((degree, other));
@@ -130,7 +217,7 @@ impl Overlay {
         let start = rng.random_range(0..count);
         best.map(|(_, other)| other).or_else(|| {
             let mut everybody = (0..count).map(|i| at((start + i) % count));
-            everybody.find(|other| self.may_link(host, *other, degree_max))
+            everybody.find(|other| self.may_link(host, *other, degree_max) && is_beyond(*other))
         })
     }
 
@@ -176,6 +263,8 @@ fn root(parent: &mut [usize], mut index: usize) -> usize {
 
 /// Candidates among which the least linked is taken. Two already do most of it.
 const CHOICES: usize = 4;
+/// One in so many links leads to another zone.
+const CROSSING_EVERY: u16 = 6;
 /// Draws before everybody is looked at.
 const DRAWS_MAX: usize = 24;
 

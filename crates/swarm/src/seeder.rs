@@ -224,6 +224,10 @@ impl Seeder {
                 for (host, contacts) in self.tracker.answer_joiners(&mut self.rng) {
                     self.send(host, Message::Neighbours(contacts));
                 }
+                // There may be zones that were not there when a client became one.
+                for host in self.clients.keys().copied().collect::<Vec<HostId>>() {
+                    self.link_to_other_zones(host);
+                }
             }
             SeederTimer::ExpireMembers => {
                 for host in self.tracker.expire(now, ANNOUNCE_INTERVAL * SIGNS_OF_LIFE_MISSED) {
@@ -247,8 +251,9 @@ impl Seeder {
                 address,
                 wanted,
                 complete,
+                zone,
             } => {
-                let answer_at = self.tracker.announce(now, host, address, wanted, complete);
+                let answer_at = self.tracker.announce(now, host, address, wanted, complete, zone);
                 match answer_at {
                     Some(at) => self.timers.set(SeederTimer::AnswerJoiners, at),
                     None => self.send(host, Message::Neighbours(Vec::new())),
@@ -297,6 +302,8 @@ impl Seeder {
             | Message::Manifest(_)
             | Message::Serving { .. }
             | Message::Busy { .. }
+            | Message::Zone(_)
+            | Message::Invite { .. }
             | Message::HaveSet(_) => self.stats.messages_ignored += 1,
         }
     }
@@ -468,6 +475,7 @@ impl Seeder {
 
     fn add_client(&mut self, host: HostId, info: &crate::manifest::BuildInfo) {
         self.clients.insert(host, Client::default());
+        self.link_to_other_zones(host);
         self.send(host, Message::Build(info.clone()));
         let holdings = if self.is_first_pass() {
             Message::Have(Vec::new())
@@ -475,6 +483,14 @@ impl Seeder {
             Message::HaveAll
         };
         self.send(host, holdings);
+    }
+
+    /// What a client gets first it brings into the other zones.
+    fn link_to_other_zones(&mut self, host: HostId) {
+        let contacts = self.tracker.link_to_other_zones(host, &mut self.rng);
+        if !contacts.is_empty() {
+            self.send(host, Message::Neighbours(contacts));
+        }
     }
 
     /// A host has nobody left to ask: serve it from here.

@@ -19,6 +19,8 @@ pub struct PeerStats {
     pub messages_ignored: u64,
     /// HAVE messages sent.
     pub haves_sent: u64,
+    /// Chunks that came from another zone.
+    pub chunks_imported: u64,
 }
 
 impl PeerStats {
@@ -32,6 +34,7 @@ impl PeerStats {
         self.neighbours_banned += other.neighbours_banned;
         self.messages_ignored += other.messages_ignored;
         self.haves_sent += other.haves_sent;
+        self.chunks_imported += other.chunks_imported;
     }
 }
 

@@ -12,7 +12,7 @@ use rand::RngExt;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::overlay::Overlay;
-use crate::units::{HostId, Time};
+use crate::units::{HostId, Time, ZoneId};
 use crate::wire::Contact;
 
 /// The members of one swarm.
@@ -56,6 +56,7 @@ impl Tracker {
         address: ByteBuffer,
         wanted: u16,
         complete: bool,
+        zone: Option<ZoneId>,
     ) -> Option<Time> {
         let complaints_by = self
             .members
@@ -72,6 +73,9 @@ impl Tracker {
             },
         );
         self.overlay.add(host);
+        if let Some(zone) = zone {
+            self.overlay.set_zone(host, zone);
+        }
         if wanted == 0 {
             return None;
         }
@@ -89,18 +93,25 @@ impl Tracker {
         let mut joiners = std::mem::take(&mut self.joiners);
         joiners.retain(|(host, _)| self.members.contains_key(host));
         let dials = self.overlay.link_joiners(&joiners, self.degree_max, rng);
-        let contacts = |dials: Vec<HostId>| {
-            let contact = |host: HostId| {
-                let address = self.members.get(&host)?.address.clone();
-                Some(Contact { host, address })
-            };
-            dials.into_iter().filter_map(contact).collect()
-        };
         joiners
             .into_iter()
             .zip(dials)
-            .map(|((host, _), dials)| (host, contacts(dials)))
+            .map(|((host, _), dials)| (host, self.contacts(dials)))
             .collect()
+    }
+
+    /// Links `host` to some hosts of each other zone, and tells whom it is to dial for that.
+    pub(crate) fn link_to_other_zones(&mut self, host: HostId, rng: &mut Xoshiro256PlusPlus) -> Vec<Contact> {
+        let dials = self.overlay.link_to_other_zones(host, LINKS_TO_OTHER_ZONE, rng);
+        self.contacts(dials)
+    }
+
+    fn contacts(&self, dials: Vec<HostId>) -> Vec<Contact> {
+        let contact = |host: HostId| {
+            let address = self.members.get(&host)?.address.clone();
+            Some(Contact { host, address })
+        };
+        dials.into_iter().filter_map(contact).collect()
     }
 
     pub(crate) fn remove(&mut self, host: HostId) {
@@ -179,6 +190,8 @@ const JOIN_SETTLE: Duration = Duration::from_millis(100);
 const JOIN_SETTLE_MAX: Duration = Duration::from_secs(2);
 /// Neighbours given in one answer at most.
 const WANTED_MAX: u16 = 64;
+/// Hosts of each other zone that a host is linked to which brings chunks into them: one may be slow, or leave.
+const LINKS_TO_OTHER_ZONE: usize = 2;
 /// Members that must complain of a host before it is expelled: one liar cannot expel anybody.
 const COMPLAINTS_TO_EXPEL: usize = 3;
 /// In a longer queue than this a joiner is not searched for: a repeated announce then gets two answers, which is harmless.

@@ -3,6 +3,7 @@
 //! Everything here is plain integers, so that the same run gives the same result on any machine.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
@@ -160,6 +161,32 @@ impl HostId {
     /// The number.
     pub const fn get(self) -> u64 {
         self.0
+    }
+}
+
+/// An availability zone of a region. Only whether two are equal matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ZoneId(NonZeroU32);
+
+impl ZoneId {
+    /// The zone with this number, which is not 0.
+    pub const fn new(number: NonZeroU32) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0.get()
+    }
+
+    /// The zone called `name`, by a hash of it: hosts agree on it without a list.
+    pub fn named(name: &str) -> Self {
+        let hash = blake3::hash(name.as_bytes());
+        let number = hash
+            .as_bytes()
+            .first_chunk()
+            .map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rig::{Fault, Mesh, SEEDER, Shape};
 use swarm::wire::RejectReason;
-use swarm::{Bitfield, HostId, Manifest, Message};
+use swarm::{Bitfield, HostId, Manifest, Message, ZoneId};
 
 const LONG: Duration = Duration::from_secs(300);
 
@@ -144,7 +144,10 @@ fn nonsense_from_a_neighbour_ends_in_a_counter_or_a_disconnect_and_never_in_a_pa
             address: "x".into(),
             wanted: u16::MAX,
             complete: true,
+            zone: Some(ZoneId::named("nowhere")),
         },
+        Message::Zone(ZoneId::named("nowhere")),
+        Message::Invite { chunk: u32::MAX },
         Message::Neighbours(Vec::new()),
         Message::Build(other.info()),
         Message::Manifest(other),

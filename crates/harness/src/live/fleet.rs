@@ -79,6 +79,8 @@ pub(crate) struct ProtocolCounts {
     pub(crate) requests_rejected: u64,
     pub(crate) chunks_corrupt: u64,
     pub(crate) have_messages: u64,
+    /// Chunks that hosts with a zone fetched from another.
+    pub(crate) chunks_imported: u64,
 }
 
 impl ProtocolCounts {
@@ -89,6 +91,7 @@ impl ProtocolCounts {
         self.requests_rejected += other.requests_rejected;
         self.chunks_corrupt += other.chunks_corrupt;
         self.have_messages += other.have_messages;
+        self.chunks_imported += other.chunks_imported;
     }
 }
 
@@ -101,6 +104,7 @@ impl From<PeerStats> for ProtocolCounts {
             requests_rejected: stats.requests_rejected,
             chunks_corrupt: stats.chunks_corrupt,
             have_messages: stats.haves_sent,
+            chunks_imported: stats.chunks_imported,
         }
     }
 }
@@ -453,7 +457,12 @@ async fn start_host(
         address: surroundings.seeders[region].to_vec().into(),
     };
     let settings = scenario.swarm.clone();
-    let configure = move |address: Vec<u8>| settings.peer_config(PeerConfig::new(host, address.into(), tracker));
+    let zones = scenario.zones_of(region);
+    let zone = zones.get(index as usize % zones.len().max(1)).copied();
+    let configure = move |address: Vec<u8>| PeerConfig {
+        zone,
+        ..settings.peer_config(PeerConfig::new(host, address.into(), tracker))
+    };
     let pool = surroundings.pool.clone();
     let seed = scenario.seed ^ ((region as u64 + 1) << 40);
     let node = Node::start(NodeConfig {

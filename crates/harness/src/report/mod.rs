@@ -5,7 +5,7 @@ mod summary;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use scenario::{HostOutcome, HostState, LatencyHistogram, LatencySummary, Scenario, Transport, Verdict};
+use scenario::{Fidelity, HostOutcome, HostState, LatencyHistogram, LatencySummary, Scenario, Transport, Verdict};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -140,7 +140,9 @@ struct Machine {
 /// What a forecast did to come to its result.
 #[derive(Debug, Serialize)]
 pub(crate) struct Simulation {
-    pub(crate) fidelity: &'static str,
+    pub(crate) fidelity: Fidelity,
+    /// At the kernel fidelity, how far that is from the faithful one on a fleet that both can do.
+    pub(crate) kernel_difference: Option<KernelDifference>,
     /// How each region ended: converged, deadline, deadlock or stopped.
     pub(crate) ends: BTreeMap<String, &'static str>,
     /// From seeding to the end, the slowest region.
@@ -153,6 +155,18 @@ pub(crate) struct Simulation {
     pub(crate) last_row_after_ms: Option<f64>,
     /// Payload from one zone to another.
     pub(crate) cross_zone_bytes: u64,
+    /// What that costs by `network.zones.usd_per_gib`.
+    pub(crate) cross_zone_usd: Option<f64>,
+}
+
+/// A small fleet of the same kind, simulated both ways.
+#[derive(Debug, Serialize)]
+pub(crate) struct KernelDifference {
+    pub(crate) hosts: u32,
+    pub(crate) faithful_makespan_ms: f64,
+    pub(crate) kernel_makespan_ms: f64,
+    /// How much earlier (negative) or later the kernel says that the last host is done.
+    pub(crate) percent: f64,
 }
 
 /// Where a report comes from.

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use scenario::Fidelity;
 use swarm::Bytes;
 
 use super::{Latencies, Report};
@@ -11,7 +12,10 @@ impl Display for Report {
         let hosts = &self.hosts;
         let mode = if self.interrupted { "interrupted" } else { self.mode };
         let how = match &self.simulation {
-            Some(simulation) => simulation.fidelity.to_owned(),
+            Some(simulation) => match simulation.fidelity {
+                Fidelity::Faithful => "faithful".to_owned(),
+                Fidelity::Kernel => "kernel".to_owned(),
+            },
             None => {
                 let transport = serde_json::to_value(self.transport).unwrap_or_default();
                 transport.as_str().unwrap_or_default().to_owned()
@@ -118,13 +122,23 @@ impl Display for Report {
         if let Some(s) = &self.simulation {
             let across = match s.cross_zone_bytes {
                 0 => String::new(),
-                bytes => format!("; {} from zone to zone", Bytes::new(bytes)),
+                bytes => {
+                    let cost = s.cross_zone_usd.map_or_else(String::new, |usd| format!(" (${usd:.2})"));
+                    format!("; {} from zone to zone{cost}", Bytes::new(bytes))
+                }
             };
             writeln!(
                 f,
                 "simulated: {:.2} s of virtual time, {} chunk transfers, {} events{across}",
                 s.virtual_seconds, s.transfers, s.events
             )?;
+            if s.fidelity == Fidelity::Kernel {
+                let difference = s.kernel_difference.as_ref().map_or_else(
+                    || "how far from the faithful one is not known".to_owned(),
+                    |d| format!("{:+.1} % of the faithful makespan at {} hosts", d.percent, d.hosts),
+                );
+                writeln!(f, "fidelity: kernel, the policy without its messages; {difference}")?;
+            }
             for (region, end) in s.ends.iter().filter(|(_, end)| **end != "converged") {
                 writeln!(f, "region {region} ended by: {end}")?;
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Build, Peer, Timer, chunks_of};
+use super::{Build, Peer, Timer, chunks_of, zones};
 use crate::bitfield::Bitfield;
 use crate::chunk_scheduler::ChunkScheduler;
 use crate::event::{Action, DisconnectReason};
@@ -162,6 +162,7 @@ impl Peer {
             self.completed(now);
         }
         self.refill = true;
+        self.take_up_early_invitations(now);
     }
 
     /// Tells one neighbour all that is held here, and by that that the manifest can be had here.
@@ -274,8 +275,12 @@ impl Peer {
         } = download;
         let held = scheduler.held().count();
         let tracker = self.config.tracker.host;
-        let mut asks = Vec::new();
+        let mut asks = self
+            .imports
+            .accept(now, scheduler, requests, self.config.requests_per_neighbour_max);
         let mut in_flight = requests.chunks_in_flight();
+        let zoned = self.config.zone.is_some();
+        let borders_open = !zoned || self.neighbours.local_count() < zones::LOCAL_NEIGHBOURS_MIN;
         // Where nothing waits before where something does, its own requests included; by chance among equals.
         let mut order: [(usize, usize); NEIGHBOURS_ORDERED] = [(0, 0); NEIGHBOURS_ORDERED];
         let ordered = count.min(NEIGHBOURS_ORDERED);
@@ -283,7 +288,12 @@ impl Peer {
             let index = (start + offset) % count;
             let host = self.neighbours.hosts()[index];
             let load = usize::from(self.neighbours.is_busy(index, views)) + requests.outstanding(host);
-            *place = (load, index);
+            let far = if zoned && self.neighbours.is_remote(index) {
+                FAR
+            } else {
+                0
+            };
+            *place = (load + far, index);
         }
         let order = &mut order[..ordered];
         order.sort_by_key(|(load, _)| *load);
@@ -306,11 +316,23 @@ impl Peer {
                     {
                         continue;
                     }
+                    let imports = !borders_open && self.neighbours.is_remote(index);
+                    if imports && !self.imports.is_open() {
+                        continue;
+                    }
                     let theirs = self.neighbours.holdings(index, views);
                     if theirs.is_empty() || (is_tracker && theirs.is_full()) {
                         continue;
                     }
-                    if let Some(chunk) = scheduler.choose(theirs) {
+                    let chunk = if imports {
+                        scheduler.choose_by_chance(theirs)
+                    } else {
+                        scheduler.choose(theirs)
+                    };
+                    if let Some(chunk) = chunk {
+                        if imports {
+                            self.imports.spend();
+                        }
                         scheduler.mark_requested(chunk);
                         requests.ask(now, host, chunk);
                         in_flight += 1;
@@ -325,7 +347,8 @@ impl Peer {
                 for index in 0..count {
                     let index = (start + index) % count;
                     let host = self.neighbours.hosts()[index];
-                    if host == tracker || requests.outstanding(host) > 0 || requests.is_stalled(host) {
+                    let imports = !borders_open && self.neighbours.is_remote(index);
+                    if host == tracker || imports || requests.outstanding(host) > 0 || requests.is_stalled(host) {
                         continue;
                     }
                     let theirs = self.neighbours.holdings(index, views);
@@ -409,6 +432,10 @@ impl Peer {
         let complete = download.scheduler.is_complete();
         if is_new {
             download.acquired.push(chunk);
+            if self.config.zone.is_some() {
+                self.imports.acquired(chunk, from == self.config.tracker.host);
+                self.stats.chunks_imported += u64::from(self.neighbours.is_remote_host(from));
+            }
             // What the seeder had to rescue it with does not mean that its neighbours are of use again.
             if from != self.config.tracker.host {
                 download.starved = 0;
@@ -422,6 +449,7 @@ impl Peer {
         if !is_new {
             return;
         }
+        self.invite_other_zones();
         self.schedule_flush(now);
         if complete {
             self.completed(now);
@@ -519,6 +547,7 @@ impl Peer {
         if download.requests.in_flight() == 0 {
             download.requests.forgive();
             download.starved += 1;
+            let starved = download.starved;
             // The seeder serves whoever asks it this, so it is the last to be asked.
             let tracker = self.config.tracker.host;
             let asks_seeder = download.starved >= STARVED_BEFORE_RESCUE;
@@ -531,6 +560,7 @@ impl Peer {
                 self.send(host, Message::HaveRequest);
             }
             self.announce_soon(now);
+            self.open_borders(starved);
         }
         self.refill = true;
     }
@@ -612,5 +642,7 @@ const STARVED_BEFORE_RESCUE: u32 = 3;
 const HAVE_LIST_BELOW: u32 = 16;
 /// Neighbours that are looked at for each request at most; nobody has more by default.
 const NEIGHBOURS_ORDERED: usize = 64;
+/// More than any load: hosts of other zones come after those of one's own.
+const FAR: usize = 1 << 16;
 /// Chunks asked of the seeder beyond the limit.
 const SEEDER_EXTRA: usize = 2;

@@ -5,6 +5,7 @@
 
 mod download;
 mod tracker_link;
+mod zones;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,11 +21,12 @@ use crate::manifest::{BuildInfo, Manifest};
 use crate::neighbours::{HoldingsSource, Neighbours, Views, checked};
 use crate::stats::PeerStats;
 use crate::timer_table::{TimerKind, TimerTable};
-use crate::units::{ChunkIndex, HostId, Time};
+use crate::units::{ChunkIndex, HostId, Time, ZoneId};
 use crate::upload_queue::{Cancelled, Enqueued, UploadQueue};
 use crate::wire::{Contact, Message, RejectReason};
 use download::Download;
 use tracker_link::TrackerLink;
+use zones::Imports;
 
 pub(crate) use tracker_link::ANNOUNCE_INTERVAL;
 
@@ -54,6 +56,8 @@ pub struct PeerConfig {
     pub patience_min: Duration,
     /// Where knowledge of what neighbours hold comes from.
     pub holdings: HoldingsSource,
+    /// Where this host is, if chunks are to come from other zones only where they must.
+    pub zone: Option<ZoneId>,
 }
 
 impl PeerConfig {
@@ -71,6 +75,7 @@ impl PeerConfig {
             have_interval: Duration::from_millis(5),
             patience_min: Duration::from_secs(2),
             holdings: HoldingsSource::default(),
+            zone: None,
         }
     }
 }
@@ -89,6 +94,7 @@ pub struct Peer {
     banned: BTreeSet<HostId>,
     build: Build,
     uploads: UploadQueue,
+    imports: Imports,
     stats: PeerStats,
     /// What neighbours were last told of whether requests wait here.
     told_busy: bool,
@@ -163,6 +169,7 @@ impl Peer {
             banned: BTreeSet::new(),
             build: Build::Unknown,
             uploads: UploadQueue::new(config.upload_slots),
+            imports: Imports::default(),
             stats: PeerStats::default(),
             told_busy: false,
             refill: false,
@@ -351,8 +358,14 @@ impl Peer {
             return;
         }
         let chunk_count = self.download().map_or(0, |d| d.manifest.chunk_count());
-        if !self.neighbours.insert(host, chunk_count) {
+        let remote = self.config.zone.is_some() && !is_tracker;
+        if !self.neighbours.insert(host, chunk_count, remote) {
             return;
+        }
+        if let Some(zone) = self.config.zone
+            && !is_tracker
+        {
+            self.send(host, Message::Zone(zone));
         }
         if is_tracker {
             self.tracker.connected();
@@ -402,6 +415,8 @@ impl Peer {
                     neighbour.busy = waiting;
                 }
             }
+            Message::Zone(zone) => self.handle_zone(host, zone),
+            Message::Invite { chunk } => self.handle_invite(now, host, chunk),
             Message::Cancel { chunk } => self.handle_cancel(host, chunk),
             Message::Reject { chunk, reason } => self.handle_reject(now, host, chunk, reason),
             Message::Hello { .. }
@@ -489,6 +504,7 @@ impl Peer {
             return false;
         };
         self.uploads.remove_host(host);
+        self.imports.host_gone(host);
         if let Build::Fetching(download) = &mut self.build {
             download.neighbour_gone(&gone);
         }

@@ -70,6 +70,7 @@ impl Peer {
             address: self.config.address.clone(),
             wanted: self.neighbours_wanted(),
             complete: self.is_complete(),
+            zone: self.config.zone,
         };
         self.send(self.config.tracker.host, message);
         let delay = if self.tracker.answered {

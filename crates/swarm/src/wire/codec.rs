@@ -1,6 +1,7 @@
 //! Frames to bytes and back. Whatever a peer sends, decoding ends in a frame, in "more bytes needed", or in a
 //! [`WireError`]; it never panics and never allocates more than the frame's own length allows.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes as ByteBuffer, BytesMut};
@@ -9,7 +10,7 @@ use super::message::{Contact, DataHeader, Frame, Message, RejectReason};
 use super::{ADDRESS_LENGTH_MAX, CONTACTS_MAX, DATA_LENGTH_MAX, FRAME_LENGTH_MAX};
 use crate::bitfield::Bitfield;
 use crate::manifest::{BUILD_ID_LENGTH_MAX, BuildInfo, CHUNKS_MAX, Hash, Manifest, ManifestError};
-use crate::units::{Bytes, HostId};
+use crate::units::{Bytes, HostId, ZoneId};
 
 /// Why bytes are no frame. The connection cannot be trusted after one of these.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,10 +109,12 @@ fn encode_message(message: &Message, out: &mut BytesMut) {
             address,
             wanted,
             complete,
+            zone,
         } => {
             out.put_u8(kind::ANNOUNCE);
             out.put_u16_le(*wanted);
             out.put_u8(u8::from(*complete));
+            out.put_u32_le(zone.map_or(0, ZoneId::get));
             put_short_bytes(out, address);
         }
         Message::Neighbours(contacts) => {
@@ -165,6 +168,14 @@ fn encode_message(message: &Message, out: &mut BytesMut) {
             out.put_u8(kind::SERVING);
             out.put_u32_le(*chunk);
         }
+        Message::Zone(zone) => {
+            out.put_u8(kind::ZONE);
+            out.put_u32_le(zone.get());
+        }
+        Message::Invite { chunk } => {
+            out.put_u8(kind::INVITE);
+            out.put_u32_le(*chunk);
+        }
         Message::Cancel { chunk } => {
             out.put_u8(kind::CANCEL);
             out.put_u32_le(*chunk);
@@ -213,6 +224,7 @@ impl Body<'_> {
             kind::ANNOUNCE => Message::Announce {
                 wanted: self.u16()?,
                 complete: self.bool("announce.complete")?,
+                zone: NonZeroU32::new(self.u32()?).map(ZoneId::new),
                 address: self.address()?,
             },
             kind::NEIGHBOURS => self.neighbours()?,
@@ -234,6 +246,11 @@ impl Body<'_> {
                 held: self.u32()?,
             },
             kind::SERVING => Message::Serving { chunk: self.u32()? },
+            kind::ZONE => {
+                let zone = NonZeroU32::new(self.u32()?).ok_or(out_of_range("zone"))?;
+                Message::Zone(ZoneId::new(zone))
+            }
+            kind::INVITE => Message::Invite { chunk: self.u32()? },
             kind::CANCEL => Message::Cancel { chunk: self.u32()? },
             kind::REJECT => Message::Reject {
                 chunk: self.u32()?,
@@ -410,6 +427,8 @@ mod kind {
     pub(super) const DATA: u8 = 16;
     pub(super) const SERVING: u8 = 17;
     pub(super) const BUSY: u8 = 18;
+    pub(super) const ZONE: u8 = 19;
+    pub(super) const INVITE: u8 = 20;
 }
 
 #[cfg(test)]
@@ -429,11 +448,14 @@ mod tests {
             any::<u64>().prop_map(|host| Message::Hello {
                 host: HostId::new(host)
             }),
-            (contact(), any::<u16>(), any::<bool>()).prop_map(|(contact, wanted, complete)| Message::Announce {
+            (contact(), any::<(u16, bool, u32)>()).prop_map(|(contact, (wanted, complete, zone))| Message::Announce {
                 address: contact.address,
                 wanted,
-                complete
+                complete,
+                zone: NonZeroU32::new(zone % 4).map(ZoneId::new),
             }),
+            any::<NonZeroU32>().prop_map(|zone| Message::Zone(ZoneId::new(zone))),
+            any::<u32>().prop_map(|chunk| Message::Invite { chunk }),
             prop::collection::vec(contact(), 0..20).prop_map(Message::Neighbours),
             ("[a-z/.]{1,80}", any::<[u8; 32]>()).prop_map(|(build_id, root)| Message::Build(BuildInfo {
                 build_id,

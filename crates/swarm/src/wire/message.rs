@@ -7,7 +7,7 @@ use bytes::Bytes as ByteBuffer;
 
 use crate::bitfield::Bitfield;
 use crate::manifest::{BuildInfo, Manifest};
-use crate::units::HostId;
+use crate::units::{HostId, ZoneId};
 
 /// How to reach a member: its id and an address that only the driver understands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub enum Message {
         wanted: u16,
         /// Whether it holds the whole build.
         complete: bool,
+        /// Where it is, if that is to matter.
+        zone: Option<ZoneId>,
     },
     /// Seeder to host: dial these. Empty where the host wanted none.
     Neighbours(Vec<Contact>),
@@ -67,6 +69,13 @@ pub enum Message {
     Busy {
         /// Whether a request would wait, because another one does.
         waiting: bool,
+    },
+    /// Where I am: the first thing that hosts with a zone tell each other.
+    Zone(ZoneId),
+    /// Your zone lacks this chunk as far as I know: fetch it from me.
+    Invite {
+        /// The chunk.
+        chunk: u32,
     },
     /// I no longer need this chunk from you.
     Cancel {

@@ -1,0 +1,339 @@
+//! A region at the kernel fidelity: the policy of the core and nothing of its protocol.
+//!
+//! Whoever has a free slot sends its highest useful chunk to the neighbour that holds the fewest, knowing at every moment
+//! what all neighbours hold and receive. There are no messages, so nobody waits for one, asks the wrong neighbour or
+//! decides by stale news: it is what the protocol would do if it knew everything, and ends earlier than that by what
+//! not knowing costs. A transfer takes two events and a host some 200 bytes, so fleets of millions fit.
+
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use scenario::HostState;
+use swarm::{HostId, Overlay, PeerStats};
+
+use crate::event_queue::EventQueue;
+use crate::region::{HostResult, RegionEnd, RegionResult, RegionStatus};
+use crate::topology::Topology;
+
+/// What a region consists of.
+pub(crate) struct KernelSetup {
+    pub(crate) chunks: u32,
+    pub(crate) chunk_size: u32,
+    pub(crate) build_size: u64,
+    pub(crate) hosts: u32,
+    pub(crate) topology: Topology,
+    pub(crate) degree: u16,
+    pub(crate) upload_slots: usize,
+    pub(crate) seeder_slots: usize,
+    pub(crate) seeder_clients: usize,
+    pub(crate) seed: u64,
+    pub(crate) deadline: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Input {
+    /// The sender's slot is free again.
+    Sent { from: u32 },
+    /// The receiver has the chunk.
+    Arrived { from: u32, to: u32, chunk: u32 },
+}
+
+struct Kernel {
+    setup: KernelSetup,
+    now: u64,
+    queue: EventQueue<Input>,
+    words: usize,
+    /// Bits of what each member holds, the seeder first; and with what is on its way to it.
+    held: Vec<u64>,
+    coming: Vec<u64>,
+    held_count: Vec<u32>,
+    receiving: Vec<u16>,
+    receive_max: Vec<u16>,
+    sending: Vec<u16>,
+    /// Neighbours of all members, one list after another, and where each begins.
+    neighbours: Vec<u32>,
+    begins: Vec<u32>,
+    /// The seeder's first pass: the next chunk that nobody has.
+    next_first: u32,
+    rng: Xoshiro256PlusPlus,
+    done: u32,
+    result: RegionResult,
+}
+
+/// Runs a region to its end. `tell` is called now and then; it answers whether to go on.
+pub(crate) fn run(setup: KernelSetup, tell: &mut dyn FnMut(RegionStatus) -> bool) -> RegionResult {
+    let mut kernel = Kernel::new(setup);
+    let end = kernel.run(tell);
+    kernel.finish(end)
+}
+
+impl Kernel {
+    fn new(setup: KernelSetup) -> Self {
+        let members = setup.hosts as usize + 1;
+        let words = setup.chunks.div_ceil(64) as usize;
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(setup.seed);
+        let (neighbours, begins) = overlay(&setup, &mut rng);
+        let topology = &setup.topology;
+        let fastest = topology.uplink_max().max(1);
+        let chunk_nanos = u64::from(setup.chunk_size).saturating_mul(1_000_000_000) / fastest;
+        let mut held = vec![0; members * words];
+        for chunk in 0..setup.chunks {
+            held[chunk as usize / 64] |= 1 << (chunk % 64);
+        }
+        let mut uplinks: Vec<u64> = (1..members).map(|host| topology.uplink(host)).collect();
+        uplinks.sort_unstable();
+        let usual = uplinks.get(uplinks.len() / 2).copied().unwrap_or(1).max(1) / setup.upload_slots as u64;
+        let mixed = uplinks.first() != uplinks.last();
+        let receive_max = (0..members)
+            .map(|member| {
+                let at_once = topology.downlink(member) / usual.max(1);
+                // With one slot a slow sender would have the whole of a fast receiver.
+                u16::try_from(at_once)
+                    .unwrap_or(u16::MAX)
+                    .max(if mixed { 2 } else { 1 })
+            })
+            .collect();
+        Self {
+            queue: EventQueue::new((4 * chunk_nanos).clamp(1 << 16, 1 << 40)),
+            now: 0,
+            words,
+            coming: held.clone(),
+            held,
+            held_count: (0..members).map(|m| if m == 0 { setup.chunks } else { 0 }).collect(),
+            receiving: vec![0; members],
+            receive_max,
+            sending: vec![0; members],
+            neighbours,
+            begins,
+            next_first: 0,
+            rng,
+            done: 0,
+            result: RegionResult {
+                end: RegionEnd::Converged,
+                hosts: vec![HostResult::default(); members - 1],
+                transfers: 0,
+                events: 0,
+                seeder_bytes: 0,
+                cross_zone_bytes: 0,
+                messages: 0,
+                protocol: PeerStats::default(),
+                virtual_time: Duration::ZERO,
+            },
+            setup,
+        }
+    }
+
+    fn run(&mut self, tell: &mut dyn FnMut(RegionStatus) -> bool) -> RegionEnd {
+        let deadline = u64::try_from(self.setup.deadline.as_nanos()).unwrap_or(u64::MAX);
+        self.send_while_free(0);
+        while self.done < self.setup.hosts {
+            let Some((at, input)) = self.queue.pop() else {
+                return RegionEnd::Deadlock;
+            };
+            if at > deadline {
+                self.now = deadline;
+                return RegionEnd::Deadline;
+            }
+            self.now = at;
+            self.result.events += 1;
+            if self.result.events.is_multiple_of(TELL_EVERY) && !tell(self.status()) {
+                return RegionEnd::Stopped;
+            }
+            match input {
+                Input::Sent { from } => {
+                    self.sending[from as usize] -= 1;
+                    self.send_while_free(from);
+                }
+                Input::Arrived { from, to, chunk } => self.arrived(from, to, chunk),
+            }
+        }
+        tell(self.status());
+        RegionEnd::Converged
+    }
+
+    fn status(&self) -> RegionStatus {
+        RegionStatus {
+            virtual_time: Duration::from_nanos(self.now),
+            hosts_done: self.done,
+            transfers: self.result.transfers,
+        }
+    }
+
+    fn arrived(&mut self, from: u32, to: u32, chunk: u32) {
+        let (host, bytes) = (to as usize, u64::from(self.length(chunk)));
+        self.held[host * self.words + chunk as usize / 64] |= 1 << (chunk % 64);
+        self.held_count[host] += 1;
+        self.receiving[host] -= 1;
+        self.result.transfers += 1;
+        let topology = &self.setup.topology;
+        if topology.zone(from as usize) != topology.zone(host) {
+            self.result.cross_zone_bytes += bytes;
+        }
+        let result = &mut self.result.hosts[host - 1];
+        if from == 0 {
+            result.bytes_from_seeder += bytes;
+            self.result.seeder_bytes += bytes;
+        } else {
+            result.bytes_from_peers += bytes;
+        }
+        if self.held_count[host] == self.setup.chunks {
+            result.state = HostState::Verified;
+            result.verified_after = Some(Duration::from_nanos(self.now));
+            self.done += 1;
+        }
+        // It has something new to send, and room to receive from those that had nobody.
+        self.send_while_free(to);
+        let (begin, end) = self.range(to);
+        let first = begin + self.rng.random_range(0..(end - begin).max(1));
+        for place in (first..end).chain(begin..first) {
+            if self.receiving[host] >= self.receive_max[host] {
+                break;
+            }
+            let neighbour = self.neighbours[place];
+            if self.has_slot(neighbour) && self.held_count[neighbour as usize] > 0 {
+                self.send_to(neighbour, to);
+            }
+        }
+    }
+
+    fn has_slot(&self, member: u32) -> bool {
+        let slots = if member == 0 {
+            self.setup.seeder_slots
+        } else {
+            self.setup.upload_slots
+        };
+        usize::from(self.sending[member as usize]) < slots
+    }
+
+    fn send_while_free(&mut self, from: u32) {
+        while self.has_slot(from) && self.held_count[from as usize] > 0 && self.send_to_neediest(from) {}
+    }
+
+    /// Sends something to the neighbour that holds the fewest of those that can use something; by chance among equals.
+    fn send_to_neediest(&mut self, from: u32) -> bool {
+        let (begin, end) = self.range(from);
+        if begin == end {
+            return false;
+        }
+        let mut order = [(u32::MAX, 0_u32); NEIGHBOURS_ORDERED];
+        let count = (end - begin).min(NEIGHBOURS_ORDERED);
+        let first = self.rng.random_range(0..end - begin);
+        let mut found = 0;
+        for offset in 0..count {
+            let place = begin + (first + offset) % (end - begin);
+            let to = self.neighbours[place];
+            let host = to as usize;
+            if self.receiving[host] < self.receive_max[host] && self.held_count[host] < self.setup.chunks {
+                order[found] = (self.held_count[host] + u32::from(self.receiving[host]), to);
+                found += 1;
+            }
+        }
+        let order = &mut order[..found];
+        order.sort_by_key(|(held, _)| *held);
+        for &(_, to) in order.iter() {
+            if self.send_to(from, to) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sends the highest chunk that `to` lacks and nobody sends it; the seeder each chunk once before any twice.
+    fn send_to(&mut self, from: u32, to: u32) -> bool {
+        if self.receiving[to as usize] >= self.receive_max[to as usize] {
+            return false;
+        }
+        let Some(chunk) = self.choose(from, to) else {
+            return false;
+        };
+        if from == 0 && chunk == self.next_first {
+            self.next_first += 1;
+        }
+        let host = to as usize;
+        self.coming[host * self.words + chunk as usize / 64] |= 1 << (chunk % 64);
+        self.receiving[host] += 1;
+        self.sending[from as usize] += 1;
+        let topology = &self.setup.topology;
+        let slots = if from == 0 {
+            self.setup.seeder_slots
+        } else {
+            self.setup.upload_slots
+        };
+        let share = topology.downlink(host) / u64::from(self.receive_max[host]);
+        let rate = (topology.uplink(from as usize) / slots as u64).min(share).max(1);
+        let nanos = u128::from(self.length(chunk)) * 1_000_000_000 / u128::from(rate);
+        let sent = self.now + u64::try_from(nanos).unwrap_or(u64::MAX / 4);
+        let latency = u64::try_from(topology.latency(from as usize, host).as_nanos()).unwrap_or(u64::MAX / 4);
+        self.queue.push(sent, Input::Sent { from });
+        self.queue.push(sent + latency, Input::Arrived { from, to, chunk });
+        true
+    }
+
+    fn choose(&self, from: u32, to: u32) -> Option<u32> {
+        if from == 0 && self.next_first < self.setup.chunks {
+            return Some(self.next_first);
+        }
+        let (from, to) = (from as usize * self.words, to as usize * self.words);
+        let pairs = self.held[from..from + self.words]
+            .iter()
+            .zip(&self.coming[to..to + self.words]);
+        let word = pairs.enumerate().rev().find_map(|(index, (held, coming))| {
+            let useful = held & !coming;
+            (useful != 0).then(|| (index, useful.ilog2()))
+        });
+        word.map(|(index, bit)| u32::try_from(index).unwrap_or(u32::MAX) * 64 + bit)
+    }
+
+    fn length(&self, chunk: u32) -> u32 {
+        let size = self.setup.chunk_size;
+        let rest = self.setup.build_size - u64::from(chunk) * u64::from(size);
+        u32::try_from(rest).unwrap_or(size).min(size)
+    }
+
+    fn range(&self, member: u32) -> (usize, usize) {
+        let member = member as usize;
+        (self.begins[member] as usize, self.begins[member + 1] as usize)
+    }
+
+    fn finish(mut self, end: RegionEnd) -> RegionResult {
+        for (index, result) in self.result.hosts.iter_mut().enumerate() {
+            let (begin, end) = (self.begins[index + 1], self.begins[index + 2]);
+            result.chunks_held = self.held_count[index + 1];
+            let clients = &self.neighbours[begin as usize..end as usize];
+            result.neighbours = end - begin - u32::from(clients.first() == Some(&0));
+        }
+        self.result.end = end;
+        self.result.virtual_time = Duration::from_nanos(self.now);
+        self.result
+    }
+}
+
+/// The overlay that the tracker makes of a fleet that starts at once, and the seeder's clients.
+fn overlay(setup: &KernelSetup, rng: &mut Xoshiro256PlusPlus) -> (Vec<u32>, Vec<u32>) {
+    let degree = usize::from(setup.degree);
+    let joiners: Vec<(HostId, u16)> = (1..=setup.hosts)
+        .map(|host| (HostId::new(host.into()), setup.degree.div_ceil(2)))
+        .collect();
+    let mut overlay = Overlay::default();
+    overlay.link_joiners(&joiners, degree + degree / 2, rng);
+    let number = |host: &HostId| u32::try_from(host.get()).unwrap_or(u32::MAX);
+    let clients = setup.seeder_clients.min(setup.hosts as usize);
+    let chosen = rand::seq::index::sample(rng, setup.hosts as usize, clients);
+    let mut neighbours: Vec<u32> = chosen.iter().filter_map(|n| u32::try_from(n + 1).ok()).collect();
+    let mut begins = vec![0, u32::try_from(neighbours.len()).unwrap_or(u32::MAX)];
+    let mut is_client = vec![false; setup.hosts as usize + 1];
+    neighbours.iter().for_each(|client| is_client[*client as usize] = true);
+    for (host, _) in &joiners {
+        // The seeder among them, so that a client with room asks it too.
+        neighbours.extend(is_client[number(host) as usize].then_some(0));
+        neighbours.extend(overlay.links(*host).iter().map(number));
+        begins.push(u32::try_from(neighbours.len()).unwrap_or(u32::MAX));
+    }
+    (neighbours, begins)
+}
+
+/// Events between looks at whether to go on.
+const TELL_EVERY: u64 = 1 << 16;
+/// Neighbours that a sender looks at, at most; a seeder has more clients, of which it looks at so many.
+const NEIGHBOURS_ORDERED: usize = 32;

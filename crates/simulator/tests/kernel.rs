@@ -1,0 +1,89 @@
+//! The kernel fidelity: the bound is not beaten either, it is near the faithful one, and says what it cannot do.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
+use std::time::Duration;
+
+use scenario::{Fidelity, LoadOptions, Scenario};
+use simulator::{Forecast, Options, RegionEnd, SimulationError, Status, forecast, kernel_difference};
+
+const OPTIONS: Options = Options {
+    threads: 2,
+    deadline: Duration::from_secs(600),
+};
+
+fn scenario(hosts: u32, downlink: &str, more: &str) -> Scenario {
+    let text = format!(
+        "fidelity = \"kernel\"\n[regions.region-a]\nhosts = {hosts}\n[regions.region-b]\nhosts = {hosts}\n\
+         [build]\nsize = \"128 MiB\"\nchunk_size = \"1 MiB\"\n[network.host]\nuplink = \"1 Gbit/s\"\n\
+         downlink = \"{downlink}\"\n[swarm]\nupload_slots = 1\nchunks_in_flight = 2\n{more}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kernel.toml");
+    std::fs::write(&path, text).unwrap();
+    Scenario::load(&path, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn run(scenario: &Scenario) -> Forecast {
+    forecast(scenario, &OPTIONS, &Status::new(scenario)).unwrap()
+}
+
+#[test]
+fn it_is_between_the_bound_and_the_faithful_forecast() {
+    for hosts in [30, 200, 600] {
+        let scenario = scenario(hosts, "2 Gbit/s", "");
+        let forecast = run(&scenario);
+        assert_eq!(forecast.regions[0].end, RegionEnd::Converged);
+        assert_eq!(forecast.regions[0].transfers, u64::from(hosts) * 128);
+        let last = forecast.regions[0]
+            .hosts
+            .iter()
+            .filter_map(|host| host.verified_after)
+            .max();
+        assert!(last.unwrap() >= scenario.lower_bound(&scenario.regions[0]).unwrap());
+        let difference = kernel_difference(&scenario, &OPTIONS).unwrap().unwrap();
+        assert_eq!(difference.hosts, hosts);
+        assert_eq!(difference.kernel, last.unwrap());
+        let percent = difference.percent();
+        assert!((-12.0..=1.0).contains(&percent), "{hosts} hosts: {percent} %");
+    }
+}
+
+#[test]
+fn equal_scenarios_give_equal_results_with_any_number_of_threads() {
+    let scenario = scenario(100, "1 Gbit/s", "");
+    let one = Options { threads: 1, ..OPTIONS };
+    let of = |options| format!("{:?}", forecast(&scenario, options, &Status::new(&scenario)).unwrap());
+    assert_eq!(of(&OPTIONS), of(&one));
+}
+
+#[test]
+fn everybody_converges_with_narrow_and_with_mixed_links_and_alone() {
+    for (hosts, downlink, more) in [
+        (300, "1 Gbit/s", ""),
+        (
+            300,
+            "2 Gbit/s",
+            "[network.classes.slow]\nhosts = \"5%\"\nuplink = \"100 Mbit/s\"\ndownlink = \"100 Mbit/s\"\n",
+        ),
+        (1, "1 Gbit/s", ""),
+        (2, "1 Gbit/s", ""),
+    ] {
+        let region = &run(&scenario(hosts, downlink, more)).regions[0];
+        assert_eq!(region.end, RegionEnd::Converged, "{hosts} hosts, {downlink}, {more}");
+        assert!(region.hosts.iter().all(|host| host.chunks_held == 128));
+    }
+}
+
+#[test]
+fn what_needs_the_protocol_is_refused_by_name() {
+    let faulty = scenario(100, "2 Gbit/s", "[faults.x]\nkind = \"stall\"\nhosts = 1\n");
+    let error = forecast(&faulty, &OPTIONS, &Status::new(&faulty)).unwrap_err();
+    assert!(
+        matches!(&error, SimulationError::NotInKernel { keys } if keys == "faults"),
+        "{error}"
+    );
+    let mut faithful = faulty;
+    faithful.fidelity = Fidelity::Faithful;
+    assert_eq!(run(&faithful).regions[0].end, RegionEnd::Converged);
+}

@@ -1,0 +1,169 @@
+//! Zones: payload crosses from one to another as seldom as the swarm can bear.
+//!
+//! A host with a zone fetches from hosts of that zone. A chunk comes into a zone by invitation: who has it from the
+//! seeder, and so before everybody else, invites one host of each other zone to fetch it. A zone that was not invited, or
+//! whose invited hosts are gone, starves; then a few of its hosts, twice as many each time, fetch a few chunks from
+//! wherever they are, and the others get these from them.
+
+use smallvec::SmallVec;
+
+use super::{Build, Peer};
+use crate::chunk_scheduler::ChunkScheduler;
+use crate::event::DisconnectReason;
+use crate::request_pipeline::RequestPipeline;
+use crate::units::{ChunkIndex, HostId, Time, ZoneId};
+use crate::wire::Message;
+
+/// What comes into this host's zone by it, and what it brings into others.
+#[derive(Debug, Default)]
+pub(super) struct Imports {
+    /// Chunks that came from the seeder.
+    first_copies: Vec<ChunkIndex>,
+    /// How many of these each other zone was invited to.
+    told: SmallVec<[(ZoneId, usize); 2]>,
+    /// Invitations that came before the manifest.
+    early: Vec<(HostId, u32)>,
+    /// Invitations that have not been taken up.
+    invited: SmallVec<[(HostId, ChunkIndex); 2]>,
+    /// Chunks that may be fetched from another zone without invitation.
+    open: u32,
+}
+
+impl Imports {
+    /// The requests with which invitations are taken up, as far as the limit of requests to a neighbour allows. They go beyond
+    /// the limit of chunks in flight: what they are for is nowhere else in this zone.
+    pub(super) fn accept(
+        &mut self,
+        now: Time,
+        scheduler: &mut ChunkScheduler,
+        requests: &mut RequestPipeline,
+        per_neighbour_max: usize,
+    ) -> Vec<(HostId, ChunkIndex)> {
+        if self.invited.is_empty() {
+            return Vec::new();
+        }
+        let mut asks = Vec::new();
+        self.invited.retain(|(host, chunk)| {
+            if !scheduler.is_wanted(*chunk) {
+                return false;
+            }
+            if requests.outstanding(*host) >= per_neighbour_max || requests.is_stalled(*host) {
+                return true;
+            }
+            scheduler.mark_requested(*chunk);
+            requests.ask(now, *host, *chunk);
+            asks.push((*host, *chunk));
+            false
+        });
+        asks
+    }
+
+    pub(super) fn acquired(&mut self, chunk: ChunkIndex, from_seeder: bool) {
+        if from_seeder {
+            self.first_copies.push(chunk);
+        }
+    }
+
+    /// Whether chunks may be fetched from other zones.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open > 0
+    }
+
+    pub(super) const fn spend(&mut self) {
+        self.open = self.open.saturating_sub(1);
+    }
+
+    pub(super) fn host_gone(&mut self, host: HostId) {
+        self.invited.retain(|(from, _)| *from != host);
+        self.early.retain(|(from, _)| *from != host);
+    }
+}
+
+impl Peer {
+    pub(super) fn handle_zone(&mut self, host: HostId, zone: ZoneId) {
+        let Some(own) = self.config.zone else {
+            return;
+        };
+        if host != self.config.tracker.host {
+            self.neighbours.set_zone(host, zone, zone != own);
+            self.refill = true;
+            self.invite_other_zones();
+        }
+    }
+
+    pub(super) fn handle_invite(&mut self, now: Time, host: HostId, chunk: u32) {
+        self.handle_have(now, host, &[chunk]);
+        let Build::Fetching(download) = &self.build else {
+            if self.imports.early.len() < INVITATIONS_MAX {
+                self.imports.early.push((host, chunk));
+            }
+            return;
+        };
+        let Some(chunk) = download.manifest.chunk(chunk) else {
+            return; // `handle_have` has banned who said it.
+        };
+        if self.imports.invited.len() >= INVITATIONS_MAX {
+            self.disconnect(now, host, DisconnectReason::ProtocolViolation);
+        } else if download.scheduler.is_wanted(chunk) && !self.imports.invited.contains(&(host, chunk)) {
+            self.imports.invited.push((host, chunk));
+            self.refill = true;
+        }
+    }
+
+    pub(super) fn take_up_early_invitations(&mut self, now: Time) {
+        for (host, chunk) in std::mem::take(&mut self.imports.early) {
+            if self.neighbours.contains(host) {
+                self.handle_invite(now, host, chunk);
+            }
+        }
+    }
+
+    /// Invites one host of each other zone to each chunk that came from the seeder.
+    pub(super) fn invite_other_zones(&mut self) {
+        let count = self.imports.first_copies.len();
+        if count == 0 {
+            return;
+        }
+        let own = self.config.zone;
+        let mut zones: SmallVec<[ZoneId; 8]> = self.neighbours.iter().filter_map(|n| n.zone).collect();
+        zones.retain(|zone| Some(*zone) != own);
+        zones.sort_unstable();
+        zones.dedup();
+        for zone in zones {
+            let known = self.imports.told.iter().position(|(told, _)| *told == zone);
+            let place = known.unwrap_or_else(|| {
+                self.imports.told.push((zone, 0));
+                self.imports.told.len() - 1
+            });
+            let told = std::mem::replace(&mut self.imports.told[place].1, count);
+            for index in told..count {
+                let there = |n: &&crate::neighbours::Neighbour| n.zone == Some(zone) && n.strikes == 0;
+                let hosts: SmallVec<[HostId; 8]> = self.neighbours.iter().filter(there).map(|n| n.host).collect();
+                if hosts.is_empty() {
+                    self.imports.told[place].1 = index;
+                    break;
+                }
+                let host = hosts[self.random_below(hosts.len())];
+                let chunk = self.imports.first_copies[index].get();
+                self.send(host, Message::Invite { chunk });
+            }
+        }
+    }
+
+    /// Starved `times` in a row: perhaps this host is one of those that fetch from other zones now.
+    pub(super) fn open_borders(&mut self, times: u32) {
+        if self.config.zone.is_some() && self.random_below(OPEN_ONE_IN) < 1 << times.min(OPEN_DOUBLINGS_MAX) >> 1 {
+            self.imports.open = IMPORTS_AT_ONCE;
+        }
+    }
+}
+
+/// With fewer neighbours of its own zone a host does not care for zones: it would starve for a few of them.
+pub(super) const LOCAL_NEIGHBOURS_MIN: usize = 3;
+/// Invitations that wait at most; the neighbours of honest hosts never come near.
+const INVITATIONS_MAX: usize = 1024;
+/// The first time that a zone starves one host in so many fetches from others, then twice as many each time.
+const OPEN_ONE_IN: usize = 16;
+const OPEN_DOUBLINGS_MAX: u32 = 5;
+/// Chunks that such a host fetches.
+const IMPORTS_AT_ONCE: u32 = 4;
