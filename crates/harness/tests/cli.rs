@@ -199,6 +199,23 @@ fn hosts_that_leave_come_late_corrupt_and_stall_do_not_keep_the_others() {
 }
 
 #[test]
+fn payload_stays_within_zones_and_each_gets_a_copy_or_two() {
+    let zones = ["regions.region-a.zones=3"];
+    let report = |more: &[&str]| {
+        let run = Run::of("smoke.toml", &[&zones[..], &SMALL, more].concat());
+        assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
+        run.report()
+    };
+    let imported = report(&[])["protocol"]["chunks_imported"].as_u64().unwrap();
+    assert!(
+        (1..=3 * 3 * 64).contains(&imported),
+        "{imported} chunks of 64, three zones"
+    );
+    let blind = report(&["swarm.locality=none"]);
+    assert_eq!(blind["protocol"]["chunks_imported"], 0);
+}
+
+#[test]
 fn hosts_that_do_not_converge_end_the_run_at_its_deadline_with_exit_3_and_are_named() {
     let mut sets = SMALL.to_vec();
     sets.extend(["deadline=300ms"]);

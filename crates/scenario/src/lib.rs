@@ -236,6 +236,8 @@ pub struct SwarmSettings {
     pub chunks_in_flight: usize,
     /// Hosts that a seeder serves.
     pub seeder_clients: usize,
+    /// Chunks that a seeder serves at a time; as many as a host where absent, but two at least.
+    pub seeder_slots: Option<usize>,
     /// How long HAVE messages wait for company.
     pub have_interval: Duration,
     /// Nobody counts as stalled before this.

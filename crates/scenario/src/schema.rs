@@ -98,6 +98,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("swarm.upload_slots", number(1, 16, "chunks served at a time", 2), "2", "Chunks that a host serves at a time."),
     key("swarm.chunks_in_flight", number(1, 64, "chunks asked for at a time", 3), "3", "Chunks that a host asks for at a time."),
     key("swarm.seeder_clients", number(1, 512, "hosts served by a seeder", 32), "32", "Hosts that a seeder sends chunks to."),
+    key("swarm.seeder_slots", number(1, 64, "chunks that a seeder sends at a time", 2), "as a host, at least 2", "Chunks that a seeder serves at a time."),
     key("swarm.have_interval", Kind::Duration, "5ms", "How long news of acquired chunks wait for company."),
     key("swarm.patience", Kind::Duration, "2s", "A neighbour that sends nothing for less than this is not taken for stalled. Less than a second needs hosts that are not busy otherwise."),
     key("swarm.locality", Kind::Words(&["zones", "none"]), "zones", "Whether payload stays within the zones of a region (two to eight of them) as far as possible."),

@@ -2,14 +2,20 @@
 //!
 //! Invariant: bits at and above `len` are zero, so that counts and comparisons need no mask.
 
+use smallvec::SmallVec;
+
 use crate::units::ChunkIndex;
 
 const WORD_BITS: usize = u64::BITS as usize;
 
+/// The words of builds of up to 640 chunks are where the set is: one miss of the cache less for each look at it, and looking at
+/// sets of neighbours is what choosing a chunk consists of.
+type Words = SmallVec<[u64; 10]>;
+
 /// A set of chunk indices below a fixed length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bitfield {
-    words: Box<[u64]>,
+    words: Words,
     len: u32,
     ones: u32,
 }
@@ -18,7 +24,7 @@ impl Bitfield {
     /// The empty set over `len` chunks.
     pub fn new(len: u32) -> Self {
         Self {
-            words: vec![0; (len as usize).div_ceil(WORD_BITS)].into(),
+            words: SmallVec::from_elem(0, (len as usize).div_ceil(WORD_BITS)),
             len,
             ones: 0,
         }
@@ -111,7 +117,7 @@ impl Bitfield {
     }
 
     /// A set from its words; `None` where the number of words is not that of `len` or a bit at or above `len` is set.
-    pub fn from_words(words: Box<[u64]>, len: u32) -> Option<Self> {
+    pub fn from_words(words: &[u64], len: u32) -> Option<Self> {
         if words.len() != (len as usize).div_ceil(WORD_BITS) {
             return None;
         }
@@ -120,7 +126,11 @@ impl Bitfield {
             return None;
         }
         let ones = words.iter().map(|word| word.count_ones()).sum();
-        Some(Self { words, len, ones })
+        Some(Self {
+            words: SmallVec::from_slice(words),
+            len,
+            ones,
+        })
     }
 
     /// Takes every chunk of `other` out.
@@ -165,15 +175,15 @@ mod tests {
         for len in [0, 1, 63, 64, 65, 2500] {
             let full = Bitfield::full(len);
             assert_eq!(full.iter().count(), len as usize);
-            assert_eq!(Bitfield::from_words(full.words().into(), len), Some(full));
+            assert_eq!(Bitfield::from_words(full.words(), len), Some(full));
         }
     }
 
     #[test]
     fn words_with_a_bit_beyond_the_length_are_refused() {
-        assert_eq!(Bitfield::from_words(Box::new([1 << 10]), 10), None);
-        assert_eq!(Bitfield::from_words(Box::new([0, 0]), 64), None);
-        assert!(Bitfield::from_words(Box::new([1 << 9]), 10).is_some());
+        assert_eq!(Bitfield::from_words(&[1 << 10], 10), None);
+        assert_eq!(Bitfield::from_words(&[0, 0], 64), None);
+        assert!(Bitfield::from_words(&[1 << 9], 10).is_some());
     }
 
     proptest! {

@@ -29,7 +29,7 @@ pub struct ChunkScheduler {
     policy: ChunkPolicy,
     wanted: Bitfield,
     held: Bitfield,
-    availability: Option<Availability>,
+    availability: Option<Box<Availability>>,
     rng: Xoshiro256PlusPlus,
 }
 
@@ -42,7 +42,7 @@ impl ChunkScheduler {
         }
         Self {
             policy,
-            availability: (policy == ChunkPolicy::RarestFirst).then(|| Availability::new(held.len())),
+            availability: (policy == ChunkPolicy::RarestFirst).then(|| Box::new(Availability::new(held.len()))),
             wanted,
             held,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
@@ -81,7 +81,10 @@ impl ChunkScheduler {
             ChunkPolicy::Sequential => useful.lowest(),
             ChunkPolicy::Random => useful.random(&mut self.rng),
             ChunkPolicy::RarestFirst => {
-                let levels = self.availability.as_ref().map_or(&[][..], Availability::levels);
+                let levels = self
+                    .availability
+                    .as_ref()
+                    .map_or(&[][..], |availability| availability.levels());
                 let start = random_word(&mut self.rng, useful.wanted.len());
                 levels
                     .iter()

@@ -30,7 +30,7 @@ pub(crate) struct RequestPipeline {
     usual: ServiceTime,
     /// How long the last few requests waited until their neighbour began; at first, what the first exchange of messages
     /// took. The least of them is what a message takes where nobody is busy.
-    waits: [Duration; WAITS_KEPT],
+    waits_nanos: [u64; WAITS_KEPT],
     waits_seen: usize,
     /// Mean time from the beginning of a chunk to its end.
     transfer: Option<Duration>,
@@ -42,11 +42,11 @@ pub(crate) struct RequestPipeline {
 
 impl RequestPipeline {
     /// For a host to whom nobody is late before `patience_min`, and whose messages took `round_trip`.
-    pub(crate) const fn new(patience_min: Duration, round_trip: Duration) -> Self {
+    pub(crate) fn new(patience_min: Duration, round_trip: Duration) -> Self {
         Self {
             requests: SmallVec::new_const(),
             usual: ServiceTime::new(patience_min),
-            waits: [round_trip; WAITS_KEPT],
+            waits_nanos: [nanos(round_trip); WAITS_KEPT],
             waits_seen: 0,
             transfer: None,
             ties: 0,
@@ -58,7 +58,7 @@ impl RequestPipeline {
     /// Whether asking a second neighbour pays. It does not where chunks pass as fast as messages: both would have sent
     /// theirs before either could be cancelled. Nor where no neighbour has begun at once for a while.
     pub(crate) fn may_tie(&self) -> bool {
-        let round_trip = self.waits.iter().min().copied().unwrap_or_default();
+        let round_trip = Duration::from_nanos(self.waits_nanos.iter().min().copied().unwrap_or_default());
         let is_worth_it = |transfer| transfer >= round_trip * TIE_FROM_ROUND_TRIPS;
         self.transfer.is_some_and(is_worth_it)
             && (self.ties_doubled + 1) * TIES_PER_DOUBLED <= self.ties + self.completed
@@ -162,7 +162,7 @@ impl RequestPipeline {
             return Vec::new();
         }
         request.started_at = Some(now);
-        self.waits[self.waits_seen % WAITS_KEPT] = now.since(request.asked_at);
+        self.waits_nanos[self.waits_seen % WAITS_KEPT] = nanos(now.since(request.asked_at));
         self.waits_seen += 1;
         let mut losers = Vec::new();
         self.requests.retain(|r| {
@@ -298,7 +298,7 @@ impl ServiceTime {
     }
 
     fn observe(&mut self, taken: Duration) {
-        let taken = u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX / 16);
+        let taken = nanos(taken);
         if self.seen {
             let error = taken.abs_diff(self.mean_nanos);
             self.deviation_nanos = self.deviation_nanos / 4 * 3 + error / 4;
@@ -325,6 +325,10 @@ impl ServiceTime {
         };
         base * (1 << self.doublings)
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 16)
 }
 
 /// Neighbours that are asked for the same chunk at a time, at most.

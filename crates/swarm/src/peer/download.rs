@@ -275,11 +275,14 @@ impl Peer {
         } = download;
         let held = scheduler.held().count();
         let tracker = self.config.tracker.host;
-        let mut asks = self
-            .imports
-            .accept(now, scheduler, requests, self.config.requests_per_neighbour_max);
-        let mut in_flight = requests.chunks_in_flight();
         let zoned = self.config.zone.is_some();
+        let per_neighbour = self.config.requests_per_neighbour_max;
+        let mut asks = if zoned {
+            self.imports.accept(now, scheduler, requests, per_neighbour)
+        } else {
+            Vec::new()
+        };
+        let mut in_flight = requests.chunks_in_flight();
         let borders_open = !zoned || self.neighbours.local_count() < zones::LOCAL_NEIGHBOURS_MIN;
         // Where nothing waits before where something does, its own requests included; by chance among equals.
         let mut order: [(usize, usize); NEIGHBOURS_ORDERED] = [(0, 0); NEIGHBOURS_ORDERED];

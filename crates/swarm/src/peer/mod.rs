@@ -94,7 +94,8 @@ pub struct Peer {
     banned: BTreeSet<HostId>,
     build: Build,
     uploads: UploadQueue,
-    imports: Imports,
+    /// Apart: what is in a peer is fetched for every event.
+    imports: Box<Imports>,
     stats: PeerStats,
     /// What neighbours were last told of whether requests wait here.
     told_busy: bool,
@@ -169,7 +170,7 @@ impl Peer {
             banned: BTreeSet::new(),
             build: Build::Unknown,
             uploads: UploadQueue::new(config.upload_slots),
-            imports: Imports::default(),
+            imports: Box::default(),
             stats: PeerStats::default(),
             told_busy: false,
             refill: false,
@@ -504,7 +505,9 @@ impl Peer {
             return false;
         };
         self.uploads.remove_host(host);
-        self.imports.host_gone(host);
+        if self.config.zone.is_some() {
+            self.imports.host_gone(host);
+        }
         if let Build::Fetching(download) = &mut self.build {
             download.neighbour_gone(&gone);
         }

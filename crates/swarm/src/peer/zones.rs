@@ -93,6 +93,9 @@ impl Peer {
 
     pub(super) fn handle_invite(&mut self, now: Time, host: HostId, chunk: u32) {
         self.handle_have(now, host, &[chunk]);
+        if self.config.zone.is_none() {
+            return;
+        }
         let Build::Fetching(download) = &self.build else {
             if self.imports.early.len() < INVITATIONS_MAX {
                 self.imports.early.push((host, chunk));
@@ -111,6 +114,9 @@ impl Peer {
     }
 
     pub(super) fn take_up_early_invitations(&mut self, now: Time) {
+        if self.config.zone.is_none() {
+            return;
+        }
         for (host, chunk) in std::mem::take(&mut self.imports.early) {
             if self.neighbours.contains(host) {
                 self.handle_invite(now, host, chunk);
@@ -120,11 +126,11 @@ impl Peer {
 
     /// Invites one host of each other zone to each chunk that came from the seeder.
     pub(super) fn invite_other_zones(&mut self) {
-        let count = self.imports.first_copies.len();
-        if count == 0 {
+        let own = self.config.zone;
+        if own.is_none() || self.imports.first_copies.is_empty() {
             return;
         }
-        let own = self.config.zone;
+        let count = self.imports.first_copies.len();
         let mut zones: SmallVec<[ZoneId; 8]> = self.neighbours.iter().filter_map(|n| n.zone).collect();
         zones.retain(|zone| Some(*zone) != own);
         zones.sort_unstable();

@@ -331,7 +331,7 @@ impl Body<'_> {
         while !self.bytes.is_empty() {
             words.push(self.u64()?);
         }
-        Bitfield::from_words(words.into(), length)
+        Bitfield::from_words(&words, length)
             .map(Message::HaveSet)
             .ok_or(out_of_range("have-set.words"))
     }
