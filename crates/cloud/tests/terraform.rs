@@ -1,0 +1,364 @@
+//! What terraform/ declares is what the code expects. No provider can be downloaded where tests run, so the files are
+//! parsed and their expressions evaluated here: names, keys, environment variables, triggers and permissions for every
+//! stage. An argument that its module does not know is not seen.
+
+mod rig;
+mod terraform_files;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use aws_sdk_dynamodb::types::KeyType;
+use cloud::{GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, regional_bucket};
+use rig::TestCloud;
+use serde_json::Value;
+use terraform_files::{FUNCTIONS, Infrastructure, array, attribute, files, nested, object, root, string};
+
+const ENDPOINT: &str = "http://127.0.0.1:4566";
+
+#[test]
+fn names_are_those_of_the_code_for_every_stage() {
+    for stage in ["", "dev", "staging", "prod-acme"] {
+        let infrastructure = Infrastructure::on_aws(stage);
+        let staged = |name: &str| match stage {
+            "" => name.to_owned(),
+            stage => format!("{name}-{stage}"),
+        };
+        for (local, name) in [
+            ("global_bucket", GLOBAL_BUCKET),
+            ("tracking_table", TRACKING_TABLE),
+            ("deployment_log_table", HOST_DEPLOYMENT_LOGS),
+            ("workflow", "file-copy-workflow"),
+            ("failure_topic", "file-copy-failures"),
+        ] {
+            assert_eq!(infrastructure.local(local), Value::from(staged(name)), "{local}");
+        }
+        for region in ["region-a", "region-b"] {
+            let of_region = |local: &str| infrastructure.local(local)[region].clone();
+            assert_eq!(of_region("regional_buckets"), staged(&regional_bucket(region)));
+            assert_eq!(of_region("region_queues"), staged(&format!("{region}-builds-events")));
+            assert_eq!(
+                of_region("region_dead_letter_queues"),
+                staged(&format!("{region}-builds-events-dead-letter"))
+            );
+        }
+        for (function, _) in FUNCTIONS {
+            let named = infrastructure.of_each("function", "function_name", function);
+            assert_eq!(named, staged(function));
+        }
+    }
+}
+
+/// The locals of names.tf are worth nothing unless the resources are called so.
+#[test]
+fn everything_is_called_by_its_name_and_stage() {
+    let infrastructure = Infrastructure::on_aws("staging");
+    for (module, argument, name) in [
+        ("global_bucket", "bucket", "global-builds-staging"),
+        ("tracking_table", "name", "FileCopyTracking-staging"),
+        ("deployment_log_table", "name", "host-deployment-logs-staging"),
+        ("file_copy_workflow", "name", "file-copy-workflow-staging"),
+        ("function_dead_letter_queue", "name", "lambda-dead-letter-staging"),
+    ] {
+        assert_eq!(infrastructure.module(module, argument), name, "{module}");
+    }
+    for (module, argument, name) in [
+        ("regional_bucket", "bucket", "region-b-builds-staging"),
+        ("region_queue", "name", "region-b-builds-events-staging"),
+        ("region_queue", "dlq_name", "region-b-builds-events-dead-letter-staging"),
+    ] {
+        let named = infrastructure.of_each(module, argument, "region-b");
+        assert_eq!(named, name, "{module}");
+    }
+    let topic = infrastructure.block("resource", &["aws_sns_topic", "failures"]);
+    assert_eq!(
+        infrastructure.evaluate(attribute(topic, "name")),
+        "file-copy-failures-staging"
+    );
+    let provider = infrastructure.block("provider", &["aws"]);
+    let tags = nested(provider, "default_tags").expect("the provider tags everything");
+    assert_eq!(infrastructure.evaluate(attribute(tags, "tags"))["Stage"], "staging");
+}
+
+/// Compared with the tables that the code makes for itself, as a server describes them.
+#[tokio::test]
+async fn tables_have_the_keys_that_the_code_gives_them() {
+    let test = TestCloud::start().await;
+    let dynamodb = dynamodb(&test).await;
+    let infrastructure = Infrastructure::on_aws("");
+    for (module, table) in [
+        ("tracking_table", TRACKING_TABLE),
+        ("deployment_log_table", HOST_DEPLOYMENT_LOGS),
+    ] {
+        let described = dynamodb.describe_table().table_name(table).send().await.unwrap();
+        let described = described.table().unwrap();
+        let key = |kind: &KeyType| {
+            let mut elements = described.key_schema().iter();
+            let element = elements.find(|element| element.key_type() == kind).unwrap();
+            Value::from(element.attribute_name())
+        };
+        assert_eq!(infrastructure.module(module, "hash_key"), key(&KeyType::Hash));
+        assert_eq!(infrastructure.module(module, "range_key"), key(&KeyType::Range));
+        let declared = infrastructure.module(module, "attributes");
+        let declared: BTreeSet<(String, String)> = array(&declared)
+            .iter()
+            .map(|attribute| (string(&attribute["name"]), string(&attribute["type"])))
+            .collect();
+        let expected: BTreeSet<(String, String)> = described
+            .attribute_definitions()
+            .iter()
+            .map(|a| (a.attribute_name().to_owned(), a.attribute_type().as_str().to_owned()))
+            .collect();
+        assert_eq!(declared, expected, "{table}");
+    }
+}
+
+#[test]
+fn tables_are_on_demand_encrypted_and_recoverable() {
+    for (stage, protected) in [("dev", false), ("staging", false), ("prod", true), ("prod-acme", true)] {
+        let infrastructure = Infrastructure::on_aws(stage);
+        for table in ["tracking_table", "deployment_log_table"] {
+            let argument = |name: &str| infrastructure.module(table, name);
+            assert_eq!(argument("billing_mode"), "PAY_PER_REQUEST");
+            assert_eq!(argument("point_in_time_recovery_enabled"), true);
+            assert_eq!(argument("server_side_encryption_enabled"), true);
+            assert_eq!(argument("deletion_protection_enabled"), protected, "{table} {stage}");
+        }
+        assert_eq!(infrastructure.module("global_bucket", "force_destroy"), !protected);
+    }
+}
+
+#[test]
+fn buckets_and_queues_are_encrypted_and_queues_have_dead_letter_queues() {
+    let infrastructure = Infrastructure::on_aws("prod");
+    let global = |argument: &str| infrastructure.module("global_bucket", argument);
+    let regional = |argument: &str| infrastructure.of_each("regional_bucket", argument, "region-a");
+    for bucket in [&global as &dyn Fn(&str) -> Value, &regional] {
+        let encryption = bucket("server_side_encryption_configuration");
+        let algorithm = &encryption["rule"]["apply_server_side_encryption_by_default"]["sse_algorithm"];
+        assert_eq!(*algorithm, "AES256");
+        // One execution per version of an object: without versions an overwritten build is not told from a repeated event.
+        assert_eq!(bucket("versioning")["enabled"], true);
+        assert_eq!(bucket("attach_deny_insecure_transport_policy"), true);
+    }
+    let queue = |argument: &str| infrastructure.of_each("region_queue", argument, "region-a");
+    assert_eq!(queue("create_dlq"), true);
+    assert_eq!(queue("sqs_managed_sse_enabled"), true);
+    assert_eq!(queue("dlq_sqs_managed_sse_enabled"), true);
+    assert!(queue("redrive_policy")["maxReceiveCount"].as_u64().unwrap() >= 2);
+}
+
+#[test]
+fn functions_are_the_binaries_and_get_the_environment_that_they_read() {
+    let local_stack = Infrastructure::at("", Some(ENDPOINT));
+    let aws = Infrastructure::on_aws("prod");
+    let declared: BTreeSet<String> = object(&aws.local("functions")).keys().cloned().collect();
+    let expected = FUNCTIONS.map(|(function, _)| function.to_owned());
+    assert_eq!(declared, BTreeSet::from(expected));
+    for (function, variables) in FUNCTIONS {
+        let set = |infrastructure: &Infrastructure| -> BTreeSet<String> {
+            let environment = infrastructure.of_each("function", "environment_variables", function);
+            object(&environment).keys().cloned().collect()
+        };
+        let mut expected: BTreeSet<String> = variables.iter().map(|name| (*name).to_owned()).collect();
+        expected.insert("RUST_LOG".to_owned());
+        assert_eq!(set(&aws), expected, "{function}");
+        expected.insert("AWS_ENDPOINT_URL".to_owned());
+        assert_eq!(set(&local_stack), expected, "{function}");
+
+        let argument = |name: &str| aws.of_each("function", name, function);
+        assert_eq!(argument("runtime"), "provided.al2023");
+        let package = string(&argument("local_existing_package"));
+        assert!(
+            package.ends_with(&format!("target/lambda/{function}/bootstrap.zip")),
+            "{package}"
+        );
+        assert_eq!(argument("cloudwatch_logs_retention_in_days"), 30);
+    }
+    let environment = |function| aws.of_each("function", "environment_variables", function);
+    assert_eq!(
+        environment("replication-worker")["DESTINATION_BUCKETS"],
+        "region-a-builds-prod,region-b-builds-prod"
+    );
+    assert_eq!(
+        environment("regional-sync")["QUEUE_URLS"],
+        "region-a-builds-prod=region_queue[region-a].queue_url,region-b-builds-prod=region_queue[region-b].queue_url"
+    );
+    assert_eq!(environment("build-worker")["GLOBAL_BUCKET"], "global-builds-prod");
+    assert_eq!(
+        environment("pipeline-action")["STATE_MACHINE_ARN"],
+        "file_copy_workflow.state_machine_arn"
+    );
+}
+
+/// Against the crate of the functions: its binaries, and that somebody reads each variable.
+#[test]
+fn the_functions_crate_has_these_binaries_and_reads_these_variables() {
+    let metadata = cargo_metadata::MetadataCommand::new().no_deps().exec().unwrap();
+    let package = metadata
+        .packages
+        .iter()
+        .find(|package| package.name.as_str() == "lambdas");
+    let package = package.expect("the workspace has a crate `lambdas`");
+    let binaries = package.targets.iter().filter(|target| target.is_bin());
+    let binaries: BTreeSet<&str> = binaries.map(|target| target.name.as_str()).collect();
+    assert_eq!(binaries, FUNCTIONS.map(|(function, _)| function).into());
+
+    let mut sources = String::new();
+    let mut folders = vec![root().join("crates/lambdas/src"), root().join("crates/cloud/src")];
+    while let Some(folder) = folders.pop() {
+        for file in files(&folder, "rs") {
+            sources += &fs::read_to_string(file).unwrap();
+        }
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        folders.extend(entries.filter(|path| path.is_dir()));
+    }
+    for name in FUNCTIONS.iter().flat_map(|(_, variables)| *variables) {
+        assert!(
+            sources.contains(&format!("\"{name}\"")),
+            "terraform sets {name}, and nobody reads it"
+        );
+    }
+}
+
+#[test]
+fn uploads_and_copies_start_their_functions() {
+    let infrastructure = Infrastructure::on_aws("");
+    let global = infrastructure.module("global_bucket_notification", "lambda_notifications");
+    let regional = infrastructure.of_each("regional_bucket_notification", "lambda_notifications", "region-a");
+    for (notifications, function) in [(global, "replication-worker"), (regional, "regional-sync")] {
+        let notified: Vec<&String> = object(&notifications).keys().collect();
+        assert_eq!(notified, [function]);
+        let notification = &notifications[function];
+        assert_eq!(
+            notification["function_arn"],
+            format!("function[{function}].lambda_function_arn")
+        );
+        // Multipart uploads and copies too.
+        assert_eq!(notification["events"], serde_json::json!(["s3:ObjectCreated:*"]));
+        let dead_letters = infrastructure.of_each("function", "dead_letter_target_arn", function);
+        assert_eq!(dead_letters, "function_dead_letter_queue.queue_arn");
+        assert_eq!(
+            infrastructure.of_each("function", "attach_dead_letter_policy", function),
+            true
+        );
+    }
+    assert_eq!(
+        infrastructure.module("global_bucket_notification", "bucket"),
+        "global_bucket.s3_bucket_id"
+    );
+}
+
+#[test]
+fn the_api_has_the_three_paths_each_by_post() {
+    let infrastructure = Infrastructure::on_aws("");
+    let routes = infrastructure.local("routes");
+    let routes: BTreeMap<&str, String> = object(&routes)
+        .iter()
+        .map(|(path, function)| (path.as_str(), string(function)))
+        .collect();
+    let expected = [
+        ("builds", "build-worker"),
+        ("deploy", "step-function-invoker"),
+        ("step-function", "step-function-invoker"),
+    ];
+    assert_eq!(
+        routes,
+        expected.map(|(path, function)| (path, function.to_owned())).into()
+    );
+    let method = infrastructure.block("resource", &["aws_api_gateway_method", "post"]);
+    assert_eq!(infrastructure.evaluate(attribute(method, "http_method")), "POST");
+    // Whoever may post builds may deploy: on AWS not everybody.
+    assert_eq!(infrastructure.evaluate(attribute(method, "authorization")), "AWS_IAM");
+    assert_eq!(infrastructure.local("api_stage"), "dev");
+}
+
+#[test]
+fn outputs_are_there() {
+    let infrastructure = Infrastructure::at("", Some(ENDPOINT));
+    let output = |name: &str| infrastructure.evaluate(attribute(infrastructure.block("output", &[name]), "value"));
+    assert_eq!(
+        output("api_gateway_url"),
+        format!("{ENDPOINT}/restapis/rest_api.id/dev/_user_request_")
+    );
+    assert_eq!(output("step_function_arn"), "file_copy_workflow.state_machine_arn");
+    assert_eq!(output("global_bucket"), "global_bucket.s3_bucket_id");
+    assert_eq!(
+        output("regional_buckets")["region-b"],
+        "regional_bucket[region-b].s3_bucket_id"
+    );
+    assert_eq!(output("tracking_table"), "tracking_table.dynamodb_table_id");
+    assert_eq!(output("deployment_log_table"), "deployment_log_table.dynamodb_table_id");
+}
+
+/// Least privilege: whole services are never granted, and every resource only where AWS knows no other.
+#[test]
+fn no_policy_grants_more_than_named_actions_on_named_resources() {
+    let infrastructure = Infrastructure::on_aws("prod");
+    let mut statements = array(&infrastructure.local("workflow_statements")).clone();
+    for (_, function) in object(&infrastructure.local("functions")) {
+        statements.extend(array(&function["statements"]).iter().cloned());
+    }
+    assert!(statements.len() > 10);
+    for statement in &statements {
+        for action in array(&statement["Action"]) {
+            assert!(!string(action).contains('*'), "{statement:?}");
+        }
+        if statement["Sid"] != "ReportTheJob" {
+            assert_ne!(statement["Resource"], "*", "{statement:?}");
+        }
+    }
+}
+
+#[test]
+fn modules_are_official_and_of_one_exact_version_each() {
+    let infrastructure = Infrastructure::on_aws("prod");
+    let mut versions: BTreeMap<String, String> = BTreeMap::new();
+    for block in infrastructure.blocks("module") {
+        let source = string(&infrastructure.evaluate(attribute(block, "source")));
+        assert!(source.starts_with("terraform-aws-modules/"), "{source}");
+        let module = source.split("//").next().unwrap().to_owned();
+        let version = string(&infrastructure.evaluate(attribute(block, "version")));
+        let parts: Vec<&str> = version.split('.').collect();
+        assert!(
+            parts.len() == 3 && parts.iter().all(|part| part.parse::<u32>().is_ok()),
+            "{source} {version}"
+        );
+        let seen = versions.entry(module).or_insert_with(|| version.clone());
+        assert_eq!(*seen, version, "two versions of {source}");
+    }
+    assert!(versions.len() >= 5);
+}
+
+/// templatefile() fails on a placeholder that nobody fills, and reads `%{` as a directive.
+#[test]
+fn the_state_machine_uses_only_what_terraform_fills_in() {
+    let file = root().join("terraform/step_function_definition.json");
+    let definition = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let infrastructure = Infrastructure::on_aws("prod");
+    let filled = infrastructure.module("file_copy_workflow", "definition");
+    let filled: BTreeSet<&str> = object(&filled).keys().map(String::as_str).collect();
+    let used: BTreeSet<&str> = definition
+        .split("${")
+        .skip(1)
+        .map(|rest| rest.split('}').next().unwrap())
+        .collect();
+    assert_eq!(used, filled);
+    assert!(!definition.contains("%{"), "terraform reads %{{ as a directive");
+}
+
+async fn dynamodb(test: &TestCloud) -> aws_sdk_dynamodb::Client {
+    let config = test.embedded.config();
+    let keys = config.credentials.as_ref().expect("the embedded cloud has keys");
+    let keys =
+        aws_sdk_dynamodb::config::Credentials::new(&keys.access_key_id, &keys.secret_access_key, None, None, "test");
+    let endpoint = config.dynamodb_endpoint.as_ref().expect("it has an endpoint");
+    let shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .region("us-east-1")
+        .credentials_provider(keys)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .load()
+        .await;
+    let builder = aws_sdk_dynamodb::config::Builder::from(&shared);
+    aws_sdk_dynamodb::Client::from_conf(builder.endpoint_url(endpoint).build())
+}

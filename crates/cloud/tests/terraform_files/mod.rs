@@ -1,0 +1,323 @@
+//! Reads `terraform/` and evaluates it for one stage: variables, locals, and the arguments of modules and resources. What
+//! modules and resources answer (ARNs, URLs) is made up from their names, so that a test sees who refers to whom.
+
+#![expect(unreachable_pub, reason = "a part of one test")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hcl::eval::{Context, Evaluate, FuncArgs, FuncDef, ParamType};
+use hcl::{Block, Body, Expression, Map};
+use serde_json::Value;
+
+/// The functions and the environment variables that they read.
+pub const FUNCTIONS: [(&str, &[&str]); 5] = [
+    ("build-worker", &["GLOBAL_BUCKET"]),
+    ("pipeline-action", &["STATE_MACHINE_ARN"]),
+    ("regional-sync", &["QUEUE_URLS"]),
+    ("replication-worker", &["DESTINATION_BUCKETS", "STATE_MACHINE_ARN"]),
+    (
+        "step-function-invoker",
+        &["DESTINATION_BUCKETS", "GLOBAL_BUCKET", "STATE_MACHINE_ARN"],
+    ),
+];
+
+/// `terraform/` as evaluated for one stage.
+pub struct Infrastructure {
+    body: Vec<Block>,
+    context: Context<'static>,
+}
+
+impl Infrastructure {
+    pub fn on_aws(stage: &str) -> Self {
+        Self::at(stage, None)
+    }
+
+    pub fn at(stage: &str, endpoint: Option<&str>) -> Self {
+        let mut files = files(&root().join("terraform"), "tf");
+        files.sort();
+        assert!(!files.is_empty());
+        let mut body = Vec::new();
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            let parsed: Body = hcl::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            body.extend(parsed.into_blocks());
+        }
+        let mut infrastructure = Self {
+            body,
+            context: functions(),
+        };
+        let mut variables = infrastructure.defaults();
+        variables.insert("stage".to_owned(), stage.into());
+        if let Some(endpoint) = endpoint {
+            variables.insert("endpoint_url".to_owned(), endpoint.into());
+        }
+        let path: Map<String, hcl::Value> = [("module".to_owned(), "terraform".into())].into_iter().collect();
+        infrastructure.context.declare_var("path", hcl::Value::Object(path));
+        infrastructure.context.declare_var("var", hcl::Value::Object(variables));
+        infrastructure.declare_answers();
+        infrastructure.evaluate_locals();
+        infrastructure
+    }
+
+    pub fn blocks(&self, kind: &str) -> impl Iterator<Item = &Block> {
+        self.body.iter().filter(move |block| block.identifier() == kind)
+    }
+
+    pub fn block(&self, kind: &str, labels: &[&str]) -> &Block {
+        let named = |block: &&Block| {
+            block
+                .labels()
+                .iter()
+                .map(hcl::BlockLabel::as_str)
+                .eq(labels.iter().copied())
+        };
+        let found = self.blocks(kind).find(named);
+        found.unwrap_or_else(|| panic!("terraform/ has no {kind} {labels:?}"))
+    }
+
+    pub fn evaluate(&self, expression: &Expression) -> Value {
+        evaluate_in(&self.context, expression)
+    }
+
+    pub fn local(&self, name: &str) -> Value {
+        let expression: Expression = format!("local.{name}").parse().unwrap();
+        self.evaluate(&expression)
+    }
+
+    /// An argument of a module.
+    pub fn module(&self, module: &str, argument: &str) -> Value {
+        self.evaluate(attribute(self.block("module", &[module]), argument))
+    }
+
+    /// An argument of that one of a module's instances which `for_each` makes for `key`.
+    pub fn of_each(&self, module: &str, argument: &str, key: &str) -> Value {
+        let block = self.block("module", &[module]);
+        let all = attribute(block, "for_each").evaluate(&self.context);
+        let all = all.unwrap_or_else(|error| panic!("{module}.for_each: {error}"));
+        let value = map_of(&all).get(key);
+        let value = value.unwrap_or_else(|| panic!("module {module} has no instance {key}"));
+        let each: Map<String, hcl::Value> = [("key".to_owned(), key.into()), ("value".to_owned(), value.clone())]
+            .into_iter()
+            .collect();
+        let mut context = self.context.clone();
+        context.declare_var("each", hcl::Value::Object(each));
+        evaluate_in(&context, attribute(block, argument))
+    }
+
+    fn defaults(&self) -> Map<String, hcl::Value> {
+        let variables = self.blocks("variable").map(|block| {
+            let default = block.body().attributes().find(|attribute| attribute.key() == "default");
+            let value = default.map_or(hcl::Value::Null, |attribute| {
+                let value = attribute.expr().evaluate(&self.context);
+                value.unwrap_or_else(|error| panic!("default of {:?}: {error}", block.labels()))
+            });
+            (block.labels()[0].as_str().to_owned(), value)
+        });
+        variables.collect()
+    }
+
+    /// What modules and resources answer, made up: `region_queue[region-a].queue_url`.
+    fn declare_answers(&mut self) {
+        let regions = ["region-a", "region-b"];
+        let functions = FUNCTIONS.map(|(function, _)| function);
+        let mut modules = Map::new();
+        for (module, keys, answers) in [
+            (
+                "global_bucket",
+                &[] as &[&str],
+                &["s3_bucket_id", "s3_bucket_arn"] as &[&str],
+            ),
+            ("regional_bucket", &regions, &["s3_bucket_id", "s3_bucket_arn"]),
+            ("tracking_table", &[], &["dynamodb_table_id", "dynamodb_table_arn"]),
+            (
+                "deployment_log_table",
+                &[],
+                &["dynamodb_table_id", "dynamodb_table_arn"],
+            ),
+            (
+                "region_queue",
+                &regions,
+                &["queue_url", "queue_arn", "dead_letter_queue_url"],
+            ),
+            ("function_dead_letter_queue", &[], &["queue_arn"]),
+            ("file_copy_workflow", &[], &["state_machine_arn"]),
+            (
+                "function",
+                &functions,
+                &[
+                    "lambda_function_arn",
+                    "lambda_function_name",
+                    "lambda_function_invoke_arn",
+                ],
+            ),
+        ] {
+            let answers = |name: &str| -> hcl::Value {
+                let answers = answers.iter();
+                hcl::Value::Object(
+                    answers
+                        .map(|answer| ((*answer).to_owned(), format!("{name}.{answer}").into()))
+                        .collect(),
+                )
+            };
+            let instances = keys
+                .iter()
+                .map(|key| ((*key).to_owned(), answers(&format!("{module}[{key}]"))));
+            let value = if keys.is_empty() {
+                answers(module)
+            } else {
+                hcl::Value::Object(instances.collect())
+            };
+            modules.insert(module.to_owned(), value);
+        }
+        self.context.declare_var("module", hcl::Value::Object(modules));
+        let nested =
+            |text: &str| -> hcl::Value { text.parse::<Expression>().unwrap().evaluate(&Context::new()).unwrap() };
+        self.context
+            .declare_var("aws_sns_topic", nested(r#"{ failures = { arn = "topic.arn" } }"#));
+        self.context.declare_var(
+            "aws_api_gateway_rest_api",
+            nested(r#"{ api = { id = "rest_api.id" } }"#),
+        );
+        self.context.declare_var(
+            "aws_api_gateway_stage",
+            nested(r#"{ api = { invoke_url = "stage.invoke_url" } }"#),
+        );
+    }
+
+    /// Locals refer to each other in any order: evaluates what can be until nothing is left.
+    fn evaluate_locals(&mut self) {
+        let mut left: Vec<(String, Expression)> = self
+            .blocks("locals")
+            .flat_map(|block| block.body().attributes())
+            .map(|attribute| (attribute.key().to_owned(), attribute.expr().clone()))
+            .collect();
+        let mut known = Map::new();
+        while !left.is_empty() {
+            let before = left.len();
+            let mut errors = Vec::new();
+            self.context.declare_var("local", hcl::Value::Object(known.clone()));
+            left.retain(|(name, expression)| match expression.evaluate(&self.context) {
+                Ok(value) => known.insert(name.clone(), value).is_some(),
+                Err(error) => {
+                    errors.push(format!("local.{name}: {error}"));
+                    true
+                }
+            });
+            assert!(left.len() < before, "{}", errors.join("\n"));
+        }
+        self.context.declare_var("local", hcl::Value::Object(known));
+    }
+}
+
+fn evaluate_in(context: &Context<'_>, expression: &Expression) -> Value {
+    let value = expression.evaluate(context).unwrap_or_else(|error| panic!("{error}"));
+    serde_json::to_value(value).unwrap()
+}
+
+/// The functions of Terraform that our files call. `templatefile` answers the variables it is given, `jsonencode` its argument.
+fn functions() -> Context<'static> {
+    fn concat(args: FuncArgs) -> Result<hcl::Value, String> {
+        Ok(hcl::Value::Array(args.iter().flat_map(list_of).cloned().collect()))
+    }
+    fn merge(args: FuncArgs) -> Result<hcl::Value, String> {
+        Ok(hcl::Value::Object(
+            args.iter().flat_map(|map| map_of(map).clone()).collect(),
+        ))
+    }
+    fn coalesce(args: FuncArgs) -> Result<hcl::Value, String> {
+        let first = args.iter().find(|value| !value.is_null()).cloned();
+        Ok(first.unwrap_or(hcl::Value::Null))
+    }
+    fn values(args: FuncArgs) -> Result<hcl::Value, String> {
+        // Terraform's maps are ordered by key.
+        let sorted: BTreeMap<&String, &hcl::Value> = map_of(&args[0]).iter().collect();
+        Ok(hcl::Value::Array(sorted.into_values().cloned().collect()))
+    }
+    fn join(args: FuncArgs) -> Result<hcl::Value, String> {
+        let parts: Vec<String> = list_of(&args[1]).iter().map(text_of).collect();
+        Ok(parts.join(&text_of(&args[0])).into())
+    }
+    fn replace(args: FuncArgs) -> Result<hcl::Value, String> {
+        Ok(text_of(&args[0]).replace(&text_of(&args[1]), &text_of(&args[2])).into())
+    }
+    fn startswith(args: FuncArgs) -> Result<hcl::Value, String> {
+        Ok(text_of(&args[0]).starts_with(&text_of(&args[1])).into())
+    }
+    fn trimsuffix(args: FuncArgs) -> Result<hcl::Value, String> {
+        let (text, suffix) = (text_of(&args[0]), text_of(&args[1]));
+        Ok(text.strip_suffix(&suffix).unwrap_or(&text).into())
+    }
+    fn last(args: FuncArgs) -> Result<hcl::Value, String> {
+        args.last().cloned().ok_or_else(|| "expected an argument".to_owned())
+    }
+    let mut context = Context::new();
+    for (name, function) in [
+        ("concat", concat as fn(FuncArgs) -> Result<hcl::Value, String>),
+        ("merge", merge),
+        ("coalesce", coalesce),
+        ("values", values),
+        ("join", join),
+        ("replace", replace),
+        ("startswith", startswith),
+        ("trimsuffix", trimsuffix),
+        ("jsonencode", last),
+        ("templatefile", last),
+    ] {
+        let definition = FuncDef::builder().variadic_param(ParamType::Any).build(function);
+        context.declare_func(hcl::Identifier::new(name).unwrap(), definition);
+    }
+    context
+}
+
+pub fn attribute<'b>(block: &'b Block, name: &str) -> &'b Expression {
+    let found = block.body().attributes().find(|attribute| attribute.key() == name);
+    let found = found.unwrap_or_else(|| panic!("{} {:?} has no {name}", block.identifier(), block.labels()));
+    found.expr()
+}
+
+pub fn nested<'b>(block: &'b Block, name: &str) -> Option<&'b Block> {
+    block.body().blocks().find(|block| block.identifier() == name)
+}
+
+pub fn string(value: &Value) -> String {
+    let text = value.as_str();
+    text.unwrap_or_else(|| panic!("expected a string: {value:?}"))
+        .to_owned()
+}
+
+pub fn array(value: &Value) -> &Vec<Value> {
+    value.as_array().unwrap_or_else(|| panic!("expected a list: {value:?}"))
+}
+
+pub fn object(value: &Value) -> &serde_json::Map<String, Value> {
+    value.as_object().unwrap_or_else(|| panic!("expected a map: {value:?}"))
+}
+
+fn text_of(value: &hcl::Value) -> String {
+    let text = value.as_str();
+    text.unwrap_or_else(|| panic!("expected a string: {value:?}"))
+        .to_owned()
+}
+
+fn list_of(value: &hcl::Value) -> &Vec<hcl::Value> {
+    value.as_array().unwrap_or_else(|| panic!("expected a list: {value:?}"))
+}
+
+fn map_of(value: &hcl::Value) -> &Map<String, hcl::Value> {
+    value.as_object().unwrap_or_else(|| panic!("expected a map: {value:?}"))
+}
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|e| e == extension))
+        .collect()
+}

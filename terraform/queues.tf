@@ -1,0 +1,36 @@
+# What a region's seeder listens to. A message that was taken up five times and never deleted goes to the dead-letter queue.
+module "region_queue" {
+  source  = "terraform-aws-modules/sqs/aws"
+  version = "5.2.1"
+
+  for_each = local.region_queues
+
+  name     = each.value
+  dlq_name = local.region_dead_letter_queues[each.key]
+
+  create_dlq     = true
+  redrive_policy = { maxReceiveCount = 5 }
+
+  # A seeder extends it while it works, so that the message of one that died comes back soon.
+  visibility_timeout_seconds = 60
+  receive_wait_time_seconds  = 20
+  message_retention_seconds  = local.fourteen_days
+
+  sqs_managed_sse_enabled       = true
+  dlq_sqs_managed_sse_enabled   = true
+  dlq_message_retention_seconds = local.fourteen_days
+}
+
+# Events that replication-worker and regional-sync refused in each of Lambda's three attempts.
+module "function_dead_letter_queue" {
+  source  = "terraform-aws-modules/sqs/aws"
+  version = "5.2.1"
+
+  name                      = local.function_dead_letter_queue
+  sqs_managed_sse_enabled   = true
+  message_retention_seconds = local.fourteen_days
+}
+
+locals {
+  fourteen_days = 1209600
+}
