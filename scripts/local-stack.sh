@@ -48,7 +48,7 @@ running_pid() {
     local pid
     pid=$(cat "$pid_file" 2>/dev/null) || return 1
     case $(ps -o command= -p "$pid" 2>/dev/null) in
-        *"$venv/bin/ministack"*) echo "$pid" ;;
+        *scripts/local-stack.py*) echo "$pid" ;;
         *) return 1 ;;
     esac
 }
@@ -73,7 +73,7 @@ start() {
     # A session of its own: stop then reaches the functions that it runs, too.
     BIND_HOST=127.0.0.1 GATEWAY_PORT=$port nohup "$venv/bin/python" -c \
         'import os, sys; os.setsid(); os.execv(sys.executable, [sys.executable, sys.argv[1]])' \
-        "$venv/bin/ministack" >"$log" 2>&1 </dev/null &
+        "$PWD/scripts/local-stack.py" >"$log" 2>&1 </dev/null &
     pid=$!
     echo "$pid" >"$pid_file"
     local deadline=$((SECONDS + start_seconds_max))

@@ -74,6 +74,32 @@ impl Buckets {
         self.client.head_bucket().bucket(bucket).send().await.is_ok()
     }
 
+    /// The object that was changed last, of all in a bucket.
+    pub async fn newest(&self, bucket: &str) -> Result<Option<String>, CloudError> {
+        let mut newest = None;
+        let mut token = None;
+        loop {
+            let list = || async {
+                let request = self.client.list_objects_v2().bucket(bucket);
+                let listed = request.set_continuation_token(token.clone()).send().await;
+                listed.map_err(|error| CloudError::service(format!("list bucket {bucket}"), &error))
+            };
+            let listed = Backoff::READ.seeded(fnv1a(bucket).into()).run(list).await?;
+            for object in listed.contents.unwrap_or_default() {
+                let changed = object.last_modified.and_then(|at| at.to_millis().ok());
+                if let (Some(changed), Some(key)) = (changed, object.key)
+                    && newest.as_ref().is_none_or(|(at, _)| changed > *at)
+                {
+                    newest = Some((changed, key));
+                }
+            }
+            token = listed.next_continuation_token;
+            if token.is_none() {
+                return Ok(newest.map(|(_, key)| key));
+            }
+        }
+    }
+
     /// Looks at an object; tries again where that can help.
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo, CloudError> {
         Backoff::READ

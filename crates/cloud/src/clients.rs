@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::buckets::Buckets;
 use crate::deployment_log_table::DeploymentLogTable;
 use crate::error::CloudError;
-use crate::names::{GLOBAL_BUCKET, regional_bucket};
+use crate::names::{GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, region_queue, regional_bucket, staged};
+use crate::pipeline_jobs::PipelineJobs;
+use crate::queues::Queues;
 use crate::tracking_table::TrackingTable;
+use crate::workflow::Workflow;
 
 /// Where the cloud is and who we are there. Goes to worker processes as JSON.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -22,6 +25,12 @@ pub struct CloudConfig {
     pub s3_endpoint: Option<String>,
     /// URL of DynamoDB; the standard environment decides where absent.
     pub dynamodb_endpoint: Option<String>,
+    /// URL of everything else; the standard environment decides where absent.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The stage whose names are meant; empty where there are none.
+    #[serde(default)]
+    pub stage: String,
     /// Fixed credentials; the standard chain where absent.
     pub credentials: Option<Credentials>,
 }
@@ -50,8 +59,22 @@ impl CloudConfig {
         Self {
             s3_endpoint: Some(endpoint.to_owned()),
             dynamodb_endpoint: Some(endpoint.to_owned()),
+            endpoint: Some(endpoint.to_owned()),
+            stage: String::new(),
             credentials: None,
         }
+    }
+
+    /// The endpoint that is given, or that of the standard environment.
+    pub fn at_or_environment(endpoint: Option<&str>) -> Self {
+        endpoint.map(Self::at).unwrap_or_default()
+    }
+
+    /// The same in a stage.
+    #[must_use]
+    pub fn in_stage(self, stage: &str) -> Self {
+        let stage = stage.to_owned();
+        Self { stage, ..self }
     }
 }
 
@@ -60,6 +83,8 @@ impl CloudConfig {
 pub struct Cloud {
     s3: aws_sdk_s3::Client,
     dynamodb: aws_sdk_dynamodb::Client,
+    shared: SdkConfig,
+    stage: String,
 }
 
 impl Cloud {
@@ -76,9 +101,18 @@ impl Cloud {
         if let Some(endpoint) = &config.dynamodb_endpoint {
             dynamodb = dynamodb.endpoint_url(endpoint);
         }
+        let mut rest = shared.to_builder();
+        rest.set_endpoint_url(
+            config
+                .endpoint
+                .clone()
+                .or_else(|| shared.endpoint_url().map(str::to_owned)),
+        );
         Self {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            shared: rest.build(),
+            stage: config.stage.clone(),
         }
     }
 
@@ -94,20 +128,63 @@ impl Cloud {
 
     /// The table of deployment logs.
     pub fn deployment_logs(&self) -> DeploymentLogTable {
-        DeploymentLogTable::new(self.dynamodb.clone())
+        DeploymentLogTable::new(self.dynamodb.clone(), self.name(HOST_DEPLOYMENT_LOGS))
     }
 
     /// The table of replications.
     pub fn tracking(&self) -> TrackingTable {
-        TrackingTable::new(self.dynamodb.clone())
+        TrackingTable::new(self.dynamodb.clone(), self.name(TRACKING_TABLE))
+    }
+
+    /// Executions of the workflow.
+    pub fn workflow(&self) -> Workflow {
+        Workflow::new(aws_sdk_sfn::Client::new(&self.shared))
+    }
+
+    /// Queues.
+    pub fn queues(&self) -> Queues {
+        Queues::new(aws_sdk_sqs::Client::new(&self.shared))
+    }
+
+    /// Jobs of CodePipeline.
+    pub fn pipeline_jobs(&self) -> PipelineJobs {
+        PipelineJobs::new(aws_sdk_codepipeline::Client::new(&self.shared))
+    }
+
+    /// A name of [`crate::names`] as it is in this stage.
+    pub fn name(&self, name: &str) -> String {
+        staged(name, &self.stage)
+    }
+
+    /// The bucket that builds are uploaded to.
+    pub fn global_bucket(&self) -> String {
+        self.name(GLOBAL_BUCKET)
+    }
+
+    /// The bucket that a region's seeder pulls from.
+    pub fn regional_bucket(&self, region: &str) -> String {
+        self.name(&regional_bucket(region))
+    }
+
+    /// The queue by which a region's seeder hears of builds.
+    pub fn region_queue(&self, region: &str) -> String {
+        self.name(&region_queue(region))
+    }
+
+    pub(crate) fn shared(&self) -> &SdkConfig {
+        &self.shared
+    }
+
+    pub(crate) fn s3(&self) -> &aws_sdk_s3::Client {
+        &self.s3
     }
 
     /// Makes the buckets of these regions and the tables, as far as they are not there.
     pub async fn bootstrap(&self, regions: &[String]) -> Result<(), CloudError> {
         let buckets = self.buckets();
-        buckets.create_if_missing(GLOBAL_BUCKET).await?;
+        buckets.create_if_missing(&self.global_bucket()).await?;
         for region in regions {
-            buckets.create_if_missing(&regional_bucket(region)).await?;
+            buckets.create_if_missing(&self.regional_bucket(region)).await?;
         }
         self.tracking().create_if_missing().await?;
         self.deployment_logs().create_if_missing().await
@@ -136,11 +213,13 @@ async fn shared_config(config: &CloudConfig) -> SdkConfig {
         loader = loader
             .credentials_provider(credentials)
             .region(Region::new("us-east-1"));
-    } else {
-        let fallback = aws_config::meta::region::RegionProviderChain::default_provider().or_else("us-east-1");
-        loader = loader.region(fallback);
     }
-    loader.load().await
+    let loaded = loader.load().await;
+    // Asked of the loader, whose sources have its HTTP client; a chain of our own would not.
+    match loaded.region() {
+        Some(_) => loaded,
+        None => loaded.into_builder().region(Region::new("us-east-1")).build(),
+    }
 }
 
 /// A connection that cannot be made fails soon, and is tried again.

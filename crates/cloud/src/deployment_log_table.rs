@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{PutRequest, Select, WriteRequest};
 
 use crate::deployment_log::{DeploymentLog, Item, from_item, to_item};
 use crate::error::CloudError;
-use crate::names::{DEPLOYMENT_LOG_SHARDS, HOST_DEPLOYMENT_LOGS, fnv1a, shard_key};
+use crate::names::{DEPLOYMENT_LOG_SHARDS, fnv1a, shard_key};
 use crate::retry::Backoff;
 use crate::tracking_table::{create_table, string, text};
 
@@ -17,19 +17,28 @@ use crate::tracking_table::{create_table, string, text};
 #[derive(Clone, Debug)]
 pub struct DeploymentLogTable {
     client: Client,
+    table: String,
 }
 
 /// Build and host: what a row is known by.
 pub(crate) type RowKey = (String, String);
 
 impl DeploymentLogTable {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+    pub(crate) fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Whether the table is there and can be used.
+    pub async fn is_there(&self) -> Result<(), CloudError> {
+        let described = self.client.describe_table().table_name(&self.table).send().await;
+        described
+            .map(|_| ())
+            .map_err(|error| CloudError::service(format!("describe table {}", self.table), &error))
     }
 
     /// Makes the table if it is not there.
     pub async fn create_if_missing(&self) -> Result<(), CloudError> {
-        create_table(&self.client, HOST_DEPLOYMENT_LOGS, "build_shard", "host_id").await
+        create_table(&self.client, &self.table, "build_shard", "host_id").await
     }
 
     /// How many rows a build has, exactly: the counts of its shards, page by page.
@@ -45,7 +54,7 @@ impl DeploymentLogTable {
         let request = self
             .client
             .query()
-            .table_name(HOST_DEPLOYMENT_LOGS)
+            .table_name(&self.table)
             .key_condition_expression("build_shard = :shard")
             .expression_attribute_values(":shard", text(&shard_key(build_id, shard)))
             .select(Select::Count)
@@ -69,7 +78,7 @@ impl DeploymentLogTable {
         let request = self
             .client
             .scan()
-            .table_name(HOST_DEPLOYMENT_LOGS)
+            .table_name(&self.table)
             .filter_expression("build_id = :build_id")
             .expression_attribute_values(":build_id", text(build_id))
             .select(Select::Count)
@@ -135,7 +144,7 @@ impl DeploymentLogTable {
         let mut request = self
             .client
             .query()
-            .table_name(HOST_DEPLOYMENT_LOGS)
+            .table_name(&self.table)
             .key_condition_expression("build_shard = :shard")
             .expression_attribute_values(":shard", text(&shard_key(build_id, shard)))
             .set_projection_expression((!projection.is_empty()).then(|| projection.to_owned()))
@@ -168,12 +177,12 @@ impl DeploymentLogTable {
         let request = self
             .client
             .batch_write_item()
-            .request_items(HOST_DEPLOYMENT_LOGS, requests.collect());
+            .request_items(&self.table, requests.collect());
         let sent = request.send().await;
-        let sent = sent.map_err(|e| CloudError::service(format!("write rows to {HOST_DEPLOYMENT_LOGS}"), &e))?;
+        let sent = sent.map_err(|e| CloudError::service(format!("write rows to {}", self.table), &e))?;
         let left = sent
             .unprocessed_items
-            .and_then(|mut items| items.remove(HOST_DEPLOYMENT_LOGS))
+            .and_then(|mut items| items.remove(&self.table))
             .unwrap_or_default();
         let puts = left.iter().filter_map(|request| request.put_request.as_ref());
         Ok(puts

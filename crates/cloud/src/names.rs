@@ -14,6 +14,45 @@ pub const TRACKING_TABLE: &str = "FileCopyTracking";
 /// finish together is logged in some seven seconds.
 pub const DEPLOYMENT_LOG_SHARDS: u32 = 16;
 
+/// The state machine that copies a build to the regions.
+pub const WORKFLOW: &str = "file-copy-workflow";
+/// The topic that failures of it go to.
+pub const FAILURE_TOPIC: &str = "file-copy-failures";
+/// Where events end that a function has refused each time.
+pub(crate) const FUNCTION_DEAD_LETTER_QUEUE: &str = "lambda-dead-letter";
+/// The pipeline's functions.
+pub const FUNCTIONS: [&str; 5] = [
+    "build-worker",
+    "pipeline-action",
+    "regional-sync",
+    "replication-worker",
+    "step-function-invoker",
+];
+/// The paths of the API, all by POST, and the functions behind them.
+pub const ROUTES: [(&str, &str); 3] = [
+    ("builds", "build-worker"),
+    ("deploy", "step-function-invoker"),
+    ("step-function", "step-function-invoker"),
+];
+
+/// The queue by which a region's seeder hears of builds.
+pub fn region_queue(region: &str) -> String {
+    format!("{region}-builds-events")
+}
+
+/// Where its messages end that were taken up several times and never deleted.
+pub fn region_dead_letter_queue(region: &str) -> String {
+    format!("{region}-builds-events-dead-letter")
+}
+
+/// A name as it is in a stage such as `staging`; the same where there are no stages, which is the empty one.
+pub fn staged(name: &str, stage: &str) -> String {
+    match stage {
+        "" => name.to_owned(),
+        stage => format!("{name}-{stage}"),
+    }
+}
+
 /// The bucket that a region's seeder pulls from.
 pub fn regional_bucket(region: &str) -> String {
     format!("{region}-builds")

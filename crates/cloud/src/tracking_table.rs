@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 
 use crate::deployment_log::timestamp;
 use crate::error::CloudError;
-use crate::names::{TRACKING_TABLE, fnv1a};
+use crate::names::fnv1a;
 use crate::retry::Backoff;
 
 /// What a replication has come to.
@@ -35,16 +35,25 @@ pub struct Tracking {
 #[derive(Clone, Debug)]
 pub struct TrackingTable {
     client: Client,
+    table: String,
 }
 
 impl TrackingTable {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+    pub(crate) fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Whether the table is there and can be used.
+    pub async fn is_there(&self) -> Result<(), CloudError> {
+        let described = self.client.describe_table().table_name(&self.table).send().await;
+        described
+            .map(|_| ())
+            .map_err(|error| CloudError::service(format!("describe table {}", self.table), &error))
     }
 
     /// Makes the table if it is not there.
     pub async fn create_if_missing(&self) -> Result<(), CloudError> {
-        create_table(&self.client, TRACKING_TABLE, "fileKey", "sourceBucket").await
+        create_table(&self.client, &self.table, "fileKey", "sourceBucket").await
     }
 
     /// Notes that an execution has begun; the row of an earlier one is replaced.
@@ -52,7 +61,7 @@ impl TrackingTable {
         let request = self
             .client
             .put_item()
-            .table_name(TRACKING_TABLE)
+            .table_name(&self.table)
             .item("fileKey", text(file_key))
             .item("sourceBucket", text(source_bucket))
             .item("executionId", text(execution_id))
@@ -60,7 +69,7 @@ impl TrackingTable {
             .item("startTime", text(&timestamp(SystemTime::now())));
         let start = || async {
             let sent = request.clone().send().await;
-            sent.map_err(|e| CloudError::service(format!("write the start of {file_key} to {TRACKING_TABLE}"), &e))
+            sent.map_err(|e| CloudError::service(format!("write the start of {file_key} to {}", self.table), &e))
         };
         retries(file_key).run(start).await.map(|_| ())
     }
@@ -71,7 +80,7 @@ impl TrackingTable {
         let request = self
             .client
             .update_item()
-            .table_name(TRACKING_TABLE)
+            .table_name(&self.table)
             .key("fileKey", text(&tracking.file_key))
             .key("sourceBucket", text(&tracking.source_bucket))
             .condition_expression("executionId = :execution")
@@ -89,12 +98,12 @@ impl TrackingTable {
                 .is_some_and(|e| e.is_conditional_check_failed_exception())
             {
                 return CloudError::ConditionFailed {
-                    table: TRACKING_TABLE.to_owned(),
+                    table: self.table.clone(),
                     key: tracking.file_key.clone(),
                 };
             }
             CloudError::service(
-                format!("write the end of {} to {TRACKING_TABLE}", tracking.file_key),
+                format!("write the end of {} to {}", tracking.file_key, self.table),
                 &error,
             )
         };
@@ -107,13 +116,13 @@ impl TrackingTable {
         let request = self
             .client
             .get_item()
-            .table_name(TRACKING_TABLE)
+            .table_name(&self.table)
             .key("fileKey", text(file_key))
             .key("sourceBucket", text(source_bucket))
             .consistent_read(true);
         let get = || async {
             let got = request.clone().send().await;
-            got.map_err(|e| CloudError::service(format!("read {file_key} from {TRACKING_TABLE}"), &e))
+            got.map_err(|e| CloudError::service(format!("read {file_key} from {}", self.table), &e))
         };
         let got = retries(file_key).run(get).await?;
         Ok(got.item.map(|item| Tracking {

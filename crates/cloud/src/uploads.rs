@@ -141,9 +141,17 @@ impl Buckets {
     /// # Errors
     /// `ObjectChanged` where the object is overwritten meanwhile, `BucketMissing` where there is nowhere to copy to.
     pub async fn copy(&self, from: &str, to: &str, key: &str) -> Result<(), CloudError> {
-        let object = self.head(from, key).await?;
+        self.copy_as(from, key, to, key).await
+    }
+
+    /// [`Buckets::copy`] to another key.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn copy_as(&self, from: &str, from_key: &str, to: &str, key: &str) -> Result<(), CloudError> {
+        let object = self.head(from, from_key).await?;
         if object.size > COPY_SIZE_MAX {
-            return self.copy_multipart(&object, to).await;
+            return self.copy_multipart(&object, to, key).await;
         }
         let copy = || async {
             let request = self
@@ -151,7 +159,7 @@ impl Buckets {
                 .copy_object()
                 .bucket(to)
                 .key(key)
-                .copy_source(format!("{from}/{key}"));
+                .copy_source(copy_source(from, from_key));
             let request = request
                 .copy_source_if_match(&object.etag)
                 .customize()
@@ -162,8 +170,7 @@ impl Buckets {
         Backoff::READ.seeded(fnv1a(to).into()).run(copy).await.map(|_| ())
     }
 
-    async fn copy_multipart(&self, object: &ObjectInfo, to: &str) -> Result<(), CloudError> {
-        let key = &object.key;
+    async fn copy_multipart(&self, object: &ObjectInfo, to: &str, key: &str) -> Result<(), CloudError> {
         let upload = self.begin_multipart(to, key).await?;
         let parts = stream::iter(part_ranges(object.size).map(Ok)).map_ok(|(number, range)| {
             let upload = &upload;
@@ -172,7 +179,7 @@ impl Buckets {
                     let request = self.client.upload_part_copy().bucket(to).key(key).upload_id(upload);
                     let request = request
                         .part_number(number)
-                        .copy_source(format!("{}/{key}", object.bucket));
+                        .copy_source(copy_source(&object.bucket, &object.key));
                     let request = request.copy_source_if_match(&object.etag);
                     let range = format!("bytes={}-{}", range.start, range.end - 1);
                     let sent = request.copy_source_range(range).send().await;
@@ -267,6 +274,21 @@ async fn read_part(source: &PartSource, key: &str, range: Range<u64>) -> Result<
         source,
     })
 }
+
+/// S3 wants it encoded, but for the slashes.
+fn copy_source(bucket: &str, key: &str) -> String {
+    let parts: Vec<String> = key
+        .split('/')
+        .map(|part| percent_encoding::utf8_percent_encode(part, KEY_ENCODED).to_string())
+        .collect();
+    format!("{bucket}/{}", parts.join("/"))
+}
+
+const KEY_ENCODED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Part numbers from 1 with their byte ranges.
 fn part_ranges(size: u64) -> impl Iterator<Item = (i32, Range<u64>)> {

@@ -106,6 +106,8 @@ impl EmbeddedCloud {
         let config = CloudConfig {
             s3_endpoint: Some(s3_endpoint),
             dynamodb_endpoint: Some(dynamodb_endpoint),
+            endpoint: None,
+            stage: String::new(),
             credentials: Some(credentials),
         };
         Ok(Self {

@@ -61,6 +61,8 @@ impl TestCloud {
         let config = CloudConfig {
             s3_endpoint: Some(proxy(config.s3_endpoint.clone().unwrap(), Arc::clone(&rule)).await),
             dynamodb_endpoint: Some(proxy(config.dynamodb_endpoint.clone().unwrap(), rule).await),
+            endpoint: None,
+            stage: String::new(),
             credentials: config.credentials.clone(),
         };
         Cloud::connect(&config).await

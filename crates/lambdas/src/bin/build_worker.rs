@@ -1,0 +1,5 @@
+//! The function `build-worker`.
+
+fn main() -> Result<(), lambdas::Failure> {
+    lambdas::serve(lambdas::build_worker::handle)
+}

@@ -1,0 +1,5 @@
+//! The function `step-function-invoker`.
+
+fn main() -> Result<(), lambdas::Failure> {
+    lambdas::serve(lambdas::step_function_invoker::handle)
+}

@@ -1,0 +1,58 @@
+//! What a function is told by its environment.
+
+use std::collections::BTreeMap;
+
+/// A variable that is missing or makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("environment variable {variable} {problem}")]
+pub struct ConfigurationError {
+    variable: &'static str,
+    problem: String,
+}
+
+/// The text of a variable.
+///
+/// # Errors
+/// Where it is missing or empty.
+pub fn text(variable: &'static str) -> Result<String, ConfigurationError> {
+    std::env::var(variable)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| ConfigurationError {
+            variable,
+            problem: "is not set; the function's infrastructure sets it".to_owned(),
+        })
+}
+
+/// Texts with commas between them.
+///
+/// # Errors
+/// Where there are none.
+pub fn list(variable: &'static str) -> Result<Vec<String>, ConfigurationError> {
+    let value = text(variable)?;
+    Ok(value
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+/// `name=value` with commas between them.
+///
+/// # Errors
+/// Where there are none, or one is not of that form.
+pub fn map(variable: &'static str) -> Result<BTreeMap<String, String>, ConfigurationError> {
+    let pairs = list(variable)?;
+    pairs
+        .iter()
+        .map(|pair| {
+            pair.split_once('=')
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .ok_or_else(|| ConfigurationError {
+                    variable,
+                    problem: format!("has {pair:?}; expected name=value,name=value"),
+                })
+        })
+        .collect()
+}

@@ -1,0 +1,201 @@
+//! `pipeline-action`: a job of CodePipeline hands the whole deploy to the workflow.
+//!
+//! The first time it reads the workflow's input from an object in S3 and starts an execution; each later time, told by the
+//! continuation token, it looks how that stands, until it can report success or failure.
+
+use std::future::Future;
+
+use cloud::{Cloud, Execution, PipelineJobs, Started};
+use serde_json::{Value, json};
+
+use crate::http::BadRequest;
+use crate::{Failure, chain, configuration, workflow_input};
+
+/// A job, as CodePipeline describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its id.
+    pub id: String,
+    /// The execution that an earlier invocation started.
+    pub continuation_token: Option<String>,
+    /// Bucket and key of the workflow's input.
+    pub input: Option<(String, String)>,
+}
+
+/// Where jobs are reported: CodePipeline, or a test.
+pub trait Reports {
+    /// Goes well; with a token it is asked again.
+    fn succeed(&self, job: &str, token: Option<&str>) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Has failed.
+    fn fail(
+        &self,
+        job: &str,
+        message: &str,
+        execution: Option<&str>,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+impl Reports for PipelineJobs {
+    async fn succeed(&self, job: &str, token: Option<&str>) -> Result<(), Failure> {
+        Ok(Self::succeed(self, job, token).await?)
+    }
+
+    async fn fail(&self, job: &str, message: &str, execution: Option<&str>) -> Result<(), Failure> {
+        Ok(Self::fail(self, job, message, execution).await?)
+    }
+}
+
+/// Handles an invocation, and reports to CodePipeline.
+///
+/// # Errors
+/// Where the event is no job, or CodePipeline does not take the report.
+pub async fn handle(cloud: Cloud, event: Value) -> Result<Value, Failure> {
+    let reports = cloud.pipeline_jobs();
+    let state_machine = configuration::text("STATE_MACHINE_ARN")?;
+    handle_job(&cloud, &event, &state_machine, &reports).await
+}
+
+/// [`handle`] for this state machine, with other reports.
+///
+/// # Errors
+/// Likewise.
+pub async fn handle_job(
+    cloud: &Cloud,
+    event: &Value,
+    state_machine: &str,
+    reports: &impl Reports,
+) -> Result<Value, Failure> {
+    let job = read(event)?;
+    let went = match &job.continuation_token {
+        Some(arn) => look(cloud, arn).await,
+        None => start(cloud, state_machine, &job).await,
+    };
+    match went {
+        Ok(Progress::Done(arn)) => {
+            reports.succeed(&job.id, None).await?;
+            Ok(json!({"job": job.id, "execution": arn, "done": true}))
+        }
+        Ok(Progress::Going(arn)) => {
+            reports.succeed(&job.id, Some(&arn)).await?;
+            Ok(json!({"job": job.id, "execution": arn, "done": false}))
+        }
+        Err(error) => {
+            let message = chain(error.as_ref());
+            tracing::error!(job = job.id, error = message, "the job has failed");
+            reports
+                .fail(&job.id, &message, job.continuation_token.as_deref())
+                .await?;
+            Ok(json!({"job": job.id, "failed": message}))
+        }
+    }
+}
+
+/// Reads a job.
+///
+/// # Errors
+/// Where the event has none.
+pub fn read(event: &Value) -> Result<Job, BadRequest> {
+    let job = event.get("CodePipeline.job");
+    let job = job.ok_or_else(|| BadRequest("not a job of CodePipeline; expected CodePipeline.job".to_owned()))?;
+    let text = |pointer: &str| {
+        job.pointer(pointer)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    let id = text("/id").ok_or_else(|| BadRequest("the job has no id".to_owned()))?;
+    let parameters: Value = text("/data/actionConfiguration/configuration/UserParameters")
+        .and_then(|parameters| serde_json::from_str(parameters).ok())
+        .unwrap_or_default();
+    let named = |object: &Value, bucket: &str, key: &str| {
+        let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
+        Some((text(bucket)?, text(key)?))
+    };
+    let artifact = job.pointer("/data/inputArtifacts/0/location/s3Location");
+    let input = named(&parameters, "bucket", "key")
+        .or_else(|| artifact.and_then(|location| named(location, "bucketName", "objectKey")));
+    Ok(Job {
+        id: id.to_owned(),
+        continuation_token: text("/data/continuationToken").map(str::to_owned),
+        input,
+    })
+}
+
+enum Progress {
+    Going(String),
+    Done(String),
+}
+
+async fn start(cloud: &Cloud, state_machine: &str, job: &Job) -> Result<Progress, Failure> {
+    let Some((bucket, key)) = &job.input else {
+        let expected = "{\"bucket\": …, \"key\": …} in UserParameters, or an input artifact";
+        return Err(format!("the job names no input of the workflow; expected {expected}").into());
+    };
+    let buckets = cloud.buckets();
+    let object = buckets.head(bucket, key).await?;
+    if object.size > INPUT_MAX {
+        return Err(format!(
+            "{key} in bucket {bucket} has {} bytes; expected at most {INPUT_MAX}",
+            object.size
+        )
+        .into());
+    }
+    let bytes = buckets.get_range(&object, 0..object.size).await?;
+    if bytes.starts_with(b"PK") {
+        return Err(format!("{key} in bucket {bucket} is a zip; expected the workflow's input as JSON").into());
+    }
+    let fields: serde_json::Map<String, Value> = serde_json::from_slice(&bytes)
+        .map_err(|error| format!("{key} in bucket {bucket} is not a JSON object: {error}"))?;
+    let input = workflow_input::check(&fields).map_err(|bad| format!("{key} in bucket {bucket}: {bad}"))?;
+    let name = format!("pipeline-{}", workflow_input::readable(&job.id, 60));
+    match cloud.workflow().start(state_machine, &name, &input).await? {
+        Started::New { arn } => {
+            tracing::info!(
+                job = job.id,
+                execution = arn,
+                build = input["sourceKey"].as_str(),
+                "started"
+            );
+            Ok(Progress::Going(arn))
+        }
+        // The job was invoked twice: go on with what the first has started.
+        Started::Already => Ok(Progress::Going(format!(
+            "{}:{name}",
+            state_machine.replacen(":stateMachine:", ":execution:", 1)
+        ))),
+    }
+}
+
+async fn look(cloud: &Cloud, arn: &str) -> Result<Progress, Failure> {
+    let Execution { status, error, .. } = cloud.workflow().describe(arn).await?;
+    match status.as_str() {
+        "SUCCEEDED" => Ok(Progress::Done(arn.to_owned())),
+        "RUNNING" => Ok(Progress::Going(arn.to_owned())),
+        other => {
+            let (error, cause) = error.unwrap_or_else(|| (other.to_owned(), "no cause was told".to_owned()));
+            Err(format!("execution {arn} has ended as {other}: {error}: {cause}").into())
+        }
+    }
+}
+
+/// Bytes of an input at most; Step Functions takes 256 KiB.
+const INPUT_MAX: u64 = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_names_its_input_by_parameters_or_by_its_artifact() {
+        let event = json!({"CodePipeline.job": {"id": "j", "data": {
+            "actionConfiguration": {"configuration": {"UserParameters": "{\"bucket\": \"b\", \"key\": \"k\"}"}},
+            "inputArtifacts": [{"location": {"s3Location": {"bucketName": "c", "objectKey": "l"}}}]}}});
+        let job = read(&event).unwrap();
+        assert_eq!(job.input, Some(("b".to_owned(), "k".to_owned())));
+        let event = json!({"CodePipeline.job": {"id": "j", "data": {"continuationToken": "t",
+            "inputArtifacts": [{"location": {"s3Location": {"bucketName": "c", "objectKey": "l"}}}]}}});
+        let job = read(&event).unwrap();
+        assert_eq!(job.input, Some(("c".to_owned(), "l".to_owned())));
+        assert_eq!(job.continuation_token.as_deref(), Some("t"));
+        assert!(read(&json!({"x": 1})).is_err() && read(&json!({"CodePipeline.job": {}})).is_err());
+    }
+}
