@@ -93,8 +93,12 @@ make_infrastructure() {
                 -var "lambda_architecture=$architecture" >&2
             ;;
         harness)
+            say "building the functions"
+            scripts/package-lambdas.sh >&2
             say "making the infrastructure by harness bootstrap"
-            harness bootstrap --endpoint-url "$endpoint"
+            local reached=$endpoint
+            if [ "$(cat "$state/stack")" = docker ]; then reached=http://localhost.localstack.cloud:4566; fi
+            harness bootstrap --endpoint-url "$endpoint" --function-endpoint-url "$reached"
             ;;
         *) fail "FLEETCAST_INFRASTRUCTURE=$how; expected terraform or harness" ;;
     esac

@@ -373,14 +373,17 @@ mod tests {
             .collect();
         buckets.put_bytes(GLOBAL_BUCKET, "b.zip", data.clone()).await.unwrap();
         let object = buckets.head(GLOBAL_BUCKET, "b.zip").await.unwrap();
-        buckets.copy_multipart(&object, &regional).await.unwrap();
+        buckets.copy_multipart(&object, &regional, &object.key).await.unwrap();
         let copy = buckets.head(&regional, "b.zip").await.unwrap();
         assert!(buckets.get_range(&copy, 0..copy.size).await.unwrap() == data);
         buckets
             .put_bytes(GLOBAL_BUCKET, "b.zip", data.slice(1..))
             .await
             .unwrap();
-        let error = buckets.copy_multipart(&object, &regional).await.unwrap_err();
+        let error = buckets
+            .copy_multipart(&object, &regional, &object.key)
+            .await
+            .unwrap_err();
         assert!(matches!(error, CloudError::ObjectChanged { .. }), "{error}");
         assert_eq!(buckets.head(&regional, "b.zip").await.unwrap(), copy);
     }

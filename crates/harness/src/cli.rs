@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cloud::{BuildId, CloudConfig};
 use scenario::Override;
 
 use crate::commands::{Vary, parse_percent};
@@ -27,6 +28,18 @@ pub(crate) enum Command {
     Sweep(SweepArguments),
     /// Count the deployment logs of a build.
     Count(CountArguments),
+    /// Upload a build to the global bucket: the pipeline does the rest.
+    Upload(UploadArguments),
+    /// Follow a build through the pipeline to the last host.
+    Watch(WatchArguments),
+    /// Keep the seeders and hosts of a scenario up, waiting for builds.
+    Up(UpArguments),
+    /// Show the last executions of the workflow.
+    Status(StatusArguments),
+    /// Make the pipeline at the endpoint of a local stack; on AWS that is for terraform/.
+    Bootstrap(BootstrapArguments),
+    /// Say what of the pipeline is there and what is missing.
+    Doctor(DoctorArguments),
     /// Print the JSON Schema of a scenario file.
     Schema,
     /// Run a part of the hosts of a run; started by `run`, which speaks to it over stdin and stdout.
@@ -47,6 +60,11 @@ pub(crate) struct RunArguments {
     /// Distribute this file, instead of the scenario's build.
     #[arg(long, value_name = "FILE")]
     pub(crate) build: Option<PathBuf>,
+    /// Where the build travels: in servers of this run's own, or by the pipeline that `terraform/` or `harness bootstrap` makes.
+    #[arg(long, value_enum, default_value_t = CloudKind::Embedded)]
+    pub(crate) cloud: CloudKind,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Folder for report.json and the embedded cloud's data; runs/<time>-<scenario> where absent. It must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
@@ -122,9 +140,8 @@ pub(crate) struct CountArguments {
     /// The folder of a run; the newest under runs/ where neither this nor an endpoint is given.
     #[arg(long, value_name = "FOLDER", conflicts_with = "endpoint_url")]
     pub(crate) run: Option<PathBuf>,
-    /// Endpoint of DynamoDB, with the standard AWS environment's credentials.
-    #[arg(long, value_name = "URL")]
-    pub(crate) endpoint_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Fail (exit 1) unless it is this many.
     #[arg(long, value_name = "ROWS")]
     pub(crate) expect: Option<u64>,
@@ -139,4 +156,128 @@ pub(crate) enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CloudKind {
+    /// In-process S3 and DynamoDB.
+    Embedded,
+    /// AWS, or a local stack.
+    Aws,
+}
+
+/// Where the cloud is.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Place {
+    /// Endpoint of a local stack; the standard AWS environment's where absent.
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint_url: Option<String>,
+    /// The stage whose names are meant, such as staging.
+    #[arg(long, value_name = "STAGE", default_value = "", hide_default_value = true)]
+    pub(crate) stage: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UploadArguments {
+    /// The build.
+    pub(crate) file: Option<PathBuf>,
+    /// Instead of a file, so many bytes made from the seed, such as 64MiB.
+    #[arg(long, conflicts_with = "file", value_parser = size)]
+    pub(crate) size: Option<u64>,
+    /// Its key; the file's name, or build-<time>.zip, where absent.
+    #[arg(long)]
+    pub(crate) build_id: Option<BuildId>,
+    /// Seed of the bytes.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArguments {
+    /// The scenario whose hosts are to have it.
+    #[arg(default_value = "scenarios/aws-1k.toml")]
+    pub(crate) scenario: PathBuf,
+    /// Change a value of the scenario, such as the number of hosts.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<Override>,
+    /// The build; the newest in the global bucket where absent.
+    #[arg(long)]
+    pub(crate) build_id: Option<String>,
+    /// Seconds after which hosts count as not converged.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) timeout: u64,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// What to print at the end.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArguments {
+    /// The scenario whose hosts they are; its build is not uploaded.
+    pub(crate) scenario: PathBuf,
+    /// Change a value of the scenario; can be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<Override>,
+    /// Builds that a region sees to at a time.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) builds_at_a_time: u16,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// Executions at most.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) count: u16,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BootstrapArguments {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The regions.
+    #[arg(long, value_delimiter = ',', default_values_t = ["region-a".to_owned(), "region-b".to_owned()])]
+    pub(crate) regions: Vec<String>,
+    /// Folder with <function>/bootstrap.zip, as scripts/package-lambdas.sh makes them.
+    #[arg(long, value_name = "FOLDER", default_value = "target/lambda")]
+    pub(crate) packages: PathBuf,
+    /// How functions reach the stack; the endpoint where absent.
+    #[arg(long, value_name = "URL")]
+    pub(crate) function_endpoint_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The regions.
+    #[arg(long, value_delimiter = ',', default_values_t = ["region-a".to_owned(), "region-b".to_owned()])]
+    pub(crate) regions: Vec<String>,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+impl Place {
+    pub(crate) fn config(&self) -> CloudConfig {
+        CloudConfig::at_or_environment(self.endpoint_url.as_deref()).in_stage(&self.stage)
+    }
+}
+
+/// `64MiB` and `64 MiB`.
+fn size(text: &str) -> Result<u64, String> {
+    scenario::parse_size(text).map_err(|error| error.to_string())
 }

@@ -38,11 +38,17 @@ fn main() -> ExitCode {
     };
     let exit = runtime.block_on(async {
         match cli.command {
-            Command::Run(arguments) => commands::run(arguments).await,
+            Command::Run(arguments) => Box::pin(commands::run(arguments)).await,
             Command::Plan(arguments) => commands::plan(arguments).await,
             Command::Compare(arguments) => commands::compare(&arguments),
             Command::Sweep(arguments) => tokio::task::block_in_place(|| commands::sweep(&arguments)),
             Command::Count(arguments) => commands::count(arguments).await,
+            Command::Upload(arguments) => commands::upload(arguments).await,
+            Command::Watch(arguments) => commands::watch(arguments).await,
+            Command::Up(arguments) => commands::up(arguments).await,
+            Command::Status(arguments) => commands::status(&arguments).await,
+            Command::Bootstrap(arguments) => commands::bootstrap(arguments).await,
+            Command::Doctor(arguments) => commands::doctor(&arguments).await,
             Command::Schema => commands::schema(),
             Command::Worker => commands::worker().await,
         }

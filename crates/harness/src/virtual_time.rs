@@ -123,5 +123,6 @@ fn measured(scenario: &Scenario, forecast: &Forecast, deadline: Duration, stoppe
         log_rows,
         cpu_seconds: 0.0,
         peak_rss_bytes: 0,
+        stages: None,
     }
 }

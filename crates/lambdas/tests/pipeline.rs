@@ -1,6 +1,8 @@
 //! The whole pipeline on a local stack, with the functions as they are deployed: from an upload or a request to the queues
 //! of the regions' seeders, by events alone.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
 mod rig;
 
 use std::collections::BTreeMap;
@@ -75,20 +77,8 @@ async fn keys_told(queue: &Queue, wanted: &[&str]) {
 }
 
 async fn post(stack: &Stack, path: &str, body: &str) -> (u16, Value) {
-    let (url, body) = (stack.url(path), body.to_owned());
-    let answer = tokio::task::spawn_blocking(move || {
-        let output = std::process::Command::new("curl")
-            .args(["-s", "-X", "POST", "-w", "\n%{http_code}", &url, "-d", &body])
-            .output()
-            .unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    });
-    let answer = answer.await.unwrap();
-    let (body, status) = answer.rsplit_once('\n').unwrap();
-    (
-        status.parse().unwrap(),
-        serde_json::from_str(body).unwrap_or(Value::Null),
-    )
+    let (status, answer) = rig::post(&stack.url(path), body).await;
+    (status, serde_json::from_str(&answer).unwrap_or(Value::Null))
 }
 
 #[tokio::test(flavor = "multi_thread")]

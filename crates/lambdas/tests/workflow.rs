@@ -1,5 +1,7 @@
 //! The state machine as it is deployed, executed by a local stack: what it copies, what it says, where it ends.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
 mod rig;
 
 use std::path::Path;

@@ -24,7 +24,7 @@ impl SwarmSettings {
             degree: self.degree,
             clients: self.seeder_clients,
             // With one slot a slow client would hold up the injection of everything.
-            upload_slots: self.seeder_slots.unwrap_or(self.upload_slots.max(2)),
+            upload_slots: self.seeder_slots.unwrap_or_else(|| self.upload_slots.max(2)),
             ..base
         }
     }

@@ -108,7 +108,11 @@ async fn run(arguments: Arguments) -> ExitCode {
     let work = async {
         // The feed has room for its first notice.
         let _ = notices.send(notice).await;
-        seeder.seed(seeder.pull_from(&buckets, &mut feed).await?);
+        let (pulled, delivery) = seeder.pull_from(&buckets, &mut feed).await?;
+        seeder.seed(pulled);
+        if let Err(error) = delivery.done().await {
+            tracing::warn!(%error, "the build will be delivered again");
+        }
         std::future::pending::<Result<(), seeder::SeedError>>().await
     };
     tokio::select! {

@@ -9,7 +9,7 @@ use peer::{
 };
 use swarm::{SeederConfig, SeederStats};
 
-use crate::build_feed::BuildFeed;
+use crate::build_feed::{BuildFeed, BuildNotice, Delivery};
 use crate::s3_pull::{PullError, PullOptions, Pulled, pull};
 
 /// What a seeder needs to start.
@@ -90,14 +90,23 @@ impl RegionalSeeder {
         })
     }
 
-    /// Waits for a build and pulls it.
-    pub async fn pull_from(&self, buckets: &Buckets, feed: &mut impl BuildFeed) -> Result<Pulled, SeedError> {
-        let notice = feed.next().await.ok_or(SeedError::NoBuild)?;
-        pull(buckets, &notice, &self.pull)
+    /// Waits for a build and pulls it. The delivery is to be told when it is seeded.
+    pub async fn pull_from(
+        &self,
+        buckets: &Buckets,
+        feed: &mut impl BuildFeed,
+    ) -> Result<(Pulled, Delivery), SeedError> {
+        let delivery = feed.next().await.ok_or(SeedError::NoBuild)?;
+        Ok((self.pull(buckets, &delivery.notice).await?, delivery))
+    }
+
+    /// Pulls the build of a notice.
+    pub async fn pull(&self, buckets: &Buckets, notice: &BuildNotice) -> Result<Pulled, SeedError> {
+        pull(buckets, notice, &self.pull)
             .await
             .map_err(|source| SeedError::Pull {
-                bucket: notice.bucket,
-                key: notice.key,
+                bucket: notice.bucket.clone(),
+                key: notice.key.clone(),
                 source,
             })
     }

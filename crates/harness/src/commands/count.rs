@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cloud::{Cloud, CloudConfig, CloudError, EmbeddedCloud};
+use cloud::{Cloud, CloudError, EmbeddedCloud};
 
 use super::print;
 use crate::cli::{CountArguments, Format};
 use crate::exit::{Exit, complain};
 
 pub(crate) async fn count(arguments: CountArguments) -> Exit {
-    let (cloud, embedded) = match &arguments.endpoint_url {
-        Some(endpoint) => (Cloud::connect(&CloudConfig::at(endpoint)).await, None),
-        None => {
+    let at_endpoint = arguments.place.endpoint_url.is_some() || std::env::var_os("AWS_ENDPOINT_URL").is_some();
+    let (cloud, embedded) = match arguments.run.is_none() && at_endpoint {
+        true => (Cloud::connect(&arguments.place.config()).await, None),
+        false => {
             let Some(folder) = arguments.run.clone().or_else(newest_run) else {
                 eprintln!("harness: there is no run under runs/; expected --run FOLDER or --endpoint-url URL");
                 return Exit::Usage;

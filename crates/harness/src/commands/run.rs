@@ -8,9 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::print;
-use crate::cli::{Format, RunArguments};
+use crate::cli::{CloudKind, Format, RunArguments};
 use crate::exit::{Exit, complain};
-use crate::live::{self, RunError, Stop};
+use crate::live::{self, CloudChoice, RunError, Stop};
 use crate::progress::Progress;
 use crate::report::{Mode, Report};
 
@@ -46,7 +46,11 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
         }
     };
     let mut progress = Progress::new(&scenario);
-    let measured = live::run(&scenario, &folder, &mut progress, stop).await;
+    let choice = match arguments.cloud {
+        CloudKind::Embedded => CloudChoice::Embedded,
+        CloudKind::Aws => CloudChoice::Pipeline(arguments.place.config()),
+    };
+    let measured = live::run(&scenario, &choice, &folder, &mut progress, stop).await;
     progress.finish();
     let measured = match measured {
         Ok(measured) => measured,

@@ -14,12 +14,7 @@ use super::RunError;
 /// Where the upload reads from. A file is opened once, so that it is the same file for all parts.
 pub(super) fn source(scenario: &Scenario) -> Result<PartSource, RunError> {
     match &scenario.build.source {
-        BuildSource::Generated { .. } => {
-            let seed = scenario.seed;
-            Ok(Arc::new(move |range| {
-                Box::pin(async move { Ok(generate(seed, range.start, range.end)) })
-            }))
-        }
+        BuildSource::Generated { .. } => Ok(generated(scenario.seed)),
         BuildSource::File { path, .. } => {
             let opened = std::fs::File::open(path);
             let file = Arc::new(opened.map_err(|source| RunError::Build {
@@ -40,6 +35,11 @@ pub(super) fn source(scenario: &Scenario) -> Result<PartSource, RunError> {
             }))
         }
     }
+}
+
+/// The build of a seed.
+pub(crate) fn generated(seed: u64) -> PartSource {
+    Arc::new(move |range| Box::pin(async move { Ok(generate(seed, range.start, range.end)) }))
 }
 
 /// Bytes `start..end` of the build of this seed: blocks of their own generators, so that any range can be made by itself.

@@ -4,12 +4,14 @@
 
 mod build;
 mod fleet;
+mod pipeline;
+mod region;
 mod worker;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use cloud::{Cloud, CloudError, EmbeddedCloud, EmbeddedError, GLOBAL_BUCKET, RegionCopy, regional_bucket, replicate};
+use cloud::{Cloud, CloudConfig, CloudError, EmbeddedCloud, EmbeddedError, RegionCopy, regional_bucket, replicate};
 use peer::{ChunkPool, Clock, InProcessNetwork, Limits, NodeError, NodeIdentity};
 use scenario::{Scenario, Transport};
 use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeederOptions, Spool};
@@ -21,7 +23,10 @@ use crate::progress::Progress;
 use fleet::{Fleet, Slice, Surroundings};
 use worker::WorkerProcess;
 
+pub(crate) use build::generated;
 pub(crate) use fleet::{FleetResult, FleetStatus, ProtocolCounts};
+pub(crate) use pipeline::Stages;
+pub(crate) use region::deploy;
 pub(crate) use worker::serve as serve_worker;
 
 /// Why a run could not be made.
@@ -43,6 +48,13 @@ pub(crate) enum RunError {
          or `harness plan`"
     )]
     OnlyInForecasts { keys: String },
+    #[error("the pipeline is not there as a whole: {missing}; expected what `harness bootstrap` or terraform makes")]
+    NoPipeline { missing: String },
+    #[error(
+        "{region} did not hear of the build within {} s of its upload; `harness status` and `harness doctor` may tell why",
+        patience.as_secs()
+    )]
+    NotDelivered { region: String, patience: Duration },
     #[error("a host has not started")]
     Host(#[from] NodeError),
     #[error("worker process {index} has failed")]
@@ -84,6 +96,17 @@ pub(crate) struct Measured {
     pub(crate) log_rows: u64,
     pub(crate) cpu_seconds: f64,
     pub(crate) peak_rss_bytes: u64,
+    /// Of a run by the pipeline.
+    pub(crate) stages: Option<Stages>,
+}
+
+/// Which cloud a run is on.
+#[derive(Clone, Debug)]
+pub(crate) enum CloudChoice {
+    /// Servers of its own, and a plain copy for the workflow.
+    Embedded,
+    /// The pipeline that is there: an upload, and events do the rest.
+    Pipeline(CloudConfig),
 }
 
 /// The hosts of a run, wherever they are.
@@ -95,6 +118,7 @@ enum Hosts {
 /// Runs `scenario` with the cloud's data under `folder`. `stop` ends it early, with what was measured by then.
 pub(crate) async fn run(
     scenario: &Scenario,
+    choice: &CloudChoice,
     folder: &Path,
     progress: &mut Progress,
     stop: watch::Receiver<Option<Stop>>,
@@ -108,15 +132,32 @@ pub(crate) async fn run(
     let started = Instant::now();
     let epoch = machine::monotonic_nanos();
     let workers = worker_count(scenario, machine::raise_file_limit())?;
-    progress.phase("starting the embedded cloud");
-    let embedded = EmbeddedCloud::start(&folder.join("cloud")).await?;
-    let cloud = Cloud::connect(embedded.config()).await;
     let regions: Vec<String> = scenario.regions.iter().map(|region| region.name.clone()).collect();
-    cloud.bootstrap(&regions).await?;
+    let (embedded, config) = match choice {
+        CloudChoice::Embedded => {
+            progress.phase("starting the embedded cloud");
+            let embedded = EmbeddedCloud::start(&folder.join("cloud")).await?;
+            let config = embedded.config().clone();
+            (Some(embedded), config)
+        }
+        CloudChoice::Pipeline(config) => (None, config.clone()),
+    };
+    let cloud = Cloud::connect(&config).await;
+    let pipeline = match &embedded {
+        Some(_) => {
+            cloud.bootstrap(&regions).await?;
+            None
+        }
+        None => {
+            progress.phase("looking for the pipeline");
+            Some(pipeline::Feeds::find(&cloud, &regions).await?)
+        }
+    };
     let mut run = Run {
         scenario,
         cloud,
         clock: machine::clock_since(epoch),
+        pipeline,
         seeders: Vec::new(),
         hosts: None,
         stop,
@@ -133,13 +174,14 @@ pub(crate) async fn run(
             log_rows: 0,
             cpu_seconds: 0.0,
             peak_rss_bytes: 0,
+            stages: None,
         },
     };
     let mut surroundings = Surroundings {
         network: InProcessNetwork::default(),
         pool: ChunkPool::default(),
         clock: run.clock,
-        cloud: embedded.config().clone(),
+        cloud: config,
         seeders: Vec::new(),
     };
     let mut stop = run.stop.clone();
@@ -157,8 +199,13 @@ pub(crate) async fn run(
     let Run {
         cloud, mut measured, ..
     } = run;
+    if let Some(stages) = &mut measured.stages {
+        stages.note_hosts(&measured.result.outcomes);
+    }
     measured.log_rows = cloud.deployment_logs().count(&scenario.build.id).await?;
-    embedded.stop().await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await;
+    }
     measured.wall = started.elapsed();
     measured.cpu_seconds += machine::cpu_seconds();
     measured.peak_rss_bytes += machine::peak_rss_bytes();
@@ -169,6 +216,7 @@ struct Run<'a> {
     scenario: &'a Scenario,
     cloud: Cloud,
     clock: Clock,
+    pipeline: Option<pipeline::Feeds>,
     seeders: Vec<RegionalSeeder>,
     hosts: Option<Hosts>,
     stop: watch::Receiver<Option<Stop>>,
@@ -198,10 +246,14 @@ impl Run<'_> {
         let source = build::source(scenario)?;
         let upload_began = self.clock.now();
         let (key, size) = (&scenario.build.id, scenario.build_size().get());
+        let began_at = SystemTime::now();
         self.cloud
             .buckets()
-            .put(GLOBAL_BUCKET, key, size, &source, &|_| {})
+            .put(&self.cloud.global_bucket(), key, size, &source, &|_| {})
             .await?;
+        if let Some(mut feeds) = self.pipeline.take() {
+            return self.go_by_events(progress, &mut feeds, upload_began, began_at).await;
+        }
         progress.phase("replicating to the regions");
         let regions: Vec<String> = scenario.regions.iter().map(|region| region.name.clone()).collect();
         let execution = format!("embedded-{}-{epoch}", scenario.seed);
@@ -217,16 +269,7 @@ impl Run<'_> {
         }
         let cpu_before = self.cpu_seconds();
         let began = Instant::now();
-        match &mut self.hosts {
-            Some(Hosts::Local(fleet)) => fleet.begin(complete_at.clone()),
-            Some(Hosts::Workers(workers)) => {
-                for (index, worker) in (0..).zip(workers) {
-                    let said = worker.begin(&complete_at).await;
-                    said.map_err(|source| RunError::Worker { index, source })?;
-                }
-            }
-            None => {}
-        }
+        self.begin_hosts(&complete_at).await?;
         progress.phase("seeders are pulling the build");
         self.seed(&complete_at).await?;
         progress.phase("fan-out");
@@ -235,31 +278,24 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The build is complete in the regional buckets: what the hosts' latencies count from.
+    async fn begin_hosts(&mut self, complete_at: &[Time]) -> Result<(), RunError> {
+        match &mut self.hosts {
+            Some(Hosts::Local(fleet)) => fleet.begin(complete_at.to_vec()),
+            Some(Hosts::Workers(workers)) => {
+                for (index, worker) in (0..).zip(workers) {
+                    let said = worker.begin(complete_at).await;
+                    said.map_err(|source| RunError::Worker { index, source })?;
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
     async fn start_seeder(&self, region: usize, surroundings: &Surroundings) -> Result<RegionalSeeder, RunError> {
         let scenario = self.scenario;
-        let hosts = scenario.regions[region].hosts;
-        let core = scenario.swarm.seeder_config(SeederConfig::new(fleet::SEEDER));
-        let seed = scenario.seed ^ ((region as u64 + 1) << 40);
-        let options = SeederOptions {
-            identity: NodeIdentity::from_seed(seed, HostId::new(0)),
-            core,
-            transport: fleet::transport(scenario, &surroundings.network),
-            listen: fleet::listen(scenario, region, fleet::SEEDER),
-            advertise: None,
-            shaping: fleet::shaping(scenario.seeder_links().as_ref()),
-            limits: Limits {
-                connections: 2 * hosts + 64,
-                segment: fleet::segment(scenario),
-                ..Limits::default()
-            },
-            seed,
-            clock: self.clock,
-            pull: PullOptions {
-                chunk_size: Some(scenario.chunk_size()),
-                requests: 8,
-                spool: Spool::Memory(surroundings.pool.clone()),
-            },
-        };
+        let options = seeder_options(scenario, region, surroundings, Some(scenario.chunk_size()));
         RegionalSeeder::start(options).await.map_err(|error| RunError::Seeder {
             region: scenario.regions[region].name.clone(),
             source: Box::new(error),
@@ -336,7 +372,7 @@ impl Run<'_> {
             }
         });
         let pulled = futures::future::try_join_all(seeding).await?;
-        for (index, (seeder, pulled)) in self.seeders.iter().zip(pulled).enumerate() {
+        for (index, (seeder, (pulled, _))) in self.seeders.iter().zip(pulled).enumerate() {
             seeder.seed(pulled);
             self.measured.seeding_after[index] = Some(clock.now().since(complete_at[index]));
         }
@@ -461,6 +497,37 @@ impl Run<'_> {
             None => {}
         }
         Ok(())
+    }
+}
+
+/// A region's seeder.
+fn seeder_options(
+    scenario: &Scenario,
+    region: usize,
+    surroundings: &Surroundings,
+    chunk_size: Option<u32>,
+) -> SeederOptions {
+    let hosts = scenario.regions[region].hosts;
+    let seed = scenario.seed ^ ((region as u64 + 1) << 40);
+    SeederOptions {
+        identity: NodeIdentity::from_seed(seed, HostId::new(0)),
+        core: scenario.swarm.seeder_config(SeederConfig::new(fleet::SEEDER)),
+        transport: fleet::transport(scenario, &surroundings.network),
+        listen: fleet::listen(scenario, region, fleet::SEEDER),
+        advertise: None,
+        shaping: fleet::shaping(scenario.seeder_links().as_ref()),
+        limits: Limits {
+            connections: 2 * hosts + 64,
+            segment: fleet::segment(scenario),
+            ..Limits::default()
+        },
+        seed,
+        clock: surroundings.clock,
+        pull: PullOptions {
+            chunk_size,
+            requests: 8,
+            spool: Spool::Memory(surroundings.pool.clone()),
+        },
     }
 }
 

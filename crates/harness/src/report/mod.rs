@@ -9,7 +9,7 @@ use scenario::{Fidelity, HostOutcome, HostState, LatencyHistogram, LatencySummar
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::live::{Measured, ProtocolCounts, Stop};
+use crate::live::{Measured, ProtocolCounts, Stages, Stop};
 use crate::machine;
 
 /// The report of a run. Times are milliseconds; a percentile that falls among hosts that did not finish is null.
@@ -39,6 +39,8 @@ pub(crate) struct Report {
     logs: Logs,
     thresholds: Vec<ThresholdReport>,
     machine: Option<Machine>,
+    /// Of a run by the pipeline.
+    stages: Option<Stages>,
     /// Of a forecast.
     simulation: Option<Simulation>,
     limited_by: &'static str,
@@ -274,6 +276,7 @@ impl Report {
                 Mode::Live => None,
                 Mode::Virtual(simulation) => Some(simulation),
             },
+            stages: measured.stages.clone(),
             joined_after_ms: measured.joined_after.map(milliseconds),
             histograms: histograms(scenario, outcomes),
             stuck: stuck(scenario, outcomes),

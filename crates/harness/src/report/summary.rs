@@ -119,6 +119,29 @@ impl Display for Report {
                 },
             )?;
         }
+        if let Some(stages) = &self.stages {
+            let at = |ms: Option<f64>| time(ms);
+            writeln!(
+                f,
+                "stages, from the beginning of the upload: uploaded {}, workflow started {} and ended {}",
+                at(Some(stages.uploaded_ms)),
+                at(stages.workflow_started_ms),
+                at(stages.workflow_ended_ms),
+            )?;
+            for region in &stages.regions {
+                writeln!(
+                    f,
+                    "  {}: replicated {}, seeding {}, first host {}, half {}, last host {}",
+                    region.region,
+                    at(Some(region.replicated_ms)),
+                    at(Some(region.seeding_ms)),
+                    at(region.first_host_ms),
+                    at(region.half_ms),
+                    at(region.last_host_ms),
+                )?;
+            }
+            writeln!(f, "  last row {}", at(stages.last_row_ms))?;
+        }
         if let Some(s) = &self.simulation {
             let across = match s.cross_zone_bytes {
                 0 => String::new(),

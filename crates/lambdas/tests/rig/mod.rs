@@ -151,6 +151,22 @@ pub fn package(binaries: &Path, packages: &Path) {
     }
 }
 
+/// Posts a body; the status and the body of the answer.
+pub async fn post(url: &str, body: &str) -> (u16, String) {
+    const SCRIPT: &str = "import sys, urllib.request, urllib.error\n\
+        try: a = urllib.request.urlopen(urllib.request.Request(sys.argv[1], sys.argv[2].encode(), method='POST'))\n\
+        except urllib.error.HTTPError as e: a = e\n\
+        print(a.status); print(a.read().decode())";
+    let mut command = Command::new(python());
+    command.arg("-c").arg(SCRIPT).arg(url).arg(body);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    let (status, body) = answer.split_once('\n').unwrap();
+    (status.parse().unwrap(), body.trim_end().to_owned())
+}
+
 /// Asks again and again until there is an answer.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let began = Instant::now();

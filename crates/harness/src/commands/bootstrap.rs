@@ -1,0 +1,81 @@
+//! `harness bootstrap` and `harness doctor`: the pipeline at an endpoint, made and looked at.
+
+use std::fmt::Write;
+
+use cloud::{Cloud, Pipeline, ProvisionError};
+
+use super::print;
+use crate::cli::{BootstrapArguments, DoctorArguments, Format};
+use crate::exit::{Exit, complain};
+
+pub(crate) async fn bootstrap(arguments: BootstrapArguments) -> Exit {
+    let endpoint = arguments
+        .place
+        .endpoint_url
+        .clone()
+        .or_else(|| std::env::var("AWS_ENDPOINT_URL").ok());
+    let Some(endpoint) = endpoint else {
+        eprintln!(
+            "harness: bootstrap is for local stacks, whose roles nobody looks at; expected --endpoint-url URL or \
+             AWS_ENDPOINT_URL. On AWS use terraform/"
+        );
+        return Exit::Usage;
+    };
+    let cloud = Cloud::connect(&arguments.place.config()).await;
+    let pipeline = Pipeline::new(&cloud, &arguments.regions);
+    let functions_reach = arguments.function_endpoint_url.as_deref().unwrap_or(&endpoint);
+    let tell = |what: &str| eprintln!("harness: {what}");
+    match pipeline
+        .provision(&arguments.packages, Some(functions_reach), &tell)
+        .await
+    {
+        Ok(made) => {
+            print(&format!(
+                "api_gateway_url {endpoint}/restapis/{}/{}/_user_request_\nstep_function_arn {}\nfailure_topic_arn {}\n",
+                made.api_id, made.api_stage, made.state_machine_arn, made.topic_arn
+            ));
+            Exit::Well
+        }
+        Err(error) => {
+            complain("bootstrap", &error);
+            match error {
+                ProvisionError::Package { .. } => Exit::Usage,
+                ProvisionError::Cloud(_) => Exit::Failed,
+            }
+        }
+    }
+}
+
+pub(crate) async fn doctor(arguments: &DoctorArguments) -> Exit {
+    let cloud = Cloud::connect(&arguments.place.config()).await;
+    let found = Pipeline::new(&cloud, &arguments.regions).inspect().await;
+    let missing = found.iter().filter(|part| part.problem.is_some()).count();
+    match arguments.format {
+        Format::Text => {
+            let mut text = String::new();
+            for part in &found {
+                let _ = match &part.problem {
+                    None => writeln!(text, "ok       {} {}", part.kind, part.name),
+                    Some(problem) => writeln!(text, "MISSING  {} {}: {problem}", part.kind, part.name),
+                };
+            }
+            print(&text);
+        }
+        Format::Json => {
+            let parts: Vec<_> = found
+                .iter()
+                .map(|part| serde_json::json!({"kind": part.kind, "name": part.name, "problem": part.problem}))
+                .collect();
+            print(&format!("{:#}\n", serde_json::Value::from(parts)));
+        }
+    }
+    if missing == 0 {
+        return Exit::Well;
+    }
+    eprintln!(
+        "harness: {missing} of {} parts are missing; on a local stack `./get-started.sh` or `harness bootstrap` makes them, on \
+         AWS `terraform apply` in terraform/",
+        found.len()
+    );
+    Exit::No
+}

@@ -1,0 +1,197 @@
+//! `harness up`: the seeders and hosts of a scenario stay up and wait for builds.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloud::{Cloud, CloudConfig, CloudError};
+use parking_lot::Mutex;
+use scenario::{LoadOptions, Scenario};
+use seeder::{BuildFeed, Delivery, QueueFeed};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::print;
+use super::run::watch_signals;
+use crate::cli::UpArguments;
+use crate::exit::{Exit, chain, complain};
+use crate::live::{self, Stop};
+
+pub(crate) async fn up(arguments: UpArguments) -> Exit {
+    let options = LoadOptions {
+        overrides: arguments.overrides.clone(),
+        ..LoadOptions::default()
+    };
+    let scenario = match Scenario::load(&arguments.scenario, &options) {
+        Ok(scenario) => Arc::new(scenario),
+        Err(error) => {
+            eprintln!("{error}");
+            return Exit::Usage;
+        }
+    };
+    let only_in_forecasts = scenario.only_in_forecasts();
+    if !only_in_forecasts.is_empty() {
+        eprintln!(
+            "harness: {}: {} are for forecasts; expected a scenario without",
+            arguments.scenario.display(),
+            only_in_forecasts.join(", ")
+        );
+        return Exit::Usage;
+    }
+    let mut stop = match watch_signals() {
+        Ok(stop) => stop,
+        Err(error) => {
+            complain("failed to listen for signals", &error);
+            return Exit::Failed;
+        }
+    };
+    let config = arguments.place.config();
+    let cloud = Cloud::connect(&config).await;
+    let mut listening = JoinSet::new();
+    for region in 0..scenario.regions.len() {
+        let (scenario, cloud, config) = (Arc::clone(&scenario), cloud.clone(), config.clone());
+        let at_a_time = usize::from(arguments.builds_at_a_time);
+        listening.spawn(async move { listen(scenario, region, cloud, config, at_a_time).await });
+    }
+    announce(&arguments.scenario, &scenario);
+    tokio::select! {
+        _ = stop.wait_for(Option::is_some) => {}
+        ended = listening.join_next() => {
+            if let Some(Ok(Err(error))) = ended {
+                complain("a region has stopped listening", &error);
+                return Exit::Failed;
+            }
+        }
+    }
+    // Builds that are being seen to come back to the queue when their messages are visible again.
+    listening.shutdown().await;
+    match *stop.borrow() {
+        Some(Stop::Terminated) => Exit::Terminated,
+        _ => Exit::Interrupted,
+    }
+}
+
+fn announce(path: &Path, scenario: &Scenario) {
+    let regions: Vec<String> = scenario
+        .regions
+        .iter()
+        .map(|region| format!("{} ({} hosts)", region.name, region.hosts))
+        .collect();
+    eprintln!(
+        "harness: {}: {} wait for builds; Ctrl-C ends it",
+        path.display(),
+        regions.join(", ")
+    );
+}
+
+/// Takes up the builds of a region, some at a time.
+async fn listen(
+    scenario: Arc<Scenario>,
+    region: usize,
+    cloud: Cloud,
+    config: CloudConfig,
+    at_a_time: usize,
+) -> Result<(), CloudError> {
+    let name = scenario.regions[region].name.clone();
+    let queue = find_queue(&cloud, &name).await?;
+    let mut feed = QueueFeed::new(queue, VISIBLE_AFTER);
+    let room = Arc::new(Semaphore::new(at_a_time));
+    // Builds that are being seen to, or are done: an event that comes twice is not deployed twice.
+    let seen: Arc<Mutex<BTreeSet<(String, String)>>> = Arc::default();
+    let mut deploying = JoinSet::new();
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return Ok(());
+        };
+        let Some(delivery) = feed.next().await else {
+            return Ok(());
+        };
+        // An ended task has told what came of it itself.
+        while deploying.try_join_next().is_some() {}
+        let (scenario, config, seen, buckets) = (
+            Arc::clone(&scenario),
+            config.clone(),
+            Arc::clone(&seen),
+            cloud.buckets(),
+        );
+        deploying.spawn(async move {
+            let notice = delivery.notice.clone();
+            // Which version it is decides whether it is new.
+            let version = match buckets.head(&notice.bucket, &notice.key).await {
+                Ok(object) => (notice.key.clone(), object.etag),
+                Err(error) => {
+                    return give_back(&scenario.regions[region].name, delivery, &error.to_string(), permit).await;
+                }
+            };
+            if !seen.lock().insert(version.clone()) {
+                tracing::info!(build = notice.key, "told again");
+                if let Err(error) = delivery.done().await {
+                    tracing::warn!(%error, "and will be once more");
+                }
+                return;
+            }
+            see_to(&scenario, region, &config, delivery, &seen, version, permit).await;
+        });
+    }
+}
+
+async fn see_to(
+    scenario: &Scenario,
+    region: usize,
+    config: &CloudConfig,
+    delivery: Delivery,
+    seen: &Mutex<BTreeSet<(String, String)>>,
+    version: (String, String),
+    permit: OwnedSemaphorePermit,
+) {
+    let name = &scenario.regions[region].name;
+    eprintln!("harness: {name}: {} has come", version.0);
+    let (told, _) = watch::channel(0);
+    let mut held = Some(delivery);
+    match live::deploy(scenario, region, config, &mut held, &told).await {
+        Ok(deployed) => {
+            let last = deployed.latency.max.map_or_else(
+                || "not all".to_owned(),
+                |last| format!("last host after {:.2} s", last.as_secs_f64()),
+            );
+            print(&format!(
+                "{name}: {} on {} of {} hosts, {last}; {} rows written, {} not\n",
+                version.0, deployed.verified, deployed.hosts, deployed.rows_written, deployed.rows_failed
+            ));
+        }
+        Err(error) => {
+            // It may be taken up again.
+            seen.lock().remove(&version);
+            if let Some(delivery) = held {
+                give_back(name, delivery, &chain(&error), permit).await;
+            }
+        }
+    }
+}
+
+async fn give_back(region: &str, delivery: Delivery, problem: &str, _permit: OwnedSemaphorePermit) {
+    eprintln!("harness: {region}: {} is not seeded: {problem}", delivery.notice.key);
+    if let Err(error) = delivery.give_back(AGAIN_AFTER).await {
+        tracing::warn!(%error, "it comes back by itself");
+    }
+}
+
+/// The region's queue, as soon as the endpoint answers.
+async fn find_queue(cloud: &Cloud, region: &str) -> Result<cloud::Queue, CloudError> {
+    let name = cloud.region_queue(region);
+    loop {
+        match cloud.queues().named(&name).await {
+            Err(error) if error.is_retryable() => {
+                eprintln!("harness: {error}; trying again");
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+            found => return found,
+        }
+    }
+}
+
+/// The build of a seeder that died is somebody else's after this.
+const VISIBLE_AFTER: Duration = Duration::from_secs(30);
+/// What failed is tried again after this, and ends in the dead-letter queue when that has happened five times.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);

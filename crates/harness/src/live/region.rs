@@ -1,0 +1,107 @@
+//! One build in one region, for hosts that stay up: pulled, seeded, fetched by every host, logged.
+
+use std::time::{Duration, Instant};
+
+use cloud::{Cloud, CloudConfig};
+use peer::{ChunkPool, Clock, InProcessNetwork};
+use scenario::{BuildSource, HostState, LatencySummary, Scenario};
+use seeder::{Delivery, RegionalSeeder};
+use tokio::sync::watch;
+
+use super::fleet::{Fleet, FleetStatus, Slice, Surroundings};
+use super::{RunError, deadline, seeder_options};
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Deployed {
+    pub(crate) hosts: usize,
+    pub(crate) verified: usize,
+    pub(crate) latency: LatencySummary,
+    pub(crate) rows_written: u64,
+    pub(crate) rows_failed: usize,
+}
+
+/// Sees to a delivery in `region` of `scenario`. The message is deleted as soon as the build is seeded; what fails before
+/// that is for the caller to give back.
+pub(crate) async fn deploy(
+    scenario: &Scenario,
+    region: usize,
+    config: &CloudConfig,
+    delivery: &mut Option<Delivery>,
+    told: &watch::Sender<u32>,
+) -> Result<Deployed, RunError> {
+    let Some(notice) = delivery.as_ref().map(|delivery| delivery.notice.clone()) else {
+        return Err(RunError::NoPipeline {
+            missing: "the delivery".to_owned(),
+        });
+    };
+    let name = scenario.regions[region].name.clone();
+    let failed = |error: seeder::SeedError| RunError::Seeder {
+        region: name.clone(),
+        source: Box::new(error),
+    };
+    let mut surroundings = Surroundings {
+        network: InProcessNetwork::default(),
+        pool: ChunkPool::default(),
+        clock: Clock::start(),
+        cloud: config.clone(),
+        seeders: Vec::new(),
+    };
+    let began = surroundings.clock.now();
+    // Region 0 of a scenario of its own, with the build that has come.
+    let mut own = scenario.clone();
+    own.regions = vec![scenario.regions[region].clone()];
+    own.seed = scenario.seed ^ (region as u64) << 20;
+    own.build.id.clone_from(&notice.key);
+    let options = seeder_options(&own, 0, &surroundings, scenario.build.chunk_size);
+    let seeder = RegionalSeeder::start(options).await.map_err(|error| RunError::Seeder {
+        region: name.clone(),
+        source: Box::new(error),
+    })?;
+    let buckets = Cloud::connect(config).await.buckets();
+    let pulled = seeder.pull(&buckets, &notice).await.map_err(failed)?;
+    own.build.source = BuildSource::Generated {
+        bytes: pulled.object.size,
+    };
+    own.build.chunk_size = Some(pulled.manifest.chunk_size());
+    surroundings.seeders.push(seeder.address().clone());
+    let clock = surroundings.clock;
+    let mut fleet = Fleet::new(&own, Slice { index: 0, count: 1 }, surroundings).await;
+    fleet.start().await?;
+    let patience = super::fleet::join_patience(own.host_count());
+    wait(patience, || fleet.status().joined >= own.host_count() as usize).await;
+    fleet.begin(vec![began]);
+    seeder.seed(pulled);
+    if let Some(delivery) = delivery.take()
+        && let Err(error) = delivery.done().await
+    {
+        tracing::warn!(%error, "the build will be delivered again");
+    }
+    let patience = deadline(&own) + clock.now().since(began);
+    wait(patience, || {
+        let FleetStatus { done, failed, .. } = fleet.status();
+        let done: u32 = done.iter().sum();
+        told.send_replace(done);
+        done as usize + failed >= own.host_count() as usize
+    })
+    .await;
+    let result = fleet.finish().await;
+    let verified = result
+        .outcomes
+        .iter()
+        .filter(|outcome| outcome.state == HostState::Verified);
+    Ok(Deployed {
+        hosts: result.outcomes.len(),
+        verified: verified.count(),
+        latency: LatencySummary::new(result.outcomes.iter().map(|outcome| outcome.verified_after)),
+        rows_written: result.rows_written,
+        rows_failed: result.rows_failed.len(),
+    })
+}
+
+async fn wait(patience: Duration, mut is_done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_done() && began.elapsed() < patience {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,280 @@
+//! The harness on the whole pipeline, at a local stack with the functions as they are deployed: what a user types and sees.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
+#[path = "../../lambdas/tests/rig/mod.rs"]
+mod rig;
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cloud::{GLOBAL_BUCKET, Queue};
+use rig::{Stack, eventually};
+use serde_json::Value;
+
+async fn stack() -> &'static Stack {
+    rig::stack(Path::new(env!("CARGO_BIN_EXE_harness")).parent().unwrap()).await
+}
+
+fn command(stack: &Stack, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    command
+        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+        .env("AWS_ENDPOINT_URL", &stack.endpoint)
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_REGION", "us-east-1");
+    command
+}
+
+async fn harness(stack: &Stack, arguments: &[&str]) -> Output {
+    let mut command = command(stack, arguments);
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Hosts that a debug build on a busy machine can do, in the regions that the stack has.
+const SMALL: [&str; 4] = [
+    "--set",
+    "regions.region-a.hosts=30",
+    "--set",
+    "regions.region-b.hosts=20",
+];
+
+/// `harness up`, ended with the test.
+struct Up(Child);
+
+impl Up {
+    fn start(stack: &Stack) -> Self {
+        let arguments = [&["up", "scenarios/aws-1k.toml"], &SMALL[..]].concat();
+        let child = command(stack, &arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One after the other: they share the queues of the regions.
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_travel_from_an_upload_to_every_host_and_everything_that_is_printed_agrees() {
+    let stack = stack().await;
+    everything_is_there(stack).await;
+    a_run_tells_of_its_stages(stack).await;
+    hosts_that_are_up_get_whatever_is_uploaded(stack).await;
+    what_cannot_be_seeded_ends_in_the_dead_letter_queue(stack).await;
+}
+
+async fn everything_is_there(stack: &Stack) {
+    let parts = json(&harness(stack, &["doctor", "--format", "json"]).await);
+    let parts = parts.as_array().unwrap();
+    assert!(
+        parts.len() > 15 && parts.iter().all(|part| part["problem"].is_null()),
+        "{parts:?}"
+    );
+    let other = harness(stack, &["doctor", "--regions", "region-a,region-c"]).await;
+    assert_eq!(other.status.code(), Some(1));
+    assert!(
+        stdout(&other).contains("MISSING  bucket region-c-builds"),
+        "{}",
+        stdout(&other)
+    );
+    assert!(stderr(&other).contains("get-started"), "{}", stderr(&other));
+}
+
+async fn a_run_tells_of_its_stages(stack: &Stack) {
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join("run").display().to_string();
+    let arguments = [
+        "run",
+        "scenarios/aws-1k.toml",
+        "--cloud",
+        "aws",
+        "--out",
+        &folder,
+        "--format",
+        "json",
+    ];
+    let more = [
+        "--set",
+        "thresholds.everyone=hosts.verified == 50",
+        "--set",
+        "thresholds.logged=logs.rows == 50",
+    ];
+    let report = json(&harness(stack, &[&arguments[..], &SMALL[..], &more[..]].concat()).await);
+    assert_eq!(
+        (&report["hosts"]["verified"], &report["logs"]["rows"]),
+        (&50.into(), &50.into())
+    );
+    let stages = &report["stages"];
+    let region = &stages["regions"][1];
+    let order = [
+        &stages["uploaded_ms"],
+        &region["replicated_ms"],
+        &region["seeding_ms"],
+        &region["first_host_ms"],
+        &region["half_ms"],
+        &region["last_host_ms"],
+    ];
+    let times: Vec<f64> = order.iter().map(|time| time.as_f64().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert!(stages["last_row_ms"].as_f64() >= region["first_host_ms"].as_f64());
+    assert!(
+        stages["workflow_started_ms"].is_number() && stages["execution"].is_string(),
+        "{stages}"
+    );
+    let imported = report["protocol"]["chunks_imported"].as_u64().unwrap();
+    assert!(imported > 0, "the scenario has zones");
+}
+
+async fn hosts_that_are_up_get_whatever_is_uploaded(stack: &Stack) {
+    let up = Up::start(stack);
+    let builds: Vec<String> = (1..=5).map(|n| format!("up/build-{n}.zip")).collect();
+    for build in &builds {
+        let uploaded = harness(stack, &["upload", "--size", "300kB", "--build-id", build]).await;
+        assert_eq!(uploaded.status.code(), Some(0), "{}", stderr(&uploaded));
+    }
+    for build in &builds {
+        let arguments = [
+            &["watch", "--build-id", build, "--timeout", "60", "--format", "json"],
+            &SMALL[..],
+        ]
+        .concat();
+        let view = json(&harness(stack, &arguments).await);
+        assert_eq!(view["replication"], "COMPLETED", "{view}");
+        assert_eq!(view["regions"][0]["succeeded"], 30, "{view}");
+        assert!(view["regions"][1]["fanout_latency_ms"]["max"].is_number(), "{view}");
+        let counted = harness(stack, &["count", "--build-id", build, "--expect", "50"]).await;
+        assert_eq!(counted.status.code(), Some(0), "{}", stdout(&counted));
+    }
+    let executions = json(&harness(stack, &["status", "--count", "50", "--format", "json"]).await);
+    for build in &builds {
+        let own = executions
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|execution| execution["build_id"] == **build);
+        let own: Vec<&Value> = own.collect();
+        assert_eq!(own.len(), 1, "{build}");
+        assert_eq!(own[0]["status"], "SUCCEEDED");
+    }
+    // A build that nobody replicates is not waited for without end.
+    let lost = [&["watch", "--build-id", "never.zip", "--timeout", "1"], &SMALL[..]].concat();
+    assert_eq!(harness(stack, &lost).await.status.code(), Some(3));
+    drop(up);
+}
+
+/// A build without bytes, a message about nothing that is there, and nonsense: each is tried five times.
+async fn what_cannot_be_seeded_ends_in_the_dead_letter_queue(stack: &Stack) {
+    let cloud = stack.cloud().await;
+    let queue = cloud.queues().named("region-a-builds-events").await.unwrap();
+    let dead = cloud
+        .queues()
+        .named("region-a-builds-events-dead-letter")
+        .await
+        .unwrap();
+    cloud
+        .buckets()
+        .put_bytes(GLOBAL_BUCKET, "empty.zip", Bytes::new())
+        .await
+        .unwrap();
+    queue.send("nonsense").await.unwrap();
+    queue
+        .send(r#"{"bucket": "region-a-builds", "key": "never-there.zip"}"#)
+        .await
+        .unwrap();
+    let up = Up::start(stack);
+    for _ in 0..3 {
+        let body = eventually("a message in the dead-letter queue", || take(&dead)).await;
+        let known = ["nonsense", "never-there.zip", "empty.zip"]
+            .iter()
+            .any(|part| body.contains(part));
+        assert!(known, "{body}");
+    }
+    drop(up);
+}
+
+async fn take(queue: &Queue) -> Option<String> {
+    let message = queue
+        .take(Duration::from_secs(1), Duration::from_secs(600))
+        .await
+        .unwrap()?;
+    Some(message.body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_is_down_and_an_empty_one_are_told_with_what_to_do() {
+    let (endpoint, mut process, _folder) = rig::start_bare().await;
+    let run = |arguments: &[&str], endpoint: String| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command
+            .args(arguments)
+            .args(["--endpoint-url", &endpoint])
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+        async move {
+            tokio::task::spawn_blocking(move || command.output().unwrap())
+                .await
+                .unwrap()
+        }
+    };
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join("run").display().to_string();
+    let arguments = ["run", "scenarios/aws-1k.toml", "--cloud", "aws", "--out", &folder];
+    let empty = run(&arguments, endpoint.clone()).await;
+    assert_eq!(empty.status.code(), Some(4), "{}", stderr(&empty));
+    assert!(stderr(&empty).contains("file-copy-workflow"), "{}", stderr(&empty));
+    let status = run(&["status"], endpoint.clone()).await;
+    assert!(stderr(&status).contains("harness doctor"), "{}", stderr(&status));
+    let upload = run(&["upload", "--size", "1kB", "--build-id", "a.zip"], endpoint.clone()).await;
+    assert_eq!(upload.status.code(), Some(4));
+    assert!(stderr(&upload).contains("global-builds"), "{}", stderr(&upload));
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let down = run(&["doctor"], endpoint).await;
+    assert_eq!(down.status.code(), Some(1));
+    assert!(
+        stdout(&down).contains("MISSING  bucket global-builds"),
+        "{}",
+        stdout(&down)
+    );
+    for (arguments, message) in [
+        (&["upload"][..], "--size"),
+        (&["upload", "--size", "64"][..], "unit"),
+        (&["upload", "--size", "1kB", "--build-id", "a b"][..], "A-Z"),
+        (&["upload", "/no/such/file"][..], "/no/such/file"),
+        (&["watch", "no-such-scenario.toml"][..], "no-such-scenario.toml"),
+    ] {
+        let bad = Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(bad.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&bad).contains(message), "{}", stderr(&bad));
+    }
+}
