@@ -1,12 +1,14 @@
-//! `seeder`: pulls a build from a bucket and seeds it to the hosts that join, until it is told to stop.
+//! `seeder`: pulls a build from a bucket and seeds it to the hosts that join, or every build that a queue tells of, until it
+//! is told to stop.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use cloud::{Cloud, CloudConfig};
+use cloud::{Buckets, Cloud, CloudConfig};
 use peer::{Clock, Limits, Multiaddr, NodeIdentity, Shaping, TransportKind};
-use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeederOptions, Spool};
+use seeder::{BuildFeed, BuildNotice, PullOptions, QueueFeed, RegionalSeeder, SeederOptions, Spool};
 use swarm::SeederConfig;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,12 +17,19 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(version, about)]
 struct Arguments {
     /// The regional bucket.
-    #[arg(long)]
-    bucket: String,
+    #[arg(long, required_unless_present = "queue", requires = "key")]
+    bucket: Option<String>,
     /// The build's key.
-    #[arg(long)]
-    key: String,
-    /// Where to listen: /ip4/0.0.0.0/tcp/4001, or /ip4/0.0.0.0/udp/4001/quic-v1.
+    #[arg(long, requires = "bucket")]
+    key: Option<String>,
+    /// Instead of one build: the queue that tells of builds, such as region-a-builds-events. Each gets a swarm and an address of its
+    /// own, printed as KEY ADDRESS.
+    #[arg(long, conflicts_with_all = ["bucket", "key"])]
+    queue: Option<String>,
+    /// Builds of a queue that are seeded at a time; the oldest gives way to the newest.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    builds_max: u16,
+    /// Where to listen: /ip4/0.0.0.0/tcp/4001, or /ip4/0.0.0.0/udp/4001/quic-v1. For a queue, with port 0.
     #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/127.0.0.1/tcp/0")]
     listen: Multiaddr,
     /// Where hosts reach it, if not where it listens.
@@ -57,11 +66,104 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> ExitCode {
+    let config = CloudConfig::at_or_environment(arguments.endpoint_url.as_deref());
+    let cloud = Cloud::connect(&config).await;
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        eprintln!("seeder: failed to listen for signals");
+        return ExitCode::from(4);
+    };
+    let work = async {
+        match (&arguments.bucket, &arguments.key, &arguments.queue) {
+            (Some(bucket), Some(key), _) => {
+                let notice = BuildNotice {
+                    bucket: bucket.clone(),
+                    key: key.clone(),
+                };
+                seed_one(&arguments, &cloud.buckets(), &notice).await
+            }
+            (_, _, Some(queue)) => seed_all(&arguments, &cloud, queue).await,
+            _ => ExitCode::from(2), // The command line does not let it come to this.
+        }
+    };
+    tokio::select! {
+        exit = work => exit,
+        _ = interrupt.recv() => ExitCode::from(130),
+        _ = terminate.recv() => ExitCode::from(143),
+    }
+}
+
+/// Seeds one build until it is told to stop. Hosts can join before the build is here.
+async fn seed_one(arguments: &Arguments, buckets: &Buckets, notice: &BuildNotice) -> ExitCode {
+    let seeder = match start(arguments).await {
+        Ok(seeder) => seeder,
+        Err(error) => return fail(&error),
+    };
+    print_line(&seeder.address().to_string());
+    match seeder.pull(buckets, notice).await {
+        Ok(pulled) => seeder.seed(pulled),
+        Err(error) => return fail(&error),
+    }
+    std::future::pending().await
+}
+
+/// Seeds what the queue tells of. A build that cannot be pulled goes back to it, and after some times into its dead-letter
+/// queue.
+async fn seed_all(arguments: &Arguments, cloud: &Cloud, queue: &str) -> ExitCode {
+    let queue = match cloud.queues().named(queue).await {
+        Ok(queue) => queue,
+        Err(error) => return fail(&error),
+    };
+    let (mut feed, buckets) = (QueueFeed::new(queue, VISIBLE_AFTER), cloud.buckets());
+    let mut seeding: Vec<(BuildNotice, String, RegionalSeeder)> = Vec::new();
+    while let Some(delivery) = feed.next().await {
+        let notice = delivery.notice.clone();
+        let pulled = async {
+            let seeder = start(arguments).await?;
+            let pulled = seeder.pull(&buckets, &notice).await?;
+            Ok::<_, Box<dyn std::error::Error>>((seeder, pulled))
+        };
+        let told = match pulled.await {
+            Ok((seeder, pulled)) => {
+                let etag = pulled.object.etag.clone();
+                // The same version, told again, keeps the swarm that it has.
+                if !seeding
+                    .iter()
+                    .any(|(other, version, _)| *other == notice && *version == etag)
+                {
+                    print_line(&format!("{} {}", notice.key, seeder.address()));
+                    seeder.seed(pulled);
+                    seeding.retain(|(other, _, _)| *other != notice);
+                    seeding.push((notice, etag, seeder));
+                    if seeding.len() > usize::from(arguments.builds_max) {
+                        seeding.remove(0);
+                    }
+                }
+                delivery.done().await
+            }
+            Err(error) => {
+                tracing::error!(
+                    build = notice.key,
+                    bucket = notice.bucket,
+                    "not seeded: {}",
+                    chain(error.as_ref())
+                );
+                delivery.give_back(AGAIN_AFTER).await
+            }
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, "the queue tells of it again");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+async fn start(arguments: &Arguments) -> Result<RegionalSeeder, peer::NodeError> {
     let is_quic = arguments.listen.to_string().contains("/quic-v1");
     let identity = NodeIdentity::random();
     let mut core = SeederConfig::new(identity.host());
     core.degree = arguments.degree;
-    let started = RegionalSeeder::start(SeederOptions {
+    RegionalSeeder::start(SeederOptions {
         seed: identity.host().get(),
         identity,
         core,
@@ -70,8 +172,8 @@ async fn run(arguments: Arguments) -> ExitCode {
         } else {
             TransportKind::Tcp
         },
-        listen: arguments.listen,
-        advertise: arguments.advertise,
+        listen: arguments.listen.clone(),
+        advertise: arguments.advertise.clone(),
         shaping: Shaping::default(),
         limits: Limits {
             connections: arguments.hosts_max,
@@ -81,59 +183,27 @@ async fn run(arguments: Arguments) -> ExitCode {
         pull: PullOptions {
             chunk_size: arguments.chunk_size,
             requests: 8,
-            spool: Spool::Folder(arguments.folder),
+            spool: Spool::Folder(arguments.folder.clone()),
         },
-    });
-    let seeder = match started.await {
-        Ok(seeder) => seeder,
-        Err(error) => return fail(&error),
-    };
-    print_address(&seeder);
-    let config = arguments
-        .endpoint_url
-        .as_deref()
-        .map(CloudConfig::at)
-        .unwrap_or_default();
-    let buckets = Cloud::connect(&config).await.buckets();
-    let (notices, mut feed) = ChannelFeed::new();
-    let notice = BuildNotice {
-        bucket: arguments.bucket,
-        key: arguments.key,
-    };
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        eprintln!("seeder: failed to listen for signals");
-        return ExitCode::from(4);
-    };
-    let work = async {
-        // The feed has room for its first notice.
-        let _ = notices.send(notice).await;
-        let (pulled, delivery) = seeder.pull_from(&buckets, &mut feed).await?;
-        seeder.seed(pulled);
-        if let Err(error) = delivery.done().await {
-            tracing::warn!(%error, "the build will be delivered again");
-        }
-        std::future::pending::<Result<(), seeder::SeedError>>().await
-    };
-    tokio::select! {
-        result = work => match result {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error),
-        },
-        _ = interrupt.recv() => ExitCode::from(130),
-        _ = terminate.recv() => ExitCode::from(143),
-    }
+    })
+    .await
 }
 
 #[expect(
     clippy::print_stdout,
-    reason = "the address is this program's result: peers are started with it"
+    reason = "addresses are this program's result: peers are started with them"
 )]
-fn print_address(seeder: &RegionalSeeder) {
-    println!("{}", seeder.address());
+fn print_line(line: &str) {
+    println!("{line}");
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("seeder: {}", chain(error));
+    ExitCode::from(4)
+}
+
+/// The messages of an error and all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -141,6 +211,10 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    eprintln!("seeder: {text}");
-    ExitCode::from(4)
+    text
 }
+
+/// The build of a seeder that died is somebody else's after this.
+const VISIBLE_AFTER: Duration = Duration::from_secs(30);
+/// A build that could not be pulled is tried again after this.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);

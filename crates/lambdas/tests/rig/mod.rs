@@ -68,9 +68,18 @@ fn python() -> PathBuf {
 
 /// A stack without the pipeline.
 pub async fn start_bare() -> (String, Child, tempfile::TempDir) {
+    start_on(free_port()).await
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A stack without the pipeline, on this port.
+pub async fn start_on(port: u16) -> (String, Child, tempfile::TempDir) {
     let python = python();
     let root = root();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
     let log = std::fs::File::create(folder.path().join("stack.log")).unwrap();
     let process = Command::new(python)

@@ -1,0 +1,155 @@
+//! A seeder hears of builds by a queue: whatever happens to it, a build is seen to by somebody, and nonsense is not tried
+//! without end.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
+#[path = "../../lambdas/tests/rig/mod.rs"]
+mod rig;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cloud::{Cloud, CloudConfig, Credentials};
+use rig::eventually;
+use seeder::{BuildFeed, BuildNotice, QueueFeed};
+
+const SHORT: Duration = Duration::from_secs(2);
+
+async fn cloud_at(endpoint: &str) -> Cloud {
+    let config = CloudConfig {
+        credentials: Some(Credentials {
+            access_key_id: "test".to_owned(),
+            secret_access_key: "test".to_owned(),
+        }),
+        ..CloudConfig::at(endpoint)
+    };
+    Cloud::connect(&config).await
+}
+
+async fn make_queue(endpoint: &str, name: &str) {
+    let shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .region("us-east-1")
+        .endpoint_url(endpoint)
+        .credentials_provider(aws_sdk_sqs::config::Credentials::new(
+            "test", "test", None, None, "test",
+        ))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .load()
+        .await;
+    aws_sdk_sqs::Client::new(&shared)
+        .create_queue()
+        .queue_name(name)
+        .send()
+        .await
+        .unwrap();
+}
+
+fn stop(mut process: Child) {
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_message_of_a_seeder_that_died_comes_back_and_one_that_is_held_does_not() {
+    let (endpoint, process, _folder) = rig::start_bare().await;
+    make_queue(&endpoint, "builds").await;
+    let cloud = cloud_at(&endpoint).await;
+    let queue = cloud.queues().named("builds").await.unwrap();
+    queue.send(r#"{"bucket": "b", "key": "build-1.zip"}"#).await.unwrap();
+    let mut first = QueueFeed::new(queue.clone(), SHORT);
+    let mut second = QueueFeed::new(queue.clone(), SHORT);
+    let delivery = first.next().await.unwrap();
+    // Held for longer than it would be visible after.
+    let waited = tokio::time::timeout(SHORT * 2, second.next()).await;
+    assert!(
+        waited.is_err(),
+        "it was held: {:?}",
+        waited.map(|delivery| delivery.map(|d| d.notice))
+    );
+    let died = Instant::now();
+    drop(delivery);
+    let again = second.next().await.unwrap();
+    assert_eq!(again.notice.key, "build-1.zip");
+    assert!(died.elapsed() < Duration::from_secs(20), "{:?}", died.elapsed());
+    again.done().await.unwrap();
+    tokio::time::sleep(SHORT).await;
+    assert_eq!(queue.depth().await.unwrap(), (0, 0), "done with");
+    stop(process);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_goes_away_is_listened_to_again_when_it_is_back() {
+    let port = rig::free_port();
+    let (endpoint, process, _folder) = rig::start_on(port).await;
+    make_queue(&endpoint, "builds").await;
+    let queue = cloud_at(&endpoint).await.queues().named("builds").await.unwrap();
+    let mut feed = QueueFeed::new(queue.clone(), SHORT);
+    let listening = tokio::spawn(async move { feed.next().await.map(|delivery| delivery.notice) });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop(process);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!listening.is_finished());
+    let (endpoint, process, _folder) = rig::start_on(port).await;
+    make_queue(&endpoint, "builds").await;
+    queue.send(r#"{"bucket": "b", "key": "after.zip"}"#).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(40), listening)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        heard,
+        Some(BuildNotice {
+            bucket: "b".to_owned(),
+            key: "after.zip".to_owned()
+        })
+    );
+    stop(process);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_binary_seeds_every_build_of_its_queue_and_goes_on_after_one_that_is_not_there() {
+    let (endpoint, process, folder) = rig::start_bare().await;
+    make_queue(&endpoint, "builds").await;
+    let cloud = cloud_at(&endpoint).await;
+    cloud.buckets().create_if_missing("region-a-builds").await.unwrap();
+    let queue = cloud.queues().named("builds").await.unwrap();
+    for key in ["one.zip", "two.zip"] {
+        cloud
+            .buckets()
+            .put_bytes("region-a-builds", key, Bytes::from_static(b"a build"))
+            .await
+            .unwrap();
+    }
+    for key in ["never-there.zip", "one.zip", "one.zip", "two.zip"] {
+        let message = format!(r#"{{"bucket": "region-a-builds", "key": "{key}"}}"#);
+        queue.send(&message).await.unwrap();
+    }
+    let mut seeder = Command::new(env!("CARGO_BIN_EXE_seeder"))
+        .args(["--queue", "builds", "--endpoint-url", &endpoint, "--folder"])
+        .arg(folder.path().join("spool"))
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_REGION", "us-east-1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(seeder.stdout.take().unwrap()).lines();
+    let read = tokio::task::spawn_blocking(move || lines.take(2).map(Result::unwrap).collect::<Vec<String>>());
+    let mut lines = tokio::time::timeout(Duration::from_secs(60), read)
+        .await
+        .unwrap()
+        .unwrap();
+    lines.sort();
+    assert!(lines[0].starts_with("one.zip /ip4/127.0.0.1/tcp/"), "{lines:?}");
+    assert!(lines[1].starts_with("two.zip /ip4/127.0.0.1/tcp/"), "{lines:?}");
+    eventually("only the one that is not there is left", || async {
+        let (waiting, taken) = queue.depth().await.unwrap();
+        (waiting + taken == 1).then_some(())
+    })
+    .await;
+    stop(seeder);
+    stop(process);
+}
