@@ -58,15 +58,7 @@ async fn tracked(cloud: &Cloud, key: &str) -> Tracking {
 
 /// A queue that hears what the topic of failures is told.
 async fn failures(stack: &Stack, cloud: &Cloud, name: &str) -> Queue {
-    let shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
-        .region("us-east-1")
-        .endpoint_url(&stack.endpoint)
-        .credentials_provider(aws_sdk_sns::config::Credentials::new(
-            "test", "test", None, None, "test",
-        ))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .load()
-        .await;
+    let shared = shared(stack).await;
     let (sqs, sns) = (aws_sdk_sqs::Client::new(&shared), aws_sdk_sns::Client::new(&shared));
     sqs.create_queue().queue_name(name).send().await.unwrap();
     let arn = format!("arn:aws:sqs:us-east-1:000000000000:{name}");
@@ -227,4 +219,60 @@ async fn a_build_of_no_bytes_is_copied_like_any_other() {
     let execution = execute(stack, &cloud, "empty", &input(key, &["empty-one"])).await;
     assert_eq!(execution.status, "SUCCEEDED", "{:?}", execution.error);
     assert_eq!(cloud.buckets().head("empty-one", key).await.unwrap().size, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_topic_cannot_be_told_the_execution_ends_as_notification_failed() {
+    let (stack, key) = (stack().await, "untold.zip");
+    let cloud = stack.cloud().await;
+    upload(&cloud, key, b"a build").await;
+    let definition = include_str!("../../../terraform/step_function_definition.json")
+        .replace("${tracking_table}", cloud::TRACKING_TABLE)
+        .replace(
+            "${failure_topic_arn}",
+            "arn:aws:sns:us-east-1:000000000000:no-such-topic",
+        );
+    let sfn = aws_sdk_sfn::Client::new(&shared(stack).await);
+    let made = sfn
+        .create_state_machine()
+        .name("without-a-topic")
+        .definition(definition)
+        .role_arn("arn:aws:iam::000000000000:role/tests")
+        .send()
+        .await
+        .unwrap();
+    let arn = made.state_machine_arn;
+    let Started::New { arn } = cloud
+        .workflow()
+        .start(&arn, "untold", &input(key, &["no-such-bucket"]))
+        .await
+        .unwrap()
+    else {
+        panic!("it was there already");
+    };
+    let execution = eventually("the end", || async {
+        let execution = cloud.workflow().describe(&arn).await.unwrap();
+        (execution.status != "RUNNING").then_some(execution)
+    })
+    .await;
+    let (error, cause) = execution.error.unwrap();
+    assert_eq!(error, "NotificationFailed");
+    assert!(cause.contains("no-such-bucket"), "{cause}");
+    assert_eq!(
+        tracked(&cloud, key).await.status,
+        "PARTIAL_FAILURE",
+        "the row tells all the same"
+    );
+}
+
+async fn shared(stack: &Stack) -> aws_config::SdkConfig {
+    aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .region("us-east-1")
+        .endpoint_url(&stack.endpoint)
+        .credentials_provider(aws_sdk_sns::config::Credentials::new(
+            "test", "test", None, None, "test",
+        ))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .load()
+        .await
 }
