@@ -121,8 +121,8 @@ fn is_retryable_code(code: &str) -> bool {
     )
 }
 
-/// The messages of an error and all its causes.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+/// The messages of an error and all its causes, with colons between them.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -27,7 +27,7 @@ pub use deployment_log::{DeploymentLog, DeploymentStatus, timestamp};
 pub use deployment_log_table::DeploymentLogTable;
 pub use deployment_log_writer::{DeploymentLogWriter, Undelivered, WriterReport};
 pub use embedded::{EmbeddedCloud, EmbeddedError, Faults, FaultsHappened};
-pub use error::CloudError;
+pub use error::{CloudError, chain};
 pub use events::{EventError, ObjectCreated, objects_created};
 pub use names::{
     BuildId, BuildIdError, DEPLOYMENT_LOG_SHARDS, FAILURE_TOPIC, FUNCTIONS, GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS,

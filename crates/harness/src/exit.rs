@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+pub(crate) use cloud::chain;
+
 /// Exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -40,18 +42,6 @@ impl From<Exit> for ExitCode {
 }
 
 /// Says on stderr what went wrong, with all its causes.
-pub(crate) fn complain(what: &str, error: &dyn Error) {
+pub(crate) fn complain(what: &str, error: &(dyn Error + 'static)) {
     eprintln!("harness: {what}: {}", chain(error));
-}
-
-/// An error with all its causes.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

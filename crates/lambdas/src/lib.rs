@@ -15,7 +15,7 @@ pub mod workflow_input;
 use std::future::Future;
 use std::pin::Pin;
 
-use cloud::Cloud;
+use cloud::{Cloud, chain};
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 
@@ -51,16 +51,4 @@ where
         }))
         .await
     })
-}
-
-/// The messages of an error and all its causes.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -5,11 +5,11 @@
 
 use std::future::Future;
 
-use cloud::{Cloud, Execution, PipelineJobs, Started};
+use cloud::{Cloud, Execution, PipelineJobs, Started, chain};
 use serde_json::{Value, json};
 
 use crate::http::BadRequest;
-use crate::{Failure, chain, configuration, workflow_input};
+use crate::{Failure, configuration, workflow_input};
 
 /// A job, as CodePipeline describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

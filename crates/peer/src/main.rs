@@ -145,7 +145,7 @@ async fn run(arguments: Arguments) -> ExitCode {
     .await;
     let node = match node {
         Ok(node) => node,
-        Err(error) => return fail(4, &describe(&error)),
+        Err(error) => return fail(4, &cloud::chain(&error)),
     };
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -205,17 +205,6 @@ async fn run(arguments: Arguments) -> ExitCode {
 fn peer_of(address: &Multiaddr) -> Option<PeerId> {
     let text = address.to_string();
     text.rsplit_once("/p2p/")?.1.parse().ok()
-}
-
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {

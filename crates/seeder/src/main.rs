@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use cloud::{Buckets, Cloud, CloudConfig};
+use cloud::{Buckets, Cloud, CloudConfig, chain};
 use peer::{Clock, Limits, Multiaddr, NodeIdentity, Shaping, TransportKind};
 use seeder::{BuildFeed, BuildNotice, PullOptions, QueueFeed, RegionalSeeder, SeederOptions, Spool};
 use swarm::SeederConfig;
@@ -197,21 +197,9 @@ fn print_line(line: &str) {
     println!("{line}");
 }
 
-fn fail(error: &dyn std::error::Error) -> ExitCode {
+fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     eprintln!("seeder: {}", chain(error));
     ExitCode::from(4)
-}
-
-/// The messages of an error and all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The build of a seeder that died is somebody else's after this.

@@ -10,10 +10,10 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use scenario::HostState;
-use swarm::{HostId, Overlay, PeerStats};
+use swarm::{HostId, Overlay};
 
 use crate::event_queue::EventQueue;
-use crate::region::{HostResult, RegionEnd, RegionResult, RegionStatus};
+use crate::region::{RegionEnd, RegionResult, RegionStatus};
 use crate::topology::Topology;
 
 /// What a region consists of.
@@ -109,17 +109,7 @@ impl Kernel {
             next_first: 0,
             rng,
             done: 0,
-            result: RegionResult {
-                end: RegionEnd::Converged,
-                hosts: vec![HostResult::default(); members - 1],
-                transfers: 0,
-                events: 0,
-                seeder_bytes: 0,
-                cross_zone_bytes: 0,
-                messages: 0,
-                protocol: PeerStats::default(),
-                virtual_time: Duration::ZERO,
-            },
+            result: RegionResult::new(members - 1),
             setup,
         }
     }

@@ -199,6 +199,23 @@ pub struct RegionResult {
     pub virtual_time: Duration,
 }
 
+impl RegionResult {
+    /// Of a region in which nothing has happened yet.
+    pub(crate) fn new(hosts: usize) -> Self {
+        Self {
+            end: RegionEnd::Converged,
+            hosts: vec![HostResult::default(); hosts],
+            transfers: 0,
+            events: 0,
+            seeder_bytes: 0,
+            cross_zone_bytes: 0,
+            messages: 0,
+            protocol: PeerStats::default(),
+            virtual_time: Duration::ZERO,
+        }
+    }
+}
+
 /// What came of one host.
 #[derive(Clone, Debug)]
 pub struct HostResult {
@@ -270,17 +287,7 @@ impl World {
             expected: u32::try_from(expected).expect("a region's hosts are a u32"),
             progress_at: 0,
             active_transfers: 0,
-            result: RegionResult {
-                end: RegionEnd::Converged,
-                hosts: vec![HostResult::default(); hosts],
-                transfers: 0,
-                events: 0,
-                seeder_bytes: 0,
-                cross_zone_bytes: 0,
-                messages: 0,
-                protocol: PeerStats::default(),
-                virtual_time: Duration::ZERO,
-            },
+            result: RegionResult::new(hosts),
             setup,
         }
     }
