@@ -13,7 +13,7 @@ use scenario::HostState;
 use swarm::{HostId, Overlay};
 
 use crate::event_queue::EventQueue;
-use crate::region::{RegionEnd, RegionResult, RegionStatus};
+use crate::region::{RegionEnd, RegionResult, RegionStatus, prefetch};
 use crate::topology::Topology;
 
 /// What a region consists of.
@@ -125,6 +125,7 @@ impl Kernel {
                 self.now = deadline;
                 return RegionEnd::Deadline;
             }
+            self.fetch_ahead();
             self.now = at;
             self.result.events += 1;
             if self.result.events.is_multiple_of(TELL_EVERY) && !tell(self.status()) {
@@ -140,6 +141,28 @@ impl Kernel {
         }
         tell(self.status());
         RegionEnd::Converged
+    }
+
+    /// Has what events to come will look at brought into the processor's cache: first where a host's neighbours are, then
+    /// what these hold.
+    fn fetch_ahead(&self) {
+        let host = |ahead| match self.queue.peek_ahead(ahead) {
+            Some(Input::Sent { from }) => Some(*from),
+            Some(Input::Arrived { to, .. }) => Some(*to),
+            None => None,
+        };
+        if let Some(host) = host(FAR_AHEAD) {
+            prefetch(&self.begins[host as usize]);
+            prefetch(&self.held[host as usize * self.words]);
+            prefetch(&self.coming[host as usize * self.words]);
+        }
+        if let Some(host) = host(NEAR_AHEAD) {
+            let (begin, end) = self.range(host);
+            for &neighbour in &self.neighbours[begin..end.min(begin + NEIGHBOURS_ORDERED)] {
+                prefetch(&self.held_count[neighbour as usize]);
+                prefetch(&self.coming[neighbour as usize * self.words]);
+            }
+        }
     }
 
     fn status(&self) -> RegionStatus {
@@ -325,5 +348,8 @@ fn overlay(setup: &KernelSetup, rng: &mut Xoshiro256PlusPlus) -> (Vec<u32>, Vec<
 
 /// Events between looks at whether to go on.
 const TELL_EVERY: u64 = 1 << 16;
+/// Events that are looked ahead, for what is found at once and for what is found by that.
+const FAR_AHEAD: usize = 8;
+const NEAR_AHEAD: usize = 3;
 /// Neighbours that a sender looks at, at most; a seeder has more clients, of which it looks at so many.
 const NEIGHBOURS_ORDERED: usize = 32;

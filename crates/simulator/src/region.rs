@@ -1012,7 +1012,7 @@ const PREFETCH_AHEAD: usize = 6;
 /// Has the processor fetch `value` into its cache while other events are handled: with tens of thousands of hosts nearly every
 /// event is the first in a while to look at its host.
 #[cfg(target_arch = "x86_64")]
-fn prefetch<T>(value: &T) {
+pub(crate) fn prefetch<T>(value: &T) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     let start = std::ptr::from_ref(value).cast::<i8>();
     for line in (0..size_of::<T>()).step_by(64) {
@@ -1028,7 +1028,7 @@ fn prefetch<T>(value: &T) {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn prefetch<T>(_value: &T) {}
+pub(crate) fn prefetch<T>(_value: &T) {}
 
 /// Hosts find each other for this long before the build is seeded.
 const JOIN_TIME: Duration = Duration::from_secs(5);
