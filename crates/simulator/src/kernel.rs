@@ -39,6 +39,15 @@ enum Input {
     Arrived { from: u32, to: u32, chunk: u32 },
 }
 
+/// What is looked at of a neighbour before its chunks are; together, since nearly each look is a miss of the cache.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    held: u32,
+    receiving: u16,
+    receive_max: u16,
+    sending: u16,
+}
+
 struct Kernel {
     setup: KernelSetup,
     now: u64,
@@ -47,10 +56,7 @@ struct Kernel {
     /// Bits of what each member holds, the seeder first; and with what is on its way to it.
     held: Vec<u64>,
     coming: Vec<u64>,
-    held_count: Vec<u32>,
-    receiving: Vec<u16>,
-    receive_max: Vec<u16>,
-    sending: Vec<u16>,
+    members: Vec<Member>,
     /// Neighbours of all members, one list after another, and where each begins.
     neighbours: Vec<u32>,
     begins: Vec<u32>,
@@ -85,13 +91,18 @@ impl Kernel {
         uplinks.sort_unstable();
         let usual = uplinks.get(uplinks.len() / 2).copied().unwrap_or(1).max(1) / setup.upload_slots as u64;
         let mixed = uplinks.first() != uplinks.last();
-        let receive_max = (0..members)
+        let at_first = (0..members)
             .map(|member| {
                 let at_once = topology.downlink(member) / usual.max(1);
                 // With one slot a slow sender would have the whole of a fast receiver.
-                u16::try_from(at_once)
-                    .unwrap_or(u16::MAX)
-                    .max(if mixed { 2 } else { 1 })
+                Member {
+                    held: if member == 0 { setup.chunks } else { 0 },
+                    receiving: 0,
+                    receive_max: u16::try_from(at_once)
+                        .unwrap_or(u16::MAX)
+                        .max(if mixed { 2 } else { 1 }),
+                    sending: 0,
+                }
             })
             .collect();
         Self {
@@ -100,10 +111,7 @@ impl Kernel {
             words,
             coming: held.clone(),
             held,
-            held_count: (0..members).map(|m| if m == 0 { setup.chunks } else { 0 }).collect(),
-            receiving: vec![0; members],
-            receive_max,
-            sending: vec![0; members],
+            members: at_first,
             neighbours,
             begins,
             next_first: 0,
@@ -133,7 +141,7 @@ impl Kernel {
             }
             match input {
                 Input::Sent { from } => {
-                    self.sending[from as usize] -= 1;
+                    self.members[from as usize].sending -= 1;
                     self.send_while_free(from);
                 }
                 Input::Arrived { from, to, chunk } => self.arrived(from, to, chunk),
@@ -159,7 +167,7 @@ impl Kernel {
         if let Some(host) = host(NEAR_AHEAD) {
             let (begin, end) = self.range(host);
             for &neighbour in &self.neighbours[begin..end.min(begin + NEIGHBOURS_ORDERED)] {
-                prefetch(&self.held_count[neighbour as usize]);
+                prefetch(&self.members[neighbour as usize]);
                 prefetch(&self.coming[neighbour as usize * self.words]);
             }
         }
@@ -176,8 +184,8 @@ impl Kernel {
     fn arrived(&mut self, from: u32, to: u32, chunk: u32) {
         let (host, bytes) = (to as usize, u64::from(self.length(chunk)));
         self.held[host * self.words + chunk as usize / 64] |= 1 << (chunk % 64);
-        self.held_count[host] += 1;
-        self.receiving[host] -= 1;
+        self.members[host].held += 1;
+        self.members[host].receiving -= 1;
         self.result.transfers += 1;
         let topology = &self.setup.topology;
         if topology.zone(from as usize) != topology.zone(host) {
@@ -190,7 +198,7 @@ impl Kernel {
         } else {
             result.bytes_from_peers += bytes;
         }
-        if self.held_count[host] == self.setup.chunks {
+        if self.members[host].held == self.setup.chunks {
             result.state = HostState::Verified;
             result.verified_after = Some(Duration::from_nanos(self.now));
             self.done += 1;
@@ -200,11 +208,11 @@ impl Kernel {
         let (begin, end) = self.range(to);
         let first = begin + self.rng.random_range(0..(end - begin).max(1));
         for place in (first..end).chain(begin..first) {
-            if self.receiving[host] >= self.receive_max[host] {
+            if self.members[host].receiving >= self.members[host].receive_max {
                 break;
             }
             let neighbour = self.neighbours[place];
-            if self.has_slot(neighbour) && self.held_count[neighbour as usize] > 0 {
+            if self.has_slot(neighbour) && self.members[neighbour as usize].held > 0 {
                 self.send_to(neighbour, to);
             }
         }
@@ -216,11 +224,11 @@ impl Kernel {
         } else {
             self.setup.upload_slots
         };
-        usize::from(self.sending[member as usize]) < slots
+        usize::from(self.members[member as usize].sending) < slots
     }
 
     fn send_while_free(&mut self, from: u32) {
-        while self.has_slot(from) && self.held_count[from as usize] > 0 && self.send_to_neediest(from) {}
+        while self.has_slot(from) && self.members[from as usize].held > 0 && self.send_to_neediest(from) {}
     }
 
     /// Sends something to the neighbour that holds the fewest of those that can use something; by chance among equals.
@@ -237,8 +245,10 @@ impl Kernel {
             let place = begin + (first + offset) % (end - begin);
             let to = self.neighbours[place];
             let host = to as usize;
-            if self.receiving[host] < self.receive_max[host] && self.held_count[host] < self.setup.chunks {
-                order[found] = (self.held_count[host] + u32::from(self.receiving[host]), to);
+            if self.members[host].receiving < self.members[host].receive_max
+                && self.members[host].held < self.setup.chunks
+            {
+                order[found] = (self.members[host].held + u32::from(self.members[host].receiving), to);
                 found += 1;
             }
         }
@@ -254,7 +264,7 @@ impl Kernel {
 
     /// Sends the highest chunk that `to` lacks and nobody sends it; the seeder each chunk once before any twice.
     fn send_to(&mut self, from: u32, to: u32) -> bool {
-        if self.receiving[to as usize] >= self.receive_max[to as usize] {
+        if self.members[to as usize].receiving >= self.members[to as usize].receive_max {
             return false;
         }
         let Some(chunk) = self.choose(from, to) else {
@@ -265,15 +275,15 @@ impl Kernel {
         }
         let host = to as usize;
         self.coming[host * self.words + chunk as usize / 64] |= 1 << (chunk % 64);
-        self.receiving[host] += 1;
-        self.sending[from as usize] += 1;
+        self.members[host].receiving += 1;
+        self.members[from as usize].sending += 1;
         let topology = &self.setup.topology;
         let slots = if from == 0 {
             self.setup.seeder_slots
         } else {
             self.setup.upload_slots
         };
-        let share = topology.downlink(host) / u64::from(self.receive_max[host]);
+        let share = topology.downlink(host) / u64::from(self.members[host].receive_max);
         let rate = (topology.uplink(from as usize) / slots as u64).min(share).max(1);
         let nanos = u128::from(self.length(chunk)) * 1_000_000_000 / u128::from(rate);
         let sent = self.now + u64::try_from(nanos).unwrap_or(u64::MAX / 4);
@@ -312,7 +322,7 @@ impl Kernel {
     fn finish(mut self, end: RegionEnd) -> RegionResult {
         for (index, result) in self.result.hosts.iter_mut().enumerate() {
             let (begin, end) = (self.begins[index + 1], self.begins[index + 2]);
-            result.chunks_held = self.held_count[index + 1];
+            result.chunks_held = self.members[index + 1].held;
             let clients = &self.neighbours[begin as usize..end as usize];
             result.neighbours = end - begin - u32::from(clients.first() == Some(&0));
         }
