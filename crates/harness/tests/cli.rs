@@ -115,6 +115,7 @@ fn a_run_verifies_every_host_logs_it_and_reports_it() {
 fn a_run_over_tcp_in_worker_processes_agrees_with_one_in_process() {
     let mut sets = SMALL.to_vec();
     sets.extend(["network.transport=tcp", "workers.processes=2", "swarm.degree=4"]);
+    sets.push("regions.region-a.seeders=2");
     let run = Run::of("smoke.toml", &sets);
     assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
     let report = run.report();

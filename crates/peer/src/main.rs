@@ -19,9 +19,10 @@ use tokio::sync::watch;
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Address of the seeder with its peer id, as the seeder prints it: /ip4/10.0.0.1/tcp/4001/p2p/12D3…
-    #[arg(long, value_name = "MULTIADDR")]
-    seeder: Multiaddr,
+    /// Address of the seeder with its peer id, as the seeder prints it: /ip4/10.0.0.1/tcp/4001/p2p/12D3… Given again for each
+    /// seeder of the region, in the order of their parts.
+    #[arg(long, value_name = "MULTIADDR", required = true)]
+    seeder: Vec<Multiaddr>,
     /// Where the build goes. What an interrupted run left beside it is taken up again.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -91,22 +92,25 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> ExitCode {
-    let Some(seeder_peer) = peer_of(&arguments.seeder) else {
-        return fail(
-            2,
-            &format!(
-                "--seeder {}: expected an address that ends with /p2p/<peer id>",
-                arguments.seeder
-            ),
-        );
-    };
-    let is_quic = arguments.seeder.to_string().contains("/quic-v1");
+    let mut seeders = Vec::new();
+    for address in &arguments.seeder {
+        let Some(seeder) = peer_of(address) else {
+            let message = format!("--seeder {address}: expected an address that ends with /p2p/<peer id>");
+            return fail(2, &message);
+        };
+        seeders.push(Contact {
+            host: host_of(seeder),
+            address: address.to_vec().into(),
+        });
+    }
+    let first = arguments.seeder.first().map(ToString::to_string).unwrap_or_default();
+    let is_quic = first.contains("/quic-v1");
     let (transport, listen) = if is_quic {
         (TransportKind::Quic, "/ip4/0.0.0.0/udp/0/quic-v1")
     } else {
         (TransportKind::Tcp, "/ip4/0.0.0.0/tcp/0")
     };
-    let loopback = arguments.seeder.to_string().starts_with("/ip4/127.");
+    let loopback = first.starts_with("/ip4/127.");
     let listen = if loopback {
         listen.replace("0.0.0.0", "127.0.0.1")
     } else {
@@ -118,10 +122,6 @@ async fn run(arguments: Arguments) -> ExitCode {
     let identity = NodeIdentity::random();
     let host = identity.host();
     let host_id = arguments.host_id.unwrap_or_else(|| identity.peer_id().to_string());
-    let tracker = Contact {
-        host: host_of(seeder_peer),
-        address: arguments.seeder.to_vec().into(),
-    };
     let zone = arguments.zone.as_deref().map(ZoneId::named);
     let (sender, mut state) = watch::channel(State::Fetching);
     let started = Instant::now();
@@ -136,7 +136,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         store: StoreKind::Disk(arguments.out.clone()),
         role: Role::Host(Box::new(move |address| PeerConfig {
             zone,
-            ..PeerConfig::new(host, address.into(), tracker)
+            ..PeerConfig::with_seeders(host, address.into(), seeders)
         })),
         seed: host.get(),
         clock: Clock::start(),

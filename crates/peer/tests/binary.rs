@@ -17,6 +17,10 @@ use rig::{Seen, data};
 use swarm::{Manifest, SeederConfig};
 
 async fn seeder(transport: TransportKind, build: &[u8]) -> Node {
+    seeder_of(transport, build, (0, 1)).await
+}
+
+async fn seeder_of(transport: TransportKind, build: &[u8], part: (u32, u32)) -> Node {
     let identity = NodeIdentity::random();
     let host = identity.host();
     let node = Node::start(NodeConfig {
@@ -28,7 +32,10 @@ async fn seeder(transport: TransportKind, build: &[u8]) -> Node {
         shaping: Shaping::default(),
         limits: Limits::default(),
         store: StoreKind::Memory(ChunkPool::default()),
-        role: Role::Seeder(SeederConfig::new(host)),
+        role: Role::Seeder(SeederConfig {
+            part,
+            ..SeederConfig::new(host)
+        }),
         seed: 1,
         clock: Clock::start(),
         observer: Arc::new(Seen::default()),
@@ -78,6 +85,27 @@ async fn a_peer_fetches_over_tcp() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_fetches_over_quic() {
     a_peer_fetches_over(TransportKind::Quic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_fetches_from_two_seeders_and_from_the_one_that_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = data(2_000_001);
+    let first = seeder_of(TransportKind::Tcp, &build, (0, 2)).await;
+    let second = seeder_of(TransportKind::Tcp, &build, (1, 2)).await;
+    for name in ["both.zip", "one.zip"] {
+        let out = folder.path().join(name);
+        let more = ["--seeder", &second.address().to_string(), "--timeout", "60"];
+        let output = fetch(first.address(), &out, &more).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{name}: {said}");
+        assert!(std::fs::read(&out).unwrap() == build, "{name}");
+        first.stop();
+    }
+    assert!(
+        second.report().traffic.sent > build.len() as u64,
+        "it sent all of the second"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

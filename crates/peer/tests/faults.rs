@@ -58,6 +58,30 @@ async fn hosts_that_leave_in_mid_transfer_do_not_keep_the_others_and_late_ones_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_seeders_share_the_first_copy_and_a_swarm_outlives_the_one_that_tracks_it() {
+    for transport in [in_process(), TransportKind::Tcp] {
+        let mut fleet = Fleet::with_seeders(transport, 2).await;
+        fleet.add_many(1..=10).await;
+        fleet.wait_joined(10).await;
+        let build = data(4 << 20);
+        fleet.seed(&build, 16 << 10);
+        fleet.wait_complete(10).await;
+        let sent: Vec<u64> = fleet
+            .seeders
+            .iter()
+            .map(|(_, node)| node.report().traffic.sent)
+            .collect();
+        assert!(sent.iter().all(|sent| *sent >= build.len() as u64 / 4), "{sent:?}");
+        let (_, first) = fleet.seeders.remove(0);
+        first.stop();
+        // Who comes now is introduced by the other, and its list begins with one that is gone.
+        let gone = first.address().to_vec();
+        fleet.add_with_lost_seeder(11, &gone).await;
+        fleet.wait_complete(11).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_on_disk_ends_with_the_file_in_place_and_resumes_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("build.zip");

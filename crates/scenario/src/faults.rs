@@ -62,6 +62,8 @@ pub struct SeederRestart {
     pub name: String,
     /// In which regions; all where absent.
     pub regions: Option<Vec<String>>,
+    /// Which of a region's, counted from 0; all where absent.
+    pub seeder: Option<u32>,
     /// When it goes, after it began to seed.
     pub at: Duration,
     /// How long it is away.
@@ -154,6 +156,7 @@ mod tests {
             name: name.to_owned(),
             hosts: 200,
             zones: 1,
+            seeders: 1,
         };
         let a = assign(&faults, 1, 0, &region("a"));
         let count = |roles: &[HostRole], role| roles.iter().filter(|r| **r == role).count();

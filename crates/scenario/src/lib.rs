@@ -79,6 +79,8 @@ pub struct Region {
     pub hosts: u32,
     /// Over how many zones they are spread, at least 1.
     pub zones: u32,
+    /// How many seeders it has, at least 1.
+    pub seeders: u32,
 }
 
 /// The build to distribute.
@@ -291,6 +293,8 @@ impl Scenario {
     /// What no schedule can beat in this region, from the moment the seeder can send; `None` where nothing is limited.
     pub fn lower_bound(&self, region: &Region) -> Option<Duration> {
         let (host, seeder) = (self.network.host?, self.seeder_links()?);
+        // What several seeders send is as good as one uplink that is as fast as all of theirs.
+        let seeder_uplink = seeder.uplink().times(region.seeders);
         let chunk = Bytes::new(self.chunk_size().into());
         // A live run's path is the machine's own and not worth a name.
         let latency = Duration::ZERO;
@@ -301,7 +305,7 @@ impl Scenario {
                 hosts: region.hosts,
                 host_uplink: host.uplink(),
                 host_downlink: host.downlink(),
-                seeder_uplink: seeder.uplink(),
+                seeder_uplink,
                 latency,
             }));
         }
@@ -311,7 +315,7 @@ impl Scenario {
         Some(swarm::lower_bound::makespan_of_mixed_links(
             self.build_size(),
             chunk,
-            seeder.uplink(),
+            seeder_uplink,
             &uplinks,
             &downlinks,
             latency,
@@ -366,6 +370,10 @@ impl Scenario {
             (!self.faults.is_empty() || !self.seeder_restarts.is_empty(), "faults"),
             (network.zones.uplink.is_some(), "network.zones.uplink"),
             (network.racks.is_some(), "network.racks"),
+            (
+                self.regions.iter().any(|region| region.seeders > 1),
+                "regions.*.seeders",
+            ),
         ];
         asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
     }

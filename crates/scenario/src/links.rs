@@ -77,6 +77,7 @@ mod tests {
             name: "a".to_owned(),
             hosts: 1000,
             zones: 1,
+            seeders: 1,
         }
     }
 

@@ -87,6 +87,7 @@ fn read_regions(root: &Section<'_>) -> Vec<Region> {
             Region {
                 hosts: section.number("hosts").unwrap_or(1),
                 zones: section.number("zones").unwrap_or(1),
+                seeders: section.number("seeders").unwrap_or(1),
                 name,
             }
         })
@@ -347,6 +348,9 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
         if fault.parsed("for", parse_duration).is_some() {
             fault.problem("for", "only a seeder-restart has it; expected none");
         }
+        if fault.number("seeder").is_some() {
+            fault.problem("seeder", "only a seeder-restart has it; expected none");
+        }
         let hosts = share(&fault, "hosts");
         if hosts.is_none() {
             fault.problem(
@@ -435,8 +439,21 @@ fn read_seeder_restarts(root: &Section<'_>) -> Vec<SeederRestart> {
         if fault.entry("hosts").is_some() {
             fault.problem("hosts", "a seeder-restart is about no hosts; expected none");
         }
+        let regions = read_chosen_regions(root, &fault);
+        let seeder: Option<u32> = fault.number("seeder");
+        let applies = |name: &String| regions.as_ref().is_none_or(|chosen| chosen.contains(name));
+        for (name, region) in root.section("regions").named().filter(|(name, _)| applies(name)) {
+            let seeders = region.number("seeders").unwrap_or(1);
+            if seeder.is_some_and(|seeder| seeder >= seeders) {
+                fault.problem(
+                    "seeder",
+                    format!("expected less than {seeders}, the seeders of {name:?}"),
+                );
+            }
+        }
         Some(SeederRestart {
-            regions: read_chosen_regions(root, &fault),
+            regions,
+            seeder,
             at: fault.parsed("at", parse_duration).unwrap_or_default(),
             down: fault.parsed("for", parse_duration).unwrap_or_default(),
             name,

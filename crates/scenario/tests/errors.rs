@@ -85,6 +85,11 @@ regions = ["region-b"]
 at = "1s"
 [faults.nobody]
 hosts = -1
+[faults.no-such-seeder]
+kind = "seeder-restart"
+seeder = 1
+at = "1s"
+for = "1s"
 [thresholds]
 unit = "fanout_latency_ms.max < 5 parsecs"
 never = "stretch.max <= nan"

@@ -48,6 +48,9 @@ fn around(key: &str) -> Vec<&'static str> {
     let mut sets = Vec::new();
     if key == "faults.x.for" {
         sets.extend(["faults.x.kind=seeder-restart", "faults.x.at=1s"]);
+    } else if key == "faults.x.seeder" {
+        sets.extend(["faults.x.kind=seeder-restart", "faults.x.at=1s", "faults.x.for=1s"]);
+        sets.push("regions.region-a.seeders=8");
     } else if key.starts_with("faults.x.") {
         sets.extend(["faults.x.kind=leave", "faults.x.hosts=1", "faults.x.at=1s"]);
     }

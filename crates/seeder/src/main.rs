@@ -41,6 +41,10 @@ struct Arguments {
     /// Bytes of a chunk; chosen from the build's size where absent.
     #[arg(long, value_name = "BYTES")]
     chunk_size: Option<u32>,
+    /// Which of the region's seeders this is, such as 1/2 for the first of two. All pull the build, and each begins with its part
+    /// of the chunks; hosts are given the addresses of all.
+    #[arg(long, value_name = "PART/PARTS", default_value = "1/1", value_parser = part)]
+    part: (u32, u32),
     /// Neighbours of each host.
     #[arg(long, default_value_t = 12)]
     degree: u16,
@@ -163,6 +167,7 @@ async fn start(arguments: &Arguments) -> Result<RegionalSeeder, peer::NodeError>
     let identity = NodeIdentity::random();
     let mut core = SeederConfig::new(identity.host());
     core.degree = arguments.degree;
+    core.part = arguments.part;
     RegionalSeeder::start(SeederOptions {
         seed: identity.host().get(),
         identity,
@@ -187,6 +192,15 @@ async fn start(arguments: &Arguments) -> Result<RegionalSeeder, peer::NodeError>
         },
     })
     .await
+}
+
+/// The part as a number from 0, and how many there are.
+fn part(text: &str) -> Result<(u32, u32), String> {
+    let numbers = text.split_once('/').and_then(|(part, parts)| {
+        let (part, parts): (u32, u32) = (part.parse().ok()?, parts.parse().ok()?);
+        (1..=parts).contains(&part).then(|| (part - 1, parts))
+    });
+    numbers.ok_or_else(|| "expected a part of how many, such as 1/2".to_owned())
 }
 
 #[expect(

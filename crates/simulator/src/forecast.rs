@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use scenario::{Fidelity, HostOutcome, LogNetwork, Scenario};
-use swarm::{ByteRate, Hash, HostId, Manifest, SeederConfig};
+use swarm::{ByteRate, Hash, Manifest};
 
 use crate::kernel::{self, KernelSetup};
 use crate::links::SharedLink;
@@ -248,7 +248,7 @@ enum Setup {
 }
 
 fn kernel_setup(scenario: &Scenario, region: usize, options: &Options) -> Result<KernelSetup, SimulationError> {
-    let seeder = scenario.swarm.seeder_config(SeederConfig::new(HostId::new(0)));
+    let seeder = scenario.swarm.seeder_config(&scenario.regions[region], 0);
     let chunk_size = scenario.chunk_size();
     let chunks = scenario.build_size().get().div_ceil(chunk_size.into());
     Ok(KernelSetup {
@@ -289,20 +289,26 @@ fn setup(
     options: &Options,
 ) -> Result<RegionSetup, SimulationError> {
     let settings = scenario.swarm.clone();
-    let restarts = scenario
-        .seeder_restarts
-        .iter()
-        .filter(|restart| restart.applies_to(&scenario.regions[region].name));
+    let shape = &scenario.regions[region];
+    let restarts = scenario.seeder_restarts.iter();
+    let restarts = restarts.filter(|restart| restart.applies_to(&shape.name));
+    // Each that is to be restarted, one after another in the list.
+    let restarts = restarts.flat_map(|restart| {
+        let seeders = restart.seeder.map_or(0..shape.seeders, |one| one..one + 1);
+        seeders.map(|seeder| (seeder, restart.at, restart.down))
+    });
     Ok(RegionSetup {
         manifest: Arc::clone(manifest),
         topology: topology(scenario, region)?,
         roles: scenario.roles(region),
-        seeder: settings.seeder_config(SeederConfig::new(HostId::new(0))),
+        seeders: (0..shape.seeders)
+            .map(|index| settings.seeder_config(shape, index))
+            .collect(),
         peer: Box::new(move |base| settings.peer_config(base)),
         zones: scenario.zones_of(region),
         seed: scenario.seed ^ ((region as u64 + 1) << 40),
         deadline: options.deadline,
-        seeder_restarts: restarts.map(|restart| (restart.at, restart.down)).collect(),
+        seeder_restarts: restarts.collect(),
     })
 }
 
@@ -321,6 +327,7 @@ fn topology(scenario: &Scenario, region: usize) -> Result<Topology, SimulationEr
     let between_zones = network.zones.uplink.map_or_else(Vec::new, |rate| shared(rate, zones));
     Ok(Topology {
         seeder,
+        host_count: shape.hosts as usize,
         hosts,
         latency: network.latency,
         zones: Zones {

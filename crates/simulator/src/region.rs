@@ -26,12 +26,13 @@ pub(crate) struct RegionSetup {
     pub(crate) peer: Box<dyn Fn(PeerConfig) -> PeerConfig + Send + Sync>,
     /// The zones that hosts are told they are in, in turn; empty where zones are not to matter.
     pub(crate) zones: Vec<ZoneId>,
-    pub(crate) seeder: SeederConfig,
+    /// At least one. The first is member 0, the others come after the hosts.
+    pub(crate) seeders: Vec<SeederConfig>,
     pub(crate) seed: u64,
     /// From seeding on.
     pub(crate) deadline: Duration,
-    /// When the seeder goes and comes back, from seeding on.
-    pub(crate) seeder_restarts: Vec<(Duration, Duration)>,
+    /// Which seeder goes when and for how long, from seeding on.
+    pub(crate) seeder_restarts: Vec<(u32, Duration, Duration)>,
 }
 
 /// How a region stands, for progress.
@@ -121,7 +122,7 @@ struct Queued {
     input: Input,
 }
 
-/// What neighbours have published, by host.
+/// What neighbours have published, by host; nothing for the seeders that come after the hosts.
 struct Published<'a> {
     fields: &'a [Bitfield],
     busy: &'a [bool],
@@ -132,7 +133,7 @@ struct Published<'a> {
 impl Views for Published<'_> {
     fn held_by(&self, host: HostId) -> Option<&Bitfield> {
         // The seeder shows each client something else, and says so by message.
-        if host == SEEDER || !self.supplied {
+        if host == FIRST_SEEDER || !self.supplied {
             return None;
         }
         self.fields.get(index(host))
@@ -150,9 +151,8 @@ struct World {
     queue: EventQueue<Queued>,
     rare: Vec<Option<(HostId, Message)>>,
     rare_free: Vec<u32>,
-    seeder: Option<Seeder>,
-    seeder_stats_before: swarm::SeederStats,
-    /// By host number; that of the seeder, 0, stays empty.
+    seeders: Vec<Option<Seeder>>,
+    /// By member; those of seeders stay empty.
     peers: Vec<Option<Peer>>,
     published: Vec<Bitfield>,
     busy: Vec<bool>,
@@ -252,7 +252,9 @@ impl World {
         let hosts = setup.roles.len();
         let chunks = setup.manifest.chunk_count();
         let topology = &setup.topology;
-        let members = 0..=hosts;
+        let seeders = setup.seeders.len();
+        let members = 0..hosts + seeders;
+        let published = 0..hosts + 1;
         let fastest = topology.uplink_max().max(1);
         let chunk_nanos = u64::from(setup.manifest.chunk_size()).saturating_mul(1_000_000_000) / fastest;
         let horizon = (4 * chunk_nanos + 4 * nanos(topology.latency_max())).clamp(1 << 16, 1 << 40);
@@ -263,14 +265,13 @@ impl World {
             queue: EventQueue::new(horizon),
             rare: Vec::new(),
             rare_free: Vec::new(),
-            seeder: None,
-            seeder_stats_before: swarm::SeederStats::default(),
+            seeders: (0..seeders).map(|_| None).collect(),
             peers: members.clone().map(|_| None).collect(),
-            published: members.clone().map(|_| Bitfield::new(chunks)).collect(),
-            busy: vec![false; hosts + 1],
+            busy: vec![false; published.len()],
+            published: published.map(|_| Bitfield::new(chunks)).collect(),
             supplied: true,
-            hungry: vec![false; hosts + 1],
-            armed: vec![u64::MAX; hosts + 1],
+            hungry: vec![false; members.len()],
+            armed: vec![u64::MAX; members.len()],
             adjacency: members.clone().map(|_| SmallVec::new()).collect(),
             uplinks: members
                 .clone()
@@ -293,8 +294,10 @@ impl World {
     }
 
     fn begin(&mut self) {
-        self.seeder = Some(Seeder::new(self.setup.seeder.clone(), self.setup.seed, Time::ZERO));
-        self.drain(0);
+        for index in 0..self.seeders.len() {
+            self.start_seeder(index, self.setup.seed ^ (index as u64) << 32);
+            self.drain(self.seeder_member(index));
+        }
         self.seeded_at = nanos(JOIN_TIME + 20 * self.setup.topology.latency_max());
         for host in 1..=self.setup.roles.len() {
             let number = u32::try_from(host).expect("a region's hosts are a u32");
@@ -307,11 +310,14 @@ impl World {
                 HostRole::Healthy | HostRole::Corrupt | HostRole::Stall => self.join(number),
             }
         }
-        self.push(self.seeded_at, 0, Input::SeederUp);
-        for (at, down) in self.setup.seeder_restarts.clone() {
+        for index in 0..self.seeders.len() {
+            self.push(self.seeded_at, self.seeder_member(index), Input::SeederUp);
+        }
+        for (index, at, down) in self.setup.seeder_restarts.clone() {
+            let member = self.seeder_member(index as usize);
             let down_at = self.seeded_at + nanos(at);
-            self.push(down_at, 0, Input::SeederDown);
-            self.push(down_at + nanos(down), 0, Input::SeederUp);
+            self.push(down_at, member, Input::SeederDown);
+            self.push(down_at + nanos(down), member, Input::SeederUp);
         }
         self.progress_at = self.seeded_at;
     }
@@ -398,15 +404,15 @@ impl World {
             }
             Input::Join => self.join(host),
             Input::Leave => self.leave(host),
-            Input::SeederDown => self.seeder_down(),
-            Input::SeederUp => self.seeder_up(),
+            Input::SeederDown => self.seeder_down(host),
+            Input::SeederUp => self.seeder_up(host),
         }
     }
 
     fn tell(&mut self, host: u32, event: Event) {
         let now = Time::from_nanos(self.now);
-        if host == 0 {
-            if let Some(seeder) = &mut self.seeder {
+        if let Some(index) = self.seeder_index(host) {
+            if let Some(seeder) = &mut self.seeders[index] {
                 seeder.handle_event(now, event);
             }
         } else if let Some(peer) = &mut self.peers[host as usize] {
@@ -424,19 +430,19 @@ impl World {
 
     /// Carries out what `host` wants done, and notes when it wants to be woken.
     fn drain(&mut self, host: u32) {
+        let seeder = self.seeder_index(host);
         loop {
-            let action = if host == 0 {
-                self.seeder.as_mut().and_then(Seeder::poll_action)
-            } else {
-                self.actions.pop_front()
+            let action = match seeder {
+                Some(index) => self.seeders[index].as_mut().and_then(Seeder::poll_action),
+                None => self.actions.pop_front(),
             };
             match action {
                 Some(action) => self.carry_out(host, action),
                 None => break,
             }
         }
-        let wakeup = if host == 0 {
-            self.seeder.as_ref().and_then(Seeder::next_wakeup)
+        let wakeup = if let Some(index) = seeder {
+            self.seeders[index].as_ref().and_then(Seeder::next_wakeup)
         } else if let Some(peer) = &self.peers[host as usize] {
             self.hungry[host as usize] = peer.is_hungry();
             peer.next_wakeup()
@@ -474,7 +480,7 @@ impl World {
             Action::Disconnect { host: other, reason } => {
                 use swarm::DisconnectReason::{CorruptChunk, WrongManifest};
                 let other = number(other);
-                if host != 0 && matches!(reason, CorruptChunk | WrongManifest) {
+                if self.is_host(host) && matches!(reason, CorruptChunk | WrongManifest) {
                     self.result.hosts[host as usize - 1].banned.push(other);
                 }
                 if self.disconnect(host, other) {
@@ -542,7 +548,7 @@ impl World {
     }
 
     fn serve(&mut self, from: u32, to: u32, chunk: ChunkIndex) {
-        if from != 0 && self.setup.roles[from as usize - 1] == HostRole::Stall {
+        if self.is_host(from) && self.setup.roles[from as usize - 1] == HostRole::Stall {
             return;
         }
         let bytes = u64::from(self.setup.manifest.length(chunk));
@@ -686,7 +692,7 @@ impl World {
         let (from, to, chunk) = (number(transfer.from), number(transfer.to), transfer.chunk);
         let bytes = u64::from(self.setup.manifest.length(chunk));
         self.end_transfer(number_);
-        if from == 0 {
+        if !self.is_host(from) {
             self.result.seeder_bytes += bytes;
         }
         let latency = self.latency(from, to);
@@ -740,8 +746,8 @@ impl World {
         // Told where it stands, as the live driver does, and not from the queue.
         let now = Time::from_nanos(self.now);
         let event = Event::ChunkServed { to: id(to), chunk };
-        if from == 0 {
-            if let Some(seeder) = &mut self.seeder {
+        if let Some(index) = self.seeder_index(from) {
+            if let Some(seeder) = &mut self.seeders[index] {
                 seeder.handle_event(now, event);
             }
         } else if let Some(peer) = &mut self.peers[from as usize] {
@@ -762,10 +768,10 @@ impl World {
         transfer.settle(self.now);
         let (from, to) = (number(transfer.from), number(transfer.to));
         let sent = u64::from(self.setup.manifest.length(transfer.chunk)).saturating_sub(transfer.left);
-        if to != 0 {
+        if self.is_host(to) {
             self.result.hosts[to as usize - 1].bytes_wasted += sent;
         }
-        if from == 0 {
+        if !self.is_host(from) {
             self.result.seeder_bytes += sent;
         }
         self.end_transfer(number_);
@@ -776,8 +782,9 @@ impl World {
         let bytes = u64::from(self.setup.manifest.length(chunk));
         self.result.transfers += 1;
         let expected = self.expects(host, from_id, chunk);
+        let from_host = self.is_host(from);
         let result = &mut self.result.hosts[host as usize - 1];
-        let corrupt = from != 0 && self.setup.roles[from as usize - 1] == HostRole::Corrupt;
+        let corrupt = from_host && self.setup.roles[from as usize - 1] == HostRole::Corrupt;
         let event = if !expected {
             result.bytes_wasted += bytes;
             Event::ChunkProgress { from: from_id, chunk }
@@ -785,10 +792,10 @@ impl World {
             result.bytes_wasted += bytes;
             Event::ChunkCorrupt { from: from_id, chunk }
         } else {
-            if from == 0 {
-                result.bytes_from_seeder += bytes;
-            } else {
+            if from_host {
                 result.bytes_from_peers += bytes;
+            } else {
+                result.bytes_from_seeder += bytes;
             }
             self.progress_at = self.now;
             Event::ChunkStored { from: from_id, chunk }
@@ -812,18 +819,18 @@ impl World {
         }
         for position in 0..self.adjacency[host as usize].len() {
             let neighbour = self.adjacency[host as usize][position];
-            if neighbour != 0 && self.hungry[neighbour as usize] {
+            if self.hungry[neighbour as usize] {
                 self.tell(neighbour, Event::NeighboursGained);
             }
         }
     }
 
     fn join(&mut self, host: u32) {
-        let tracker = Contact {
-            host: SEEDER,
+        let seeders = (0..self.seeders.len()).map(|index| Contact {
+            host: id(self.seeder_member(index)),
             address: Vec::new().into(),
-        };
-        let base = PeerConfig::new(id(host), Vec::new().into(), tracker);
+        });
+        let base = PeerConfig::with_seeders(id(host), Vec::new().into(), seeders);
         let mut config = (self.setup.peer)(base);
         let zones = &self.setup.zones;
         config.zone = zones.get((host as usize - 1) % zones.len().max(1)).copied();
@@ -852,30 +859,55 @@ impl World {
         }
     }
 
-    fn seeder_down(&mut self) {
-        if let Some(seeder) = self.seeder.take() {
-            self.seeder_stats_before.chunks_served += seeder.stats().chunks_served;
+    fn seeder_down(&mut self, member: u32) {
+        if let Some(index) = self.seeder_index(member) {
+            self.seeders[index] = None;
         }
-        self.armed[0] = u64::MAX;
-        self.drop_transfers_of(0);
-        for other in std::mem::take(&mut self.adjacency[0]) {
-            self.adjacency[other as usize].retain(|h| *h != 0);
-            let at = self.now + self.latency(0, other);
-            self.push(at, other, Input::Disconnected { from: 0 });
+        self.armed[member as usize] = u64::MAX;
+        self.drop_transfers_of(member);
+        for other in std::mem::take(&mut self.adjacency[member as usize]) {
+            self.adjacency[other as usize].retain(|h| *h != member);
+            let at = self.now + self.latency(member, other);
+            self.push(at, other, Input::Disconnected { from: member });
         }
     }
 
-    fn seeder_up(&mut self) {
-        let now = Time::from_nanos(self.now);
-        if self.seeder.is_none() {
-            let seed = self.setup.seed ^ self.now;
-            self.seeder = Some(Seeder::new(self.setup.seeder.clone(), seed, now));
+    fn seeder_up(&mut self, member: u32) {
+        let Some(index) = self.seeder_index(member) else {
+            return;
+        };
+        if self.seeders[index].is_none() {
+            self.start_seeder(index, self.setup.seed ^ (index as u64) << 32 ^ self.now);
         }
         let manifest = Arc::clone(&self.setup.manifest);
-        if let Some(seeder) = &mut self.seeder {
-            seeder.seed(now, manifest);
+        if let Some(seeder) = &mut self.seeders[index] {
+            seeder.seed(Time::from_nanos(self.now), manifest);
         }
-        self.drain(0);
+        self.drain(member);
+    }
+
+    fn start_seeder(&mut self, index: usize, seed: u64) {
+        let config = self.setup.seeders[index].clone();
+        self.seeders[index] = Some(Seeder::new(config, seed, Time::from_nanos(self.now)));
+    }
+
+    fn is_host(&self, member: u32) -> bool {
+        member != 0 && member as usize <= self.setup.roles.len()
+    }
+
+    /// Which seeder a member is, where it is one.
+    fn seeder_index(&self, member: u32) -> Option<usize> {
+        let hosts = self.setup.roles.len();
+        match member as usize {
+            0 => Some(0),
+            member if member > hosts => Some(member - hosts),
+            _ => None,
+        }
+    }
+
+    fn seeder_member(&self, index: usize) -> u32 {
+        let member = if index == 0 { 0 } else { self.setup.roles.len() + index };
+        u32::try_from(member).expect("a region's members are a u32")
     }
 
     fn drop_transfers_of(&mut self, host: u32) {
@@ -887,10 +919,9 @@ impl World {
     }
 
     fn dialled(&mut self, host: u32, from: u32) {
-        let there = if host == 0 {
-            self.seeder.is_some()
-        } else {
-            self.peers[host as usize].is_some()
+        let there = match self.seeder_index(host) {
+            Some(index) => self.seeders[index].is_some(),
+            None => self.peers[host as usize].is_some(),
         };
         let back = self.now + self.latency(host, from);
         if !there {
@@ -924,9 +955,13 @@ impl World {
         true
     }
 
-    /// Searches the end that is not the seeder, which is connected to everybody.
+    /// Searches the end that is not a seeder, which is connected to everybody.
     fn is_connected(&self, host: u32, other: u32) -> bool {
-        let (searched, wanted) = if host == 0 { (other, host) } else { (host, other) };
+        let (searched, wanted) = if self.is_host(host) {
+            (host, other)
+        } else {
+            (other, host)
+        };
         self.adjacency[searched as usize].contains(&wanted)
     }
 
@@ -953,11 +988,13 @@ impl World {
             return;
         };
         self.result.protocol.add(peer.stats());
+        let hosts = self.setup.roles.len();
+        let is_host = |member: &&u32| (1..=hosts).contains(&(**member as usize));
         let adjacency = &self.adjacency[host as usize];
         let held = peer.progress().map_or(0, |(held, _)| held);
         let result = &mut self.result.hosts[host as usize - 1];
         result.chunks_held = held;
-        result.neighbours = u32::try_from(adjacency.iter().filter(|n| **n != 0).count()).unwrap_or(u32::MAX);
+        result.neighbours = u32::try_from(adjacency.iter().filter(is_host).count()).unwrap_or(u32::MAX);
         if result.verified_after.is_none() {
             let mut lacking = Bitfield::full(self.setup.manifest.chunk_count());
             peer.acquired().iter().for_each(|chunk| {
@@ -965,13 +1002,14 @@ impl World {
             });
             adjacency
                 .iter()
+                .filter(is_host)
                 .for_each(|n| lacking.subtract(&self.published[*n as usize]));
             result.chunks_without_source = lacking.count();
         }
     }
 
     fn finish(mut self, end: RegionEnd) -> RegionResult {
-        for host in 1..self.peers.len() {
+        for host in 1..=self.setup.roles.len() {
             self.collect_stats(u32::try_from(host).expect("a region's hosts are a u32"));
             let result = &mut self.result.hosts[host - 1];
             let excused = matches!(self.setup.roles[host - 1], HostRole::Leave(_) | HostRole::Corrupt);
@@ -1005,7 +1043,7 @@ impl Default for HostResult {
     }
 }
 
-const SEEDER: HostId = HostId::new(0);
+const FIRST_SEEDER: HostId = HostId::new(0);
 /// Events that a host's state is fetched ahead.
 const PREFETCH_AHEAD: usize = 6;
 

@@ -1,4 +1,5 @@
-//! Where members are and what the network between them is like. Member 0 is the seeder, host `i` is member `i + 1`.
+//! Where members are and what the network between them is like. Member 0 is the first seeder, host `i` is member `i + 1`, and
+//! what other seeders there are come after the hosts.
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::links::SharedLink;
 #[derive(Clone, Debug)]
 pub(crate) struct Topology {
     pub(crate) seeder: Links,
+    pub(crate) host_count: usize,
     pub(crate) hosts: HostLinks,
     pub(crate) latency: Duration,
     pub(crate) zones: Zones,
@@ -52,10 +54,10 @@ impl Topology {
     }
 
     fn links(&self, member: usize) -> Links {
-        match (member, &self.hosts) {
-            (0, _) => self.seeder,
-            (_, HostLinks::Equal(links)) => *links,
-            (_, HostLinks::Each(links)) => links[member - 1],
+        match &self.hosts {
+            _ if !self.is_host(member) => self.seeder,
+            HostLinks::Equal(links) => *links,
+            HostLinks::Each(links) => links[member - 1],
         }
     }
 
@@ -67,13 +69,22 @@ impl Topology {
         hosts.max(self.seeder.uplink)
     }
 
-    /// The seeder is in the first zone.
+    fn is_host(&self, member: usize) -> bool {
+        (1..=self.host_count).contains(&member)
+    }
+
+    /// The first seeder is in the first zone, another in the next.
     pub(crate) fn zone(&self, member: usize) -> usize {
-        member.saturating_sub(1) % self.zones.count as usize
+        let turn = if self.is_host(member) || member == 0 {
+            member.saturating_sub(1)
+        } else {
+            member - self.host_count
+        };
+        turn % self.zones.count as usize
     }
 
     fn rack(&self, member: usize, racks: &Racks) -> Option<usize> {
-        let host = member.checked_sub(1)?;
+        let host = self.is_host(member).then(|| member - 1)?;
         let zones = self.zones.count as usize;
         let within_zone = host / zones / racks.hosts as usize;
         Some(within_zone * zones + host % zones)

@@ -134,6 +134,36 @@ for = "400ms"
     }
 }
 
+const SLOW_SEEDERS: &str = "[network.seeder]\nuplink = \"400 Mbit/s\"\ndownlink = \"1 Gbit/s\"\n";
+
+#[test]
+fn several_slow_seeders_inject_together_what_one_would_take_too_long_for() {
+    let one = scenario(SLOW_SEEDERS, &[]);
+    let three = scenario(SLOW_SEEDERS, &["regions.region-a.seeders=3"]);
+    let (of_one, of_three) = (run(&one, 2), run(&three, 2));
+    let bound = three.lower_bound(&three.regions[0]).unwrap();
+    let (alone, together) = (makespan(&of_one, 0), makespan(&of_three, 0));
+    assert!(together >= bound, "{together:?} beats {bound:?}");
+    assert!(together * 3 < alone * 2, "{together:?} after {alone:?} with one");
+    let injected = of_three.regions[0].seeder_bytes as f64 / three.build_size().get() as f64;
+    assert!(injected < 4.0, "{injected:.2} copies from three seeders");
+}
+
+#[test]
+fn a_region_goes_on_when_one_of_its_seeders_is_lost_whichever_it_is() {
+    for lost in [0, 1] {
+        let faults = format!(
+            "{SLOW_SEEDERS}[faults.lost]\nkind = \"seeder-restart\"\nregions = [\"region-a\"]\nseeder = {lost}\n\
+             at = \"300ms\"\nfor = \"1h\"\n[faults.late]\nkind = \"join-late\"\nhosts = \"5%\"\nat = \"800ms\"\n\
+             [faults.leaving]\nkind = \"leave\"\nhosts = \"5%\"\nat = \"1s\"\n"
+        );
+        let overrides = ["regions.region-a.seeders=2"];
+        let forecast = run(&scenario(&faults, &overrides), 2);
+        let region = &forecast.regions[0];
+        assert_eq!(region.end, RegionEnd::Converged, "seeder {lost} lost");
+    }
+}
+
 #[test]
 fn slow_hosts_do_not_hold_up_the_others() {
     let slow = "[network.classes.slow]\nhosts = \"2%\"\nuplink = \"100 Mbit/s\"\ndownlink = \"200 Mbit/s\"\n";

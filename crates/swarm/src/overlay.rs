@@ -1,5 +1,5 @@
 //! Who is to be connected to whom. Invariant: links are symmetric, nobody is linked to itself, and after every
-//! [`Overlay::link_joiners`] the graph is connected.
+//! [`Overlay::link_joiners`] the graph of those who have ever asked for links is connected.
 //!
 //! Each joiner is given links to members drawn uniformly, of a few drawn the one with the fewest links (the power of
 //! several choices: Mitzenmacher, IEEE TPDS 2001), which keeps degrees close together without the long chains that
@@ -225,7 +225,10 @@ impl Overlay {
         if joiners.is_empty() {
             return;
         }
+        // Who has no links and asks for none has them elsewhere, from a tracker that is gone; or it would ask.
+        let is_known = |c: &Vec<HostId>| c.len() > 1 || joiners.iter().any(|(host, _)| c.contains(host));
         let mut components = self.components();
+        components.retain(is_known);
         components.sort_by_key(|component| std::cmp::Reverse(component.len()));
         let holds_joiner = |c: &Vec<HostId>| joiners.iter().any(|(host, _)| c.contains(host));
         if components.len() < 2 {
@@ -303,6 +306,17 @@ mod tests {
             overlay.link_joiners(&hosts(1..2, 6), 18, &mut rng),
             [vec![HostId::new(0)]]
         );
+    }
+
+    #[test]
+    fn hosts_whose_links_another_tracker_made_are_left_in_peace() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut overlay = Overlay::default();
+        (0..100).for_each(|n| overlay.add(HostId::new(n)));
+        let dials = overlay.link_joiners(&hosts(100..103, 4), 18, &mut rng);
+        assert!(dials.iter().all(|dials| dials.len() <= 5), "{dials:?}");
+        let linked = overlay.components().into_iter().filter(|c| c.len() > 1);
+        assert_eq!(linked.count(), 1, "the joiners are connected");
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 //! nobody else can send.
 //!
 //! Invariant: until every chunk has gone out once, no chunk goes out twice unless its first receiver was lost
-//! (super-seeding). It does so by saying HAVE of one chunk to one client at a time; a client answers such an offer with a
+//! (super-seeding). Seeders of one region begin with different parts, and help each other when they are through. It does so by saying HAVE of one chunk to one client at a time; a client answers such an offer with a
 //! request, or says that it has the chunk or is getting it. After that first pass the seeder serves like any peer.
 
 use std::collections::VecDeque;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::event::{Action, DisconnectReason, Event};
@@ -34,6 +35,9 @@ pub struct SeederConfig {
     pub clients: usize,
     /// Chunks served at a time.
     pub upload_slots: usize,
+    /// Which part of the first pass is this seeder's, where a region has several: as a number below the second, which is how many
+    /// there are.
+    pub part: (u32, u32),
     /// Copies of the build that the seeder sends before it leaves the rest to the hosts, the first pass included. Who has
     /// nobody else to ask is served all the same.
     pub copies_max: u32,
@@ -47,6 +51,7 @@ impl SeederConfig {
             degree: 12,
             clients: 32,
             upload_slots: 2,
+            part: (0, 1),
             copies_max: 2,
         }
     }
@@ -151,7 +156,14 @@ impl Seeder {
     /// The build is here as a whole: tell the members and begin to inject. A second build for the same swarm is our bug.
     pub fn seed(&mut self, now: Time, manifest: Arc<Manifest>) {
         assert!(self.build.is_none(), "a swarm has one build");
-        self.injection.waiting = manifest.chunks().collect();
+        // Chunks in turn, so that what the seeders inject is always of about the same age: hosts ask for the latest.
+        let (part, parts) = self.config.part;
+        let is_mine = |chunk: &ChunkIndex| chunk.get() % parts.max(1) == part;
+        let (mine, mut others): (Vec<_>, Vec<_>) = manifest.chunks().partition(is_mine);
+        // Then those of the others, of which one may be slow, or gone. Where all went well a client has what it is offered and
+        // says so; by chance, so that two who help a third do not send the same.
+        others.shuffle(&mut self.rng);
+        self.injection.waiting = mine.into_iter().chain(others).collect();
         self.sent_at = vec![None; manifest.chunk_count() as usize];
         let info = manifest.info();
         self.build = Some(manifest);

@@ -134,6 +134,11 @@ impl ByteRate {
         self.0
     }
 
+    /// That of `count` links of this rate together; of one where there is none.
+    pub const fn times(self, count: u32) -> Self {
+        Self(self.0.saturating_mul(if count == 0 { 1 } else { count as u64 }))
+    }
+
     /// How long `bytes` take at this rate, rounded up to the nanosecond.
     pub fn transfer_time(self, bytes: Bytes) -> Duration {
         let nanos = (u128::from(bytes.0) * 1_000_000_000).div_ceil(u128::from(self.0));

@@ -31,8 +31,8 @@ pub(crate) struct Surroundings {
     pub(crate) pool: ChunkPool,
     pub(crate) clock: Clock,
     pub(crate) cloud: CloudConfig,
-    /// Address of each region's seeder.
-    pub(crate) seeders: Vec<Multiaddr>,
+    /// Addresses of each region's seeders.
+    pub(crate) seeders: Vec<Vec<Multiaddr>>,
 }
 
 /// How a fleet stands, for progress and for knowing when it is done.
@@ -451,17 +451,21 @@ async fn start_host(
         links,
         ..
     } = shared.slots[slot];
-    let host = HostId::new(u64::from(index) + 1);
-    let tracker = Contact {
-        host: SEEDER,
-        address: surroundings.seeders[region].to_vec().into(),
-    };
+    let host = scenario.regions[region].host_id(index);
+    let addresses = surroundings.seeders[region].iter();
+    let seeders = scenario.regions[region].seeder_ids().zip(addresses);
+    let seeders: Vec<Contact> = seeders
+        .map(|(host, address)| Contact {
+            host,
+            address: address.to_vec().into(),
+        })
+        .collect();
     let settings = scenario.swarm.clone();
     let zones = scenario.zones_of(region);
     let zone = zones.get(index as usize % zones.len().max(1)).copied();
     let configure = move |address: Vec<u8>| PeerConfig {
         zone,
-        ..settings.peer_config(PeerConfig::new(host, address.into(), tracker))
+        ..settings.peer_config(PeerConfig::with_seeders(host, address.into(), seeders))
     };
     let pool = surroundings.pool.clone();
     let seed = scenario.seed ^ ((region as u64 + 1) << 40);
@@ -500,9 +504,6 @@ async fn start_host(
 
 /// Instead of a slot: there are no more.
 const END_OF_LOG: usize = usize::MAX;
-
-/// The seeder's number in its region's swarm.
-pub(super) const SEEDER: HostId = HostId::new(0);
 
 pub(super) fn transport(scenario: &Scenario, network: &InProcessNetwork) -> TransportKind {
     match scenario.network.transport {

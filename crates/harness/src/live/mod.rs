@@ -15,7 +15,7 @@ use cloud::{Cloud, CloudConfig, CloudError, EmbeddedCloud, EmbeddedError, Region
 use peer::{ChunkPool, Clock, InProcessNetwork, Limits, NodeError, NodeIdentity};
 use scenario::{Scenario, Transport};
 use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeederOptions, Spool};
-use swarm::{HostId, SeederConfig, Time};
+use swarm::Time;
 use tokio::sync::watch;
 
 use crate::machine;
@@ -217,7 +217,8 @@ struct Run<'a> {
     cloud: Cloud,
     clock: Clock,
     pipeline: Option<pipeline::Feeds>,
-    seeders: Vec<RegionalSeeder>,
+    /// By region.
+    seeders: Vec<Vec<RegionalSeeder>>,
     hosts: Option<Hosts>,
     stop: watch::Receiver<Option<Stop>>,
     measured: Measured,
@@ -232,9 +233,13 @@ impl Run<'_> {
         epoch: u64,
     ) -> Result<(), RunError> {
         for region in 0..self.scenario.regions.len() {
-            let seeder = self.start_seeder(region, surroundings).await?;
-            surroundings.seeders.push(seeder.address().clone());
-            self.seeders.push(seeder);
+            let mut seeders = Vec::new();
+            for index in 0..self.scenario.regions[region].seeders {
+                seeders.push(self.start_seeder(region, index, surroundings).await?);
+            }
+            let addresses = seeders.iter().map(|seeder| seeder.address().clone());
+            surroundings.seeders.push(addresses.collect());
+            self.seeders.push(seeders);
         }
         progress.phase("starting hosts");
         self.start_hosts(surroundings, workers, epoch).await?;
@@ -293,9 +298,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn start_seeder(&self, region: usize, surroundings: &Surroundings) -> Result<RegionalSeeder, RunError> {
+    async fn start_seeder(
+        &self,
+        region: usize,
+        index: u32,
+        surroundings: &Surroundings,
+    ) -> Result<RegionalSeeder, RunError> {
         let scenario = self.scenario;
-        let options = seeder_options(scenario, region, surroundings, Some(scenario.chunk_size()));
+        let options = seeder_options(scenario, region, index, surroundings, Some(scenario.chunk_size()));
         RegionalSeeder::start(options).await.map_err(|error| RunError::Seeder {
             region: scenario.regions[region].name.clone(),
             source: Box::new(error),
@@ -351,7 +361,9 @@ impl Run<'_> {
     async fn seed(&mut self, complete_at: &[Time]) -> Result<(), RunError> {
         let buckets = self.cloud.buckets();
         let (scenario, clock) = (self.scenario, self.clock);
-        let seeding = self.seeders.iter().enumerate().map(|(index, seeder)| {
+        let seeders = self.seeders.iter().enumerate();
+        let seeders = seeders.flat_map(|(index, seeders)| seeders.iter().map(move |seeder| (index, seeder)));
+        let seeding = seeders.map(|(index, seeder)| {
             let buckets = &buckets;
             async move {
                 let region = &scenario.regions[index].name;
@@ -362,17 +374,16 @@ impl Run<'_> {
                 };
                 // A new channel has room for one.
                 let _ = notices.send(notice).await;
-                seeder
-                    .pull_from(buckets, &mut feed)
-                    .await
-                    .map_err(|error| RunError::Seeder {
-                        region: region.clone(),
-                        source: Box::new(error),
-                    })
+                let pulled = seeder.pull_from(buckets, &mut feed).await;
+                let (pulled, _) = pulled.map_err(|error| RunError::Seeder {
+                    region: region.clone(),
+                    source: Box::new(error),
+                })?;
+                Ok::<_, RunError>((index, seeder, pulled))
             }
         });
         let pulled = futures::future::try_join_all(seeding).await?;
-        for (index, (seeder, (pulled, _))) in self.seeders.iter().zip(pulled).enumerate() {
+        for (index, seeder, pulled) in pulled {
             seeder.seed(pulled);
             self.measured.seeding_after[index] = Some(clock.now().since(complete_at[index]));
         }
@@ -465,7 +476,11 @@ impl Run<'_> {
     }
 
     async fn finish(&mut self) -> Result<(), RunError> {
-        self.measured.seeder_bytes_sent = self.seeders.iter().map(|seeder| seeder.report().traffic.sent).collect();
+        self.measured.seeder_bytes_sent = self
+            .seeders
+            .iter()
+            .map(|seeders| seeders.iter().map(|seeder| seeder.report().traffic.sent).sum())
+            .collect();
         match self.hosts.take() {
             Some(Hosts::Local(fleet)) => {
                 let result = fleet.finish().await;
@@ -500,20 +515,22 @@ impl Run<'_> {
     }
 }
 
-/// A region's seeder.
+/// One of a region's seeders.
 fn seeder_options(
     scenario: &Scenario,
     region: usize,
+    index: u32,
     surroundings: &Surroundings,
     chunk_size: Option<u32>,
 ) -> SeederOptions {
     let hosts = scenario.regions[region].hosts;
     let seed = scenario.seed ^ ((region as u64 + 1) << 40);
+    let core = scenario.swarm.seeder_config(&scenario.regions[region], index);
     SeederOptions {
-        identity: NodeIdentity::from_seed(seed, HostId::new(0)),
-        core: scenario.swarm.seeder_config(SeederConfig::new(fleet::SEEDER)),
+        identity: NodeIdentity::from_seed(seed, core.host),
         transport: fleet::transport(scenario, &surroundings.network),
-        listen: fleet::listen(scenario, region, fleet::SEEDER),
+        listen: fleet::listen(scenario, region, core.host),
+        core,
         advertise: None,
         shaping: fleet::shaping(scenario.seeder_links().as_ref()),
         limits: Limits {
@@ -521,7 +538,7 @@ fn seeder_options(
             segment: fleet::segment(scenario),
             ..Limits::default()
         },
-        seed,
+        seed: seed ^ u64::from(index) << 32,
         clock: surroundings.clock,
         pull: PullOptions {
             chunk_size,
@@ -545,14 +562,16 @@ fn worker_count(scenario: &Scenario, limit: u64) -> Result<u32, RunError> {
         };
     }
     let hosts = u64::from(scenario.host_count());
-    // A TCP host has a listener, a connection to its seeder and, on average, one to each of its degree of neighbours, and
+    // A TCP host has a listener, a connection to each seeder and, on average, one to each of its degree of neighbours, and
     // for a while some more; a QUIC host has a socket and its copy. The parent has the seeders' ends.
+    let seeders = scenario.regions.iter().map(|region| region.seeders).max();
+    let seeders = u64::from(seeders.unwrap_or(1));
     let per_host = match scenario.network.transport {
-        Transport::Tcp => 4 + u64::from(scenario.swarm.degree),
+        Transport::Tcp => 3 + seeders + u64::from(scenario.swarm.degree),
         _ => 2,
     };
     let of_seeders = if scenario.network.transport == Transport::Tcp {
-        hosts
+        hosts * seeders
     } else {
         0
     };

@@ -96,7 +96,7 @@ impl Run<'_> {
         let buckets = self.cloud.buckets();
         let patience = super::deadline(self.scenario) + DELIVERY_PATIENCE;
         let waiting = feeds.feeds.iter_mut().enumerate().map(|(index, feed)| {
-            let (seeder, buckets) = (&self.seeders[index], &buckets);
+            let (seeders, buckets) = (&self.seeders[index], &buckets);
             let region = &self.scenario.regions[index].name;
             async move {
                 let delivery = tokio::time::timeout(patience, delivery_of(feed, key)).await;
@@ -105,12 +105,13 @@ impl Run<'_> {
                     patience,
                 })?;
                 let heard = clock.now();
-                let pulled = seeder.pull(buckets, &delivery.notice).await;
+                let pulls = seeders.iter().map(|seeder| seeder.pull(buckets, &delivery.notice));
+                let pulled = futures::future::try_join_all(pulls).await;
                 let pulled = pulled.map_err(|error| RunError::Seeder {
                     region: region.clone(),
                     source: Box::new(error),
                 })?;
-                Ok::<(Time, Pulled, Delivery), RunError>((heard, pulled, delivery))
+                Ok::<(Time, Vec<Pulled>, Delivery), RunError>((heard, pulled, delivery))
             }
         });
         let pulled = futures::future::try_join_all(waiting).await?;
@@ -120,7 +121,9 @@ impl Run<'_> {
         self.begin_hosts(&complete_at).await?;
         let mut regions = Vec::new();
         for (index, (heard, pulled, delivery)) in pulled.into_iter().enumerate() {
-            self.seeders[index].seed(pulled);
+            for (seeder, pulled) in self.seeders[index].iter().zip(pulled) {
+                seeder.seed(pulled);
+            }
             let seeding = clock.now();
             self.measured.replicated_after[index] = Some(heard.since(upload_began));
             self.measured.seeding_after[index] = Some(seeding.since(heard));

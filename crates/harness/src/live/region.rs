@@ -53,25 +53,34 @@ pub(crate) async fn deploy(
     own.regions = vec![scenario.regions[region].clone()];
     own.seed = scenario.seed ^ (region as u64) << 20;
     own.build.id.clone_from(&notice.key);
-    let options = seeder_options(&own, 0, &surroundings, scenario.build.chunk_size);
-    let seeder = RegionalSeeder::start(options).await.map_err(|error| RunError::Seeder {
-        region: name.clone(),
-        source: Box::new(error),
-    })?;
     let buckets = Cloud::connect(config).await.buckets();
-    let pulled = seeder.pull(&buckets, &notice).await.map_err(failed)?;
-    own.build.source = BuildSource::Generated {
-        bytes: pulled.object.size,
-    };
-    own.build.chunk_size = Some(pulled.manifest.chunk_size());
-    surroundings.seeders.push(seeder.address().clone());
+    let mut seeders = Vec::new();
+    for index in 0..own.regions[0].seeders {
+        let options = seeder_options(&own, 0, index, &surroundings, scenario.build.chunk_size);
+        let seeder = RegionalSeeder::start(options).await.map_err(|error| RunError::Seeder {
+            region: name.clone(),
+            source: Box::new(error),
+        })?;
+        let pulled = seeder.pull(&buckets, &notice).await.map_err(failed)?;
+        own.build.source = BuildSource::Generated {
+            bytes: pulled.object.size,
+        };
+        own.build.chunk_size = Some(pulled.manifest.chunk_size());
+        seeders.push((seeder, pulled));
+    }
+    let addresses = seeders.iter().map(|(seeder, _)| seeder.address().clone());
+    surroundings.seeders.push(addresses.collect());
     let clock = surroundings.clock;
     let mut fleet = Fleet::new(&own, Slice { index: 0, count: 1 }, surroundings).await;
     fleet.start().await?;
     let patience = super::fleet::join_patience(own.host_count());
     wait(patience, || fleet.status().joined >= own.host_count() as usize).await;
     fleet.begin(vec![began]);
-    seeder.seed(pulled);
+    let mut seeding = Vec::new();
+    for (seeder, pulled) in seeders {
+        seeder.seed(pulled);
+        seeding.push(seeder);
+    }
     if let Some(delivery) = delivery.take()
         && let Err(error) = delivery.done().await
     {

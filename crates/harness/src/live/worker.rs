@@ -36,7 +36,7 @@ struct Job {
     slice: Slice,
     epoch_nanos: u64,
     cloud: CloudConfig,
-    seeders: Vec<String>,
+    seeders: Vec<Vec<String>>,
 }
 
 /// What a worker says.
@@ -91,7 +91,11 @@ impl WorkerProcess {
             slice,
             epoch_nanos,
             cloud: surroundings.cloud.clone(),
-            seeders: surroundings.seeders.iter().map(Multiaddr::to_string).collect(),
+            seeders: surroundings
+                .seeders
+                .iter()
+                .map(|region| region.iter().map(Multiaddr::to_string).collect())
+                .collect(),
         };
         worker.say(&ToWorker::Start(Box::new(job))).await.map_err(failed)?;
         Ok(worker)
@@ -169,7 +173,8 @@ pub(crate) async fn serve() -> std::io::Result<()> {
     let Some(ToWorker::Start(job)) = next(&mut lines).await? else {
         return Ok(());
     };
-    let seeders: Result<Vec<Multiaddr>, _> = job.seeders.iter().map(|address| address.parse()).collect();
+    let parse = |addresses: &Vec<String>| addresses.iter().map(|address| address.parse()).collect();
+    let seeders: Result<Vec<Vec<Multiaddr>>, _> = job.seeders.iter().map(parse).collect();
     let seeders = seeders.map_err(std::io::Error::other)?;
     let surroundings = Surroundings {
         network: InProcessNetwork::default(),

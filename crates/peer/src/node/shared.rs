@@ -99,7 +99,6 @@ pub(super) struct Shared {
 
 struct State {
     core: Option<Core>,
-    seeder: Option<HostId>,
     links: HashMap<HostId, Link>,
     servings: u64,
     commands: VecDeque<Command>,
@@ -186,7 +185,6 @@ impl Shared {
             limits,
             state: Mutex::new(State {
                 core: None,
-                seeder: None,
                 links: HashMap::new(),
                 servings: 0,
                 commands: VecDeque::new(),
@@ -379,7 +377,7 @@ impl Shared {
         let length = u64::from(length);
         match received {
             Received::Stored if expected => {
-                if state.seeder == Some(from) {
+                if matches!(&state.core, Some(Core::Peer(peer)) if peer.is_seeder(from)) {
                     state.traffic.from_seeder += length;
                 } else {
                     state.traffic.from_peers += length;
@@ -584,11 +582,6 @@ impl Shared {
         match action {
             Action::Connect(contact) => {
                 let host = contact.host;
-                if let Some(Core::Peer(peer)) = &state.core
-                    && peer.tracker() == host
-                {
-                    state.seeder = Some(host);
-                }
                 match Multiaddr::try_from(contact.address.to_vec()) {
                     Ok(address) => state.commands.push_back(Command::Dial { host, address }),
                     Err(error) => {

@@ -20,7 +20,9 @@ use peer::{
 use swarm::{Contact, DisconnectReason, HostId, Manifest, PeerConfig, SeederConfig, Time};
 use tokio::sync::Notify;
 
+/// The first seeder; others have ids above those of all hosts.
 pub const SEEDER: HostId = HostId::new(0);
+const OTHER_SEEDERS: u64 = 1 << 20;
 
 /// What the hosts have reported.
 #[derive(Default)]
@@ -55,7 +57,7 @@ impl Observer for Seen {
 }
 
 pub struct Fleet {
-    pub seeder: Node,
+    pub seeders: Vec<(HostId, Node)>,
     pub hosts: BTreeMap<HostId, Node>,
     pub seen: Arc<Seen>,
     pub pool: ChunkPool,
@@ -65,26 +67,42 @@ pub struct Fleet {
 
 impl Fleet {
     pub async fn start(transport: TransportKind) -> Self {
+        Self::with_seeders(transport, 1).await
+    }
+
+    pub async fn with_seeders(transport: TransportKind, count: u32) -> Self {
         let (seen, clock) = (Arc::new(Seen::default()), Clock::start());
         let pool = ChunkPool::default();
-        let seeder = Node::start(NodeConfig {
-            identity: NodeIdentity::from_seed(1, SEEDER),
-            host: SEEDER,
-            listen: listen(&transport, SEEDER),
-            transport: transport.clone(),
-            advertise: None,
-            shaping: Shaping::default(),
-            limits: Limits::default(),
-            store: StoreKind::Memory(pool.clone()),
-            role: Role::Seeder(SeederConfig::new(SEEDER)),
-            seed: 1,
-            clock,
-            observer: Arc::<Seen>::clone(&seen),
-        })
-        .await
-        .unwrap();
+        let mut seeders = Vec::new();
+        for index in 0..count {
+            let host = match index {
+                0 => SEEDER,
+                index => HostId::new(OTHER_SEEDERS + u64::from(index)),
+            };
+            let part = (index, count);
+            let seeder = Node::start(NodeConfig {
+                identity: NodeIdentity::from_seed(1, host),
+                host,
+                listen: listen(&transport, host),
+                transport: transport.clone(),
+                advertise: None,
+                shaping: Shaping::default(),
+                limits: Limits::default(),
+                store: StoreKind::Memory(pool.clone()),
+                role: Role::Seeder(SeederConfig {
+                    part,
+                    ..SeederConfig::new(host)
+                }),
+                seed: 1,
+                clock,
+                observer: Arc::<Seen>::clone(&seen),
+            })
+            .await
+            .unwrap();
+            seeders.push((host, seeder));
+        }
         Self {
-            seeder,
+            seeders,
             hosts: BTreeMap::new(),
             seen,
             pool,
@@ -94,11 +112,26 @@ impl Fleet {
     }
 
     pub async fn add(&mut self, number: u64, store: StoreKind) {
-        let host = HostId::new(number);
-        let tracker = Contact {
+        self.add_knowing(number, store, Vec::new()).await;
+    }
+
+    /// A host whose list of seeders begins with one that is gone.
+    pub async fn add_with_lost_seeder(&mut self, number: u64, address: &[u8]) {
+        let lost = Contact {
             host: SEEDER,
-            address: self.seeder.address().to_vec().into(),
+            address: address.to_vec().into(),
         };
+        let store = StoreKind::Memory(self.pool.clone());
+        self.add_knowing(number, store, vec![lost]).await;
+    }
+
+    async fn add_knowing(&mut self, number: u64, store: StoreKind, mut seeders: Vec<Contact>) {
+        let host = HostId::new(number);
+        let contact = |(host, seeder): &(HostId, Node)| Contact {
+            host: *host,
+            address: seeder.address().to_vec().into(),
+        };
+        seeders.extend(self.seeders.iter().map(contact));
         let node = Node::start(NodeConfig {
             identity: NodeIdentity::from_seed(1, host),
             host,
@@ -108,7 +141,9 @@ impl Fleet {
             shaping: Shaping::default(),
             limits: Limits::default(),
             store,
-            role: Role::Host(Box::new(move |address| PeerConfig::new(host, address.into(), tracker))),
+            role: Role::Host(Box::new(move |address| {
+                PeerConfig::with_seeders(host, address.into(), seeders)
+            })),
             seed: number,
             clock: self.clock,
             observer: Arc::<Seen>::clone(&self.seen),
@@ -130,7 +165,10 @@ impl Fleet {
         for (chunk, bytes) in manifest.chunks().zip(data.chunks(chunk_size as usize)) {
             store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
         }
-        self.seeder.seed(Arc::clone(&manifest), Arc::new(store));
+        let store: Arc<dyn ChunkStore> = Arc::new(store);
+        for (_, seeder) in &self.seeders {
+            seeder.seed(Arc::clone(&manifest), Arc::clone(&store));
+        }
         manifest
     }
 

@@ -55,9 +55,8 @@ impl Download {
 }
 
 impl Peer {
-    /// Asks a neighbour that has the manifest for it, another one each time, and the tracker when there is none.
+    /// Asks a neighbour that has the manifest for it, another one each time, and a seeder when there is none.
     pub(super) fn request_manifest(&mut self, now: Time) {
-        let tracker = self.config.tracker.host;
         let knowing: Vec<HostId> = self
             .neighbours
             .iter()
@@ -75,7 +74,8 @@ impl Peer {
                 *asked += 1;
                 return;
             }
-            tracker
+            let seeders = &self.config.seeders;
+            seeders[attempt as usize % seeders.len()].host
         } else {
             knowing[attempt as usize % knowing.len()]
         };
@@ -153,8 +153,8 @@ impl Peer {
         for host in liars {
             self.ban(now, host, DisconnectReason::ProtocolViolation);
         }
-        let tracker = self.config.tracker.host;
-        let others = self.neighbours.iter().map(|n| n.host).filter(|host| *host != tracker);
+        let hosts = self.neighbours.iter().map(|n| n.host);
+        let others = hosts.filter(|host| !self.config.is_seeder(*host));
         for host in others.collect::<Vec<HostId>>() {
             self.introduce_holdings(host);
         }
@@ -187,7 +187,7 @@ impl Peer {
             return;
         };
         neighbour.knows_manifest = true;
-        let from_tracker = host == self.config.tracker.host;
+        let from_seeder = self.config.is_seeder(host);
         match &mut self.build {
             Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
                 neighbour.said_early.get_or_insert_default().add(chunks);
@@ -199,8 +199,8 @@ impl Peer {
                     return;
                 };
                 download.add_holdings(neighbour, chunks.iter().copied());
-                if from_tracker {
-                    self.answer_offers(&chunks);
+                if from_seeder {
+                    self.answer_offers(host, &chunks);
                 }
                 self.refill = true;
             }
@@ -234,8 +234,7 @@ impl Peer {
     }
 
     /// The seeder counts on an answer to each chunk that it offers: a request, or one of these.
-    fn answer_offers(&mut self, chunks: &[ChunkIndex]) {
-        let tracker = self.config.tracker.host;
+    fn answer_offers(&mut self, seeder: HostId, chunks: &[ChunkIndex]) {
         let Build::Fetching(download) = &self.build else {
             return;
         };
@@ -251,11 +250,11 @@ impl Peer {
             .map(|c| c.get())
             .collect();
         if !held.is_empty() {
-            self.send(tracker, Message::Have(held));
+            self.send(seeder, Message::Have(held));
         }
         for chunk in on_their_way {
             let reason = RejectReason::NotNeeded;
-            self.send(tracker, Message::Reject { chunk, reason });
+            self.send(seeder, Message::Reject { chunk, reason });
         }
     }
 
@@ -274,7 +273,6 @@ impl Peer {
             scheduler, requests, ..
         } = download;
         let held = scheduler.held().count();
-        let tracker = self.config.tracker.host;
         let zoned = self.config.zone.is_some();
         let per_neighbour = self.config.requests_per_neighbour_max;
         let mut asks = if zoned {
@@ -310,8 +308,8 @@ impl Peer {
                 for &(_, index) in order.iter() {
                     let host = self.neighbours.hosts()[index];
                     // What the seeder offers is nowhere else: it is asked for beyond the limit, or its uplink idles.
-                    let is_tracker = host == tracker;
-                    let room = self.config.chunks_in_flight_max + if is_tracker { SEEDER_EXTRA } else { 0 };
+                    let is_seeder = self.config.is_seeder(host);
+                    let room = self.config.chunks_in_flight_max + if is_seeder { SEEDER_EXTRA } else { 0 };
                     if in_flight >= room
                         || requests.outstanding(host) != own
                         || requests.is_stalled(host)
@@ -324,7 +322,7 @@ impl Peer {
                         continue;
                     }
                     let theirs = self.neighbours.holdings(index, views);
-                    if theirs.is_empty() || (is_tracker && theirs.is_full()) {
+                    if theirs.is_empty() || (is_seeder && theirs.is_full()) {
                         continue;
                     }
                     let chunk = if imports {
@@ -351,7 +349,11 @@ impl Peer {
                     let index = (start + index) % count;
                     let host = self.neighbours.hosts()[index];
                     let imports = !borders_open && self.neighbours.is_remote(index);
-                    if host == tracker || imports || requests.outstanding(host) > 0 || requests.is_stalled(host) {
+                    if self.config.is_seeder(host)
+                        || imports
+                        || requests.outstanding(host) > 0
+                        || requests.is_stalled(host)
+                    {
                         continue;
                     }
                     let theirs = self.neighbours.holdings(index, views);
@@ -365,23 +367,27 @@ impl Peer {
             }
             // A seeder that has shown all it has is asked only when nothing else is to be had or somebody has stalled, and for
             // what nobody else sends: it spares its last copies for that.
+            let seeders = &self.config.seeders;
+            let complete = (0..seeders.len()).find_map(|turn| {
+                let seeder = seeders[(start + turn) % seeders.len()].host;
+                let known = self.neighbours.get(seeder)?;
+                let can_serve = known.has.is_full() && !known.has.is_empty() && !requests.is_stalled(seeder);
+                can_serve.then_some(known)
+            });
             if (requests.in_flight() == 0 || requests.has_overdue())
-                && !requests.is_stalled(tracker)
-                && let Some(seeder) = self
-                    .neighbours
-                    .get(tracker)
-                    .filter(|n| n.has.is_full() && !n.has.is_empty())
+                && let Some(seeder) = complete
             {
                 let mut rare = seeder.has.clone();
-                let others = self.neighbours.iter().filter(|n| n.host != tracker && n.strikes == 0);
+                let others = self.neighbours.iter().filter(|n| n.strikes == 0);
+                let others = others.filter(|n| !self.config.is_seeder(n.host));
                 others.for_each(|other| rare.subtract(other.holdings(views)));
                 while in_flight < self.config.chunks_in_flight_max
                     && let Some(chunk) = scheduler.choose(&rare)
                 {
                     scheduler.mark_requested(chunk);
-                    requests.ask(now, tracker, chunk);
+                    requests.ask(now, seeder.host, chunk);
                     in_flight += 1;
-                    asks.push((tracker, chunk));
+                    asks.push((seeder.host, chunk));
                 }
             }
         }
@@ -436,11 +442,11 @@ impl Peer {
         if is_new {
             download.acquired.push(chunk);
             if self.config.zone.is_some() {
-                self.imports.acquired(chunk, from == self.config.tracker.host);
+                self.imports.acquired(chunk, self.config.is_seeder(from));
                 self.stats.chunks_imported += u64::from(self.neighbours.is_remote_host(from));
             }
             // What the seeder had to rescue it with does not mean that its neighbours are of use again.
-            if from != self.config.tracker.host {
+            if !self.config.is_seeder(from) {
                 download.starved = 0;
             }
         }
@@ -462,10 +468,9 @@ impl Peer {
 
     pub(super) fn handle_chunk_corrupt(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
         self.stats.chunks_corrupt += 1;
-        let tracker = self.config.tracker.host;
-        if from != tracker {
+        if !self.config.is_seeder(from) {
             let chunk = chunk.get();
-            self.send(tracker, Message::Complaint { host: from, chunk });
+            self.tell_seeders(&Message::Complaint { host: from, chunk });
         }
         self.ban(now, from, DisconnectReason::CorruptChunk);
     }
@@ -520,8 +525,8 @@ impl Peer {
             self.stats.requests_overdue += 1;
         }
         let mut useless = Vec::new();
-        let tracker = self.config.tracker.host;
-        for host in expired.hosts.into_iter().filter(|host| *host != tracker) {
+        let hosts = expired.hosts.into_iter();
+        for host in hosts.filter(|host| !self.config.is_seeder(*host)) {
             if let Some(neighbour) = self.neighbours.get_mut(host) {
                 neighbour.strikes += 1;
                 if neighbour.strikes >= STRIKES_MAX {
@@ -551,14 +556,13 @@ impl Peer {
             download.requests.forgive();
             download.starved += 1;
             let starved = download.starved;
-            // The seeder serves whoever asks it this, so it is the last to be asked.
-            let tracker = self.config.tracker.host;
+            // A seeder serves whoever asks it this, so it is the last to be asked.
             let asks_seeder = download.starved >= STARVED_BEFORE_RESCUE;
             let asked = self
                 .neighbours
                 .iter()
                 .map(|n| n.host)
-                .filter(|host| asks_seeder || *host != tracker);
+                .filter(|host| asks_seeder || !self.config.is_seeder(*host));
             for host in asked.collect::<Vec<HostId>>() {
                 self.send(host, Message::HaveRequest);
             }
@@ -573,11 +577,11 @@ impl Peer {
     pub(super) fn flush(&mut self) {
         let waiting = self.is_busy();
         let changed = std::mem::replace(&mut self.told_busy, waiting) != waiting;
-        let tracker = self.config.tracker.host;
         let Build::Fetching(download) = &self.build else {
             return;
         };
-        for neighbour in self.neighbours.iter_mut().filter(|n| n.host != tracker) {
+        let hosts = self.neighbours.iter_mut();
+        for neighbour in hosts.filter(|n| !self.config.is_seeder(n.host)) {
             let news: Vec<u32> = download.acquired[neighbour.told..]
                 .iter()
                 .filter(|chunk| !neighbour.has.contains(**chunk))
@@ -621,7 +625,7 @@ impl Peer {
     fn completed(&mut self, now: Time) {
         self.timers.clear(Timer::Starved);
         self.timers.clear(Timer::RequestExpiry);
-        self.send(self.config.tracker.host, Message::Complete);
+        self.tell_seeders(&Message::Complete);
         self.actions.push_back(Action::Complete);
         self.schedule_flush(now);
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes as ByteBuffer;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use smallvec::SmallVec;
 
 use crate::chunk_scheduler::ChunkPolicy;
 use crate::event::{Action, DisconnectReason, Event};
@@ -37,8 +38,8 @@ pub struct PeerConfig {
     pub host: HostId,
     /// Where neighbours can dial it, as the driver understands it.
     pub address: ByteBuffer,
-    /// The seeder that tracks the swarm.
-    pub tracker: Contact,
+    /// The seeders of the region, at least one and in the same order for all hosts. The first that can be reached tracks the swarm.
+    pub seeders: SmallVec<[Contact; 1]>,
     /// Neighbours wanted. Half of them are dialled, the others dial.
     pub degree: u16,
     /// Which chunk first.
@@ -61,12 +62,17 @@ pub struct PeerConfig {
 }
 
 impl PeerConfig {
-    /// The defaults for `host` in the swarm of `tracker`.
-    pub fn new(host: HostId, address: ByteBuffer, tracker: Contact) -> Self {
+    /// The defaults for `host` in the swarm of one seeder.
+    pub fn new(host: HostId, address: ByteBuffer, seeder: Contact) -> Self {
+        Self::with_seeders(host, address, [seeder])
+    }
+
+    /// The defaults for `host` in the swarm of these seeders.
+    pub fn with_seeders(host: HostId, address: ByteBuffer, seeders: impl IntoIterator<Item = Contact>) -> Self {
         Self {
             host,
             address,
-            tracker,
+            seeders: seeders.into_iter().collect(),
             degree: 12,
             policy: ChunkPolicy::default(),
             chunks_in_flight_max: 3,
@@ -77,6 +83,11 @@ impl PeerConfig {
             holdings: HoldingsSource::default(),
             zone: None,
         }
+    }
+
+    /// Whether `host` is one of the region's seeders.
+    pub fn is_seeder(&self, host: HostId) -> bool {
+        self.seeders.iter().any(|seeder| seeder.host == host)
     }
 }
 
@@ -108,7 +119,7 @@ pub struct Peer {
 pub enum Timer {
     /// Announce, as a sign of life or for more neighbours.
     Announce,
-    /// Connect to the tracker again.
+    /// Connect to lost seeders again.
     Reconnect,
     /// Ask somebody else for the manifest.
     ManifestRetry,
@@ -161,11 +172,11 @@ enum Build {
 }
 
 impl Peer {
-    /// A peer that begins by connecting to its tracker. Equal arguments and events give equal actions.
+    /// A peer that begins by connecting to its seeders. Equal arguments and events give equal actions.
     pub fn new(config: PeerConfig, seed: u64, now: Time) -> Self {
         let mut peer = Self {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
-            tracker: TrackerLink::new(),
+            tracker: TrackerLink::new(config.seeders.len()),
             neighbours: Neighbours::default(),
             banned: BTreeSet::new(),
             build: Build::Unknown,
@@ -178,7 +189,7 @@ impl Peer {
             timers: TimerTable::new(),
             config,
         };
-        peer.connect_tracker(now);
+        peer.connect_seeders(now);
         peer
     }
 
@@ -264,16 +275,16 @@ impl Peer {
         }
     }
 
-    /// The seeder that tracks its swarm.
-    pub fn tracker(&self) -> HostId {
-        self.config.tracker.host
+    /// Whether `host` is one of its region's seeders.
+    pub fn is_seeder(&self, host: HostId) -> bool {
+        self.config.is_seeder(host)
     }
 
-    /// How many members it is connected to, the tracker not counted.
+    /// How many members it is connected to, seeders not counted.
     pub fn neighbour_count(&self) -> usize {
         self.neighbours
             .iter()
-            .filter(|n| n.host != self.config.tracker.host)
+            .filter(|n| !self.config.is_seeder(n.host))
             .count()
     }
 
@@ -335,7 +346,7 @@ impl Peer {
     fn handle_timer(&mut self, now: Time, timer: Timer, due: Time) {
         match timer {
             Timer::Announce => self.announce(now),
-            Timer::Reconnect => self.connect_tracker(now),
+            Timer::Reconnect => self.connect_seeders(now),
             Timer::ManifestRetry => self.request_manifest(now),
             Timer::Flush => self.flush(),
             Timer::RequestExpiry => self.expire_requests(now, due),
@@ -350,8 +361,8 @@ impl Peer {
             self.disconnect(now, host, DisconnectReason::Banned);
             return;
         }
-        let is_tracker = host == self.config.tracker.host;
-        if !is_tracker && self.neighbour_count() >= self.neighbours_max() {
+        let is_seeder = self.config.is_seeder(host);
+        if !is_seeder && self.neighbour_count() >= self.neighbours_max() {
             self.actions.push_back(Action::Disconnect {
                 host,
                 reason: DisconnectReason::TooManyNeighbours,
@@ -359,19 +370,17 @@ impl Peer {
             return;
         }
         let chunk_count = self.download().map_or(0, |d| d.manifest.chunk_count());
-        let remote = self.config.zone.is_some() && !is_tracker;
+        let remote = self.config.zone.is_some() && !is_seeder;
         if !self.neighbours.insert(host, chunk_count, remote) {
             return;
         }
         if let Some(zone) = self.config.zone
-            && !is_tracker
+            && !is_seeder
         {
             self.send(host, Message::Zone(zone));
         }
-        if is_tracker {
-            self.tracker.connected();
-            self.timers.clear(Timer::Reconnect);
-            self.announce(now);
+        if is_seeder {
+            self.seeder_connected(now, host);
         } else {
             self.introduce_holdings(host);
         }
@@ -380,22 +389,22 @@ impl Peer {
     fn handle_disconnected(&mut self, now: Time, host: HostId) {
         self.tracker.dialled(host);
         let was_neighbour = self.forget_neighbour(now, host);
-        if host == self.config.tracker.host {
-            self.tracker_lost(now);
+        if self.config.is_seeder(host) {
+            self.seeder_lost(now, host);
         } else if was_neighbour || self.neighbour_count() < usize::from(self.config.degree) / 2 {
             self.announce_soon(now);
         }
     }
 
     fn handle_message(&mut self, now: Time, host: HostId, message: Message) {
-        let from_tracker = host == self.config.tracker.host;
+        let from_seeder = self.config.is_seeder(host);
         if !self.neighbours.contains(host) {
             self.stats.messages_ignored += 1;
             return;
         }
         match message {
-            Message::Neighbours(contacts) if from_tracker => self.dial(now, contacts),
-            Message::Build(info) if from_tracker => self.learn_of_build(now, info),
+            Message::Neighbours(contacts) if from_seeder => self.dial(now, host, contacts),
+            Message::Build(info) if from_seeder => self.learn_of_build(now, info),
             Message::ManifestRequest => self.send_manifest(host),
             Message::Manifest(manifest) => self.handle_manifest(now, host, manifest),
             Message::Have(chunks) => self.handle_have(now, host, &chunks),
@@ -484,12 +493,13 @@ impl Peer {
 
     /// Chunks corrupt, manifest wrong, nonsense: this neighbour is not talked to again.
     fn ban(&mut self, now: Time, host: HostId, reason: DisconnectReason) {
-        if host != self.config.tracker.host && self.banned.len() < BANNED_MAX && self.banned.insert(host) {
+        let is_seeder = self.config.is_seeder(host);
+        if !is_seeder && self.banned.len() < BANNED_MAX && self.banned.insert(host) {
             self.stats.neighbours_banned += 1;
         }
         self.disconnect(now, host, reason);
-        if host == self.config.tracker.host {
-            self.tracker_lost(now);
+        if is_seeder {
+            self.seeder_lost(now, host);
         } else {
             self.announce_soon(now);
         }

@@ -1,6 +1,12 @@
-//! The peer's place in the overlay: finding the tracker, announcing, dialling whom it names, coming back when it is lost.
+//! The peer's place in the overlay: finding the seeders, announcing, dialling whom they name, coming back when one is lost.
+//!
+//! Every host is linked to every seeder of its region, since each has chunks to inject that no other does. Neighbours are asked
+//! of one of them, the *tracker*: the first in everybody's list that is not lost. One overlay is planned by one tracker, or its
+//! degrees would be as uneven as chance makes them.
 
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::{Build, Peer, Timer};
 use crate::event::Action;
@@ -8,28 +14,34 @@ use crate::manifest::BuildInfo;
 use crate::units::{HostId, Time};
 use crate::wire::{Contact, Message};
 
-/// State of the link to the seeder that tracks the swarm.
+/// State of the links to the seeders.
 #[derive(Debug)]
 pub(super) struct TrackerLink {
-    connected: bool,
+    /// In the order of the configuration.
+    seeders: SmallVec<[SeederLink; 4]>,
+    /// Whether the tracker has answered.
     answered: bool,
-    /// Attempts since the tracker was last heard of.
+    /// Attempts since a tracker was last heard of.
     attempts: u32,
     dialling: Vec<HostId>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SeederLink {
+    /// Not reached yet.
+    Dialled,
+    Connected,
+    Lost,
+}
+
 impl TrackerLink {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new(seeders: usize) -> Self {
         Self {
-            connected: false,
+            seeders: SmallVec::from_elem(SeederLink::Dialled, seeders),
             answered: false,
             attempts: 0,
             dialling: Vec::new(),
         }
-    }
-
-    pub(super) fn connected(&mut self) {
-        self.connected = true;
     }
 
     pub(super) const fn has_answered(&self) -> bool {
@@ -44,35 +56,67 @@ impl TrackerLink {
     pub(super) fn dialled(&mut self, host: HostId) {
         self.dialling.retain(|other| *other != host);
     }
+
+    /// Which seeder neighbours are asked of: waiting for the first in the list is better than asking two.
+    fn tracker(&self) -> Option<usize> {
+        let first = self.seeders.iter().position(|link| *link != SeederLink::Lost)?;
+        (self.seeders[first] == SeederLink::Connected).then_some(first)
+    }
 }
 
 impl Peer {
-    pub(super) fn connect_tracker(&mut self, now: Time) {
-        self.actions.push_back(Action::Connect(self.config.tracker.clone()));
+    pub(super) fn connect_seeders(&mut self, now: Time) {
+        for (contact, link) in self.config.seeders.iter().zip(&mut self.tracker.seeders) {
+            if *link != SeederLink::Connected {
+                self.actions.push_back(Action::Connect(contact.clone()));
+            }
+        }
         // In case the driver never answers; an answer clears it.
         self.timers.set(Timer::Reconnect, now + CONNECT_PATIENCE);
     }
 
-    pub(super) fn tracker_lost(&mut self, now: Time) {
-        self.tracker.connected = false;
-        self.tracker.answered = false;
+    pub(super) fn seeder_connected(&mut self, now: Time, host: HostId) {
+        let Some(index) = self.config.seeders.iter().position(|seeder| seeder.host == host) else {
+            return;
+        };
+        self.tracker.seeders[index] = SeederLink::Connected;
+        if self.tracker.seeders.iter().all(|link| *link == SeederLink::Connected) {
+            self.timers.clear(Timer::Reconnect);
+        }
+        if self.tracker.tracker() == Some(index) {
+            self.tracker.answered = false;
+            self.announce(now);
+        } else {
+            self.announce_to(index, 0);
+        }
+    }
+
+    pub(super) fn seeder_lost(&mut self, now: Time, host: HostId) {
+        let Some(index) = self.config.seeders.iter().position(|seeder| seeder.host == host) else {
+            return;
+        };
+        let tracked_by = self.tracker.tracker();
+        self.tracker.seeders[index] = SeederLink::Lost;
         let delay = self.backoff(RECONNECT_FIRST, RECONNECT_MAX);
-        self.timers.clear(Timer::Announce);
         self.timers.set(Timer::Reconnect, now + delay);
+        if self.tracker.tracker() != tracked_by || tracked_by.is_none() {
+            self.tracker.answered = false;
+            self.timers.clear(Timer::Announce);
+            self.announce(now);
+        }
     }
 
     /// Says who and where we are and how many neighbours are lacking; repeats itself until the tracker answers.
     pub(super) fn announce(&mut self, now: Time) {
-        if !self.tracker.connected {
+        let Some(tracker) = self.tracker.tracker() else {
             return;
-        }
-        let message = Message::Announce {
-            address: self.config.address.clone(),
-            wanted: self.neighbours_wanted(),
-            complete: self.is_complete(),
-            zone: self.config.zone,
         };
-        self.send(self.config.tracker.host, message);
+        let wanted = self.neighbours_wanted();
+        for index in 0..self.tracker.seeders.len() {
+            if self.tracker.seeders[index] == SeederLink::Connected {
+                self.announce_to(index, if index == tracker { wanted } else { 0 });
+            }
+        }
         let delay = if self.tracker.answered {
             ANNOUNCE_INTERVAL
         } else {
@@ -81,19 +125,42 @@ impl Peer {
         self.timers.set(Timer::Announce, now + delay);
     }
 
+    fn announce_to(&mut self, index: usize, wanted: u16) {
+        let message = Message::Announce {
+            address: self.config.address.clone(),
+            wanted,
+            complete: self.is_complete(),
+            zone: self.config.zone,
+        };
+        self.send(self.config.seeders[index].host, message);
+    }
+
+    /// Sends to every seeder that is there.
+    pub(super) fn tell_seeders(&mut self, message: &Message) {
+        for (seeder, link) in self.config.seeders.iter().zip(&self.tracker.seeders) {
+            if *link == SeederLink::Connected {
+                self.actions.push_back(Action::Send(seeder.host, message.clone()));
+            }
+        }
+    }
+
     /// A neighbour has gone: ask for another, together with those that go in the next moment.
     pub(super) fn announce_soon(&mut self, now: Time) {
-        if self.tracker.connected && self.neighbours_wanted() > 0 {
+        if self.tracker.tracker().is_some() && self.neighbours_wanted() > 0 {
             let spread = Duration::from_millis(self.random_below(ANNOUNCE_SPREAD_MS) as u64);
             self.timers
                 .set_at_latest(Timer::Announce, now + ANNOUNCE_GATHER + spread);
         }
     }
 
-    pub(super) fn dial(&mut self, now: Time, contacts: Vec<Contact>) {
-        self.tracker.answered = true;
-        self.tracker.attempts = 0;
-        self.timers.set(Timer::Announce, now + ANNOUNCE_INTERVAL);
+    /// Dials whom a seeder names.
+    pub(super) fn dial(&mut self, now: Time, from: HostId, contacts: Vec<Contact>) {
+        let tracker = self.tracker.tracker().map(|index| self.config.seeders[index].host);
+        if tracker == Some(from) {
+            self.tracker.answered = true;
+            self.tracker.attempts = 0;
+            self.timers.set(Timer::Announce, now + ANNOUNCE_INTERVAL);
+        }
         for contact in contacts {
             let known = self.neighbours.contains(contact.host)
                 || self.tracker.dialling.contains(&contact.host)

@@ -84,7 +84,7 @@ impl Peer {
         let Some(own) = self.config.zone else {
             return;
         };
-        if host != self.config.tracker.host {
+        if !self.config.is_seeder(host) {
             self.neighbours.set_zone(host, zone, zone != own);
             self.refill = true;
             self.invite_other_zones();
