@@ -3,12 +3,16 @@
 //! The same node, with the other half of the core, is the network side of the seeder.
 
 mod deployment_log;
+mod directory;
+mod logging;
 mod node;
 mod rate_limit;
 mod store;
 
 pub use deployment_log::{HostPlacement, deployment_log};
+pub use directory::{Directory, DirectoryServer, SeededBuild};
 pub use libp2p::{Multiaddr, PeerId};
+pub use logging::log_to_stderr;
 pub use node::{
     Clock, InProcessNetwork, Limits, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, Role, Shaping,
     StoreKind, Traffic, TransportKind, host_of,

@@ -1,6 +1,8 @@
-//! `peer`: joins a seeder's swarm, fetches its build to a file, and exits 0 when the file is in place.
+//! `peer`: joins a seeder's swarm, fetches its build to a file, and exits 0 when the file is in place; or follows a region's
+//! directory and keeps a folder with every build that is seeded there, until it is told to stop.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,35 +10,49 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use cloud::{Cloud, CloudConfig, DeploymentLogWriter};
 use peer::{
-    Clock, HostPlacement, Limits, Multiaddr, Node, NodeConfig, NodeIdentity, Observer, PeerId, Role, Shaping,
-    StoreError, StoreKind, Traffic, TransportKind, deployment_log, host_of,
+    Clock, Directory, HostPlacement, Limits, Multiaddr, Node, NodeConfig, NodeIdentity, Observer, PeerId, Role,
+    SeededBuild, Shaping, StoreError, StoreKind, Traffic, TransportKind, deployment_log, host_of, log_to_stderr,
 };
 use swarm::{Contact, HostId, PeerConfig, Time, ZoneId};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-/// Fetch a build from a seeder and its swarm.
-#[derive(Debug, Parser)]
+/// Fetch a build, or every build of a region, from seeders and their swarms.
+#[derive(Clone, Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
     /// Address of the seeder with its peer id, as the seeder prints it: /ip4/10.0.0.1/tcp/4001/p2p/12D3… Given again for each
     /// seeder of the region, in the order of their parts.
-    #[arg(long, value_name = "MULTIADDR", required = true)]
+    #[arg(long, value_name = "MULTIADDR", requires = "out")]
     seeder: Vec<Multiaddr>,
     /// Where the build goes. What an interrupted run left beside it is taken up again.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// Where to listen for other hosts; tcp or quic, as the seeder.
+    #[arg(long, value_name = "FILE", requires = "seeder")]
+    out: Option<PathBuf>,
+    /// Instead of one build: the directory of builds that `seeder --queue` prints first. Every build that it lists is fetched, and
+    /// served to others for as long as it is listed; KEY and PATH are printed when it is in place.
+    #[arg(
+        long,
+        value_name = "MULTIADDR",
+        required_unless_present = "seeder",
+        conflicts_with = "seeder",
+        requires = "folder"
+    )]
+    directory: Option<Multiaddr>,
+    /// Where the builds of a directory go, each by its key.
+    #[arg(long, value_name = "FOLDER", requires = "directory")]
+    folder: Option<PathBuf>,
+    /// Where to listen for other hosts; tcp or quic, as the seeder. For a directory, with port 0.
     #[arg(long, value_name = "MULTIADDR")]
     listen: Option<Multiaddr>,
     /// Where other hosts reach this one, if not where it listens.
-    #[arg(long, value_name = "MULTIADDR")]
+    #[arg(long, value_name = "MULTIADDR", conflicts_with = "directory")]
     advertise: Option<Multiaddr>,
-    /// Give up after so many seconds.
+    /// Give up a build after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     timeout: u64,
     /// Keep serving other hosts for so many seconds after the file is in place.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, conflicts_with = "directory")]
     linger: u64,
     /// Write a row to host-deployment-logs, at the standard AWS environment's DynamoDB.
     #[arg(long)]
@@ -54,6 +70,9 @@ struct Arguments {
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
 }
+
+/// Why a build is not in place, and the exit code for that.
+type Failure = (u8, String);
 
 enum State {
     Fetching,
@@ -79,49 +98,136 @@ impl Observer for Progress {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| "warn".into()))
-        .with_writer(std::io::stderr)
-        .init();
+    log_to_stderr("warn");
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(4, &format!("failed to start the runtime: {error}")),
+        Err(error) => return fail((4, format!("failed to start the runtime: {error}"))),
     };
     runtime.block_on(run(arguments))
 }
 
 async fn run(arguments: Arguments) -> ExitCode {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return fail((4, "failed to listen for signals".to_owned()));
+    };
+    let stopped = async move {
+        tokio::select! {
+            _ = interrupt.recv() => (130, "interrupted; run it again to go on".to_owned()),
+            _ = terminate.recv() => (143, "terminated; run it again to go on".to_owned()),
+        }
+    };
+    match (&arguments.directory, &arguments.folder, &arguments.out) {
+        (Some(directory), Some(folder), _) => {
+            let failure = tokio::select! {
+                failure = follow(&arguments, directory, folder) => failure,
+                stopped = stopped => stopped,
+            };
+            fail(failure)
+        }
+        (_, _, Some(out)) => {
+            let fetched = fetch(&arguments, &arguments.seeder, out, stopped).await;
+            match fetched {
+                Ok(_serving) => {
+                    tokio::time::sleep(Duration::from_secs(arguments.linger)).await;
+                    ExitCode::SUCCESS
+                }
+                Err(failure) => fail(failure),
+            }
+        }
+        _ => fail((
+            2,
+            "expected --seeder with --out, or --directory with --folder".to_owned(),
+        )),
+    }
+}
+
+/// Fetches what the directory lists, each build in a task of its own, for as long as it is listed there.
+async fn follow(arguments: &Arguments, address: &Multiaddr, folder: &Path) -> Failure {
+    let Some(peer) = peer_of(address) else {
+        return (2, no_peer_id("--directory", address));
+    };
+    let mut directory = match Directory::follow(address.clone(), peer) {
+        Ok(directory) => directory,
+        Err(error) => return (4, cloud::chain(&error)),
+    };
+    let mut hosts: BTreeMap<String, (SeededBuild, Fetching)> = BTreeMap::new();
+    while let Some(builds) = directory.changed().await {
+        // One that is seeded elsewhere now, or is another version, begins again: what is in place is found so.
+        hosts.retain(|_, (build, _)| builds.contains(build));
+        for build in builds {
+            if hosts.contains_key(&build.key) {
+                continue;
+            }
+            let Some(out) = place_of(folder, &build.key) else {
+                tracing::error!(key = build.key, "leads out of the folder; the build is not fetched");
+                continue;
+            };
+            let task = tokio::spawn(keep_trying(arguments.clone(), build.clone(), out));
+            hosts.insert(build.key.clone(), (build, Fetching(task)));
+        }
+    }
+    (4, "the directory is not followed any more".to_owned())
+}
+
+/// Ends with its handle.
+struct Fetching(JoinHandle<()>);
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Fetches a build, again where that fails, and serves it.
+async fn keep_trying(arguments: Arguments, build: SeededBuild, out: PathBuf) {
+    loop {
+        match fetch(&arguments, &build.seeders, &out, std::future::pending()).await {
+            Ok(_serving) => {
+                print_line(&format!("{} {}", build.key, out.display()));
+                std::future::pending::<()>().await;
+            }
+            Err((_, message)) => {
+                tracing::error!(key = build.key, "not in place: {message}; trying again");
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
+/// The file of a build by its key, below `folder`.
+fn place_of(folder: &Path, key: &str) -> Option<PathBuf> {
+    let is_name = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+    key.split('/').all(is_name).then(|| folder.join(key))
+}
+
+/// Fetches a build to `out` and writes its row. The node that is the result serves it to others until it is dropped.
+async fn fetch(
+    arguments: &Arguments,
+    addresses: &[Multiaddr],
+    out: &Path,
+    stopped: impl Future<Output = Failure>,
+) -> Result<Node, Failure> {
     let mut seeders = Vec::new();
-    for address in &arguments.seeder {
-        let Some(seeder) = peer_of(address) else {
-            let message = format!("--seeder {address}: expected an address that ends with /p2p/<peer id>");
-            return fail(2, &message);
-        };
+    for address in addresses {
+        let seeder = peer_of(address).ok_or_else(|| (2, no_peer_id("--seeder", address)))?;
         seeders.push(Contact {
             host: host_of(seeder),
             address: address.to_vec().into(),
         });
     }
-    let first = arguments.seeder.first().map(ToString::to_string).unwrap_or_default();
-    let is_quic = first.contains("/quic-v1");
-    let (transport, listen) = if is_quic {
-        (TransportKind::Quic, "/ip4/0.0.0.0/udp/0/quic-v1")
-    } else {
-        (TransportKind::Tcp, "/ip4/0.0.0.0/tcp/0")
+    let Some(first) = addresses.first() else {
+        return Err((2, "no seeder".to_owned()));
     };
-    let loopback = first.starts_with("/ip4/127.");
-    let listen = if loopback {
-        listen.replace("0.0.0.0", "127.0.0.1")
-    } else {
-        listen.to_owned()
-    };
-    let Ok(listen) = arguments.listen.map_or_else(|| listen.parse(), Ok) else {
-        return fail(2, "no address to listen on");
+    let transport = TransportKind::of(first);
+    let listen = match (&arguments.listen, first.to_string().starts_with("/ip4/127.")) {
+        (Some(listen), _) => listen.clone(),
+        (None, loopback) => listen_by_default(&transport, loopback).map_err(|error| (2, error))?,
     };
     let identity = NodeIdentity::random();
     let host = identity.host();
-    let host_id = arguments.host_id.unwrap_or_else(|| identity.peer_id().to_string());
+    let peer_id = identity.peer_id();
     let zone = arguments.zone.as_deref().map(ZoneId::named);
     let (sender, mut state) = watch::channel(State::Fetching);
     let started = Instant::now();
@@ -130,10 +236,10 @@ async fn run(arguments: Arguments) -> ExitCode {
         host,
         transport,
         listen,
-        advertise: arguments.advertise,
+        advertise: arguments.advertise.clone(),
         shaping: Shaping::default(),
         limits: Limits::default(),
-        store: StoreKind::Disk(arguments.out.clone()),
+        store: StoreKind::Disk(out.to_owned()),
         role: Role::Host(Box::new(move |address| PeerConfig {
             zone,
             ..PeerConfig::with_seeders(host, address.into(), seeders)
@@ -142,15 +248,8 @@ async fn run(arguments: Arguments) -> ExitCode {
         clock: Clock::start(),
         observer: Arc::new(Progress(sender)),
     })
-    .await;
-    let node = match node {
-        Ok(node) => node,
-        Err(error) => return fail(4, &cloud::chain(&error)),
-    };
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return fail(4, "failed to listen for signals");
-    };
+    .await
+    .map_err(|error| (4, cloud::chain(&error)))?;
     let done = state.wait_for(|state| !matches!(state, State::Fetching));
     let failure = tokio::select! {
         done = done => match done.as_deref() {
@@ -163,43 +262,49 @@ async fn run(arguments: Arguments) -> ExitCode {
             let held = format!("{} of {} chunks", report.chunks_held, report.chunks_total);
             Some((3, format!("not complete after {} s: {held}, {} neighbours", arguments.timeout, report.neighbours)))
         }
-        _ = interrupt.recv() => Some((130, "interrupted; run it again to go on".to_owned())),
-        _ = terminate.recv() => Some((143, "terminated; run it again to go on".to_owned())),
+        stopped = stopped => Some(stopped),
     };
     if arguments.log {
-        let placement = HostPlacement {
-            host_id,
-            region: arguments.region,
-            zone: arguments.zone.unwrap_or_else(|| "unknown".to_owned()),
-        };
-        let config = arguments
-            .endpoint_url
-            .as_deref()
-            .map(CloudConfig::at)
-            .unwrap_or_default();
-        let writer = DeploymentLogWriter::start(Cloud::connect(&config).await.deployment_logs());
         let error = failure.as_ref().map(|(_, error)| error.clone());
-        let build = node.build_id().unwrap_or_else(|| "unknown".to_owned());
-        writer
-            .write(deployment_log(
-                &placement,
-                &build,
-                started.elapsed(),
-                &node.report(),
-                error,
-            ))
-            .await;
-        if let Some(lost) = writer.finish().await.failed.first() {
-            return fail(4, &format!("the row was not written: {}", lost.error));
-        }
+        write_row(arguments, &node, peer_id, started.elapsed(), error).await?;
     }
     match failure {
-        Some((code, message)) => fail(code, &message),
-        None => {
-            tokio::time::sleep(Duration::from_secs(arguments.linger)).await;
-            ExitCode::SUCCESS
-        }
+        Some(failure) => Err(failure),
+        None => Ok(node),
     }
+}
+
+async fn write_row(
+    arguments: &Arguments,
+    node: &Node,
+    peer_id: PeerId,
+    took: Duration,
+    error: Option<String>,
+) -> Result<(), Failure> {
+    let placement = HostPlacement {
+        host_id: arguments.host_id.clone().unwrap_or_else(|| peer_id.to_string()),
+        region: arguments.region.clone(),
+        zone: arguments.zone.clone().unwrap_or_else(|| "unknown".to_owned()),
+    };
+    let endpoint = arguments.endpoint_url.as_deref();
+    let config = endpoint.map(CloudConfig::at).unwrap_or_default();
+    let writer = DeploymentLogWriter::start(Cloud::connect(&config).await.deployment_logs());
+    let build = node.build_id().unwrap_or_else(|| "unknown".to_owned());
+    let row = deployment_log(&placement, &build, took, &node.report(), error);
+    writer.write(row).await;
+    match writer.finish().await.failed.first() {
+        Some(lost) => Err((4, format!("the row was not written: {}", lost.error))),
+        None => Ok(()),
+    }
+}
+
+fn listen_by_default(transport: &TransportKind, loopback: bool) -> Result<Multiaddr, String> {
+    let ip = if loopback { "127.0.0.1" } else { "0.0.0.0" };
+    let address = match transport {
+        TransportKind::Quic => format!("/ip4/{ip}/udp/0/quic-v1"),
+        _ => format!("/ip4/{ip}/tcp/0"),
+    };
+    address.parse().map_err(|error| format!("{address}: {error}"))
 }
 
 fn peer_of(address: &Multiaddr) -> Option<PeerId> {
@@ -207,7 +312,22 @@ fn peer_of(address: &Multiaddr) -> Option<PeerId> {
     text.rsplit_once("/p2p/")?.1.parse().ok()
 }
 
-fn fail(code: u8, message: &str) -> ExitCode {
+fn no_peer_id(option: &str, address: &Multiaddr) -> String {
+    format!("{option} {address}: expected an address that ends with /p2p/<peer id>")
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "what is in place is this program's result: whoever started it waits for that"
+)]
+fn print_line(line: &str) {
+    println!("{line}");
+}
+
+fn fail((code, message): Failure) -> ExitCode {
     eprintln!("peer: {message}");
     ExitCode::from(code)
 }
+
+/// A build that could not be fetched is tried again after this.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);

@@ -4,14 +4,16 @@
 
 mod rig;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peer::{
-    ChunkPool, ChunkStore, Clock, Limits, MemoryStore, Multiaddr, Node, NodeConfig, NodeIdentity, Role, Shaping,
-    StoreKind, TransportKind,
+    ChunkPool, ChunkStore, Clock, DirectoryServer, Limits, MemoryStore, Multiaddr, Node, NodeConfig, NodeIdentity,
+    Role, SeededBuild, Shaping, StoreKind, TransportKind,
 };
 use rig::{Seen, data};
 use swarm::{Manifest, SeederConfig};
@@ -106,6 +108,68 @@ async fn a_peer_fetches_from_two_seeders_and_from_the_one_that_is_left() {
         second.report().traffic.sent > build.len() as u64,
         "it sent all of the second"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_follows_a_directory_and_keeps_every_build_that_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = NodeIdentity::kept_in(&folder.path().join("state/directory.key")).unwrap();
+    let listen: Multiaddr = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+    let directory = DirectoryServer::start(&identity, &TransportKind::Tcp, listen, None)
+        .await
+        .unwrap();
+    let builds = folder.path().join("builds");
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_peer"))
+        .args(["--directory", &directory.address().to_string(), "--folder"])
+        .arg(&builds)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(agent.stdout.take().unwrap()).lines();
+    let reading = tokio::task::spawn_blocking(move || lines.take(2).map(Result::unwrap).collect::<Vec<String>>());
+    let listed = |key: &str, seeder: &Node, version: &str| SeededBuild {
+        key: key.to_owned(),
+        version: version.to_owned(),
+        seeders: vec![seeder.address().clone()],
+    };
+    let (first, second) = (data(300_000), data(200_000));
+    let of_first = seeder(TransportKind::Tcp, &first).await;
+    let of_second = seeder(TransportKind::Tcp, &second).await;
+    let escaping = listed("../out.zip", &of_second, "1");
+    directory.publish(vec![listed("one.zip", &of_first, "1"), escaping]);
+    let begun = Instant::now();
+    while !builds.join("one.zip").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the first did not come");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(std::fs::read(builds.join("one.zip")).unwrap() == first);
+    // The directory is restarted where it was, with the key that was kept, and lists another build.
+    let address = directory.address().clone();
+    drop(directory);
+    let listen: Multiaddr = address.to_string().rsplit_once("/p2p/").unwrap().0.parse().unwrap();
+    let identity = NodeIdentity::kept_in(&folder.path().join("state/directory.key")).unwrap();
+    let directory = loop {
+        match DirectoryServer::start(&identity, &TransportKind::Tcp, listen.clone(), None).await {
+            Ok(directory) => break directory,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(*directory.address(), address);
+    directory.publish(vec![listed("apps/two.zip", &of_second, "1")]);
+    let lines = tokio::time::timeout(Duration::from_secs(60), reading)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        lines[0].starts_with("one.zip ") && lines[0].ends_with("builds/one.zip"),
+        "{lines:?}"
+    );
+    assert!(lines[1].starts_with("apps/two.zip "), "{lines:?}");
+    assert!(std::fs::read(builds.join("apps/two.zip")).unwrap() == second);
+    assert!(!folder.path().join("out.zip").exists(), "a key led out of the folder");
+    agent.kill().unwrap();
+    agent.wait().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

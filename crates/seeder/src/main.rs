@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use cloud::{Buckets, Cloud, CloudConfig, chain};
-use peer::{Clock, Limits, Multiaddr, NodeIdentity, Shaping, TransportKind};
+use peer::{
+    Clock, DirectoryServer, Limits, Multiaddr, NodeIdentity, SeededBuild, Shaping, TransportKind, log_to_stderr,
+};
 use seeder::{BuildFeed, BuildNotice, PullOptions, QueueFeed, RegionalSeeder, SeederOptions, Spool};
 use swarm::SeederConfig;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,20 +24,35 @@ struct Arguments {
     /// The build's key.
     #[arg(long, requires = "bucket")]
     key: Option<String>,
-    /// Instead of one build: the queue that tells of builds, such as region-a-builds-events. Each gets a swarm and an address of its
-    /// own, printed as KEY ADDRESS.
+    /// Instead of one build: the queue that tells of builds, such as region-a-builds-events. The first line printed is the address of
+    /// the directory that hosts follow (`peer --directory`); each build gets a swarm and an address of its own, printed as
+    /// KEY ADDRESS.
     #[arg(long, conflicts_with_all = ["bucket", "key"])]
     queue: Option<String>,
     /// Builds of a queue that are seeded at a time; the oldest gives way to the newest.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     builds_max: u16,
+    /// Seconds after which the build of a seeder that died while pulling is taken up by another one.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(2..=43_200))]
+    visible_after: u16,
+    /// Where the directory of a queue listens; hosts are started with this address, so it wants a port that stays.
+    #[arg(
+        long,
+        value_name = "MULTIADDR",
+        default_value = "/ip4/127.0.0.1/tcp/0",
+        requires = "queue"
+    )]
+    directory_listen: Multiaddr,
+    /// Where hosts reach the directory, if not where it listens.
+    #[arg(long, value_name = "MULTIADDR", requires = "queue")]
+    directory_advertise: Option<Multiaddr>,
     /// Where to listen: /ip4/0.0.0.0/tcp/4001, or /ip4/0.0.0.0/udp/4001/quic-v1. For a queue, with port 0.
     #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/127.0.0.1/tcp/0")]
     listen: Multiaddr,
     /// Where hosts reach it, if not where it listens.
     #[arg(long, value_name = "MULTIADDR")]
     advertise: Option<Multiaddr>,
-    /// Folder for the build while it is seeded.
+    /// Folder for the build while it is seeded, and for the key that proves who the directory is.
     #[arg(long, value_name = "FOLDER", default_value = "seeder-spool")]
     folder: PathBuf,
     /// Bytes of a chunk; chosen from the build's size where absent.
@@ -57,10 +74,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| "info".into()))
-        .with_writer(std::io::stderr)
-        .init();
+    log_to_stderr("info");
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -118,7 +132,26 @@ async fn seed_all(arguments: &Arguments, cloud: &Cloud, queue: &str) -> ExitCode
         Ok(queue) => queue,
         Err(error) => return fail(&error),
     };
-    let (mut feed, buckets) = (QueueFeed::new(queue, VISIBLE_AFTER), cloud.buckets());
+    let key = arguments.folder.join(DIRECTORY_KEY);
+    let identity = match NodeIdentity::kept_in(&key) {
+        Ok(identity) => identity,
+        Err(error) => {
+            eprintln!("seeder: {}: {error}", key.display());
+            return ExitCode::from(4);
+        }
+    };
+    let transport = TransportKind::of(&arguments.directory_listen);
+    let (listen, advertise) = (
+        arguments.directory_listen.clone(),
+        arguments.directory_advertise.clone(),
+    );
+    let directory = match DirectoryServer::start(&identity, &transport, listen, advertise).await {
+        Ok(directory) => directory,
+        Err(error) => return fail(&error),
+    };
+    print_line(&directory.address().to_string());
+    let visible_after = Duration::from_secs(arguments.visible_after.into());
+    let (mut feed, buckets) = (QueueFeed::new(queue, visible_after), cloud.buckets());
     let mut seeding: Vec<(BuildNotice, String, RegionalSeeder)> = Vec::new();
     while let Some(delivery) = feed.next().await {
         let notice = delivery.notice.clone();
@@ -142,6 +175,12 @@ async fn seed_all(arguments: &Arguments, cloud: &Cloud, queue: &str) -> ExitCode
                     if seeding.len() > usize::from(arguments.builds_max) {
                         seeding.remove(0);
                     }
+                    let listed = seeding.iter().map(|(notice, etag, seeder)| SeededBuild {
+                        key: notice.key.clone(),
+                        version: etag.clone(),
+                        seeders: vec![seeder.address().clone()],
+                    });
+                    directory.publish(listed.collect());
                 }
                 delivery.done().await
             }
@@ -163,7 +202,6 @@ async fn seed_all(arguments: &Arguments, cloud: &Cloud, queue: &str) -> ExitCode
 }
 
 async fn start(arguments: &Arguments) -> Result<RegionalSeeder, peer::NodeError> {
-    let is_quic = arguments.listen.to_string().contains("/quic-v1");
     let identity = NodeIdentity::random();
     let mut core = SeederConfig::new(identity.host());
     core.degree = arguments.degree;
@@ -172,11 +210,7 @@ async fn start(arguments: &Arguments) -> Result<RegionalSeeder, peer::NodeError>
         seed: identity.host().get(),
         identity,
         core,
-        transport: if is_quic {
-            TransportKind::Quic
-        } else {
-            TransportKind::Tcp
-        },
+        transport: TransportKind::of(&arguments.listen),
         listen: arguments.listen.clone(),
         advertise: arguments.advertise.clone(),
         shaping: Shaping::default(),
@@ -216,7 +250,7 @@ fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     ExitCode::from(4)
 }
 
-/// The build of a seeder that died is somebody else's after this.
-const VISIBLE_AFTER: Duration = Duration::from_secs(30);
+/// Name of the file with the directory's key.
+const DIRECTORY_KEY: &str = "directory.key";
 /// A build that could not be pulled is tried again after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);

@@ -7,11 +7,13 @@
 mod rig;
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cloud::{Cloud, CloudConfig, Credentials};
+use peer::{Directory, Multiaddr};
 use rig::eventually;
 use seeder::{BuildFeed, BuildNotice, QueueFeed};
 
@@ -44,6 +46,20 @@ async fn make_queue(endpoint: &str, name: &str) {
         .send()
         .await
         .unwrap();
+}
+
+fn start_seeder(endpoint: &str, folder: &Path, more: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_seeder"))
+        .args(["--queue", "builds", "--endpoint-url", endpoint, "--folder"])
+        .arg(folder)
+        .args(more)
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_REGION", "us-east-1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 fn stop(mut process: Child) {
@@ -126,30 +142,74 @@ async fn the_binary_seeds_every_build_of_its_queue_and_goes_on_after_one_that_is
         let message = format!(r#"{{"bucket": "region-a-builds", "key": "{key}"}}"#);
         queue.send(&message).await.unwrap();
     }
-    let mut seeder = Command::new(env!("CARGO_BIN_EXE_seeder"))
-        .args(["--queue", "builds", "--endpoint-url", &endpoint, "--folder"])
-        .arg(folder.path().join("spool"))
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_REGION", "us-east-1")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut seeder = start_seeder(&endpoint, &folder.path().join("spool"), &[]);
     let lines = BufReader::new(seeder.stdout.take().unwrap()).lines();
-    let read = tokio::task::spawn_blocking(move || lines.take(2).map(Result::unwrap).collect::<Vec<String>>());
+    let read = tokio::task::spawn_blocking(move || lines.take(3).map(Result::unwrap).collect::<Vec<String>>());
     let mut lines = tokio::time::timeout(Duration::from_secs(60), read)
         .await
         .unwrap()
         .unwrap();
+    let directory: Multiaddr = lines.remove(0).parse().unwrap();
     lines.sort();
     assert!(lines[0].starts_with("one.zip /ip4/127.0.0.1/tcp/"), "{lines:?}");
     assert!(lines[1].starts_with("two.zip /ip4/127.0.0.1/tcp/"), "{lines:?}");
+    // A host that follows the directory hears of both.
+    let peer = directory.to_string().rsplit_once("/p2p/").unwrap().1.parse().unwrap();
+    let mut directory = Directory::follow(directory, peer).unwrap();
+    let mut listed = Vec::new();
+    while listed.len() < 2 {
+        let heard = tokio::time::timeout(Duration::from_secs(60), directory.changed()).await;
+        listed = heard.unwrap().unwrap();
+    }
+    for (build, line) in listed.iter().zip(&lines) {
+        assert_eq!(format!("{} {}", build.key, build.seeders[0]), *line);
+    }
     eventually("only the one that is not there is left", || async {
         let (waiting, taken) = queue.depth().await.unwrap();
         (waiting + taken == 1).then_some(())
     })
     .await;
     stop(seeder);
+    stop(process);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_build_of_a_seeder_that_is_killed_while_it_pulls_is_taken_up_by_another() {
+    let (endpoint, process, folder) = rig::start_bare().await;
+    make_queue(&endpoint, "builds").await;
+    let cloud = cloud_at(&endpoint).await;
+    cloud.buckets().create_if_missing("region-a-builds").await.unwrap();
+    let queue = cloud.queues().named("builds").await.unwrap();
+    let build = Bytes::from(vec![7; 128 << 20]);
+    let buckets = cloud.buckets();
+    buckets.put_bytes("region-a-builds", "large.zip", build).await.unwrap();
+    let message = r#"{"bucket": "region-a-builds", "key": "large.zip"}"#;
+    queue.send(message).await.unwrap();
+    let soon = ["--visible-after", "2"];
+    let mut first = start_seeder(&endpoint, &folder.path().join("first"), &soon);
+    eventually("the first is pulling", || async {
+        let (_, taken) = queue.depth().await.unwrap();
+        (taken == 1).then_some(())
+    })
+    .await;
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let said = BufReader::new(first.stdout.take().unwrap()).lines();
+    assert_eq!(
+        said.count(),
+        1,
+        "its directory, and no build: it was killed before that"
+    );
+    let mut second = start_seeder(&endpoint, &folder.path().join("second"), &soon);
+    let lines = BufReader::new(second.stdout.take().unwrap()).lines();
+    let read = tokio::task::spawn_blocking(move || lines.skip(1).find_map(Result::ok));
+    let line = tokio::time::timeout(Duration::from_secs(60), read).await;
+    let line = line.unwrap().unwrap().unwrap();
+    assert!(line.starts_with("large.zip /ip4/127.0.0.1/tcp/"), "{line}");
+    eventually("nothing is left in the queue", || async {
+        (queue.depth().await.unwrap() == (0, 0)).then_some(())
+    })
+    .await;
+    stop(second);
     stop(process);
 }

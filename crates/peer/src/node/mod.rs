@@ -9,13 +9,18 @@ mod handler;
 mod shared;
 mod transport;
 
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libp2p::core::multiaddr::Protocol;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
 use libp2p::identity::Keypair;
-use libp2p::swarm::{Config, SwarmEvent};
+use libp2p::swarm::{Config, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm};
 use swarm::{ByteRate, HostId, Manifest, Peer, PeerConfig, PeerStats, Seeder, SeederConfig, SeederStats, Time};
 use tokio::task::JoinHandle;
@@ -67,6 +72,33 @@ impl NodeIdentity {
     /// A new identity.
     pub fn random() -> Self {
         Self(Keypair::generate_ed25519())
+    }
+
+    /// The identity that is kept in `file`, 32 secret bytes; a new one is written there where there is none.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or written, or is something else.
+    pub fn kept_in(file: &Path) -> io::Result<Self> {
+        let secret = match std::fs::read(file) {
+            Ok(secret) => secret,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let identity = Keypair::generate_ed25519();
+                let secret = identity.clone().try_into_ed25519().map_err(io::Error::other)?;
+                let secret = secret.secret().as_ref().to_vec();
+                if let Some(folder) = file.parent() {
+                    std::fs::create_dir_all(folder)?;
+                }
+                let mut options = std::fs::OpenOptions::new();
+                options.write(true).create_new(true).mode(0o600);
+                options.open(file)?.write_all(&secret)?;
+                secret
+            }
+            Err(error) => return Err(error),
+        };
+        Keypair::ed25519_from_bytes(secret).map(Self).map_err(|_| {
+            let message = "it is not an identity; expected 32 bytes, or no file";
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })
     }
 
     /// The identity that a run's seed gives to a host: for harness runs, where it has nothing to protect.
@@ -188,8 +220,7 @@ pub struct Node {
 impl Node {
     /// Starts a node: it listens when this returns. Not cancel-safe in the sense that a cancelled start leaves nothing behind.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        let boxed = |error| NodeError::Transport(Box::new(error));
-        let transport = transport::build(&config.transport, &config.identity.0).map_err(boxed)?;
+        let transport = transport_of(&config.transport, &config.identity)?;
         let shared = Arc::new(Shared::new(
             config.host,
             config.clock,
@@ -204,21 +235,7 @@ impl Node {
             .with_idle_connection_timeout(Duration::from_secs(60))
             .with_substream_upgrade_protocol_override(libp2p::core::upgrade::Version::V1Lazy);
         let mut swarm = Swarm::new(transport, behaviour, peer_id, swarm_config);
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| NodeError::Listen {
-            address: config.listen.clone(),
-            source,
-        };
-        swarm
-            .listen_on(config.listen.clone())
-            .map_err(|e| failed(Box::new(e)))?;
-        let listening = loop {
-            match swarm.select_next_some().await {
-                SwarmEvent::NewListenAddr { address, .. } => break address,
-                SwarmEvent::ListenerError { error, .. } => return Err(failed(Box::new(error))),
-                SwarmEvent::ListenerClosed { reason: Err(error), .. } => return Err(failed(Box::new(error))),
-                _ => {}
-            }
-        };
+        let listening = listen_on(&mut swarm, config.listen).await?;
         let address = config.advertise.unwrap_or(listening).with(Protocol::P2p(peer_id));
         let now = config.clock.now();
         let core = match config.role {
@@ -274,6 +291,34 @@ impl Node {
     /// Ends it at once: connections are dropped, as when a host dies.
     pub fn stop(&self) {
         self.task.abort();
+    }
+}
+
+/// The transport of a member with this identity.
+pub(crate) fn transport_of(
+    kind: &TransportKind,
+    identity: &NodeIdentity,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NodeError> {
+    transport::build(kind, &identity.0).map_err(|error| NodeError::Transport(Box::new(error)))
+}
+
+/// Listens on `address`; the result is the address as it has become.
+pub(crate) async fn listen_on<B: NetworkBehaviour>(
+    swarm: &mut Swarm<B>,
+    address: Multiaddr,
+) -> Result<Multiaddr, NodeError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| NodeError::Listen {
+        address: address.clone(),
+        source,
+    };
+    swarm.listen_on(address.clone()).map_err(|e| failed(Box::new(e)))?;
+    loop {
+        match swarm.select_next_some().await {
+            SwarmEvent::NewListenAddr { address, .. } => return Ok(address),
+            SwarmEvent::ListenerError { error, .. } => return Err(failed(Box::new(error))),
+            SwarmEvent::ListenerClosed { reason: Err(error), .. } => return Err(failed(Box::new(error))),
+            _ => {}
+        }
     }
 }
 

@@ -6,13 +6,13 @@ mod pipe;
 
 use std::time::Duration;
 
-use libp2p::PeerId;
 use libp2p::core::Transport;
+use libp2p::core::multiaddr::Protocol;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{noise, plaintext, quic, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, noise, plaintext, quic, tcp, yamux};
 
 pub use in_process::InProcessNetwork;
 pub(crate) use pipe::write_shared;
@@ -28,6 +28,14 @@ pub enum TransportKind {
     Tcp,
     /// QUIC.
     Quic,
+}
+
+impl TransportKind {
+    /// What an address of a host on the network is for: QUIC where it says so, else TCP.
+    pub fn of(address: &Multiaddr) -> Self {
+        let is_quic = address.iter().any(|part| matches!(part, Protocol::QuicV1));
+        if is_quic { Self::Quic } else { Self::Tcp }
+    }
 }
 
 /// A transport could not be set up.
