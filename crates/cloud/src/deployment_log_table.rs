@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{PutRequest, Select, WriteRequest};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::deployment_log::{DeploymentLog, Item, from_item, to_item};
 use crate::error::CloudError;
@@ -43,11 +44,8 @@ impl DeploymentLogTable {
 
     /// How many rows a build has, exactly: the counts of its shards, page by page.
     pub async fn count(&self, build_id: &str) -> Result<u64, CloudError> {
-        let mut total = 0;
-        for shard in 0..DEPLOYMENT_LOG_SHARDS {
-            total += retries(build_id).run(|| self.count_shard(build_id, shard)).await?;
-        }
-        Ok(total)
+        let counts = of_every_shard(|shard| retries(build_id).run(move || self.count_shard(build_id, shard)));
+        Ok(counts.await?.into_iter().sum())
     }
 
     async fn count_shard(&self, build_id: &str, shard: u32) -> Result<u64, CloudError> {
@@ -94,14 +92,15 @@ impl DeploymentLogTable {
 
     /// The rows of a build by region and status.
     pub async fn count_by_region(&self, build_id: &str) -> Result<BTreeMap<(String, String), u64>, CloudError> {
+        let shards = of_every_shard(|shard| {
+            let read = move || self.read_shard(build_id, shard, "#region, #status", &["region", "status"]);
+            retries(build_id).run(read)
+        });
         let mut counts = BTreeMap::new();
-        for shard in 0..DEPLOYMENT_LOG_SHARDS {
-            let read = || self.read_shard(build_id, shard, "#region, #status", &["region", "status"]);
-            for item in retries(build_id).run(read).await? {
-                *counts
-                    .entry((string(&item, "region"), string(&item, "status")))
-                    .or_default() += 1;
-            }
+        for item in shards.await?.iter().flatten() {
+            *counts
+                .entry((string(item, "region"), string(item, "status")))
+                .or_default() += 1;
         }
         Ok(counts)
     }
@@ -120,15 +119,14 @@ impl DeploymentLogTable {
     /// # Errors
     /// `Invalid` with the host and the attribute where a row is not one of ours.
     pub async fn rows(&self, build_id: &str) -> Result<Vec<DeploymentLog>, CloudError> {
-        let mut rows = Vec::new();
-        for shard in 0..DEPLOYMENT_LOG_SHARDS {
-            let items = retries(build_id)
-                .run(|| self.read_shard(build_id, shard, "", &[]))
-                .await?;
-            for item in &items {
-                rows.push(from_item(item)?);
-            }
-        }
+        let shards = of_every_shard(|shard| retries(build_id).run(move || self.read_shard(build_id, shard, "", &[])));
+        let rows = shards
+            .await?
+            .iter()
+            .flatten()
+            .map(from_item)
+            .collect::<Result<Vec<_>, _>>();
+        let mut rows = rows?;
         rows.sort_by(|a, b| a.host_id.cmp(&b.host_id));
         Ok(rows)
     }
@@ -190,6 +188,18 @@ impl DeploymentLogTable {
             .collect())
     }
 }
+
+/// What `read` makes of each shard, some at a time: a shard is a partition of its own, with its own share of what the table does.
+async fn of_every_shard<T, F>(read: impl Fn(u32) -> F) -> Result<Vec<T>, CloudError>
+where
+    F: Future<Output = Result<T, CloudError>>,
+{
+    let shards = stream::iter(0..DEPLOYMENT_LOG_SHARDS).map(read);
+    shards.buffered(SHARDS_AT_A_TIME).try_collect().await
+}
+
+/// Shards read at a time.
+const SHARDS_AT_A_TIME: usize = 8;
 
 fn retries(build_id: &str) -> Backoff {
     Backoff::READ.seeded(fnv1a(build_id).into())

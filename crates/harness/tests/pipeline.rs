@@ -153,14 +153,15 @@ async fn a_run_tells_of_its_stages(stack: &Stack) {
 
 async fn hosts_that_are_up_get_whatever_is_uploaded(stack: &Stack) {
     let up = Up::start(stack);
-    let builds: Vec<String> = (1..=5).map(|n| format!("up/build-{n}.zip")).collect();
-    for build in &builds {
+    let builds: Vec<String> = (1..=20).map(|n| format!("up/build-{n}.zip")).collect();
+    let uploads = builds.iter().map(|build| async move {
         let uploaded = harness(stack, &["upload", "--size", "300kB", "--build-id", build]).await;
         assert_eq!(uploaded.status.code(), Some(0), "{}", stderr(&uploaded));
-    }
+    });
+    futures::future::join_all(uploads).await;
     for build in &builds {
         let arguments = [
-            &["watch", "--build-id", build, "--timeout", "60", "--format", "json"],
+            &["watch", "--build-id", build, "--timeout", "120", "--format", "json"],
             &SMALL[..],
         ]
         .concat();

@@ -73,8 +73,8 @@ pub(crate) async fn count(arguments: CountArguments) -> Exit {
 type Counts = (u64, BTreeMap<(String, String), u64>);
 
 async fn count_rows(cloud: &Cloud, build_id: &str) -> Result<Counts, CloudError> {
-    let logs = cloud.deployment_logs();
-    Ok((logs.count(build_id).await?, logs.count_by_region(build_id).await?))
+    let by_region = cloud.deployment_logs().count_by_region(build_id).await?;
+    Ok((by_region.values().sum(), by_region))
 }
 
 /// Their names begin with their time.
