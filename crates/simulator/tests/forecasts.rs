@@ -177,6 +177,8 @@ fn slow_hosts_do_not_hold_up_the_others() {
         all.sort_unstable();
         all[all.len() / 2]
     };
+    let hedged = with.regions.iter().map(|region| region.protocol.requests_hedged);
+    assert!(hedged.sum::<u64>() > 0, "nobody asked for a late chunk twice");
     assert!(
         median(&with) < median(&without) * 5 / 4,
         "{:?} {:?}",

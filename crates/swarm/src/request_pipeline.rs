@@ -58,9 +58,18 @@ impl RequestPipeline {
     /// Whether asking a second neighbour pays. It does not where chunks pass as fast as messages: both would have sent
     /// theirs before either could be cancelled. Nor where no neighbour has begun at once for a while.
     pub(crate) fn may_tie(&self) -> bool {
+        self.takes_round_trips(TIE_FROM_ROUND_TRIPS)
+    }
+
+    /// Whether asking a second neighbour for a late chunk pays.
+    pub(crate) fn may_hedge(&self) -> bool {
+        self.takes_round_trips(HEDGE_FROM_ROUND_TRIPS)
+    }
+
+    /// Whether a chunk takes at least so many round trips, and payload has rarely come twice.
+    fn takes_round_trips(&self, count: u32) -> bool {
         let round_trip = Duration::from_nanos(self.waits_nanos.iter().min().copied().unwrap_or_default());
-        let is_worth_it = |transfer| transfer >= round_trip * TIE_FROM_ROUND_TRIPS;
-        self.transfer.is_some_and(is_worth_it)
+        self.transfer.is_some_and(|transfer| transfer >= round_trip * count)
             && (self.ties_doubled + 1) * TIES_PER_DOUBLED <= self.ties + self.completed
     }
 
@@ -149,6 +158,27 @@ impl RequestPipeline {
             .live()
             .filter(|r| r.started_at.is_none() && may_ask(r.chunk) && untied(r.chunk));
         candidates.min_by_key(|r| (r.asked_at, r.chunk)).map(|r| r.chunk)
+    }
+
+    /// The chunk whose only sender has been at it for longest, and for longer than usual, of those that `may_ask` allows.
+    pub(crate) fn late_candidate(&self, now: Time, may_ask: impl Fn(ChunkIndex) -> bool) -> Option<ChunkIndex> {
+        let late = self.late().filter(|(_, at)| *at <= now);
+        let late = late.filter(|(request, _)| may_ask(request.chunk));
+        late.min_by_key(|(request, at)| (*at, request.chunk))
+            .map(|(request, _)| request.chunk)
+    }
+
+    /// When the first of the chunks on their way will be later than usual.
+    pub(crate) fn next_late(&self) -> Option<Time> {
+        self.late().map(|(_, at)| at).min()
+    }
+
+    /// The chunks that one neighbour is sending, and when each is later than usual.
+    fn late(&self) -> impl Iterator<Item = (&Request, Time)> {
+        let usual = self.transfer.map(|transfer| transfer * LATE_AFTER.0 / LATE_AFTER.1);
+        let is_alone = |request: &Request| self.live().filter(|r| r.chunk == request.chunk).count() == 1;
+        let late = self.live().filter(move |request| is_alone(request));
+        late.filter_map(move |request| Some((request, request.started_at? + usual?)))
     }
 
     /// Bytes of `chunk` came from `from`. Where they are the first of it: the neighbours to cancel it at.
@@ -331,12 +361,16 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 16)
 }
 
+/// A chunk is late after this multiple of what a chunk usually takes.
+const LATE_AFTER: (u32, u32) = (3, 2);
 /// Neighbours that are asked for the same chunk at a time, at most.
 pub(crate) const SOURCES_MAX: usize = 2;
 /// Requests whose wait is remembered.
 const WAITS_KEPT: usize = 8;
 /// A chunk takes at least so many round trips where ties pay.
 const TIE_FROM_ROUND_TRIPS: u32 = 16;
+/// Likewise where asking for a late chunk twice pays: the second copy still has to come.
+const HEDGE_FROM_ROUND_TRIPS: u32 = 4;
 /// Ties and chunks that must go well for each tie that does not.
 const TIES_PER_DOUBLED: u32 = 12;
 /// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.
@@ -390,6 +424,29 @@ mod tests {
         assert!(pipeline.is_asked(A, chunk(1)), "late bytes are still welcome");
         pipeline.progress(at(5000), A, chunk(1));
         assert!(!pipeline.is_stalled(A));
+    }
+
+    #[test]
+    fn a_chunk_that_one_neighbour_takes_long_for_is_late_until_another_is_asked_as_well() {
+        let mut pipeline = RequestPipeline::new(PATIENCE, Duration::from_millis(1));
+        pipeline.ask(at(0), A, chunk(0));
+        pipeline.progress(at(0), A, chunk(0));
+        pipeline.complete(at(100), A, chunk(0));
+        pipeline.ask(at(100), A, chunk(1));
+        assert_eq!(
+            pipeline.next_late(),
+            None,
+            "it has not begun: that is what ties are for"
+        );
+        pipeline.progress(at(200), A, chunk(1));
+        assert_eq!(pipeline.next_late(), Some(at(350)), "half as long again as usual");
+        assert_eq!(pipeline.late_candidate(at(349), |_| true), None);
+        assert_eq!(pipeline.late_candidate(at(350), |_| false), None);
+        assert_eq!(pipeline.late_candidate(at(350), |_| true), Some(chunk(1)));
+        pipeline.ask(at(350), B, chunk(1));
+        assert_eq!(pipeline.late_candidate(at(400), |_| true), None, "two are enough");
+        assert_eq!(pipeline.progress(at(360), B, chunk(1)), [], "both go on");
+        assert_eq!(pipeline.complete(at(420), B, chunk(1)), [A], "and the first copy wins");
     }
 
     #[test]

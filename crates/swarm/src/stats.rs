@@ -7,6 +7,8 @@ pub struct PeerStats {
     pub requests_sent: u64,
     /// Requests of them that went to a second neighbour before anybody had begun.
     pub requests_tied: u64,
+    /// Requests of them that went to a second neighbour because the first was slow with one of the last chunks.
+    pub requests_hedged: u64,
     /// Requests that became overdue.
     pub requests_overdue: u64,
     /// Requests received that were turned down.
@@ -28,6 +30,7 @@ impl PeerStats {
     pub fn add(&mut self, other: &Self) {
         self.requests_sent += other.requests_sent;
         self.requests_tied += other.requests_tied;
+        self.requests_hedged += other.requests_hedged;
         self.requests_overdue += other.requests_overdue;
         self.requests_rejected += other.requests_rejected;
         self.chunks_corrupt += other.chunks_corrupt;

@@ -74,6 +74,8 @@ pub(crate) struct ProtocolCounts {
     pub(crate) requests: u64,
     /// Of them to a second neighbour, before anybody had begun.
     pub(crate) requests_tied: u64,
+    /// Of them to a second neighbour, because the first was slow with one of the last chunks.
+    pub(crate) requests_hedged: u64,
     /// Of them without progress for longer than usual.
     pub(crate) requests_overdue: u64,
     pub(crate) requests_rejected: u64,
@@ -87,6 +89,7 @@ impl ProtocolCounts {
     pub(crate) fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.requests_tied += other.requests_tied;
+        self.requests_hedged += other.requests_hedged;
         self.requests_overdue += other.requests_overdue;
         self.requests_rejected += other.requests_rejected;
         self.chunks_corrupt += other.chunks_corrupt;
@@ -100,6 +103,7 @@ impl From<PeerStats> for ProtocolCounts {
         Self {
             requests: stats.requests_sent,
             requests_tied: stats.requests_tied,
+            requests_hedged: stats.requests_hedged,
             requests_overdue: stats.requests_overdue,
             requests_rejected: stats.requests_rejected,
             chunks_corrupt: stats.chunks_corrupt,

@@ -365,6 +365,24 @@ impl Peer {
                     }
                 }
             }
+            // The last chunks: who is idle anyway is asked for what another is slow to send, and the first copy wins.
+            if !scheduler.has_wanted() && requests.may_hedge() {
+                for &(_, index) in order.iter() {
+                    let host = self.neighbours.hosts()[index];
+                    let imports = !borders_open && self.neighbours.is_remote(index);
+                    let idle = !self.neighbours.is_busy(index, views) && requests.outstanding(host) == 0;
+                    if self.config.is_seeder(host) || imports || !idle || requests.is_stalled(host) {
+                        continue;
+                    }
+                    let theirs = self.neighbours.holdings(index, views);
+                    let may_ask = |chunk| theirs.contains(chunk) && !requests.is_asked(host, chunk);
+                    if let Some(chunk) = requests.late_candidate(now, may_ask) {
+                        requests.ask(now, host, chunk);
+                        self.stats.requests_hedged += 1;
+                        asks.push((host, chunk));
+                    }
+                }
+            }
             // A seeder that has shown all it has is asked only when nothing else is to be had or somebody has stalled, and for
             // what nobody else sends: it spares its last copies for that.
             let seeders = &self.config.seeders;
@@ -392,6 +410,15 @@ impl Peer {
             }
         }
         let idle = requests.in_flight() == 0;
+        let late = requests.next_late();
+        match late.filter(|_| !scheduler.has_wanted() && requests.may_hedge()) {
+            // What is late already is so because nobody was there to be asked; somebody may be idle soon.
+            Some(at) => {
+                let again = requests.transfer().unwrap_or_default() / 2;
+                self.timers.set(Timer::Late, at.max(now + again.max(LATE_AGAIN)));
+            }
+            None => self.timers.clear(Timer::Late),
+        }
         if let Some(expiry) = requests.next_expiry()
             && self.timers.get(Timer::RequestExpiry).is_none()
         {
@@ -625,6 +652,7 @@ impl Peer {
     fn completed(&mut self, now: Time) {
         self.timers.clear(Timer::Starved);
         self.timers.clear(Timer::RequestExpiry);
+        self.timers.clear(Timer::Late);
         self.tell_seeders(&Message::Complete);
         self.actions.push_back(Action::Complete);
         self.schedule_flush(now);
@@ -637,6 +665,8 @@ const MANIFEST_PATIENCE: Duration = Duration::from_secs(1);
 const STRIKES_MAX: u32 = 3;
 /// A wakeup that is this late tells of a machine that was suspended or starved of its processor.
 const OWN_PAUSE: Duration = Duration::from_secs(1);
+/// A late chunk that nobody else could be asked for is looked at again after half of what a chunk takes, but not before this.
+const LATE_AGAIN: Duration = Duration::from_millis(10);
 /// With nothing on its way for this long a host asks its neighbours what they have.
 const STARVED_AFTER: Duration = Duration::from_millis(500);
 /// News waits for no more than this part of the time a chunk takes.

@@ -129,6 +129,8 @@ pub enum Timer {
     RequestExpiry,
     /// Nothing to ask for: ask neighbours what they have.
     Starved,
+    /// The last chunks are on their way, and one of them takes longer than usual.
+    Late,
     /// Look for receivers that do not take what they asked for.
     UploadStuck,
 }
@@ -141,6 +143,7 @@ impl TimerKind for Timer {
         Self::Flush,
         Self::RequestExpiry,
         Self::Starved,
+        Self::Late,
         Self::UploadStuck,
     ];
 
@@ -350,6 +353,7 @@ impl Peer {
             Timer::ManifestRetry => self.request_manifest(now),
             Timer::Flush => self.flush(),
             Timer::RequestExpiry => self.expire_requests(now, due),
+            Timer::Late => self.refill = true,
             Timer::Starved => self.ask_what_neighbours_have(now),
             Timer::UploadStuck => self.drop_stuck_receivers(now),
         }
