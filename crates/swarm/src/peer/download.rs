@@ -366,7 +366,7 @@ impl Peer {
                 }
             }
             // The last chunks: who is idle anyway is asked for what another is slow to send, and the first copy wins.
-            if !scheduler.has_wanted() && requests.may_hedge() {
+            if !scheduler.has_wanted() && requests.may_tie() {
                 for &(_, index) in order.iter() {
                     let host = self.neighbours.hosts()[index];
                     let imports = !borders_open && self.neighbours.is_remote(index);
@@ -411,7 +411,7 @@ impl Peer {
         }
         let idle = requests.in_flight() == 0;
         let late = requests.next_late();
-        match late.filter(|_| !scheduler.has_wanted() && requests.may_hedge()) {
+        match late.filter(|_| !scheduler.has_wanted() && requests.may_tie()) {
             // What is late already is so because nobody was there to be asked; somebody may be idle soon.
             Some(at) => {
                 let again = requests.transfer().unwrap_or_default() / 2;
