@@ -298,6 +298,7 @@ impl Peer {
         }
         let order = &mut order[..ordered];
         order.sort_by_key(|(load, _)| *load);
+        let hedges_max = u64::from(scheduler.held().len() / HEDGES_PART);
         // Who let a request become overdue and has not delivered since comes after everybody, the seeder included.
         let any_struck = self.stats.requests_overdue > 0;
         for struck in [false, true] {
@@ -374,6 +375,9 @@ impl Peer {
                     if self.config.is_seeder(host) || imports || !idle || requests.is_stalled(host) {
                         continue;
                     }
+                    if self.stats.requests_hedged >= hedges_max {
+                        break;
+                    }
                     let theirs = self.neighbours.holdings(index, views);
                     let may_ask = |chunk| theirs.contains(chunk) && !requests.is_asked(host, chunk);
                     if let Some(chunk) = requests.late_candidate(now, may_ask) {
@@ -411,7 +415,8 @@ impl Peer {
         }
         let idle = requests.in_flight() == 0;
         let late = requests.next_late();
-        match late.filter(|_| !scheduler.has_wanted() && requests.may_tie()) {
+        let may_hedge = !scheduler.has_wanted() && requests.may_tie() && self.stats.requests_hedged < hedges_max;
+        match late.filter(|_| may_hedge) {
             // What is late already is so because nobody was there to be asked; somebody may be idle soon.
             Some(at) => {
                 let again = requests.transfer().unwrap_or_default() / 2;
@@ -665,6 +670,8 @@ const MANIFEST_PATIENCE: Duration = Duration::from_secs(1);
 const STRIKES_MAX: u32 = 3;
 /// A wakeup that is this late tells of a machine that was suspended or starved of its processor.
 const OWN_PAUSE: Duration = Duration::from_secs(1);
+/// Late chunks are asked for twice for this part of the build at most: each may cost a chunk.
+const HEDGES_PART: u32 = 64;
 /// A late chunk that nobody else could be asked for is looked at again after half of what a chunk takes, but not before this.
 const LATE_AGAIN: Duration = Duration::from_millis(10);
 /// With nothing on its way for this long a host asks its neighbours what they have.
