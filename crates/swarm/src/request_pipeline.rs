@@ -55,12 +55,21 @@ impl RequestPipeline {
         }
     }
 
-    /// Whether asking a second neighbour pays, before anybody has begun or when one is late. It does not where chunks pass as fast as messages: both would have sent
+    /// Whether asking a second neighbour pays. It does not where chunks pass as fast as messages: both would have sent
     /// theirs before either could be cancelled. Nor where no neighbour has begun at once for a while.
     pub(crate) fn may_tie(&self) -> bool {
+        self.takes_round_trips(TIE_FROM_ROUND_TRIPS)
+    }
+
+    /// Whether asking a second neighbour for a late chunk pays.
+    pub(crate) fn may_hedge(&self) -> bool {
+        self.takes_round_trips(HEDGE_FROM_ROUND_TRIPS)
+    }
+
+    /// Whether a chunk takes at least so many round trips, and payload has rarely come twice.
+    fn takes_round_trips(&self, count: u32) -> bool {
         let round_trip = Duration::from_nanos(self.waits_nanos.iter().min().copied().unwrap_or_default());
-        let is_worth_it = |transfer| transfer >= round_trip * TIE_FROM_ROUND_TRIPS;
-        self.transfer.is_some_and(is_worth_it)
+        self.transfer.is_some_and(|transfer| transfer >= round_trip * count)
             && (self.ties_doubled + 1) * TIES_PER_DOUBLED <= self.ties + self.completed
     }
 
@@ -360,6 +369,8 @@ pub(crate) const SOURCES_MAX: usize = 2;
 const WAITS_KEPT: usize = 8;
 /// A chunk takes at least so many round trips where ties pay.
 const TIE_FROM_ROUND_TRIPS: u32 = 16;
+/// Likewise where asking for a late chunk twice pays: a second copy has yet to come.
+const HEDGE_FROM_ROUND_TRIPS: u32 = 1;
 /// Ties and chunks that must go well for each tie that does not.
 const TIES_PER_DOUBLED: u32 = 12;
 /// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.

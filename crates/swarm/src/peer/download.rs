@@ -367,7 +367,7 @@ impl Peer {
                 }
             }
             // The last chunks: who is idle anyway is asked for what another is slow to send, and the first copy wins.
-            if !scheduler.has_wanted() && requests.may_tie() {
+            if !scheduler.has_wanted() && requests.may_hedge() {
                 for &(_, index) in order.iter() {
                     let host = self.neighbours.hosts()[index];
                     let imports = !borders_open && self.neighbours.is_remote(index);
@@ -415,7 +415,7 @@ impl Peer {
         }
         let idle = requests.in_flight() == 0;
         let late = requests.next_late();
-        let may_hedge = !scheduler.has_wanted() && requests.may_tie() && self.stats.requests_hedged < hedges_max;
+        let may_hedge = !scheduler.has_wanted() && requests.may_hedge() && self.stats.requests_hedged < hedges_max;
         match late.filter(|_| may_hedge) {
             // What is late already is so because nobody was there to be asked; somebody may be idle soon.
             Some(at) => {
