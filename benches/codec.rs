@@ -15,7 +15,10 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("request", Frame::Message(Message::Request { chunk: 7, held: 9 })),
         ("have-1", Frame::Message(Message::Have(vec![7]))),
         ("have-16", Frame::Message(Message::Have((0..16).collect()))),
-        ("have-set-2500", Frame::Message(Message::HaveSet(Bitfield::full(2_500)))),
+        (
+            "have-set-2500",
+            Frame::Message(Message::HaveSet(Bitfield::full(2_500).into())),
+        ),
         (
             "data-header",
             Frame::Data(DataHeader {

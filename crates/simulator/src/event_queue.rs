@@ -17,6 +17,8 @@ pub struct EventQueue<T> {
     /// Bucket `b` is at `b % BUCKETS`, for those within `BUCKETS` of `bucket`.
     ring: Vec<Vec<Entry<T>>>,
     in_ring: usize,
+    /// Buffers of buckets that were used up, to be filled again while they are in the processor's cache.
+    spare: Vec<Vec<Entry<T>>>,
     far: BinaryHeap<Reverse<Entry<T>>>,
     width_log2: u32,
     sequence: u64,
@@ -37,6 +39,7 @@ impl<T> EventQueue<T> {
             bucket: 0,
             ring: (0..BUCKETS).map(|_| Vec::new()).collect(),
             in_ring: 0,
+            spare: Vec::new(),
             far: BinaryHeap::new(),
             width_log2: (horizon / BUCKETS).max(1).ilog2() + 1,
             sequence: 0,
@@ -82,7 +85,13 @@ impl<T> EventQueue<T> {
             self.current.insert(index, entry);
         } else if bucket - self.bucket < BUCKETS {
             self.in_ring += 1;
-            self.ring[slot(bucket)].push(entry);
+            let place = &mut self.ring[slot(bucket)];
+            if place.capacity() == 0
+                && let Some(spare) = self.spare.pop()
+            {
+                *place = spare;
+            }
+            place.push(entry);
         } else {
             self.far.push(Reverse(entry));
         }
@@ -104,7 +113,11 @@ impl<T> EventQueue<T> {
                 }
             }
         }
-        std::mem::swap(&mut self.current, &mut self.ring[slot(self.bucket)]);
+        let next = std::mem::take(&mut self.ring[slot(self.bucket)]);
+        let used_up = std::mem::replace(&mut self.current, next);
+        if used_up.capacity() > 0 {
+            self.spare.push(used_up);
+        }
         self.in_ring -= self.current.len();
         while let Some(Reverse(entry)) = self.far.peek()
             && entry.at >> self.width_log2 <= self.bucket

@@ -95,6 +95,8 @@ enum Input {
     },
     Publish {
         count: u32,
+        /// The last of them.
+        chunk: Option<ChunkIndex>,
         busy: bool,
     },
     Dial {
@@ -332,13 +334,21 @@ impl World {
                 self.now = deadline;
                 return RegionEnd::Deadline;
             }
-            if let Some(Queued { host, input }) = self.queue.peek_ahead(PREFETCH_AHEAD)
-                && !matches!(input, Input::Publish { .. })
-            {
-                prefetch(&self.peers[*host as usize]);
-                prefetch(&self.adjacency[*host as usize]);
-                prefetch(&self.uplinks[*host as usize]);
-                prefetch(&self.downlinks[*host as usize]);
+            match self.queue.peek_ahead(PREFETCH_AHEAD) {
+                Some(Queued {
+                    host,
+                    input: Input::Publish { .. },
+                }) => {
+                    self.published.get(*host as usize).inspect(|field| prefetch(*field));
+                    prefetch(&self.adjacency[*host as usize]);
+                }
+                Some(Queued { host, .. }) => {
+                    prefetch(&self.peers[*host as usize]);
+                    prefetch(&self.adjacency[*host as usize]);
+                    prefetch(&self.uplinks[*host as usize]);
+                    prefetch(&self.downlinks[*host as usize]);
+                }
+                None => {}
             }
             self.now = at.max(self.now);
             self.result.events += 1;
@@ -388,7 +398,7 @@ impl World {
                     self.tell(host, Event::ChunkAborted { from, chunk });
                 }
             }
-            Input::Publish { count, busy } => self.publish(host, count, busy),
+            Input::Publish { count, chunk, busy } => self.publish(host, count, chunk, busy),
             Input::Dial { from } => self.dialled(host, from),
             Input::Connected { from } => {
                 if self.is_connected(host, from) {
@@ -441,6 +451,8 @@ impl World {
                 None => break,
             }
         }
+        // From its beginning again: else it would go round in all the room that it has ever had.
+        self.actions.clear();
         let wakeup = if let Some(index) = seeder {
             self.seeders[index].as_ref().and_then(Seeder::next_wakeup)
         } else if let Some(peer) = &self.peers[host as usize] {
@@ -463,14 +475,15 @@ impl World {
             Action::Send(to, message) => self.send(host, number(to), message),
             Action::ServeChunk { to, chunk } => self.serve(host, number(to), chunk),
             Action::StopServing { to, chunk } => self.stop_serving(host, number(to), chunk),
-            Action::PublishHoldings { delay } => {
+            Action::PublishHoldings => {
                 let Some(peer) = &self.peers[host as usize] else {
                     return;
                 };
                 let (count, busy) = (peer.acquired().len(), peer.told_busy());
+                let chunk = peer.acquired().last().copied();
                 let count = u32::try_from(count).expect("a build's chunks are a u32");
-                let at = self.now + nanos(delay + self.setup.topology.latency_max());
-                self.push(at, host, Input::Publish { count, busy });
+                let at = self.now + nanos(peer.news_delay() + self.setup.topology.latency_max());
+                self.push(at, host, Input::Publish { count, chunk, busy });
             }
             Action::Connect(contact) => {
                 let to = number(contact.host);
@@ -499,7 +512,7 @@ impl World {
                 };
                 if let Some(peer) = &mut self.peers[host as usize] {
                     peer.swap_actions(&mut self.actions);
-                    peer.handle_event_with(now, Event::StoreOpened { held }, &views);
+                    peer.handle_event_with(now, Event::StoreOpened { held: held.into() }, &views);
                     peer.swap_actions(&mut self.actions);
                 }
             }
@@ -804,18 +817,24 @@ impl World {
     }
 
     /// What `host` has acquired up to `count` is now known to its neighbours; those that have nothing to ask for look.
-    fn publish(&mut self, host: u32, count: u32, busy: bool) {
+    fn publish(&mut self, host: u32, count: u32, chunk: Option<ChunkIndex>, busy: bool) {
         self.busy[host as usize] = busy;
-        if self.published[host as usize].count() >= count {
-            return;
-        }
-        let Some(peer) = &self.peers[host as usize] else {
-            return;
-        };
         let published = &mut self.published[host as usize];
         let known = published.count();
-        for &chunk in &peer.acquired()[known.min(count) as usize..count as usize] {
-            published.insert(chunk);
+        if known >= count {
+            return;
+        }
+        // Most often it is one chunk, and the peer, which nothing has looked at for a while, can be left where it is.
+        match (chunk, &self.peers[host as usize]) {
+            (Some(chunk), _) if known + 1 == count => {
+                published.insert(chunk);
+            }
+            (_, Some(peer)) => {
+                for &chunk in &peer.acquired()[known as usize..count as usize] {
+                    published.insert(chunk);
+                }
+            }
+            (_, None) => return,
         }
         for position in 0..self.adjacency[host as usize].len() {
             let neighbour = self.adjacency[host as usize][position];

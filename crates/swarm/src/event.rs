@@ -1,7 +1,6 @@
 //! What goes into a state machine and what comes out of it: the same two enums for peers and seeders.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::bitfield::Bitfield;
 use crate::manifest::Manifest;
@@ -22,7 +21,7 @@ pub enum Event {
     /// The chunk store that [`Action::OpenStore`] asked for is there; it holds these chunks already.
     StoreOpened {
         /// Chunks that are there and verified.
-        held: Bitfield,
+        held: Box<Bitfield>,
     },
     /// Payload bytes of a chunk came from a neighbour, expected or not. Told for every frame: it is how the core sees
     /// progress, and waste.
@@ -101,13 +100,10 @@ pub enum Action {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// Neighbours are to know what is held here now, and whether requests wait, when this much time and the way to them have
-    /// passed. Only where the driver supplies what they know ([`crate::HoldingsSource::Supplied`]); it stands for the HAVE
-    /// messages to all of them and the time that these wait for company.
-    PublishHoldings {
-        /// How long news waits at its sender.
-        delay: Duration,
-    },
+    /// Neighbours are to know what is held here now, and whether requests wait, when [`crate::Peer::news_delay`] and the way to
+    /// them have passed. Only where the driver supplies what they know ([`crate::HoldingsSource::Supplied`]); it stands for
+    /// the HAVE messages to all of them and the time that these wait for company.
+    PublishHoldings,
     /// Every chunk is held. Said once.
     Complete,
 }

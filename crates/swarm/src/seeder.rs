@@ -175,7 +175,7 @@ impl Seeder {
             .filter(|host| !self.clients.contains_key(host))
             .collect();
         for host in hosts {
-            self.send(host, Message::Build(info.clone()));
+            self.send(host, Message::Build(Box::new(info.clone())));
         }
         self.pump_offers(now);
     }
@@ -275,7 +275,7 @@ impl Seeder {
                     && !complete
                 {
                     let info = manifest.info();
-                    self.send(host, Message::Build(info));
+                    self.send(host, Message::Build(Box::new(info)));
                     self.fill_clients();
                     self.pump_offers(now);
                 }
@@ -488,7 +488,7 @@ impl Seeder {
     fn add_client(&mut self, host: HostId, info: &crate::manifest::BuildInfo) {
         self.clients.insert(host, Client::default());
         self.link_to_other_zones(host);
-        self.send(host, Message::Build(info.clone()));
+        self.send(host, Message::Build(Box::new(info.clone())));
         let holdings = if self.is_first_pass() {
             Message::Have(Vec::new())
         } else {

@@ -149,10 +149,10 @@ fn nonsense_from_a_neighbour_ends_in_a_counter_or_a_disconnect_and_never_in_a_pa
         Message::Zone(ZoneId::named("nowhere")),
         Message::Invite { chunk: u32::MAX },
         Message::Neighbours(Vec::new()),
-        Message::Build(other.info()),
+        Message::Build(other.info().into()),
         Message::Manifest(other),
         Message::Have(vec![60_000]),
-        Message::HaveSet(Bitfield::full(9999)),
+        Message::HaveSet(Bitfield::full(9999).into()),
         Message::Request {
             chunk: u32::MAX,
             held: 0,

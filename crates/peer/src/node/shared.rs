@@ -638,7 +638,7 @@ impl Shared {
             // What comes of it is thrown away because the core does not expect it any more.
             Action::StopReceiving { .. } => {}
             // Here neighbours are told by HAVE messages.
-            Action::PublishHoldings { .. } => {}
+            Action::PublishHoldings => {}
             Action::Complete => self.complete(state),
         }
     }
@@ -664,13 +664,13 @@ impl Shared {
         };
         let held = store.held();
         state.store = Some(store);
-        state.feedback.push_back(Event::StoreOpened { held });
+        state.feedback.push_back(Event::StoreOpened { held: held.into() });
     }
 
     fn store_opened(self: &Arc<Self>, state: &mut State, store: Arc<dyn ChunkStore>) {
         let held = store.held();
         state.store = Some(store);
-        self.tell(state, Event::StoreOpened { held });
+        self.tell(state, Event::StoreOpened { held: held.into() });
     }
 
     fn complete(self: &Arc<Self>, state: &mut State) {

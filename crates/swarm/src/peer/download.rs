@@ -49,7 +49,7 @@ impl Download {
         } else if held.count() < HAVE_LIST_BELOW {
             Message::Have(held.iter().map(ChunkIndex::get).collect())
         } else {
-            Message::HaveSet(held.clone())
+            Message::HaveSet(Box::new(held.clone()))
         }
     }
 }
@@ -633,18 +633,23 @@ impl Peer {
     }
 
     pub(super) fn schedule_flush(&mut self, now: Time) {
-        let transfer = self
-            .download()
-            .and_then(|d| d.requests.transfer())
-            .unwrap_or(Duration::MAX);
-        let delay = self.config.have_interval.min(transfer / NEWS_SHARE_OF_TRANSFER);
         match self.config.holdings {
-            HoldingsSource::Messages => self.timers.set_at_latest(Timer::Flush, now + delay),
+            HoldingsSource::Messages => {
+                let delay = self.news_delay();
+                self.timers.set_at_latest(Timer::Flush, now + delay);
+            }
             HoldingsSource::Supplied => {
                 self.told_busy = self.is_busy();
-                self.actions.push_back(Action::PublishHoldings { delay });
+                self.actions.push_back(Action::PublishHoldings);
             }
         }
+    }
+
+    /// How long news of acquired chunks waits here for company.
+    pub fn news_delay(&self) -> Duration {
+        let transfer = self.download().and_then(|download| download.requests.transfer());
+        let share = transfer.map_or(Duration::MAX, |transfer| transfer / NEWS_SHARE_OF_TRANSFER);
+        self.config.have_interval.min(share)
     }
 
     fn cancel_at(&mut self, hosts: Vec<HostId>, chunk: ChunkIndex) {

@@ -213,7 +213,7 @@ impl Peer {
             Event::Connected(host) => self.handle_connected(now, host),
             Event::Disconnected(host) => self.handle_disconnected(now, host),
             Event::Message(host, message) => self.handle_message(now, host, message),
-            Event::StoreOpened { held } => self.handle_store_opened(now, held),
+            Event::StoreOpened { held } => self.handle_store_opened(now, *held),
             Event::ChunkProgress { from, chunk } => self.handle_payload(now, from, chunk),
             Event::ChunkStored { from, chunk } => self.handle_chunk_stored(now, from, chunk),
             Event::ChunkCorrupt { from, chunk } => self.handle_chunk_corrupt(now, from, chunk),
@@ -408,7 +408,7 @@ impl Peer {
         }
         match message {
             Message::Neighbours(contacts) if from_seeder => self.dial(now, host, contacts),
-            Message::Build(info) if from_seeder => self.learn_of_build(now, info),
+            Message::Build(info) if from_seeder => self.learn_of_build(now, *info),
             Message::ManifestRequest => self.send_manifest(host),
             Message::Manifest(manifest) => self.handle_manifest(now, host, manifest),
             Message::Have(chunks) => self.handle_have(now, host, &chunks),

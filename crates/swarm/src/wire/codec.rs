@@ -228,10 +228,10 @@ impl Body<'_> {
                 address: self.address()?,
             },
             kind::NEIGHBOURS => self.neighbours()?,
-            kind::BUILD => Message::Build(BuildInfo {
+            kind::BUILD => Message::Build(Box::new(BuildInfo {
                 root: self.hash()?,
                 build_id: self.build_id()?,
-            }),
+            })),
             kind::MANIFEST_REQUEST => Message::ManifestRequest,
             kind::MANIFEST => self.manifest()?,
             kind::HAVE => self.have()?,
@@ -332,7 +332,7 @@ impl Body<'_> {
             words.push(self.u64()?);
         }
         Bitfield::from_words(&words, length)
-            .map(Message::HaveSet)
+            .map(|set| Message::HaveSet(Box::new(set)))
             .ok_or(out_of_range("have-set.words"))
     }
 
@@ -457,15 +457,15 @@ mod tests {
             any::<NonZeroU32>().prop_map(|zone| Message::Zone(ZoneId::new(zone))),
             any::<u32>().prop_map(|chunk| Message::Invite { chunk }),
             prop::collection::vec(contact(), 0..20).prop_map(Message::Neighbours),
-            ("[a-z/.]{1,80}", any::<[u8; 32]>()).prop_map(|(build_id, root)| Message::Build(BuildInfo {
-                build_id,
-                root: Hash::from_bytes(root)
-            })),
+            ("[a-z/.]{1,80}", any::<[u8; 32]>()).prop_map(|(build_id, root)| {
+                let root = Hash::from_bytes(root);
+                Message::Build(Box::new(BuildInfo { build_id, root }))
+            }),
             Just(Message::ManifestRequest),
             ("[a-z/.]{1,80}", prop::collection::vec(any::<u8>(), 1..2000), 16u32..300)
                 .prop_map(|(id, data, size)| { Message::Manifest(Arc::new(Manifest::of(id, &data, size).unwrap())) }),
             prop::collection::vec(0..CHUNKS_MAX, 0..100).prop_map(Message::Have),
-            (1u32..500).prop_map(|len| Message::HaveSet(Bitfield::full(len))),
+            (1u32..500).prop_map(|len| Message::HaveSet(Box::new(Bitfield::full(len)))),
             Just(Message::HaveAll),
             Just(Message::HaveRequest),
             any::<bool>().prop_map(|waiting| Message::Busy { waiting }),

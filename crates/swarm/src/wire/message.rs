@@ -40,7 +40,7 @@ pub enum Message {
     /// Seeder to host: dial these. Empty where the host wanted none.
     Neighbours(Vec<Contact>),
     /// Seeder to host: this build is to be fetched.
-    Build(BuildInfo),
+    Build(Box<BuildInfo>),
     /// Send me the manifest.
     ManifestRequest,
     /// The manifest.
@@ -48,7 +48,7 @@ pub enum Message {
     /// I hold these chunks as well. The first one, possibly empty, also says that the sender has the manifest.
     Have(Vec<u32>),
     /// I hold exactly these chunks.
-    HaveSet(Bitfield),
+    HaveSet(Box<Bitfield>),
     /// I hold every chunk.
     HaveAll,
     /// Tell me what you hold: sent by a host that is starved, to survive lost messages.

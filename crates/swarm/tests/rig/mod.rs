@@ -354,7 +354,11 @@ impl Mesh {
             }
             Action::OpenStore(manifest) => {
                 let held = Bitfield::new(manifest.chunk_count());
-                self.push(Duration::ZERO, host, Input::Event(Event::StoreOpened { held }));
+                self.push(
+                    Duration::ZERO,
+                    host,
+                    Input::Event(Event::StoreOpened { held: held.into() }),
+                );
             }
             Action::ServeChunk { to, chunk } => {
                 if self.faults.get(&host) == Some(&Fault::Stall) {
@@ -368,7 +372,7 @@ impl Mesh {
                 uplink.serving.retain(|(t, c, _)| !(*t == to && *c == chunk));
                 self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
             }
-            Action::StopReceiving { .. } | Action::PublishHoldings { .. } => {}
+            Action::StopReceiving { .. } | Action::PublishHoldings => {}
             Action::Complete => {
                 let first = self.completed_at.insert(host, self.now);
                 assert_eq!(first, None, "{host} was complete twice");
