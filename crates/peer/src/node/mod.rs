@@ -95,7 +95,7 @@ impl NodeIdentity {
             }
             Err(error) => return Err(error),
         };
-        Keypair::ed25519_from_bytes(secret).map(Self).map_err(|_| {
+        Keypair::ed25519_from_bytes(secret).map(Self).map_err(|_not_a_key| {
             let message = "it is not an identity; expected 32 bytes, or no file";
             io::Error::new(io::ErrorKind::InvalidData, message)
         })
