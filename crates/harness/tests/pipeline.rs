@@ -51,11 +51,13 @@ fn json(output: &Output) -> Value {
 }
 
 /// Hosts that a debug build on a busy machine can do, in the regions that the stack has.
-const SMALL: [&str; 4] = [
+const SMALL: [&str; 6] = [
     "--set",
     "regions.region-a.hosts=30",
     "--set",
     "regions.region-b.hosts=20",
+    "--set",
+    "regions.region-b.seeders=2",
 ];
 
 /// `harness up`, ended with the test.
