@@ -4,12 +4,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use cloud::{Backoff, CloudError, Queue, QueueMessage, objects_created};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// A build is complete in a bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildNotice {
     /// The bucket.
     pub bucket: String,

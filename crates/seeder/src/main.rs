@@ -1,7 +1,7 @@
 //! `seeder`: pulls a build from a bucket and seeds it to the hosts that join, or every build that a queue tells of, until it
 //! is told to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -52,7 +52,8 @@ struct Arguments {
     /// Where hosts reach it, if not where it listens.
     #[arg(long, value_name = "MULTIADDR")]
     advertise: Option<Multiaddr>,
-    /// Folder for the build while it is seeded, and for the key that proves who the directory is.
+    /// Folder for the build while it is seeded. For a queue also for the key that proves who the directory is, and the list of builds that a
+    /// seeder takes up again when it is restarted.
     #[arg(long, value_name = "FOLDER", default_value = "seeder-spool")]
     folder: PathBuf,
     /// Bytes of a chunk; chosen from the build's size where absent.
@@ -151,46 +152,19 @@ async fn seed_all(arguments: &Arguments, cloud: &Cloud, queue: &str) -> ExitCode
     };
     print_line(&directory.address().to_string());
     let visible_after = Duration::from_secs(arguments.visible_after.into());
-    let (mut feed, buckets) = (QueueFeed::new(queue, visible_after), cloud.buckets());
-    let mut seeding: Vec<(BuildNotice, String, RegionalSeeder)> = Vec::new();
+    let mut builds = Builds {
+        arguments,
+        buckets: cloud.buckets(),
+        directory,
+        seeding: Vec::new(),
+    };
+    builds.take_up_again().await;
+    let mut feed = QueueFeed::new(queue, visible_after);
     while let Some(delivery) = feed.next().await {
-        let notice = delivery.notice.clone();
-        let pulled = async {
-            let seeder = start(arguments).await?;
-            let pulled = seeder.pull(&buckets, &notice).await?;
-            Ok::<_, Box<dyn std::error::Error>>((seeder, pulled))
-        };
-        let told = match pulled.await {
-            Ok((seeder, pulled)) => {
-                let etag = pulled.object.etag.clone();
-                // The same version, told again, keeps the swarm that it has.
-                if !seeding
-                    .iter()
-                    .any(|(other, version, _)| *other == notice && *version == etag)
-                {
-                    print_line(&format!("{} {}", notice.key, seeder.address()));
-                    seeder.seed(pulled);
-                    seeding.retain(|(other, _, _)| *other != notice);
-                    seeding.push((notice, etag, seeder));
-                    if seeding.len() > usize::from(arguments.builds_max) {
-                        seeding.remove(0);
-                    }
-                    let listed = seeding.iter().map(|(notice, etag, seeder)| SeededBuild {
-                        key: notice.key.clone(),
-                        version: etag.clone(),
-                        seeders: vec![seeder.address().clone()],
-                    });
-                    directory.publish(listed.collect());
-                }
-                delivery.done().await
-            }
+        let told = match builds.take_up(&delivery.notice).await {
+            Ok(()) => delivery.done().await,
             Err(error) => {
-                tracing::error!(
-                    build = notice.key,
-                    bucket = notice.bucket,
-                    "not seeded: {}",
-                    chain(error.as_ref())
-                );
+                tell_failure(&delivery.notice, error.as_ref());
                 delivery.give_back(AGAIN_AFTER).await
             }
         };
@@ -199,6 +173,94 @@ async fn seed_all(arguments: &Arguments, cloud: &Cloud, queue: &str) -> ExitCode
         }
     }
     ExitCode::SUCCESS
+}
+
+/// What the seeder of a queue seeds, the oldest first.
+struct Builds<'a> {
+    arguments: &'a Arguments,
+    buckets: Buckets,
+    directory: DirectoryServer,
+    seeding: Vec<Seeding>,
+}
+
+struct Seeding {
+    notice: BuildNotice,
+    version: String,
+    seeder: RegionalSeeder,
+}
+
+impl Builds<'_> {
+    /// Seeds a build, unless it does so already.
+    async fn take_up(&mut self, notice: &BuildNotice) -> Result<(), Box<dyn std::error::Error>> {
+        let version = self.buckets.head(&notice.bucket, &notice.key).await?.etag;
+        let is_known = |known: &Seeding| known.notice == *notice && known.version == version;
+        if self.seeding.iter().any(is_known) {
+            return Ok(());
+        }
+        let seeder = start(self.arguments).await?;
+        let pulled = seeder.pull(&self.buckets, notice).await?;
+        let version = pulled.object.etag.clone();
+        print_line(&format!("{} {}", notice.key, seeder.address()));
+        seeder.seed(pulled);
+        self.seeding.retain(|known| known.notice != *notice);
+        self.seeding.push(Seeding {
+            notice: notice.clone(),
+            version,
+            seeder,
+        });
+        if self.seeding.len() > usize::from(self.arguments.builds_max) {
+            self.seeding.remove(0);
+        }
+        let listed = self.seeding.iter().map(|build| SeededBuild {
+            key: build.notice.key.clone(),
+            version: build.version.clone(),
+            seeders: vec![build.seeder.address().clone()],
+        });
+        self.directory.publish(listed.collect());
+        // The queue does not tell of it again, so a seeder that is started again has to know by itself.
+        let notices: Vec<&BuildNotice> = self.seeding.iter().map(|build| &build.notice).collect();
+        if let Err(error) = keep(&self.arguments.folder, &notices) {
+            tracing::warn!(%error, "after a restart the builds that are seeded now are not taken up again");
+        }
+        Ok(())
+    }
+
+    /// Seeds what it seeded before it was started again.
+    async fn take_up_again(&mut self) {
+        for notice in kept(&self.arguments.folder) {
+            if let Err(error) = self.take_up(&notice).await {
+                tell_failure(&notice, error.as_ref());
+            }
+        }
+    }
+}
+
+fn tell_failure(notice: &BuildNotice, error: &(dyn std::error::Error + 'static)) {
+    let (build, bucket) = (&notice.key, &notice.bucket);
+    tracing::error!(build, bucket, "not seeded: {}", chain(error));
+}
+
+fn keep(folder: &Path, notices: &[&BuildNotice]) -> std::io::Result<()> {
+    let (file, new) = (folder.join(SEEDING), folder.join(format!("{SEEDING}.new")));
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(&new, serde_json::to_vec_pretty(notices)?)?;
+    std::fs::rename(new, file)
+}
+
+fn kept(folder: &Path) -> Vec<BuildNotice> {
+    let file = folder.join(SEEDING);
+    let text = match std::fs::read(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            tracing::warn!(file = %file.display(), %error, "cannot be read; what was seeded before is not taken up again");
+            return Vec::new();
+        }
+    };
+    serde_json::from_slice(&text).unwrap_or_else(|error| {
+        tracing::warn!(file = %file.display(), %error, "is no list of builds; what was seeded before is not taken up again");
+        Vec::new()
+    })
 }
 
 async fn start(arguments: &Arguments) -> Result<RegionalSeeder, peer::NodeError> {
@@ -250,6 +312,8 @@ fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     ExitCode::from(4)
 }
 
+/// Name of the file with the builds that are seeded.
+const SEEDING: &str = "seeding.json";
 /// Name of the file with the directory's key.
 const DIRECTORY_KEY: &str = "directory.key";
 /// A build that could not be pulled is tried again after this.

@@ -155,6 +155,7 @@ async fn the_binary_seeds_every_build_of_its_queue_and_goes_on_after_one_that_is
     assert!(lines[1].starts_with("two.zip /ip4/127.0.0.1/tcp/"), "{lines:?}");
     // A host that follows the directory hears of both.
     let peer = directory.to_string().rsplit_once("/p2p/").unwrap().1.parse().unwrap();
+    let address = directory.clone();
     let mut directory = Directory::follow(directory, peer).unwrap();
     let mut listed = Vec::new();
     while listed.len() < 2 {
@@ -169,6 +170,18 @@ async fn the_binary_seeds_every_build_of_its_queue_and_goes_on_after_one_that_is
         (waiting + taken == 1).then_some(())
     })
     .await;
+    // Started again it seeds what it has seeded, though no message tells of it, and is the same directory.
+    stop(seeder);
+    let listen = address.to_string().rsplit_once("/p2p/").unwrap().0.to_owned();
+    let more = ["--directory-listen", &listen];
+    let mut seeder = start_seeder(&endpoint, &folder.path().join("spool"), &more);
+    let lines = BufReader::new(seeder.stdout.take().unwrap()).lines();
+    let read = tokio::task::spawn_blocking(move || lines.take(3).map(Result::unwrap).collect::<Vec<String>>());
+    let again = tokio::time::timeout(Duration::from_secs(60), read).await;
+    let again = again.unwrap().unwrap();
+    assert_eq!(again[0], address.to_string());
+    assert!(again[1..].iter().any(|line| line.starts_with("one.zip ")), "{again:?}");
+    assert!(again[1..].iter().any(|line| line.starts_with("two.zip ")), "{again:?}");
     stop(seeder);
     stop(process);
 }
