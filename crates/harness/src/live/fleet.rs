@@ -1,6 +1,7 @@
 //! Real hosts in this process: all of a run's, or a worker's part. Starts them, carries out their faults, notes when each
 //! is done and writes its deployment log.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub(crate) struct FleetStatus {
     pub(crate) done: Vec<u32>,
     /// Hosts that cannot go on.
     pub(crate) failed: usize,
+    /// Hosts of which it is expected that are neither done nor failed.
+    pub(crate) pending: usize,
     /// Useful bytes of hosts that are done.
     pub(crate) bytes: u64,
     /// Useful bytes in the end.
@@ -277,20 +280,19 @@ impl Fleet {
             joined: shared.joined.load(Ordering::Relaxed),
             done: shared.done.iter().map(|done| done.load(Ordering::Relaxed)).collect(),
             failed: shared.failed.lock().len(),
+            pending: self.pending(),
             bytes: shared.bytes.load(Ordering::Relaxed),
             bytes_expected: shared.slots.len() as u64 * shared.scenario.build_size().get(),
             cpu_seconds: crate::machine::cpu_seconds(),
         }
     }
 
-    /// Hosts of which it is expected that are not done.
-    pub(crate) fn pending_healthy(&self) -> usize {
+    fn pending(&self) -> usize {
         let excused = |slot: &Slot| matches!(slot.role, HostRole::Leave(_) | HostRole::Corrupt);
-        self.shared
-            .slots
-            .iter()
-            .filter(|slot| !excused(slot) && slot.complete_at.get().is_none())
-            .count()
+        let failed: BTreeSet<usize> = self.shared.failed.lock().iter().map(|(slot, _)| *slot).collect();
+        let slots = self.shared.slots.iter().enumerate();
+        let open = slots.filter(|(_, slot)| !excused(slot) && slot.complete_at.get().is_none());
+        open.filter(|(index, _)| !failed.contains(index)).count()
     }
 
     /// Ends it: hosts that are not done get a row that says so, and everything is told.

@@ -392,11 +392,6 @@ impl Run<'_> {
 
     /// Waits until every host of which it is expected is done, or the deadline has passed.
     async fn wait_done(&self, progress: &Progress, complete_at: &[Time]) -> Result<(), RunError> {
-        let roles = (0..self.scenario.regions.len()).flat_map(|region| self.scenario.roles(region));
-        let excused =
-            |role: &scenario::HostRole| matches!(role, scenario::HostRole::Leave(_) | scenario::HostRole::Corrupt);
-        let expected = roles.filter(|role| !excused(role)).count();
-        let has_excused = expected < self.scenario.host_count() as usize;
         let last_fault = self
             .scenario
             .faults
@@ -406,7 +401,6 @@ impl Run<'_> {
             .unwrap_or_default();
         let begin = complete_at.iter().copied().max().unwrap_or_default();
         let end = begin + self.measured.deadline + last_fault;
-        let mut quiet_since = None;
         loop {
             let status = self.status()?;
             progress.fan_out(&status);
@@ -414,25 +408,14 @@ impl Run<'_> {
             if done as usize + status.failed >= self.scenario.host_count() as usize {
                 return Ok(());
             }
-            // Hosts that are to leave may be done before they do: wait until nobody who stays is left.
-            if has_excused && done as usize + status.failed >= expected && self.clock.now() > begin + last_fault {
-                let since = *quiet_since.get_or_insert_with(Instant::now);
-                if self.pending_healthy() == Some(0) || since.elapsed() > EXCUSED_PATIENCE {
-                    return Ok(());
-                }
+            // Hosts of which nothing is expected may be done or not: those of which it is are counted by themselves.
+            if status.started > 0 && status.pending == 0 {
+                return Ok(());
             }
             if self.clock.now() > end {
                 return Ok(());
             }
             tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    }
-
-    /// Hosts of which it is expected that are not done, where they are in this process.
-    fn pending_healthy(&self) -> Option<usize> {
-        match &self.hosts {
-            Some(Hosts::Local(fleet)) => Some(fleet.pending_healthy()),
-            Some(Hosts::Workers(_)) | None => None,
         }
     }
 
@@ -453,6 +436,7 @@ impl Run<'_> {
                     total.started += status.started;
                     total.joined += status.joined;
                     total.failed += status.failed;
+                    total.pending += status.pending;
                     total.bytes += status.bytes;
                     total.bytes_expected += status.bytes_expected;
                     total.cpu_seconds += status.cpu_seconds;
@@ -612,7 +596,5 @@ pub(crate) fn deadline(scenario: &Scenario) -> Duration {
 }
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Hosts in workers that are to leave get this long after their time to be done or gone.
-const EXCUSED_PATIENCE: Duration = Duration::from_secs(2);
 /// Open files of a process that are not its hosts': runtime, cloud, standard streams.
 const FILES_OF_THE_REST: u64 = 400;

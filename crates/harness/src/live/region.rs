@@ -88,10 +88,9 @@ pub(crate) async fn deploy(
     }
     let patience = deadline(&own) + clock.now().since(began);
     wait(patience, || {
-        let FleetStatus { done, failed, .. } = fleet.status();
-        let done: u32 = done.iter().sum();
-        told.send_replace(done);
-        done as usize + failed >= own.host_count() as usize
+        let FleetStatus { done, pending, .. } = fleet.status();
+        told.send_replace(done.iter().sum());
+        pending == 0
     })
     .await;
     let result = fleet.finish().await;
