@@ -275,11 +275,13 @@ impl Fleet {
 
     pub(crate) fn status(&self) -> FleetStatus {
         let shared = &self.shared;
+        // Not within the value below, where it would still be locked when `pending` wants it.
+        let failed = shared.failed.lock().len();
         FleetStatus {
             started: shared.started.load(Ordering::Relaxed),
             joined: shared.joined.load(Ordering::Relaxed),
             done: shared.done.iter().map(|done| done.load(Ordering::Relaxed)).collect(),
-            failed: shared.failed.lock().len(),
+            failed,
             pending: self.pending(),
             bytes: shared.bytes.load(Ordering::Relaxed),
             bytes_expected: shared.slots.len() as u64 * shared.scenario.build_size().get(),
