@@ -31,7 +31,7 @@ has_docker() {
 
 harness() {
     AWS_ACCESS_KEY_ID=${AWS_ACCESS_KEY_ID:-test} AWS_SECRET_ACCESS_KEY=${AWS_SECRET_ACCESS_KEY:-test} \
-        AWS_REGION=${AWS_REGION:-us-east-1} cargo run --quiet --release -p harness -- "$@"
+        AWS_REGION=${AWS_REGION:-us-east-1} cargo run --quiet --release -p harness --features pipeline -- "$@"
 }
 
 start_stack() {
@@ -108,7 +108,15 @@ up() {
     start_stack
     make_infrastructure
     harness doctor --endpoint-url "$endpoint"
-    say "up at $endpoint; next: cargo run --release -p harness -- upload --size 64MiB --endpoint-url $endpoint"
+    say "up at $endpoint; next, in each of two terminals:"
+    cat >&2 <<NEXT
+  export AWS_ENDPOINT_URL=$endpoint AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
+in the first, which keeps seeders and hosts up:
+  cargo run --release -p harness --features pipeline -- up scenarios/aws-1k.toml
+in the second:
+  cargo run --release -p harness --features pipeline -- upload --size 64MiB --build-id build-1.zip
+  cargo run --release -p harness --features pipeline -- watch scenarios/aws-1k.toml --build-id build-1.zip
+NEXT
 }
 
 down() {

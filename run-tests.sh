@@ -12,8 +12,8 @@ if [ -z "${FLEETCAST_LOCAL_STACK_BIN:-}" ]; then
     # If it cannot be installed, the tests that need it fail and say so; the others run.
     FLEETCAST_LOCAL_STACK_BIN=$(scripts/local-stack.sh install) && export FLEETCAST_LOCAL_STACK_BIN || status=1
 fi
-cargo test --workspace --all-targets --no-fail-fast "$@" 2>&1 | tee "$log" || status=1
-cargo test --workspace --doc 2>&1 | tee -a "$log" || status=1
+cargo test --workspace --all-features --all-targets --no-fail-fast "$@" 2>&1 | tee "$log" || status=1
+cargo test --workspace --all-features --doc 2>&1 | tee -a "$log" || status=1
 
 passed=$(awk '/^test result:/ {sum += $4} END {print sum + 0}' "$log")
 failed=$(awk '/^test result:/ {sum += $6} END {print sum + 0}' "$log")

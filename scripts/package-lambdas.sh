@@ -13,8 +13,8 @@ if cargo lambda --version >/dev/null 2>&1; then
 fi
 
 command -v python3 >/dev/null || { echo "package-lambdas: python3 is missing; it writes the zips" >&2; exit 1; }
-cargo build --profile functions -p lambdas --bins >&2
-binaries=${CARGO_TARGET_DIR:-target}/functions
+cargo build --release -p lambdas --bins >&2
+binaries=${CARGO_TARGET_DIR:-target}/release
 for function in "${functions[@]}"; do
     mkdir -p "target/lambda/$function"
     # The same bytes give the same zip, so that terraform sees no change where there is none.

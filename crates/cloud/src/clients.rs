@@ -13,10 +13,7 @@ use crate::buckets::Buckets;
 use crate::deployment_log_table::DeploymentLogTable;
 use crate::error::CloudError;
 use crate::names::{GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, region_queue, regional_bucket, staged};
-use crate::pipeline_jobs::PipelineJobs;
-use crate::queues::Queues;
 use crate::tracking_table::TrackingTable;
-use crate::workflow::Workflow;
 
 /// Where the cloud is and who we are there. Goes to worker processes as JSON.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -136,21 +133,6 @@ impl Cloud {
         TrackingTable::new(self.dynamodb.clone(), self.name(TRACKING_TABLE))
     }
 
-    /// Executions of the workflow.
-    pub fn workflow(&self) -> Workflow {
-        Workflow::new(aws_sdk_sfn::Client::new(&self.shared))
-    }
-
-    /// Queues.
-    pub fn queues(&self) -> Queues {
-        Queues::new(aws_sdk_sqs::Client::new(&self.shared))
-    }
-
-    /// Jobs of CodePipeline.
-    pub fn pipeline_jobs(&self) -> PipelineJobs {
-        PipelineJobs::new(aws_sdk_codepipeline::Client::new(&self.shared))
-    }
-
     /// A name of [`crate::names`] as it is in this stage.
     pub fn name(&self, name: &str) -> String {
         staged(name, &self.stage)
@@ -171,11 +153,13 @@ impl Cloud {
         self.name(&region_queue(region))
     }
 
-    pub(crate) fn shared(&self) -> &SdkConfig {
+    /// For `pipeline`, which makes its clients of it.
+    pub fn shared(&self) -> &SdkConfig {
         &self.shared
     }
 
-    pub(crate) fn s3(&self) -> &aws_sdk_s3::Client {
+    /// For `pipeline`, which sets notifications of buckets.
+    pub fn s3(&self) -> &aws_sdk_s3::Client {
         &self.s3
     }
 

@@ -73,8 +73,8 @@ impl CloudError {
         matches!(self, Self::Service { retryable: true, .. })
     }
 
-    /// From an SDK error whose code is none that the caller knows better.
-    pub(crate) fn service<E, R>(action: impl Into<String>, error: &SdkError<E, R>) -> Self
+    /// From an SDK error whose code is none that the caller knows better. For this crate and `pipeline`.
+    pub fn service<E, R>(action: impl Into<String>, error: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,

@@ -19,7 +19,7 @@ pub const WORKFLOW: &str = "file-copy-workflow";
 /// The topic that failures of it go to.
 pub const FAILURE_TOPIC: &str = "file-copy-failures";
 /// Where events end that a function has refused each time.
-pub(crate) const FUNCTION_DEAD_LETTER_QUEUE: &str = "lambda-dead-letter";
+pub const FUNCTION_DEAD_LETTER_QUEUE: &str = "lambda-dead-letter";
 /// The pipeline's functions.
 pub const FUNCTIONS: [&str; 5] = [
     "build-worker",
@@ -65,7 +65,7 @@ pub fn build_shard(build_id: &str, host_id: &str) -> String {
 }
 
 /// 32-bit FNV-1a (Fowler, Noll, Vo).
-pub(crate) fn fnv1a(text: &str) -> u32 {
+pub fn fnv1a(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     })

@@ -3,21 +3,23 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Our crates and what of ours each may depend on.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("swarm", &[]),
     ("cloud", &[]),
     ("scenario", &["swarm"]),
     ("peer", &["swarm", "cloud"]),
-    ("seeder", &["peer", "cloud", "swarm"]),
+    ("pipeline", &["cloud"]),
+    ("seeder", &["peer", "pipeline", "cloud", "swarm"]),
     ("simulator", &["scenario", "swarm"]),
-    ("lambdas", &["cloud"]),
+    ("lambdas", &["pipeline", "cloud"]),
     (
         "harness",
-        &["simulator", "seeder", "peer", "cloud", "scenario", "swarm"],
+        &["simulator", "seeder", "peer", "pipeline", "cloud", "scenario", "swarm"],
     ),
 ];
 
@@ -59,11 +61,14 @@ fn our_crates_depend_on_each_other_only_in_the_allowed_direction() {
 }
 
 #[test]
-fn only_cloud_names_aws_and_only_peer_names_libp2p() {
+fn only_cloud_and_pipeline_name_aws_and_only_peer_names_libp2p() {
     for (name, of_it) in normal_dependencies(&metadata()) {
         for other in of_it {
             let is_aws = other.starts_with("aws-") || other.starts_with("s3s") || other.starts_with("dynoxide");
-            assert!(!is_aws || name == "cloud", "{name} depends on {other}");
+            assert!(
+                !is_aws || name == "cloud" || name == "pipeline",
+                "{name} depends on {other}"
+            );
             assert!(
                 !other.starts_with("libp2p") || name == "peer",
                 "{name} depends on {other}"
@@ -99,3 +104,44 @@ fn the_core_has_no_runtime_no_network_and_no_clock_in_its_tree() {
         assert!(!seen.contains(forbidden), "swarm has {forbidden} in its tree: {seen:?}");
     }
 }
+
+/// Crates that `cargo build -p harness` compiles: a newcomer waits for each of them before the first run.
+fn crates_of_the_main_job() -> BTreeSet<String> {
+    let listed = Command::new(env!("CARGO"))
+        .args(["tree", "-p", "harness", "--edges", "normal,build", "--prefix", "none"])
+        .args(["--locked", "--offline"])
+        .args([
+            "--manifest-path",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"),
+        ])
+        .output()
+        .unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let version_of = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    String::from_utf8(listed.stdout)
+        .unwrap()
+        .lines()
+        .map(version_of)
+        .collect()
+}
+
+#[test]
+fn the_main_job_compiles_no_more_crates_than_it_did() {
+    let crates = crates_of_the_main_job();
+    assert!(
+        crates.len() <= MAIN_JOB_CRATES_MAX,
+        "the main job compiles {} crates; a cold build is to stay within four minutes on two cores, so look at what came \
+         with the new ones (`cargo tree -p harness`) before you raise MAIN_JOB_CRATES_MAX",
+        crates.len()
+    );
+    for client in ["sfn", "sqs", "sns", "lambda", "apigateway", "codepipeline"] {
+        let name = format!("aws-sdk-{client} ");
+        assert!(
+            !crates.iter().any(|of_it| of_it.starts_with(&name)),
+            "the main job compiles {name}, which only the commands of the pipeline call"
+        );
+    }
+}
+
+/// What it compiled when the build was last made shorter.
+const MAIN_JOB_CRATES_MAX: usize = 380;

@@ -10,7 +10,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloud::{GLOBAL_BUCKET, Queue};
+use cloud::GLOBAL_BUCKET;
+use pipeline::{PipelineClients, Queue};
 use rig::{Stack, eventually};
 use serde_json::Value;
 

@@ -5,7 +5,8 @@
 
 use std::future::Future;
 
-use cloud::{Cloud, Execution, PipelineJobs, Started, chain};
+use cloud::{Cloud, chain};
+use pipeline::{Execution, PipelineClients, PipelineJobs, Started};
 use serde_json::{Value, json};
 
 use crate::http::BadRequest;

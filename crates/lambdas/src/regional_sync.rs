@@ -1,6 +1,7 @@
 //! `regional-sync`: a build in a regional bucket is told to the region's seeder by its queue.
 
 use cloud::{Cloud, objects_created};
+use pipeline::PipelineClients;
 use serde_json::{Value, json};
 
 use crate::{Failure, configuration};

@@ -1,6 +1,7 @@
 //! `replication-worker`: a build in the global bucket starts the workflow that copies it to the regions.
 
-use cloud::{Cloud, Started, objects_created};
+use cloud::{Cloud, objects_created};
+use pipeline::{PipelineClients, Started};
 use serde_json::{Value, json};
 
 use crate::{Failure, configuration, workflow_input};

@@ -3,7 +3,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cloud::{Cloud, CloudError, Started};
+use cloud::{Cloud, CloudError};
+use pipeline::{PipelineClients, Started};
 use serde_json::{Map, Value, json};
 
 use crate::http::{self, BadRequest};

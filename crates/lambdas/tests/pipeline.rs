@@ -11,8 +11,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloud::{Cloud, GLOBAL_BUCKET, Queue};
+use cloud::{Cloud, GLOBAL_BUCKET};
 use lambdas::pipeline_action::{Reports, handle_job};
+use pipeline::{PipelineClients, Queue};
 use rig::{Stack, eventually};
 use serde_json::{Value, json};
 
@@ -42,7 +43,7 @@ async fn replicated(cloud: &Cloud, key: &str) {
 }
 
 /// Executions whose input names the key.
-async fn executions(stack: &Stack, cloud: &Cloud, key: &str) -> Vec<cloud::Execution> {
+async fn executions(stack: &Stack, cloud: &Cloud, key: &str) -> Vec<pipeline::Execution> {
     let workflow = cloud.workflow();
     let mut found = Vec::new();
     for execution in workflow.list(&stack.provisioned.state_machine_arn, 1000).await.unwrap() {

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloud::{Cloud, Execution, Queue, Started, Tracking};
+use cloud::{Cloud, Tracking};
+use pipeline::{Execution, PipelineClients, Queue, Started};
 use rig::{Stack, eventually};
 use serde_json::{Value, json};
 

@@ -10,6 +10,7 @@ use cloud::{Buckets, Cloud, CloudConfig, chain};
 use peer::{
     Clock, DirectoryServer, Limits, Multiaddr, NodeIdentity, SeededBuild, Shaping, TransportKind, log_to_stderr,
 };
+use pipeline::PipelineClients;
 use seeder::{BuildFeed, BuildNotice, PullOptions, QueueFeed, RegionalSeeder, SeederOptions, Spool};
 use swarm::SeederConfig;
 use tokio::signal::unix::{SignalKind, signal};

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cloud::{Cloud, CloudConfig, Credentials};
 use peer::{Directory, Multiaddr};
+use pipeline::PipelineClients;
 use rig::eventually;
 use seeder::{BuildFeed, BuildNotice, QueueFeed};
 

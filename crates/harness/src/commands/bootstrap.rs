@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use cloud::{Cloud, Pipeline, ProvisionError};
+use cloud::Cloud;
+use pipeline::{Pipeline, ProvisionError};
 
 use super::print;
 use crate::cli::{BootstrapArguments, DoctorArguments, Format};

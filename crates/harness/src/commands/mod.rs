@@ -1,12 +1,17 @@
 //! The subcommands, one file each.
 
+#[cfg(feature = "pipeline")]
 mod bootstrap;
 mod compare;
 mod count;
+#[cfg(not(feature = "pipeline"))]
+mod no_pipeline;
 mod plan;
 mod run;
+#[cfg(feature = "pipeline")]
 mod status;
 mod sweep;
+#[cfg(feature = "pipeline")]
 mod up;
 mod upload;
 mod watch;
@@ -14,13 +19,18 @@ mod watch;
 use crate::exit::{Exit, complain};
 use crate::live;
 
+#[cfg(feature = "pipeline")]
 pub(crate) use bootstrap::{bootstrap, doctor};
 pub(crate) use compare::{compare, parse_percent};
 pub(crate) use count::count;
+#[cfg(not(feature = "pipeline"))]
+pub(crate) use no_pipeline::{bootstrap, doctor, status, up};
 pub(crate) use plan::plan;
 pub(crate) use run::run;
+#[cfg(feature = "pipeline")]
 pub(crate) use status::status;
 pub(crate) use sweep::{Vary, sweep};
+#[cfg(feature = "pipeline")]
 pub(crate) use up::up;
 pub(crate) use upload::upload;
 pub(crate) use watch::watch;

@@ -58,6 +58,8 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
             complain("the run has failed", &error);
             return match error {
                 RunError::WorkersWithoutSockets { .. } | RunError::OnlyInForecasts { .. } => Exit::Usage,
+                #[cfg(not(feature = "pipeline"))]
+                RunError::NotBuilt => Exit::Usage,
                 _ => Exit::Failed,
             };
         }

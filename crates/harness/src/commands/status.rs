@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use cloud::{Cloud, CloudError, Execution, WORKFLOW};
+use cloud::{Cloud, CloudError, WORKFLOW};
+use pipeline::{Execution, PipelineClients};
 use serde_json::{Value, json};
 
 use super::print;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cloud::{Cloud, CloudConfig, CloudError};
 use parking_lot::Mutex;
+use pipeline::{PipelineClients, Queue};
 use scenario::{LoadOptions, Scenario};
 use seeder::{BuildFeed, Delivery, QueueFeed};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -178,7 +179,7 @@ async fn give_back(region: &str, delivery: Delivery, problem: &str, _permit: Own
 }
 
 /// The region's queue, as soon as the endpoint answers.
-async fn find_queue(cloud: &Cloud, region: &str) -> Result<cloud::Queue, CloudError> {
+async fn find_queue(cloud: &Cloud, region: &str) -> Result<Queue, CloudError> {
     let name = cloud.region_queue(region);
     loop {
         match cloud.queues().named(&name).await {

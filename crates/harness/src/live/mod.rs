@@ -3,9 +3,15 @@
 //! Map: `fleet` are the hosts of a process, `worker` spreads them over processes, `build` is what is uploaded.
 
 mod build;
+#[cfg(feature = "pipeline")]
+mod by_pipeline;
+#[cfg(not(feature = "pipeline"))]
+#[path = "no_pipeline.rs"]
+mod by_pipeline;
 mod fleet;
-mod pipeline;
+#[cfg(feature = "pipeline")]
 mod region;
+mod stages;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -25,8 +31,9 @@ use worker::WorkerProcess;
 
 pub(crate) use build::generated;
 pub(crate) use fleet::{FleetResult, FleetStatus, ProtocolCounts};
-pub(crate) use pipeline::Stages;
+#[cfg(feature = "pipeline")]
 pub(crate) use region::deploy;
+pub(crate) use stages::Stages;
 pub(crate) use worker::serve as serve_worker;
 
 /// Why a run could not be made.
@@ -36,6 +43,12 @@ pub(crate) enum RunError {
     Embedded(#[from] EmbeddedError),
     #[error("the cloud has failed")]
     Cloud(#[from] CloudError),
+    #[error(
+        "the pipeline's clients are not in this program; expected one that is built with them, such as \
+         `cargo run --release -p harness --features pipeline -- run --cloud aws`"
+    )]
+    #[cfg(not(feature = "pipeline"))]
+    NotBuilt,
     #[error("the build did not reach region {region}")]
     Replication { region: String, source: CloudError },
     #[error("the seeder of region {region} has failed")]
@@ -48,8 +61,10 @@ pub(crate) enum RunError {
          or `harness plan`"
     )]
     OnlyInForecasts { keys: String },
+    #[cfg(feature = "pipeline")]
     #[error("the pipeline is not there as a whole: {missing}; expected what `harness bootstrap` or terraform makes")]
     NoPipeline { missing: String },
+    #[cfg(feature = "pipeline")]
     #[error(
         "{region} did not hear of the build within {} s of its upload; `harness status` and `harness doctor` may tell why",
         patience.as_secs()
@@ -150,7 +165,7 @@ pub(crate) async fn run(
         }
         None => {
             progress.phase("looking for the pipeline");
-            Some(pipeline::Feeds::find(&cloud, &regions).await?)
+            Some(by_pipeline::Feeds::find(&cloud, &regions).await?)
         }
     };
     let mut run = Run {
@@ -216,7 +231,7 @@ struct Run<'a> {
     scenario: &'a Scenario,
     cloud: Cloud,
     clock: Clock,
-    pipeline: Option<pipeline::Feeds>,
+    pipeline: Option<by_pipeline::Feeds>,
     /// By region.
     seeders: Vec<Vec<RegionalSeeder>>,
     hosts: Option<Hosts>,

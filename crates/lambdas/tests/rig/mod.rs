@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cloud::{Cloud, CloudConfig, Credentials, Pipeline, Provisioned};
+use cloud::{Cloud, CloudConfig, Credentials};
+use pipeline::{Pipeline, Provisioned};
 use tokio::sync::OnceCell;
 
 /// A stack that runs.

@@ -3,9 +3,7 @@
 use aws_sdk_codepipeline::Client;
 use aws_sdk_codepipeline::types::{FailureDetails, FailureType};
 
-use crate::error::CloudError;
-use crate::names::fnv1a;
-use crate::retry::Backoff;
+use cloud::{Backoff, CloudError, fnv1a};
 
 /// The jobs of a cloud.
 #[derive(Clone, Debug)]

@@ -14,9 +14,12 @@ use aws_sdk_s3::types::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use crate::clients::Cloud;
-use crate::error::CloudError;
-use crate::names::{FAILURE_TOPIC, FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, ROUTES, WORKFLOW, region_dead_letter_queue};
+use cloud::{
+    Cloud, CloudError, FAILURE_TOPIC, FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, HOST_DEPLOYMENT_LOGS, ROUTES,
+    TRACKING_TABLE, WORKFLOW, region_dead_letter_queue,
+};
+
+use crate::PipelineClients;
 
 /// Why the pipeline could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -176,11 +179,8 @@ impl Pipeline {
             );
         }
         for (table, looked) in [
-            (crate::TRACKING_TABLE, self.cloud.tracking().is_there().await),
-            (
-                crate::HOST_DEPLOYMENT_LOGS,
-                self.cloud.deployment_logs().is_there().await,
-            ),
+            (TRACKING_TABLE, self.cloud.tracking().is_there().await),
+            (HOST_DEPLOYMENT_LOGS, self.cloud.deployment_logs().is_there().await),
         ] {
             note(
                 "table",
@@ -327,7 +327,7 @@ impl Pipeline {
     async fn state_machine(&self, topic_arn: &str) -> Result<String, CloudError> {
         let name = self.cloud.name(WORKFLOW);
         let definition = DEFINITION
-            .replace("${tracking_table}", &self.cloud.name(crate::TRACKING_TABLE))
+            .replace("${tracking_table}", &self.cloud.name(TRACKING_TABLE))
             .replace("${failure_topic_arn}", topic_arn);
         if let Some(arn) = self.cloud.workflow().find(&name).await? {
             let request = self.sfn.update_state_machine().state_machine_arn(&arn);

@@ -5,9 +5,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_sfn::Client;
 use serde_json::Value;
 
-use crate::error::CloudError;
-use crate::names::fnv1a;
-use crate::retry::Backoff;
+use cloud::{Backoff, CloudError, fnv1a};
 
 /// An execution.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,9 +5,7 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 
-use crate::error::CloudError;
-use crate::names::fnv1a;
-use crate::retry::Backoff;
+use cloud::{Backoff, CloudError, fnv1a};
 
 /// The queues of a cloud.
 #[derive(Clone, Debug)]
