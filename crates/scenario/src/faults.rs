@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
-use crate::Region;
+use crate::draw::Key;
+use crate::{HostPlan, Region, Serves};
 
 /// Something that goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,23 +25,53 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// How many hosts of a region it takes.
-    pub(crate) fn count(&self, shape: &Region) -> usize {
-        let elsewhere = |names: &Vec<String>| !names.contains(&shape.name);
-        if self.regions.as_ref().is_some_and(elsewhere) {
-            return 0;
+    /// Whether it is about this region.
+    pub(crate) fn applies_to(&self, region: &Region) -> bool {
+        let regions = self.regions.as_ref();
+        regions.is_none_or(|regions| regions.contains(&region.name))
+    }
+
+    /// How many hosts of a region it can take.
+    pub(crate) fn candidates(&self, region: &Region) -> u32 {
+        match self.zone {
+            _ if !self.applies_to(region) => 0,
+            Some(zone) => region.hosts_in(zone),
+            None => region.hosts,
         }
-        let candidates = match self.zone {
-            None => shape.hosts,
-            Some(zone) if zone < shape.zones => (shape.hosts + shape.zones - 1 - zone) / shape.zones,
-            Some(_) => 0,
+    }
+
+    /// How many hosts of a region it takes.
+    pub(crate) fn count(&self, region: &Region) -> usize {
+        match self.candidates(region) {
+            0 => 0,
+            candidates => self.hosts.of(candidates),
+        }
+    }
+
+    /// What it is, without its name: by this order faults take their hosts. Those of a zone first, who have fewer to take.
+    fn order(&self) -> impl Ord + use<> {
+        let hosts = match self.hosts {
+            HostShare::Count(count) => (0, u64::from(count)),
+            // The bits of numbers above zero are in the order of the numbers.
+            HostShare::Percent(percent) => (1, percent.to_bits()),
         };
-        self.hosts.of(candidates)
+        let Self { kind, zone, at, .. } = *self;
+        (zone.is_none(), zone, kind, at, hosts)
+    }
+
+    /// What it does to a host.
+    fn give(&self, host: &mut HostPlan) {
+        match self.kind {
+            FaultKind::Leave => host.leave_at = Some(self.at),
+            FaultKind::JoinLate => host.join_at = Some(self.at),
+            FaultKind::Corrupt => host.serves = Serves::Corrupt,
+            FaultKind::Stall => host.serves = Serves::Nothing,
+        }
     }
 }
 
 /// What the hosts of a fault do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FaultKind {
     /// Go without a word.
     Leave,
@@ -71,11 +99,11 @@ pub struct SeederRestart {
 }
 
 impl SeederRestart {
-    /// Whether it is about this region's seeder.
-    pub fn applies_to(&self, region: &str) -> bool {
-        self.regions
-            .as_ref()
-            .is_none_or(|regions| regions.iter().any(|name| name == region))
+    /// Whether it is about this seeder of this region.
+    pub(crate) fn applies_to(&self, region: &str, seeder: u32) -> bool {
+        let regions = self.regions.as_ref();
+        let here = regions.is_none_or(|regions| regions.iter().any(|name| name == region));
+        here && self.seeder.is_none_or(|one| one == seeder)
     }
 }
 
@@ -88,82 +116,29 @@ pub enum HostShare {
     Percent(f64),
 }
 
-/// What one host is to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HostRole {
-    /// Nothing special.
-    #[default]
-    Healthy,
-    /// Leave at this time.
-    Leave(Duration),
-    /// Start at this time.
-    JoinLate(Duration),
-    /// Serve corrupt chunks. The others ban it, so it is not expected to complete.
-    Corrupt,
-    /// Never serve.
-    Stall,
-}
-
-/// The roles of a region's hosts. A host has one role at most: faults share what is left.
-pub(crate) fn assign(faults: &[Fault], seed: u64, region: usize, shape: &Region) -> Vec<HostRole> {
-    let mut roles = vec![HostRole::Healthy; shape.hosts as usize];
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ (region as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let mut healthy: Vec<usize> = (0..roles.len()).collect();
-    healthy.shuffle(&mut rng);
-    for fault in faults {
-        let mut count = fault.count(shape);
-        let role = match fault.kind {
-            FaultKind::Leave => HostRole::Leave(fault.at),
-            FaultKind::JoinLate => HostRole::JoinLate(fault.at),
-            FaultKind::Corrupt => HostRole::Corrupt,
-            FaultKind::Stall => HostRole::Stall,
-        };
-        let mut place = healthy.len();
-        while count > 0 && place > 0 {
-            place -= 1;
-            let host = healthy[place];
-            if fault
-                .zone
-                .is_none_or(|zone| host % shape.zones as usize == zone as usize)
-            {
-                roles[healthy.remove(place)] = role;
-                count -= 1;
-            }
+/// Gives the hosts of a region what goes wrong with them. A host has one fault at most.
+///
+/// Each fault draws by a key of its own, made of what it is: its kind and its zone, and which it is of several of these, in the
+/// order of their times and shares. So a fault that is renamed draws the same hosts, one whose share grows keeps those it
+/// has, and one that is added leaves the others theirs but for hosts that both want.
+pub(crate) fn give(faults: &[Fault], seed: u64, region: usize, shape: &Region, hosts: &mut [HostPlan]) {
+    let mut own: Vec<&Fault> = faults.iter().filter(|fault| fault.applies_to(shape)).collect();
+    own.sort_by_key(|fault| fault.order());
+    let mut is_free = vec![!own.is_empty(); hosts.len()];
+    let mut alike = 0_u32;
+    for (place, fault) in own.iter().enumerate() {
+        let is_alike = |before: &&Fault| (before.kind, before.zone) == (fault.kind, fault.zone);
+        let before = place.checked_sub(1).map(|before| own[before]);
+        alike = if before.as_ref().is_some_and(is_alike) { alike + 1 } else { 0 };
+        let subject = format!("fault {:?} of zone {:?}, number {alike}", fault.kind, fault.zone);
+        let candidates = hosts.iter().filter(|host| {
+            let here = fault.zone.is_none_or(|zone| host.zone == zone);
+            here && is_free[host.index as usize]
+        });
+        let candidates = candidates.map(|host| host.index);
+        for host in Key::new(seed, region, &subject).draw(candidates, fault.count(shape)) {
+            fault.give(&mut hosts[host as usize]);
+            is_free[host as usize] = false;
         }
-    }
-    roles
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn faults_take_their_share_of_each_region_and_never_the_same_host() {
-        let fault = |kind, hosts, regions: Option<&str>| Fault {
-            name: "f".to_owned(),
-            kind,
-            hosts,
-            regions: regions.map(|r| vec![r.to_owned()]),
-            zone: None,
-            at: Duration::from_secs(3),
-        };
-        let faults = [
-            fault(FaultKind::Leave, HostShare::Percent(5.0), None),
-            fault(FaultKind::Corrupt, HostShare::Count(7), Some("a")),
-        ];
-        let region = |name: &str| Region {
-            name: name.to_owned(),
-            hosts: 200,
-            zones: 1,
-            seeders: 1,
-        };
-        let a = assign(&faults, 1, 0, &region("a"));
-        let count = |roles: &[HostRole], role| roles.iter().filter(|r| **r == role).count();
-        assert_eq!(count(&a, HostRole::Leave(Duration::from_secs(3))), 10);
-        assert_eq!(count(&a, HostRole::Corrupt), 7);
-        assert_eq!(count(&assign(&faults, 1, 1, &region("b")), HostRole::Corrupt), 0);
-        assert_eq!(a, assign(&faults, 1, 0, &region("a")));
-        assert_ne!(a, assign(&faults, 2, 0, &region("a")));
     }
 }

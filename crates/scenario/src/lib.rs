@@ -2,14 +2,17 @@
 //!
 //! A [`Scenario`] is parsed and checked once, here; runners get values that cannot be wrong. Pure but for reading files.
 
+mod draw;
 mod faults;
 mod file;
+mod host_plan;
 mod links;
 mod outcome;
 mod problem;
 mod protocol;
 mod quantity;
 mod reader;
+mod run_outcome;
 mod schema;
 mod section;
 mod thresholds;
@@ -18,13 +21,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use swarm::{ByteRate, Bytes, ZoneId};
+use swarm::{ByteRate, Bytes};
 
-pub use faults::{Fault, FaultKind, HostRole, HostShare, SeederRestart};
+pub use faults::{Fault, FaultKind, HostShare, SeederRestart};
 pub use file::Override;
+pub use host_plan::{Absence, HostPlan, RegionPlan, SeederPlan, Serves, host_index};
 pub use outcome::{HostOutcome, HostState, LatencyHistogram, LatencySummary};
 pub use problem::{Problem, ScenarioError};
 pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size};
+pub use run_outcome::{
+    Facts, FanOut, ForecastFacts, KernelDifference, LiveFacts, ProtocolCounts, RegionEnd, RegionOutcome, RegionStages,
+    RunOutcome, Stages, Stop,
+};
 pub use schema::schema;
 pub use thresholds::{Threshold, ThresholdError, Verdict};
 
@@ -310,8 +318,9 @@ impl Scenario {
             }));
         }
         let index = self.regions.iter().position(|other| other.name == region.name)?;
-        let links = self.host_links(index)?;
-        let (uplinks, downlinks): (Vec<_>, Vec<_>) = links.iter().map(|l| (l.uplink(), l.downlink())).unzip();
+        let hosts = self.plan(index).hosts;
+        let links = hosts.iter().filter_map(|host| host.links);
+        let (uplinks, downlinks): (Vec<_>, Vec<_>) = links.map(|l| (l.uplink(), l.downlink())).unzip();
         Some(swarm::lower_bound::makespan_of_mixed_links(
             self.build_size(),
             chunk,
@@ -320,29 +329,6 @@ impl Scenario {
             &downlinks,
             latency,
         ))
-    }
-
-    /// The links of each host of a region by its index, the same for equal scenarios; `None` where links are not limited.
-    pub fn host_links(&self, region: usize) -> Option<Vec<Links>> {
-        let base = self.network.host?;
-        Some(links::of_hosts(
-            &self.network,
-            base,
-            self.seed,
-            region,
-            &self.regions[region],
-        ))
-    }
-
-    /// The zone in which a host of a region, by its index, is to keep its traffic, for the core; none where zones do not
-    /// matter to the swarm. Host `n` is in zone `n` modulo their number.
-    pub fn zones_of(&self, region: usize) -> Vec<ZoneId> {
-        let region = &self.regions[region];
-        if !self.swarm.locality || !(2..=LOCAL_ZONES_MAX).contains(&region.zones) {
-            return Vec::new();
-        }
-        let named = |zone| ZoneId::named(&format!("{}-zone-{zone}", region.name));
-        (0..region.zones).map(named).collect()
     }
 
     /// Whether all hosts have the same links.
@@ -377,12 +363,4 @@ impl Scenario {
         ];
         asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
     }
-
-    /// What each host of a region is to do, by its index: the same for equal scenarios.
-    pub fn roles(&self, region: usize) -> Vec<HostRole> {
-        faults::assign(&self.faults, self.seed, region, &self.regions[region])
-    }
 }
-
-/// A region of more zones is treated as one: the host that gets a chunk first is connected to two of each zone.
-const LOCAL_ZONES_MAX: u32 = 8;

@@ -39,8 +39,8 @@ pub struct HostOutcome {
     pub bytes_from_peers: u64,
     /// Payload bytes thrown away.
     pub bytes_wasted: u64,
-    /// Control bytes sent.
-    pub bytes_control: u64,
+    /// Control bytes sent; not known in virtual time, where HAVE messages are looked up and not sent.
+    pub bytes_control: Option<u64>,
     /// Chunks held.
     pub chunks_held: u32,
     /// Chunks of the build, 0 where it never learned of it.

@@ -1,27 +1,15 @@
 //! From a scenario's settings to the core's: the same for a live run and a forecast.
 
-use swarm::{ChunkPolicy, HostId, PeerConfig, SeederConfig};
+use swarm::{ChunkPolicy, PeerConfig, SeederConfig};
 
-use crate::{Policy, Region, SwarmSettings};
-
-impl Region {
-    /// Who its hosts are in the swarm, by index.
-    pub fn host_id(&self, index: u32) -> HostId {
-        HostId::new(u64::from(index) + 1)
-    }
-
-    /// Who its seeders are: the first comes before the hosts and the others after them.
-    pub fn seeder_ids(&self) -> impl Iterator<Item = HostId> {
-        let others = (1..self.seeders).map(u64::from);
-        let hosts = u64::from(self.hosts);
-        std::iter::once(HostId::new(0)).chain(others.map(move |other| HostId::new(hosts + other)))
-    }
-}
+use crate::{HostPlan, Policy, SeederPlan, SwarmSettings};
 
 impl SwarmSettings {
-    /// A host of this swarm; who it is and where is in `base`.
-    pub fn peer_config(&self, base: PeerConfig) -> PeerConfig {
+    /// A host of this swarm. In `base` is what its driver knows: its address, and those of the seeders.
+    pub fn peer_config(&self, host: &HostPlan, base: PeerConfig) -> PeerConfig {
         PeerConfig {
+            host: host.id,
+            zone: host.swarm_zone,
             degree: self.degree,
             policy: self.policy.into(),
             upload_slots: self.upload_slots,
@@ -32,16 +20,15 @@ impl SwarmSettings {
         }
     }
 
-    /// The `index`-th seeder of a region.
-    pub fn seeder_config(&self, region: &Region, index: u32) -> SeederConfig {
-        let host = region.seeder_ids().nth(index as usize).unwrap_or(HostId::new(0));
+    /// A seeder of this swarm.
+    pub fn seeder_config(&self, seeder: &SeederPlan) -> SeederConfig {
         SeederConfig {
-            part: (index, region.seeders),
+            part: (seeder.index, seeder.of),
             degree: self.degree,
             clients: self.seeder_clients,
             // With one slot a slow client would hold up the injection of everything.
             upload_slots: self.seeder_slots.unwrap_or_else(|| self.upload_slots.max(2)),
-            ..SeederConfig::new(host)
+            ..SeederConfig::new(seeder.id)
         }
     }
 }

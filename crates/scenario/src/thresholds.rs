@@ -76,11 +76,13 @@ impl Threshold {
         })
     }
 
-    /// Whether it says something of a forecast: what the machine did is not forecast.
-    pub fn applies_to_forecasts(&self) -> bool {
-        !["wall_seconds", "machine.", "limited_by"]
-            .iter()
-            .any(|of_machine| self.field.starts_with(of_machine))
+    /// Why it says nothing of a forecast, where it does not.
+    pub fn not_of_forecasts(&self) -> Option<&'static str> {
+        let is = |live: &&(&str, &str)| {
+            let below = self.field.strip_prefix(live.0);
+            below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
+        };
+        ONLY_LIVE.iter().find(is).map(|(_, reason)| *reason)
     }
 
     /// Holds the condition against a report.
@@ -137,6 +139,21 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.')
 }
 
+/// What only live runs have in their reports, and why.
+const ONLY_LIVE: [(&str, &str); 9] = [
+    ("wall_seconds", NO_MACHINE),
+    ("machine", NO_MACHINE),
+    ("limited_by", NO_MACHINE),
+    ("joined_after_ms", NO_MACHINE),
+    ("transport", NO_MACHINE),
+    ("logs", "a forecast writes no rows; simulation.last_row_after_ms is when the last would be there"),
+    ("end_to_end_latency_ms", NO_CLOUD),
+    ("stages", NO_CLOUD),
+    ("traffic.control_bytes", "a forecast looks HAVE messages up and counts no control bytes"),
+];
+const NO_MACHINE: &str = "a forecast does not measure a machine";
+const NO_CLOUD: &str = "a forecast begins when the build is in the regional buckets";
+
 /// Longer symbols first: `<` is in `<=`.
 const COMPARISONS: [(Comparison, &str); 6] = [
     (Comparison::LessOrEqual, "<="),
@@ -167,6 +184,17 @@ mod tests {
         assert_eq!(check("regions.0.name == region-a"), Verdict::Met);
         assert_eq!(check("stretch.p50 <= 1.2"), Verdict::NoData);
         assert_eq!(check("stretch.p999 <= 1.2"), Verdict::NoData);
+    }
+
+    #[test]
+    fn what_only_a_live_run_measures_is_not_of_forecasts() {
+        let reason = |text: &str| Threshold::parse("t", text).unwrap().not_of_forecasts();
+        for live in ["wall_seconds < 9", "machine.cpu_seconds < 9", "logs.rows == 5", "traffic.control_bytes < 5"] {
+            assert!(reason(live).is_some(), "{live}");
+        }
+        for both in ["stretch.max < 2", "traffic.wasted_bytes < 5", "logs_of_mine == 1", "simulation.events > 1"] {
+            assert_eq!(reason(both), None, "{both}");
+        }
     }
 
     #[test]

@@ -52,6 +52,9 @@ fn around(key: &str) -> Vec<&'static str> {
         sets.extend(["faults.x.kind=seeder-restart", "faults.x.at=1s", "faults.x.for=1s"]);
         sets.push("regions.region-a.seeders=8");
     } else if key.starts_with("faults.x.") {
+        if key == "faults.x.zone" {
+            sets.extend(["regions.region-a.hosts=1000", "regions.region-a.zones=1000"]);
+        }
         sets.extend(["faults.x.kind=leave", "faults.x.hosts=1", "faults.x.at=1s"]);
     }
     if ["network.host.", "network.seeder.", "network.classes."]

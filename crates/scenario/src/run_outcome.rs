@@ -1,0 +1,300 @@
+//! What a whole run comes to, live or in virtual time: what both know, and apart from it what only one of them knows.
+//!
+//! A figure that one of them has not is not there, and not a zero.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use swarm::PeerStats;
+
+use crate::{Fidelity, HostOutcome};
+
+/// What a run has come to.
+#[derive(Clone, Debug)]
+pub struct RunOutcome {
+    /// The hosts that were started, in no order.
+    pub hosts: Vec<HostOutcome>,
+    /// By region, in the scenario's order.
+    pub regions: Vec<RegionOutcome>,
+    /// What the hosts' protocol did, in all.
+    pub protocol: ProtocolCounts,
+    /// Hosts that were banned for what they sent, by region and index; once for each host that banned them.
+    pub banned: Vec<(usize, u32)>,
+    /// When it was to give up, counted from when the build is complete in the regional buckets.
+    pub deadline: Duration,
+    /// Why it ended before its hosts did, where it has.
+    pub stopped: Option<Stop>,
+    /// What only one way of running a scenario knows.
+    pub facts: Facts,
+}
+
+impl RunOutcome {
+    /// What only a live run knows.
+    pub fn live(&self) -> Option<&LiveFacts> {
+        match &self.facts {
+            Facts::Live(facts) => Some(facts),
+            Facts::Forecast(_) => None,
+        }
+    }
+
+    /// What only a forecast knows.
+    pub fn forecast(&self) -> Option<&ForecastFacts> {
+        match &self.facts {
+            Facts::Live(_) => None,
+            Facts::Forecast(facts) => Some(facts),
+        }
+    }
+}
+
+/// What only one way of running a scenario knows.
+#[derive(Clone, Debug)]
+pub enum Facts {
+    /// A live run.
+    Live(Box<LiveFacts>),
+    /// A forecast.
+    Forecast(Box<ForecastFacts>),
+}
+
+/// What a region has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegionOutcome {
+    /// From when the build was complete in the regional bucket until its seeders could send; none where they never could.
+    pub seeding_after: Option<Duration>,
+    /// Payload bytes that its seeders sent.
+    pub seeder_bytes: u64,
+}
+
+/// Why a run ended before its hosts did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Ctrl-C.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+}
+
+/// What only a live run knows.
+#[derive(Clone, Debug, Default)]
+pub struct LiveFacts {
+    /// From when the upload began until the build was complete in each region.
+    pub replicated_after: Vec<Option<Duration>>,
+    /// When all hosts had their place in the overlay, from the beginning.
+    pub joined_after: Option<Duration>,
+    /// From the beginning to the end.
+    pub wall: Duration,
+    /// What the fan-out alone took.
+    pub fan_out: Option<FanOut>,
+    /// Deployment logs in the table.
+    pub log_rows: u64,
+    /// Deployment logs that the table did not take at first.
+    pub rows_unprocessed: u64,
+    /// Deployment logs that were not written, and why.
+    pub rows_failed: Vec<String>,
+    /// CPU seconds of all processes.
+    pub cpu_seconds: f64,
+    /// Peak memory of all processes.
+    pub peak_rss_bytes: u64,
+    /// Of a run by the pipeline.
+    pub stages: Option<Stages>,
+}
+
+/// What the fan-out took of the machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FanOut {
+    /// CPU seconds of all processes.
+    pub cpu_seconds: f64,
+    /// From the first chunk to the last host.
+    pub wall: Duration,
+}
+
+/// When what had happened, in milliseconds from the beginning of the upload.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Stages {
+    /// The build was in the global bucket.
+    pub uploaded_ms: f64,
+    /// By the clock of the cloud.
+    pub workflow_started_ms: Option<f64>,
+    /// By the clock of the cloud.
+    pub workflow_ended_ms: Option<f64>,
+    /// The workflow's execution.
+    pub execution: Option<String>,
+    /// By region.
+    pub regions: Vec<RegionStages>,
+    /// The row of the last host was in the table.
+    pub last_row_ms: Option<f64>,
+}
+
+/// Likewise, in a region.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RegionStages {
+    /// Its name.
+    pub region: String,
+    /// The seeder has heard that the build is in the region's bucket.
+    pub replicated_ms: f64,
+    /// The seeders could send.
+    pub seeding_ms: f64,
+    /// The first host had the build.
+    pub first_host_ms: Option<f64>,
+    /// Half of the hosts had it.
+    pub half_ms: Option<f64>,
+    /// The last host had it.
+    pub last_host_ms: Option<f64>,
+}
+
+impl Stages {
+    /// Notes the first, the middle and the last host of each region, from when it heard of the build.
+    pub fn note_hosts(&mut self, outcomes: &[HostOutcome]) {
+        for (index, region) in self.regions.iter_mut().enumerate() {
+            let mut latencies: Vec<Duration> = outcomes
+                .iter()
+                .filter(|outcome| outcome.region == index)
+                .filter_map(|outcome| outcome.verified_after)
+                .collect();
+            latencies.sort_unstable();
+            let at = |latency: Option<&Duration>| Some(region.replicated_ms + latency?.as_secs_f64() * 1000.0);
+            region.first_host_ms = at(latencies.first());
+            region.half_ms = at(latencies.get(latencies.len() / 2));
+            region.last_host_ms = at(latencies.last());
+        }
+    }
+}
+
+/// What only a forecast knows.
+#[derive(Clone, Debug)]
+pub struct ForecastFacts {
+    /// What was simulated.
+    pub fidelity: Fidelity,
+    /// How each region ended.
+    pub ends: Vec<RegionEnd>,
+    /// From seeding to the end, the slowest region.
+    pub virtual_time: Duration,
+    /// Chunks that arrived.
+    pub transfers: u64,
+    /// Events handled.
+    pub events: u64,
+    /// Control messages, without the HAVE messages that a faithful forecast looks up instead.
+    pub control_messages: u64,
+    /// When the last host's deployment log would be written; none where no host is done.
+    pub last_row_after: Option<Duration>,
+    /// Payload from one zone to another; not known at the kernel fidelity, whose overlay knows no zones.
+    pub cross_zone_bytes: Option<u64>,
+    /// What that costs by `network.zones.usd_per_gib`.
+    pub cross_zone_usd: Option<f64>,
+    /// At the kernel fidelity, how far that is from the faithful one on a fleet that both can do.
+    pub kernel_difference: Option<KernelDifference>,
+}
+
+/// Why a region's simulation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegionEnd {
+    /// Every host of which that is expected has the build.
+    Converged,
+    /// Virtual time has passed the deadline.
+    Deadline,
+    /// Nothing more can happen: no chunk is on its way and none was stored for a long time.
+    Deadlock,
+    /// The caller stopped it.
+    Stopped,
+}
+
+/// How far the kernel is from the faithful fidelity for a fleet of the same kind and a size that both can do.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelDifference {
+    /// Hosts of the one region that was simulated both ways.
+    pub hosts: u32,
+    /// The faithful makespan.
+    pub faithful: Duration,
+    /// The kernel's.
+    pub kernel: Duration,
+}
+
+impl KernelDifference {
+    /// By how many percent the kernel's makespan is shorter (negative) or longer than the faithful one.
+    pub fn percent(&self) -> f64 {
+        (self.kernel.as_secs_f64() / self.faithful.as_secs_f64() - 1.0) * 100.0
+    }
+}
+
+/// What the hosts' protocol did, in all: the core's counters by their names in reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtocolCounts {
+    /// Requests sent.
+    pub requests: u64,
+    /// Of them to a second neighbour, before anybody had begun.
+    pub requests_tied: u64,
+    /// Of them to a second neighbour, because the first was slow with one of the last chunks.
+    pub requests_hedged: u64,
+    /// Of them without progress for longer than usual.
+    pub requests_overdue: u64,
+    /// Requests received that were turned down.
+    pub requests_rejected: u64,
+    /// Chunks whose hash was wrong.
+    pub chunks_corrupt: u64,
+    /// Neighbours banned for what they sent.
+    pub neighbours_banned: u64,
+    /// Messages that made no sense where they came.
+    pub messages_ignored: u64,
+    /// HAVE messages sent.
+    pub have_messages: u64,
+    /// Chunks that hosts with a zone fetched from another.
+    pub chunks_imported: u64,
+}
+
+impl ProtocolCounts {
+    /// Adds what others have counted.
+    pub fn add(&mut self, other: &Self) {
+        // Named one by one, so that the compiler asks for one that is new.
+        let Self {
+            requests,
+            requests_tied,
+            requests_hedged,
+            requests_overdue,
+            requests_rejected,
+            chunks_corrupt,
+            neighbours_banned,
+            messages_ignored,
+            have_messages,
+            chunks_imported,
+        } = *other;
+        self.requests += requests;
+        self.requests_tied += requests_tied;
+        self.requests_hedged += requests_hedged;
+        self.requests_overdue += requests_overdue;
+        self.requests_rejected += requests_rejected;
+        self.chunks_corrupt += chunks_corrupt;
+        self.neighbours_banned += neighbours_banned;
+        self.messages_ignored += messages_ignored;
+        self.have_messages += have_messages;
+        self.chunks_imported += chunks_imported;
+    }
+}
+
+impl From<PeerStats> for ProtocolCounts {
+    fn from(stats: PeerStats) -> Self {
+        let PeerStats {
+            requests_sent,
+            requests_tied,
+            requests_hedged,
+            requests_overdue,
+            requests_rejected,
+            chunks_corrupt,
+            neighbours_banned,
+            messages_ignored,
+            haves_sent,
+            chunks_imported,
+        } = stats;
+        Self {
+            requests: requests_sent,
+            requests_tied,
+            requests_hedged,
+            requests_overdue,
+            requests_rejected,
+            chunks_corrupt,
+            neighbours_banned,
+            messages_ignored,
+            have_messages: haves_sent,
+            chunks_imported,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The fleet that a scenario plans: who is drawn for what, and what cannot be drawn.
+
+mod rig;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rig::{GOOD, load_text};
+use scenario::{HostPlan, Links, Scenario, Serves};
+
+#[test]
+fn a_share_that_is_no_host_is_told_where_it_stands() {
+    let text = GOOD.replace("hosts = 3", "hosts = 20");
+    let stalling = "[faults.stalling]\nkind = \"stall\"\nhosts = \"1%\"\n";
+    let error = load_text(&format!("{text}{stalling}"), &[]).unwrap_err();
+    assert!(error.contains("x.toml:7: faults.stalling.hosts = \"1%\""), "{error}");
+    assert!(error.contains("no host") && error.contains("5 %"), "{error}");
+    let links = "[network.host]\nuplink = \"2 MB/s\"\ndownlink = \"2 MB/s\"\n";
+    let slow = "[network.classes.slow]\nhosts = \"1%\"\nuplink = \"1 MB/s\"\ndownlink = \"1 MB/s\"\n";
+    let error = load_text(&format!("{text}{links}{slow}"), &[]).unwrap_err();
+    assert!(error.contains("network.classes.slow.hosts = \"1%\""), "{error}");
+    // What is named as none is meant so.
+    for hosts in ["0", "0%"] {
+        let set = format!("faults.stalling.hosts={hosts}");
+        load_text(&format!("{text}{stalling}"), &[&set]).unwrap();
+    }
+}
+
+#[test]
+fn a_zone_that_is_not_there_is_told_where_it_stands() {
+    let fault = "[faults.late]\nkind = \"stall\"\nzone = 3\nhosts = 1\n";
+    let text = GOOD.replace("hosts = 3", "hosts = 9\nzones = 3");
+    let error = load_text(&format!("{text}{fault}"), &[]).unwrap_err();
+    assert!(error.contains("x.toml:8: faults.late.zone = 3"), "{error}");
+    assert!(error.contains("region-a"), "{error}");
+    // Nor can a zone lose more hosts than it has, by one fault or by several.
+    load_text(&format!("{text}{fault}"), &["faults.late.zone=2", "faults.late.hosts=3"]).unwrap();
+    let more = ["faults.late.zone=2", "faults.late.hosts=4"];
+    let error = load_text(&format!("{text}{fault}"), &more).unwrap_err();
+    assert!(error.contains("expected at most 3"), "{error}");
+    let another = "[faults.other]\nkind = \"corrupt\"\nzone = 2\nhosts = 2\n";
+    let two = ["faults.late.zone=2", "faults.late.hosts=2"];
+    let error = load_text(&format!("{text}{fault}{another}"), &two).unwrap_err();
+    assert!(error.contains("zone 2 of \"region-a\""), "{error}");
+}
+
+/// Two regions with zones, racks, two seeders, classes and every fault of hosts.
+const EVERYTHING: &str = r#"
+[regions.region-a]
+hosts = 200
+zones = 3
+seeders = 2
+[regions.region-b]
+hosts = 100
+[build]
+size = "1 MiB"
+[network.host]
+uplink = "1 MB/s"
+downlink = "2 MB/s"
+[network.racks]
+hosts = 10
+uplink = "5 MB/s"
+[network.classes.slow]
+hosts = "5%"
+uplink = "100 KB/s"
+downlink = "200 KB/s"
+[network.classes.fast]
+hosts = 7
+uplink = "4 MB/s"
+downlink = "4 MB/s"
+[faults.bad]
+kind = "corrupt"
+hosts = 7
+regions = ["region-a"]
+[faults.gone]
+kind = "leave"
+hosts = "5%"
+at = "3s"
+[faults.late]
+kind = "join-late"
+zone = 0
+hosts = "10%"
+at = "2s"
+[faults.lazy]
+kind = "stall"
+hosts = "4%"
+[faults.restart]
+kind = "seeder-restart"
+regions = ["region-a"]
+seeder = 1
+at = "1s"
+for = "2s"
+"#;
+
+fn everything(text: &str) -> Scenario {
+    load_text(text, &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn drawn(scenario: &Scenario, region: usize, is: impl Fn(&HostPlan) -> bool) -> BTreeSet<u32> {
+    let hosts = scenario.plan(region).hosts;
+    hosts.iter().filter(|host| is(host)).map(|host| host.index).collect()
+}
+
+const IS_BAD: fn(&HostPlan) -> bool = |host| host.serves == Serves::Corrupt;
+const IS_LAZY: fn(&HostPlan) -> bool = |host| host.serves == Serves::Nothing;
+const IS_GONE: fn(&HostPlan) -> bool = |host| host.leave_at.is_some();
+const IS_LATE: fn(&HostPlan) -> bool = |host| host.join_at.is_some();
+const IS: [fn(&HostPlan) -> bool; 4] = [IS_BAD, IS_GONE, IS_LATE, IS_LAZY];
+
+#[test]
+fn faults_take_their_share_of_each_region_and_zone_and_never_the_same_host() {
+    let scenario = everything(EVERYTHING);
+    let count = |region| IS.map(|is| drawn(&scenario, region, is).len());
+    assert_eq!(count(0), [7, 10, 7, 8]);
+    assert_eq!(count(1), [0, 5, 10, 4]);
+    let plan = scenario.plan(0);
+    for host in &plan.hosts {
+        assert!(IS.iter().filter(|is| is(host)).count() <= 1);
+        assert!(!IS_LATE(host) || host.zone == 0 && host.join_at == Some(Duration::from_secs(2)));
+        assert_eq!(host.is_required(), !IS_BAD(host) && !IS_GONE(host));
+    }
+    assert_eq!(plan.required(), 200 - 17);
+    let absences: Vec<usize> = plan.seeders.iter().map(|seeder| seeder.absences.len()).collect();
+    assert_eq!((absences, plan.seeders[1].zone), (vec![0, 1], 1));
+}
+
+#[test]
+fn a_fault_of_a_zone_has_its_hosts_even_where_others_draw_from_the_same() {
+    // Stalling hosts come last by kind, and all of zone 1 are to stall.
+    let text = EVERYTHING.replace("hosts = \"4%\"", "hosts = \"100%\"\nzone = 1\nregions = [\"region-a\"]");
+    let scenario = everything(&text);
+    let zone: BTreeSet<u32> = drawn(&scenario, 0, |host| host.zone == 1);
+    assert_eq!(drawn(&scenario, 0, IS_LAZY), zone);
+    assert_eq!(drawn(&scenario, 0, IS_GONE).len(), 10);
+}
+
+#[test]
+fn a_fleet_is_that_of_its_seed_and_every_member_has_a_seed_and_an_id_of_its_own() {
+    let mut scenario = everything(EVERYTHING);
+    let plans = scenario.plans();
+    assert_eq!(plans, everything(EVERYTHING).plans());
+    let mut seeds = BTreeSet::new();
+    for plan in &plans {
+        let hosts = plan.hosts.iter().map(|host| host.id);
+        let ids: BTreeSet<_> = hosts.chain(plan.seeders.iter().map(|seeder| seeder.id)).collect();
+        assert_eq!(ids.len(), plan.hosts.len() + plan.seeders.len());
+        seeds.extend(plan.hosts.iter().map(|host| host.seed));
+        seeds.extend(plan.seeders.iter().map(|seeder| seeder.seed));
+    }
+    assert_eq!(seeds.len(), 303);
+    scenario.seed += 1;
+    assert_ne!(drawn(&scenario, 0, IS_BAD), drawn(&everything(EVERYTHING), 0, IS_BAD));
+}
+
+#[test]
+fn a_fault_that_is_renamed_draws_the_same_hosts_and_so_does_a_class() {
+    let before = everything(EVERYTHING);
+    let rename = |from: &str, to: &str, text: String| text.replace(from, to);
+    let renamed = rename("faults.bad", "faults.z", EVERYTHING.to_owned());
+    let renamed = everything(&rename("faults.lazy", "faults.a", renamed));
+    let kinds = |scenario: &Scenario| scenario.faults.iter().map(|fault| fault.kind).collect::<Vec<_>>();
+    assert_ne!(kinds(&renamed), kinds(&before), "the names put them into another order");
+    assert_eq!(renamed.plans(), before.plans());
+    let renamed = everything(&rename("classes.slow", "classes.a", EVERYTHING.to_owned()));
+    let links = |scenario: &Scenario| scenario.plan(0).hosts.iter().map(|host| host.links).collect::<Vec<_>>();
+    assert_ne!(renamed.network.classes[0].links, before.network.classes[0].links);
+    assert_eq!(links(&renamed), links(&before));
+}
+
+#[test]
+fn a_fault_more_or_a_larger_share_leaves_the_others_their_hosts() {
+    let before = everything(EVERYTHING);
+    let more = everything(&format!(
+        "{EVERYTHING}[faults.a]\nkind = \"leave\"\nhosts = 20\nat = \"1s\"\n"
+    ));
+    for is in [IS_BAD, IS_LAZY, IS_LATE] {
+        let (before, after) = (drawn(&before, 0, is), drawn(&more, 0, is));
+        let moved = before.difference(&after).count();
+        // Those that the new one wants too and draws before them: a tenth of the hosts.
+        assert!(moved <= 3, "{moved} of {}", before.len());
+    }
+    let larger = everything(&EVERYTHING.replace("hosts = \"4%\"", "hosts = \"6%\""));
+    assert!(drawn(&before, 0, IS_LAZY).is_subset(&drawn(&larger, 0, IS_LAZY)));
+    let later = everything(&EVERYTHING.replace("at = \"3s\"", "at = \"9s\""));
+    assert_eq!(drawn(&before, 0, IS_GONE), drawn(&later, 0, IS_GONE));
+    for is in IS {
+        let links = everything(&EVERYTHING.replace("hosts = \"5%\"\nuplink", "hosts = \"9%\"\nuplink"));
+        assert_eq!(drawn(&before, 0, is), drawn(&links, 0, is), "links have nothing to do with it");
+    }
+}
+
+#[test]
+fn a_class_has_its_share_and_its_links() {
+    let scenario = everything(EVERYTHING);
+    let slow = Links {
+        uplink: 100_000,
+        downlink: 200_000,
+    };
+    let of = |name: &str| scenario.network.classes.iter().position(|class| class.name == name);
+    let hosts = scenario.plan(0).hosts;
+    let class = |host: &HostPlan| host.class.map(usize::from);
+    let slow_ones: Vec<_> = hosts.iter().filter(|host| class(host) == of("slow")).collect();
+    assert_eq!(slow_ones.len(), 10);
+    assert!(slow_ones.iter().all(|host| host.links == Some(slow)));
+    assert_eq!(hosts.iter().filter(|host| class(host) == of("fast")).count(), 7);
+    let mut others = hosts.iter().filter(|host| host.class.is_none());
+    assert!(others.all(|host| host.links == scenario.network.host));
+}
+
+#[test]
+fn spread_links_stay_within_bounds_keep_their_mean_and_follow_the_seed() {
+    let text = GOOD.replace("hosts = 3", "hosts = 1000");
+    let text = format!("{text}[network.host]\nuplink = \"1 MB/s\"\ndownlink = \"2 MB/s\"\nspread = \"50%\"\n");
+    let of = |seed: u64| {
+        let hosts = load_text(&text, &[&format!("seed={seed}")]).unwrap().plan(0).hosts;
+        hosts.iter().filter_map(|host| host.links).collect::<Vec<Links>>()
+    };
+    let links = of(1);
+    assert_eq!(links.len(), 1000);
+    assert!(links.iter().all(|l| (500_000..=1_500_000).contains(&l.uplink)));
+    assert!(
+        links.iter().all(|l| l.downlink.abs_diff(2 * l.uplink) <= 2),
+        "one factor for both"
+    );
+    let mean = links.iter().map(|l| l.uplink).sum::<u64>() / 1000;
+    assert!((950_000..1_050_000).contains(&mean), "{mean}");
+    assert_eq!(links, of(1));
+    assert_ne!(links, of(2));
+}
+
+#[test]
+fn an_error_in_the_fleet_does_not_hide_another() {
+    let text = EVERYTHING
+        .replace("hosts = \"4%\"", "hosts = \"0.1%\"")
+        .replace("zone = 0", "zone = 1");
+    let error = load_text(&text, &[]).unwrap_err();
+    for part in [
+        "faults.lazy.hosts = \"0.1%\" — 0.1 % of 200 hosts, those of \"region-a\", is no host; expected a count, or at least 0.5 %",
+        "of 100 hosts, those of \"region-b\", is no host; expected a count, or at least 1 %",
+        "faults.late.zone = 1 — expected less than 1, the zones of \"region-b\"",
+    ] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
