@@ -51,11 +51,13 @@ fn a_forecast_is_the_same_byte_for_byte_on_one_and_two_threads() {
             ],
         );
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let stdout = text(&output.stdout);
+        assert!(stdout.contains("virtual, faithful"), "{stdout}");
         assert!(
-            text(&output.stdout).contains("virtual, faithful"),
-            "{}",
-            text(&output.stdout)
+            stdout.contains("left out logged: logs.rows == 500 (a forecast writes no rows"),
+            "{stdout}"
         );
+        assert!(!stdout.contains("deployment log rows"), "{stdout}");
     }
     let read = |folder: &Path| std::fs::read(folder.join("report.json")).unwrap();
     assert_eq!(read(&one), read(&two));
@@ -64,6 +66,25 @@ fn a_forecast_is_the_same_byte_for_byte_on_one_and_two_threads() {
     assert_eq!(report["limited_by"], "model");
     assert_eq!(report["hosts"]["verified"], 500);
     assert!(report["stretch"]["p50"].as_f64().unwrap() >= 1.0);
+    // What a forecast does not know is null and not 0, and what is asked of it is left out with its reason.
+    for unknown in [
+        &report["logs"]["rows"],
+        &report["traffic"]["control_bytes"],
+        &report["wall_seconds"],
+    ] {
+        assert_eq!(*unknown, Value::Null);
+    }
+    let left_out = report["thresholds_left_out"].as_array().unwrap();
+    let names: Vec<&str> = left_out
+        .iter()
+        .map(|left_out| left_out["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["logged", "memory", "shaped", "wall-clock"]);
+    assert!(
+        left_out
+            .iter()
+            .all(|left_out| left_out["reason"].as_str().unwrap().starts_with("a forecast"))
+    );
     let timing: Value = serde_json::from_slice(&std::fs::read(one.join("timing.json")).unwrap()).unwrap();
     assert!(timing["transfers_per_second"].as_f64().unwrap() > 0.0);
 }

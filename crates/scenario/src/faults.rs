@@ -129,7 +129,11 @@ pub(crate) fn give(faults: &[Fault], seed: u64, region: usize, shape: &Region, h
     for (place, fault) in own.iter().enumerate() {
         let is_alike = |before: &&Fault| (before.kind, before.zone) == (fault.kind, fault.zone);
         let before = place.checked_sub(1).map(|before| own[before]);
-        alike = if before.as_ref().is_some_and(is_alike) { alike + 1 } else { 0 };
+        alike = if before.as_ref().is_some_and(is_alike) {
+            alike + 1
+        } else {
+            0
+        };
         let subject = format!("fault {:?} of zone {:?}, number {alike}", fault.kind, fault.zone);
         let candidates = hosts.iter().filter(|host| {
             let here = fault.zone.is_none_or(|zone| host.zone == zone);

@@ -126,7 +126,11 @@ impl Scenario {
                 index,
                 zone,
                 swarm_zone: swarm_zones.get(zone as usize).copied(),
-                rack: self.network.racks.as_ref().map(|racks| shape.rack_of(index, racks.hosts)),
+                rack: self
+                    .network
+                    .racks
+                    .as_ref()
+                    .map(|racks| shape.rack_of(index, racks.hosts)),
                 class: None,
                 serves: Serves::Honest,
                 id,
@@ -143,7 +147,9 @@ impl Scenario {
             region,
             seed,
             hosts,
-            seeders: (0..shape.seeders).map(|index| self.plan_seeder(shape, seed, index)).collect(),
+            seeders: (0..shape.seeders)
+                .map(|index| self.plan_seeder(shape, seed, index))
+                .collect(),
         }
     }
 

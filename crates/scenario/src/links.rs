@@ -28,7 +28,16 @@ fn give_classes(classes: &[HostClass], seed: u64, region: usize, hosts: &mut [Ho
     let mut order: Vec<(u16, &HostClass)> = (0..).zip(classes).collect();
     order.sort_by_key(|(_, class)| (class.links.uplink, class.links.downlink));
     let total = u32::try_from(hosts.len()).expect("a region's hosts are a u32");
-    for (place, (class, HostClass { hosts: share, links, .. })) in order.into_iter().enumerate() {
+    for (
+        place,
+        (
+            class,
+            HostClass {
+                hosts: share, links, ..
+            },
+        ),
+    ) in order.into_iter().enumerate()
+    {
         let others = hosts.iter().filter(|host| host.class.is_none()).map(|host| host.index);
         let key = Key::new(seed, region, &format!("class {place} from the slowest"));
         for host in key.draw(others, share.of(total)) {
@@ -48,4 +57,3 @@ impl HostShare {
         }
     }
 }
-

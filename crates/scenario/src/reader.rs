@@ -416,7 +416,10 @@ fn check_fault(section: &Section<'_>, fault: &Fault, region: &Region) -> bool {
         Some(zone) if zone >= region.zones => {
             let (zones, name) = (region.zones, &region.name);
             let counted = "counted from 0; or the regions that have it, as regions = [\"…\"]";
-            section.problem("zone", format!("expected less than {zones}, the zones of {name:?}, {counted}"));
+            section.problem(
+                "zone",
+                format!("expected less than {zones}, the zones of {name:?}, {counted}"),
+            );
             return false;
         }
         Some(zone) => Candidates::of_zone(region, zone),
@@ -457,7 +460,10 @@ fn check_share(section: &Section<'_>, share: HostShare, of: &Candidates) -> bool
             false
         }
         HostShare::Percent(percent) if percent > 0.0 && *count == 0 => {
-            section.problem("hosts", format!("there is no host in {name}; expected fewer zones or more hosts"));
+            section.problem(
+                "hosts",
+                format!("there is no host in {name}; expected fewer zones or more hosts"),
+            );
             false
         }
         HostShare::Percent(percent) if percent > 0.0 && share.of(*count) == 0 => {
@@ -483,7 +489,9 @@ fn check_together(root: &Section<'_>, scenario: &Scenario, region: &Region) {
     let mut zones: Vec<u32> = scenario.faults.iter().filter_map(|fault| fault.zone).collect();
     zones.sort_unstable();
     zones.dedup();
-    let of_zones = zones.into_iter().map(|zone| (taken(Some(zone)), Candidates::of_zone(region, zone)));
+    let of_zones = zones
+        .into_iter()
+        .map(|zone| (taken(Some(zone)), Candidates::of_zone(region, zone)));
     let all = (taken(None), Candidates::of_region(region));
     let too_many = of_zones.chain([all]).find(|(taken, of)| *taken > of.count as usize);
     if let Some((taken, Candidates { count, name })) = too_many {

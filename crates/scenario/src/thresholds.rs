@@ -146,10 +146,16 @@ const ONLY_LIVE: [(&str, &str); 9] = [
     ("limited_by", NO_MACHINE),
     ("joined_after_ms", NO_MACHINE),
     ("transport", NO_MACHINE),
-    ("logs", "a forecast writes no rows; simulation.last_row_after_ms is when the last would be there"),
+    (
+        "logs",
+        "a forecast writes no rows; simulation.last_row_after_ms is when the last would be there",
+    ),
     ("end_to_end_latency_ms", NO_CLOUD),
     ("stages", NO_CLOUD),
-    ("traffic.control_bytes", "a forecast looks HAVE messages up and counts no control bytes"),
+    (
+        "traffic.control_bytes",
+        "a forecast looks HAVE messages up and counts no control bytes",
+    ),
 ];
 const NO_MACHINE: &str = "a forecast does not measure a machine";
 const NO_CLOUD: &str = "a forecast begins when the build is in the regional buckets";
@@ -189,10 +195,20 @@ mod tests {
     #[test]
     fn what_only_a_live_run_measures_is_not_of_forecasts() {
         let reason = |text: &str| Threshold::parse("t", text).unwrap().not_of_forecasts();
-        for live in ["wall_seconds < 9", "machine.cpu_seconds < 9", "logs.rows == 5", "traffic.control_bytes < 5"] {
+        for live in [
+            "wall_seconds < 9",
+            "machine.cpu_seconds < 9",
+            "logs.rows == 5",
+            "traffic.control_bytes < 5",
+        ] {
             assert!(reason(live).is_some(), "{live}");
         }
-        for both in ["stretch.max < 2", "traffic.wasted_bytes < 5", "logs_of_mine == 1", "simulation.events > 1"] {
+        for both in [
+            "stretch.max < 2",
+            "traffic.wasted_bytes < 5",
+            "logs_of_mine == 1",
+            "simulation.events > 1",
+        ] {
             assert_eq!(reason(both), None, "{both}");
         }
     }

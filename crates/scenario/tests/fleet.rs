@@ -3,9 +3,10 @@
 mod rig;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
-use rig::{GOOD, load_text};
+use rig::{GOOD, load, load_text};
 use scenario::{HostPlan, Links, Scenario, Serves};
 
 #[test]
@@ -19,6 +20,12 @@ fn a_share_that_is_no_host_is_told_where_it_stands() {
     let slow = "[network.classes.slow]\nhosts = \"1%\"\nuplink = \"1 MB/s\"\ndownlink = \"1 MB/s\"\n";
     let error = load_text(&format!("{text}{links}{slow}"), &[]).unwrap_err();
     assert!(error.contains("network.classes.slow.hosts = \"1%\""), "{error}");
+    let bad_day = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/bad-day.toml"));
+    let error = load(bad_day, &["regions.region-a.hosts=20"]).unwrap_err();
+    assert!(
+        error.contains("faults.corrupting.hosts") && error.contains("faults.stalling.hosts"),
+        "{error}"
+    );
     // What is named as none is meant so.
     for hosts in ["0", "0%"] {
         let set = format!("faults.stalling.hosts={hosts}");
@@ -34,7 +41,11 @@ fn a_zone_that_is_not_there_is_told_where_it_stands() {
     assert!(error.contains("x.toml:8: faults.late.zone = 3"), "{error}");
     assert!(error.contains("region-a"), "{error}");
     // Nor can a zone lose more hosts than it has, by one fault or by several.
-    load_text(&format!("{text}{fault}"), &["faults.late.zone=2", "faults.late.hosts=3"]).unwrap();
+    load_text(
+        &format!("{text}{fault}"),
+        &["faults.late.zone=2", "faults.late.hosts=3"],
+    )
+    .unwrap();
     let more = ["faults.late.zone=2", "faults.late.hosts=4"];
     let error = load_text(&format!("{text}{fault}"), &more).unwrap_err();
     assert!(error.contains("expected at most 3"), "{error}");
@@ -185,7 +196,11 @@ fn a_fault_more_or_a_larger_share_leaves_the_others_their_hosts() {
     assert_eq!(drawn(&before, 0, IS_GONE), drawn(&later, 0, IS_GONE));
     for is in IS {
         let links = everything(&EVERYTHING.replace("hosts = \"5%\"\nuplink", "hosts = \"9%\"\nuplink"));
-        assert_eq!(drawn(&before, 0, is), drawn(&links, 0, is), "links have nothing to do with it");
+        assert_eq!(
+            drawn(&before, 0, is),
+            drawn(&links, 0, is),
+            "links have nothing to do with it"
+        );
     }
 }
 

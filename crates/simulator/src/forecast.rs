@@ -5,13 +5,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use scenario::{Fidelity, HostOutcome, LogNetwork, Scenario};
-use swarm::{ByteRate, Hash, Manifest};
+use scenario::{
+    Facts, Fidelity, ForecastFacts, HostOutcome, KernelDifference, LogNetwork, RegionEnd, RegionOutcome, RegionPlan,
+    RunOutcome, Scenario, Stop, host_index,
+};
+use swarm::{ByteRate, Hash, HostId, Manifest};
 
 use crate::kernel::{self, KernelSetup};
-use crate::links::SharedLink;
 use crate::region::{self, RegionResult, RegionSetup, RegionStatus};
-use crate::topology::{HostLinks, Racks, Topology, Zones};
+use crate::topology::Topology;
 
 /// How to simulate.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +131,53 @@ impl Forecast {
         (!done.is_empty()).then_some(free_at + logs.latency)
     }
 
+    /// What it comes to, in the form that a live run has too.
+    pub fn outcome(&self, scenario: &Scenario, deadline: Duration, stopped: Option<Stop>) -> RunOutcome {
+        let mut outcome = RunOutcome {
+            hosts: self.outcomes(),
+            regions: Vec::new(),
+            protocol: Default::default(),
+            banned: Vec::new(),
+            deadline,
+            stopped,
+            facts: Facts::Forecast(Box::new(self.facts(scenario))),
+        };
+        for (index, (region, after)) in self.regions.iter().zip(&self.seeding_after).enumerate() {
+            outcome.regions.push(RegionOutcome {
+                seeding_after: Some(*after),
+                seeder_bytes: region.seeder_bytes,
+            });
+            outcome.protocol.add(&region.protocol.into());
+            let banned = region.hosts.iter().flat_map(|host| &host.banned);
+            let hosts = banned.filter_map(|member| host_index(HostId::new((*member).into())));
+            outcome.banned.extend(hosts.map(|host| (index, host)));
+        }
+        outcome
+    }
+
+    fn facts(&self, scenario: &Scenario) -> ForecastFacts {
+        let sum = |of: fn(&RegionResult) -> u64| self.regions.iter().map(of).sum::<u64>();
+        let longest = self.regions.iter().map(|region| region.virtual_time).max();
+        let cross_zone_bytes = match scenario.fidelity {
+            Fidelity::Faithful => Some(sum(|region| region.cross_zone_bytes)),
+            // Its overlay knows no zones, so it sends across them what the swarm would not.
+            Fidelity::Kernel => None,
+        };
+        let usd = |per_gib: f64| Some(cross_zone_bytes? as f64 / GIB * per_gib);
+        ForecastFacts {
+            fidelity: scenario.fidelity,
+            ends: self.regions.iter().map(|region| region.end).collect(),
+            virtual_time: longest.unwrap_or_default(),
+            transfers: sum(|region| region.transfers),
+            events: sum(|region| region.events),
+            control_messages: sum(|region| region.messages),
+            last_row_after: self.last_row_after(&scenario.network.logs),
+            cross_zone_bytes,
+            cross_zone_usd: scenario.network.zones.usd_per_gib.and_then(usd),
+            kernel_difference: None,
+        }
+    }
+
     /// One outcome per host, as a live run has them.
     pub fn outcomes(&self) -> Vec<HostOutcome> {
         let hosts = self.regions.iter().enumerate().flat_map(|(region, result)| {
@@ -144,7 +193,7 @@ impl Forecast {
                 bytes_from_seeder: result.bytes_from_seeder,
                 bytes_from_peers: result.bytes_from_peers,
                 bytes_wasted: result.bytes_wasted,
-                bytes_control: 0,
+                bytes_control: None,
                 chunks_held: result.chunks_held,
                 chunks_total: self.chunks,
                 chunks_without_source: result.chunks_without_source,
@@ -162,30 +211,22 @@ pub fn forecast(scenario: &Scenario, options: &Options, status: &Status) -> Resu
         let keys = not_in_kernel.join(", ");
         return Err(SimulationError::NotInKernel { keys });
     }
-    let setups: Vec<Setup> = (0..scenario.regions.len())
-        .map(|region| match scenario.fidelity {
-            Fidelity::Faithful => setup(scenario, region, &manifest, options).map(Setup::Faithful),
-            Fidelity::Kernel => kernel_setup(scenario, region, options).map(Setup::Kernel),
-        })
-        .collect::<Result<_, _>>()?;
-    let count = setups.len();
-    let todo: Vec<Mutex<Option<Setup>>> = setups.into_iter().map(|setup| Mutex::new(Some(setup))).collect();
-    let results: Vec<Mutex<Option<RegionResult>>> = (0..count).map(|_| Mutex::new(None)).collect();
+    if scenario.network.host.is_none() {
+        return Err(SimulationError::NoLinks);
+    }
+    let count = scenario.regions.len();
+    let results: Vec<Mutex<Option<Result<RegionResult, SimulationError>>>> =
+        (0..count).map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
     std::thread::scope(|threads| {
         for _ in 0..options.threads.clamp(1, count) {
             threads.spawn(|| {
                 loop {
                     let region = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(setup) = todo.get(region).and_then(|setup| lock(setup).take()) else {
+                    if region >= count {
                         break;
-                    };
-                    let mut tell = |told| status.tell(region, told);
-                    let result = match setup {
-                        Setup::Faithful(setup) => region::run(setup, &mut tell),
-                        Setup::Kernel(setup) => kernel::run(setup, &mut tell),
-                    };
-                    *lock(&results[region]) = Some(result);
+                    }
+                    *lock(&results[region]) = Some(simulate(scenario, region, &manifest, options, status));
                 }
             });
         }
@@ -193,7 +234,7 @@ pub fn forecast(scenario: &Scenario, options: &Options, status: &Status) -> Resu
     let regions = results
         .into_iter()
         .map(|result| lock(&result).take().expect("every region was simulated"))
-        .collect();
+        .collect::<Result<_, _>>()?;
     Ok(Forecast {
         regions,
         seeding_after: scenario.regions.iter().map(|_| pull_time(scenario)).collect(),
@@ -201,26 +242,34 @@ pub fn forecast(scenario: &Scenario, options: &Options, status: &Status) -> Resu
     })
 }
 
-/// How far the kernel is from the faithful fidelity for a fleet of the same kind and a size that both can do.
-#[derive(Clone, Copy, Debug)]
-pub struct Difference {
-    /// Hosts of the one region that was simulated both ways.
-    pub hosts: u32,
-    /// The faithful makespan.
-    pub faithful: Duration,
-    /// The kernel's.
-    pub kernel: Duration,
-}
-
-impl Difference {
-    /// By how many percent the kernel's makespan is shorter (negative) or longer than the faithful one.
-    pub fn percent(&self) -> f64 {
-        (self.kernel.as_secs_f64() / self.faithful.as_secs_f64() - 1.0) * 100.0
-    }
+/// Simulates one region. Its fleet is planned here, so that only those that are being simulated take memory.
+fn simulate(
+    scenario: &Scenario,
+    region: usize,
+    manifest: &Arc<Manifest>,
+    options: &Options,
+    status: &Status,
+) -> Result<RegionResult, SimulationError> {
+    let plan = scenario.plan(region);
+    let topology = Topology::new(&plan, &scenario.network).ok_or(SimulationError::NoLinks)?;
+    let mut tell = |told| status.tell(region, told);
+    Ok(match scenario.fidelity {
+        Fidelity::Faithful => {
+            let setup = RegionSetup {
+                manifest: Arc::clone(manifest),
+                topology,
+                plan,
+                settings: scenario.swarm.clone(),
+                deadline: options.deadline,
+            };
+            region::run(setup, &mut tell)
+        }
+        Fidelity::Kernel => kernel::run(kernel_setup(scenario, plan, topology, options), &mut tell),
+    })
 }
 
 /// Simulates up to a thousand hosts of the first region at both fidelities; `None` where one does not converge.
-pub fn kernel_difference(scenario: &Scenario, options: &Options) -> Result<Option<Difference>, SimulationError> {
+pub fn kernel_difference(scenario: &Scenario, options: &Options) -> Result<Option<KernelDifference>, SimulationError> {
     let mut sample = scenario.clone();
     sample.regions.truncate(1);
     sample.thresholds.clear();
@@ -230,40 +279,35 @@ pub fn kernel_difference(scenario: &Scenario, options: &Options) -> Result<Optio
         sample.fidelity = fidelity;
         let forecast = forecast(&sample, options, &Status::new(&sample))?;
         let region = &forecast.regions[0];
-        let converged = region.end == region::RegionEnd::Converged;
+        let converged = region.end == RegionEnd::Converged;
         let last = region.hosts.iter().filter_map(|host| host.verified_after).max();
         Ok(last.filter(|_| converged))
     };
     let (faithful, kernel) = (makespan(Fidelity::Faithful)?, makespan(Fidelity::Kernel)?);
-    Ok(faithful.zip(kernel).map(|(faithful, kernel)| Difference {
+    Ok(faithful.zip(kernel).map(|(faithful, kernel)| KernelDifference {
         hosts,
         faithful,
         kernel,
     }))
 }
 
-enum Setup {
-    Faithful(RegionSetup),
-    Kernel(KernelSetup),
-}
-
-fn kernel_setup(scenario: &Scenario, region: usize, options: &Options) -> Result<KernelSetup, SimulationError> {
-    let seeder = scenario.swarm.seeder_config(&scenario.regions[region], 0);
+fn kernel_setup(scenario: &Scenario, plan: RegionPlan, topology: Topology, options: &Options) -> KernelSetup {
+    let seeder = scenario.swarm.seeder_config(&plan.seeders[0]);
     let chunk_size = scenario.chunk_size();
     let chunks = scenario.build_size().get().div_ceil(chunk_size.into());
-    Ok(KernelSetup {
+    KernelSetup {
         chunks: u32::try_from(chunks).unwrap_or(u32::MAX),
         chunk_size,
         build_size: scenario.build_size().get(),
-        hosts: scenario.regions[region].hosts,
-        topology: topology(scenario, region)?,
+        hosts: u32::try_from(plan.hosts.len()).expect("a region's hosts are a u32"),
+        topology,
         degree: scenario.swarm.degree,
         upload_slots: scenario.swarm.upload_slots,
         seeder_slots: seeder.upload_slots,
         seeder_clients: seeder.clients,
-        seed: scenario.seed ^ ((region as u64 + 1) << 40),
+        seed: plan.seed,
         deadline: options.deadline,
-    })
+    }
 }
 
 /// About how many bytes simulating `scenario` on `threads` threads takes at its peak: the largest regions at once, by what
@@ -280,71 +324,6 @@ pub fn memory_estimate(scenario: &Scenario, threads: usize) -> u64 {
     let live: u64 = hosts.iter().take(threads.max(1)).sum();
     let outcomes = u64::from(scenario.host_count()) * OUTCOME_BYTES;
     live * per_host + outcomes
-}
-
-fn setup(
-    scenario: &Scenario,
-    region: usize,
-    manifest: &Arc<Manifest>,
-    options: &Options,
-) -> Result<RegionSetup, SimulationError> {
-    let settings = scenario.swarm.clone();
-    let shape = &scenario.regions[region];
-    let restarts = scenario.seeder_restarts.iter();
-    let restarts = restarts.filter(|restart| restart.applies_to(&shape.name));
-    // Each that is to be restarted, one after another in the list.
-    let restarts = restarts.flat_map(|restart| {
-        let seeders = restart.seeder.map_or(0..shape.seeders, |one| one..one + 1);
-        seeders.map(|seeder| (seeder, restart.at, restart.down))
-    });
-    Ok(RegionSetup {
-        manifest: Arc::clone(manifest),
-        topology: topology(scenario, region)?,
-        roles: scenario.roles(region),
-        seeders: (0..shape.seeders)
-            .map(|index| settings.seeder_config(shape, index))
-            .collect(),
-        peer: Box::new(move |base| settings.peer_config(base)),
-        zones: scenario.zones_of(region),
-        seed: scenario.seed ^ ((region as u64 + 1) << 40),
-        deadline: options.deadline,
-        seeder_restarts: restarts.collect(),
-    })
-}
-
-fn topology(scenario: &Scenario, region: usize) -> Result<Topology, SimulationError> {
-    let (Some(equal), Some(seeder)) = (scenario.network.host, scenario.seeder_links()) else {
-        return Err(SimulationError::NoLinks);
-    };
-    let network = &scenario.network;
-    let shape = &scenario.regions[region];
-    let zones = shape.zones.max(1);
-    let hosts = match scenario.host_links(region) {
-        Some(each) if !scenario.has_equal_links() => HostLinks::Each(each),
-        _ => HostLinks::Equal(equal),
-    };
-    let shared = |rate: u64, count: u32| (0..count).map(|_| SharedLink::new(rate)).collect::<Vec<SharedLink>>();
-    let between_zones = network.zones.uplink.map_or_else(Vec::new, |rate| shared(rate, zones));
-    Ok(Topology {
-        seeder,
-        host_count: shape.hosts as usize,
-        hosts,
-        latency: network.latency,
-        zones: Zones {
-            count: zones,
-            latency: network.zones.latency,
-            out: between_zones.clone(),
-            into: between_zones,
-        },
-        racks: network.racks.as_ref().map(|racks| {
-            let count = shape.hosts.div_ceil(zones).div_ceil(racks.hosts) * zones;
-            Racks {
-                hosts: racks.hosts,
-                out: shared(racks.uplink, count),
-                into: shared(racks.uplink, count),
-            }
-        }),
-    })
 }
 
 /// How long a seeder pulls: it seeds when it has the whole build, since the root hash needs all of it.
@@ -366,6 +345,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+const GIB: f64 = (1_u64 << 30) as f64;
 /// Bytes of a host without its neighbours and chunks: what remained of the peak memory of runs with 10,000 to 200,000 hosts at once,
 /// the room that lists have in reserve included.
 const HOST_BYTES: u64 = 12_000;

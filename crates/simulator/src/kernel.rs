@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use scenario::HostState;
+use scenario::{HostState, RegionEnd};
 use swarm::{HostId, Overlay};
 
 use crate::event_queue::EventQueue;
-use crate::region::{RegionEnd, RegionResult, RegionStatus, prefetch};
+use crate::region::{RegionResult, RegionStatus, prefetch};
 use crate::topology::Topology;
 
 /// What a region consists of.

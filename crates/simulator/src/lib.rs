@@ -14,7 +14,5 @@ mod region;
 mod topology;
 
 pub use event_queue::EventQueue;
-pub use forecast::{
-    Difference, Forecast, Options, SimulationError, Status, forecast, kernel_difference, memory_estimate,
-};
-pub use region::{HostResult, RegionEnd, RegionResult};
+pub use forecast::{Forecast, Options, SimulationError, Status, forecast, kernel_difference, memory_estimate};
+pub use region::{HostResult, RegionResult};

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenario::{HostRole, HostState};
+use scenario::{HostState, RegionEnd, RegionPlan, Serves, SwarmSettings};
 use smallvec::SmallVec;
 use swarm::{
     Action, Bitfield, ChunkIndex, ChunkPolicy, Contact, Event, HoldingsSource, HostId, Manifest, Message, Peer,
-    PeerConfig, PeerStats, Seeder, SeederConfig, Time, Views, ZoneId,
+    PeerConfig, PeerStats, Seeder, Time, Views,
 };
 
 use crate::event_queue::EventQueue;
@@ -22,17 +22,11 @@ use crate::topology::Topology;
 pub(crate) struct RegionSetup {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) topology: Topology,
-    pub(crate) roles: Vec<HostRole>,
-    pub(crate) peer: Box<dyn Fn(PeerConfig) -> PeerConfig + Send + Sync>,
-    /// The zones that hosts are told they are in, in turn; empty where zones are not to matter.
-    pub(crate) zones: Vec<ZoneId>,
-    /// At least one. The first is member 0, the others come after the hosts.
-    pub(crate) seeders: Vec<SeederConfig>,
-    pub(crate) seed: u64,
+    /// The first seeder is member 0, the others come after the hosts.
+    pub(crate) plan: RegionPlan,
+    pub(crate) settings: SwarmSettings,
     /// From seeding on.
     pub(crate) deadline: Duration,
-    /// Which seeder goes when and for how long, from seeding on.
-    pub(crate) seeder_restarts: Vec<(u32, Duration, Duration)>,
 }
 
 /// How a region stands, for progress.
@@ -42,19 +36,6 @@ pub(crate) struct RegionStatus {
     pub(crate) virtual_time: Duration,
     pub(crate) hosts_done: u32,
     pub(crate) transfers: u64,
-}
-
-/// Why a region's simulation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RegionEnd {
-    /// Every host of which that is expected has the build.
-    Converged,
-    /// Virtual time has passed the deadline.
-    Deadline,
-    /// Nothing more can happen: no chunk is on its way and none was stored for a long time.
-    Deadlock,
-    /// The caller stopped it.
-    Stopped,
 }
 
 /// Events that the queue holds, with who they are for. Common ones are small; the rest are in `World::rare`.
@@ -154,6 +135,8 @@ struct World {
     rare: Vec<Option<(HostId, Message)>>,
     rare_free: Vec<u32>,
     seeders: Vec<Option<Seeder>>,
+    /// By host: looked at for every chunk, and so apart from the plan.
+    serves: Vec<Serves>,
     /// By member; those of seeders stay empty.
     peers: Vec<Option<Peer>>,
     published: Vec<Bitfield>,
@@ -251,23 +234,22 @@ pub(crate) fn run(setup: RegionSetup, tell: &mut dyn FnMut(RegionStatus) -> bool
 
 impl World {
     fn new(setup: RegionSetup) -> Self {
-        let hosts = setup.roles.len();
+        let hosts = setup.plan.hosts.len();
         let chunks = setup.manifest.chunk_count();
         let topology = &setup.topology;
-        let seeders = setup.seeders.len();
+        let seeders = setup.plan.seeders.len();
         let members = 0..hosts + seeders;
         let published = 0..hosts + 1;
         let fastest = topology.uplink_max().max(1);
         let chunk_nanos = u64::from(setup.manifest.chunk_size()).saturating_mul(1_000_000_000) / fastest;
         let horizon = (4 * chunk_nanos + 4 * nanos(topology.latency_max())).clamp(1 << 16, 1 << 40);
-        let excused = |role: &HostRole| matches!(role, HostRole::Leave(_) | HostRole::Corrupt);
-        let expected = setup.roles.iter().filter(|role| !excused(role)).count();
         Self {
             now: 0,
             queue: EventQueue::new(horizon),
             rare: Vec::new(),
             rare_free: Vec::new(),
             seeders: (0..seeders).map(|_| None).collect(),
+            serves: setup.plan.hosts.iter().map(|host| host.serves).collect(),
             peers: members.clone().map(|_| None).collect(),
             busy: vec![false; published.len()],
             published: published.map(|_| Bitfield::new(chunks)).collect(),
@@ -287,7 +269,7 @@ impl World {
             actions: VecDeque::new(),
             seeded_at: 0,
             done: 0,
-            expected: u32::try_from(expected).expect("a region's hosts are a u32"),
+            expected: u32::try_from(setup.plan.required()).expect("a region's hosts are a u32"),
             progress_at: 0,
             active_transfers: 0,
             result: RegionResult::new(hosts),
@@ -297,29 +279,31 @@ impl World {
 
     fn begin(&mut self) {
         for index in 0..self.seeders.len() {
-            self.start_seeder(index, self.setup.seed ^ (index as u64) << 32);
+            self.start_seeder(index, 0);
             self.drain(self.seeder_member(index));
         }
         self.seeded_at = nanos(JOIN_TIME + 20 * self.setup.topology.latency_max());
-        for host in 1..=self.setup.roles.len() {
-            let number = u32::try_from(host).expect("a region's hosts are a u32");
-            match self.setup.roles[host - 1] {
-                HostRole::JoinLate(at) => self.push(self.seeded_at + nanos(at), number, Input::Join),
-                HostRole::Leave(at) => {
-                    self.join(number);
-                    self.push(self.seeded_at + nanos(at), number, Input::Leave);
-                }
-                HostRole::Healthy | HostRole::Corrupt | HostRole::Stall => self.join(number),
+        for index in 0..self.setup.plan.hosts.len() {
+            let host = &self.setup.plan.hosts[index];
+            let (member, join_at, leave_at) = (number(host.id), host.join_at, host.leave_at);
+            match join_at {
+                Some(at) => self.push(self.seeded_at + nanos(at), member, Input::Join),
+                None => self.join(member),
+            }
+            if let Some(at) = leave_at {
+                self.push(self.seeded_at + nanos(at), member, Input::Leave);
             }
         }
         for index in 0..self.seeders.len() {
             self.push(self.seeded_at, self.seeder_member(index), Input::SeederUp);
         }
-        for (index, at, down) in self.setup.seeder_restarts.clone() {
-            let member = self.seeder_member(index as usize);
-            let down_at = self.seeded_at + nanos(at);
-            self.push(down_at, member, Input::SeederDown);
-            self.push(down_at + nanos(down), member, Input::SeederUp);
+        for index in 0..self.seeders.len() {
+            let member = self.seeder_member(index);
+            for absence in self.setup.plan.seeders[index].absences.clone() {
+                let down_at = self.seeded_at + nanos(absence.at);
+                self.push(down_at, member, Input::SeederDown);
+                self.push(down_at + nanos(absence.down), member, Input::SeederUp);
+            }
         }
         self.progress_at = self.seeded_at;
     }
@@ -518,19 +502,12 @@ impl World {
             }
             Action::StopReceiving { .. } => {}
             Action::Complete => {
+                let plan = &self.setup.plan.hosts[host as usize - 1];
                 let result = &mut self.result.hosts[host as usize - 1];
-                let began = match self.setup.roles[host as usize - 1] {
-                    HostRole::JoinLate(at) => self.seeded_at + nanos(at),
-                    _ => self.seeded_at,
-                };
+                let began = self.seeded_at + nanos(plan.join_at.unwrap_or_default());
                 result.verified_after = Some(Duration::from_nanos(self.now.saturating_sub(began)));
                 result.state = HostState::Verified;
-                if !matches!(
-                    self.setup.roles[host as usize - 1],
-                    HostRole::Leave(_) | HostRole::Corrupt
-                ) {
-                    self.done += 1;
-                }
+                self.done += u32::from(plan.is_required());
             }
         }
     }
@@ -561,7 +538,7 @@ impl World {
     }
 
     fn serve(&mut self, from: u32, to: u32, chunk: ChunkIndex) {
-        if self.is_host(from) && self.setup.roles[from as usize - 1] == HostRole::Stall {
+        if self.is_host(from) && self.serves[from as usize - 1] == Serves::Nothing {
             return;
         }
         let bytes = u64::from(self.setup.manifest.length(chunk));
@@ -797,7 +774,7 @@ impl World {
         let expected = self.expects(host, from_id, chunk);
         let from_host = self.is_host(from);
         let result = &mut self.result.hosts[host as usize - 1];
-        let corrupt = from_host && self.setup.roles[from as usize - 1] == HostRole::Corrupt;
+        let corrupt = from_host && self.serves[from as usize - 1] == Serves::Corrupt;
         let event = if !expected {
             result.bytes_wasted += bytes;
             Event::ChunkProgress { from: from_id, chunk }
@@ -845,25 +822,29 @@ impl World {
     }
 
     fn join(&mut self, host: u32) {
-        let seeders = (0..self.seeders.len()).map(|index| Contact {
-            host: id(self.seeder_member(index)),
+        let (config, seed) = self.peer(host);
+        self.supplied = config.holdings == HoldingsSource::Supplied;
+        let mut peer = Peer::new(config, seed, Time::from_nanos(self.now));
+        peer.swap_actions(&mut self.actions);
+        self.peers[host as usize] = Some(peer);
+        self.drain(host);
+    }
+
+    /// What the core is given of a host.
+    fn peer(&self, host: u32) -> (PeerConfig, u64) {
+        let plan = &self.setup.plan.hosts[host as usize - 1];
+        let seeders = self.setup.plan.seeders.iter().map(|seeder| Contact {
+            host: seeder.id,
             address: Vec::new().into(),
         });
-        let base = PeerConfig::with_seeders(id(host), Vec::new().into(), seeders);
-        let mut config = (self.setup.peer)(base);
-        let zones = &self.setup.zones;
-        config.zone = zones.get((host as usize - 1) % zones.len().max(1)).copied();
+        let base = PeerConfig::with_seeders(plan.id, Vec::new().into(), seeders);
+        let mut config = self.setup.settings.peer_config(plan, base);
         // Whoever counts holders has to be told of each.
         config.holdings = match config.policy {
             ChunkPolicy::RarestFirst => HoldingsSource::Messages,
             ChunkPolicy::LatestUseful | ChunkPolicy::Random | ChunkPolicy::Sequential => HoldingsSource::Supplied,
         };
-        self.supplied = config.holdings == HoldingsSource::Supplied;
-        let seed = self.setup.seed ^ u64::from(host).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut peer = Peer::new(config, seed, Time::from_nanos(self.now));
-        peer.swap_actions(&mut self.actions);
-        self.peers[host as usize] = Some(peer);
-        self.drain(host);
+        (config, plan.seed)
     }
 
     fn leave(&mut self, host: u32) {
@@ -896,7 +877,7 @@ impl World {
             return;
         };
         if self.seeders[index].is_none() {
-            self.start_seeder(index, self.setup.seed ^ (index as u64) << 32 ^ self.now);
+            self.start_seeder(index, self.now);
         }
         let manifest = Arc::clone(&self.setup.manifest);
         if let Some(seeder) = &mut self.seeders[index] {
@@ -905,18 +886,20 @@ impl World {
         self.drain(member);
     }
 
-    fn start_seeder(&mut self, index: usize, seed: u64) {
-        let config = self.setup.seeders[index].clone();
-        self.seeders[index] = Some(Seeder::new(config, seed, Time::from_nanos(self.now)));
+    /// A seeder that is started again, `again` nanoseconds from the beginning, does not draw what it has drawn before.
+    fn start_seeder(&mut self, index: usize, again: u64) {
+        let plan = &self.setup.plan.seeders[index];
+        let config = self.setup.settings.seeder_config(plan);
+        self.seeders[index] = Some(Seeder::new(config, plan.seed ^ again, Time::from_nanos(self.now)));
     }
 
     fn is_host(&self, member: u32) -> bool {
-        member != 0 && member as usize <= self.setup.roles.len()
+        member != 0 && member as usize <= self.setup.plan.hosts.len()
     }
 
     /// Which seeder a member is, where it is one.
     fn seeder_index(&self, member: u32) -> Option<usize> {
-        let hosts = self.setup.roles.len();
+        let hosts = self.setup.plan.hosts.len();
         match member as usize {
             0 => Some(0),
             member if member > hosts => Some(member - hosts),
@@ -925,7 +908,11 @@ impl World {
     }
 
     fn seeder_member(&self, index: usize) -> u32 {
-        let member = if index == 0 { 0 } else { self.setup.roles.len() + index };
+        let member = if index == 0 {
+            0
+        } else {
+            self.setup.plan.hosts.len() + index
+        };
         u32::try_from(member).expect("a region's members are a u32")
     }
 
@@ -1007,7 +994,7 @@ impl World {
             return;
         };
         self.result.protocol.add(peer.stats());
-        let hosts = self.setup.roles.len();
+        let hosts = self.setup.plan.hosts.len();
         let is_host = |member: &&u32| (1..=hosts).contains(&(**member as usize));
         let adjacency = &self.adjacency[host as usize];
         let held = peer.progress().map_or(0, |(held, _)| held);
@@ -1028,15 +1015,14 @@ impl World {
     }
 
     fn finish(mut self, end: RegionEnd) -> RegionResult {
-        for host in 1..=self.setup.roles.len() {
+        for host in 1..=self.setup.plan.hosts.len() {
             self.collect_stats(u32::try_from(host).expect("a region's hosts are a u32"));
             let result = &mut self.result.hosts[host - 1];
-            let excused = matches!(self.setup.roles[host - 1], HostRole::Leave(_) | HostRole::Corrupt);
             if result.verified_after.is_none() {
-                result.state = if excused {
-                    HostState::Excused
-                } else {
+                result.state = if self.setup.plan.hosts[host - 1].is_required() {
                     HostState::Pending
+                } else {
+                    HostState::Excused
                 };
             }
         }
@@ -1112,4 +1098,51 @@ fn index(host: HostId) -> usize {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scenario::{LoadOptions, Scenario};
+
+    /// With the test of the same name of the live runner: what is simulated is the fleet that runs, host for host.
+    #[test]
+    fn hosts_are_given_to_the_core_as_they_are_planned() {
+        let text = "[regions.region-a]\nhosts = 40\nzones = 3\nseeders = 2\n[build]\nsize = \"1 MiB\"\n\
+                    [network.host]\nuplink = \"1 MB/s\"\ndownlink = \"2 MB/s\"\nspread = \"50%\"\n\
+                    [faults.bad]\nkind = \"corrupt\"\nhosts = 3\n[faults.late]\nkind = \"join-late\"\nhosts = 4\nat = \"2s\"\n";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        std::fs::write(&path, text).unwrap();
+        let scenario = Scenario::load(&path, &LoadOptions::default()).unwrap();
+        let plan = scenario.plan(0);
+        let world = World::new(RegionSetup {
+            manifest: Arc::new(Manifest::new("x", swarm::Bytes::new(1), 16, vec![swarm::Hash::of(b"x")]).unwrap()),
+            topology: Topology::new(&plan, &scenario.network).unwrap(),
+            plan: plan.clone(),
+            settings: scenario.swarm.clone(),
+            deadline: Duration::from_secs(1),
+        });
+        for host in &plan.hosts {
+            let member = number(host.id);
+            let (config, seed) = world.peer(member);
+            assert_eq!((config.host, config.zone, seed), (host.id, host.swarm_zone, host.seed));
+            assert!(
+                config
+                    .seeders
+                    .iter()
+                    .map(|seeder| seeder.host)
+                    .eq(plan.seeders.iter().map(|seeder| seeder.id))
+            );
+            let links = host.links.unwrap();
+            let ports = (&world.uplinks[member as usize], &world.downlinks[member as usize]);
+            assert_eq!((ports.0.rate, ports.1.rate), (links.uplink, links.downlink));
+            assert_eq!(world.setup.topology.zone(member as usize), host.zone as usize);
+            assert_eq!(world.serves[host.index as usize], host.serves);
+        }
+        for seeder in &plan.seeders {
+            assert_eq!(id(world.seeder_member(seeder.index as usize)), seeder.id);
+        }
+        assert_eq!(world.expected as usize, plan.required());
+    }
 }

@@ -3,48 +3,87 @@
 
 use std::time::Duration;
 
-use scenario::Links;
+use scenario::{Links, Network, RegionPlan, SeederPlan};
 
 use crate::links::SharedLink;
 
 /// Placement, links and delays of a region.
 #[derive(Clone, Debug)]
 pub(crate) struct Topology {
-    pub(crate) seeder: Links,
-    pub(crate) host_count: usize,
-    pub(crate) hosts: HostLinks,
-    pub(crate) latency: Duration,
-    pub(crate) zones: Zones,
-    pub(crate) racks: Option<Racks>,
+    seeder: Links,
+    host_count: usize,
+    hosts: HostLinks,
+    latency: Duration,
+    /// One-way delay between hosts of different zones.
+    zone_latency: Duration,
+    /// By member; empty where all are in one.
+    zones: Vec<u32>,
+    /// A zone's link to the others, out and in; empty where that is no limit.
+    zones_out: Vec<SharedLink>,
+    zones_into: Vec<SharedLink>,
+    racks: Option<Racks>,
 }
 
 /// Links of the hosts.
 #[derive(Clone, Debug)]
-pub(crate) enum HostLinks {
+enum HostLinks {
+    /// Those of every host: looked up for each chunk, and so not in a table where that can be helped.
     Equal(Links),
     Each(Vec<Links>),
 }
 
-/// The zones of a region, which the hosts are spread over in turn.
+/// Racks and their links.
 #[derive(Clone, Debug)]
-pub(crate) struct Zones {
-    pub(crate) count: u32,
-    /// One-way delay between hosts of different zones.
-    pub(crate) latency: Duration,
-    /// A zone's link to the others, out and in; empty where that is no limit.
-    pub(crate) out: Vec<SharedLink>,
-    pub(crate) into: Vec<SharedLink>,
-}
-
-/// Racks, which the hosts of a zone fill one after another.
-#[derive(Clone, Debug)]
-pub(crate) struct Racks {
-    pub(crate) hosts: u32,
-    pub(crate) out: Vec<SharedLink>,
-    pub(crate) into: Vec<SharedLink>,
+struct Racks {
+    /// By host.
+    of: Vec<u32>,
+    out: Vec<SharedLink>,
+    into: Vec<SharedLink>,
 }
 
 impl Topology {
+    /// Of a region's fleet; `None` where a member's links are not limited, so that nothing takes time.
+    pub(crate) fn new(plan: &RegionPlan, network: &Network) -> Option<Self> {
+        let each: Vec<Links> = plan.hosts.iter().map(|host| host.links).collect::<Option<_>>()?;
+        let seeder = plan.seeders.first()?.links?;
+        let first = *each.first()?;
+        let hosts = if each.iter().all(|links| *links == first) {
+            HostLinks::Equal(first)
+        } else {
+            HostLinks::Each(each)
+        };
+        let shared = |rate: u64, count: u32| (0..count).map(|_| SharedLink::new(rate)).collect::<Vec<SharedLink>>();
+        let mut zones = member_zones(plan);
+        let zone_count = zones.iter().max().map_or(1, |last| last + 1);
+        if zone_count == 1 {
+            zones = Vec::new();
+        }
+        let between_zones = network
+            .zones
+            .uplink
+            .map_or_else(Vec::new, |rate| shared(rate, zone_count));
+        let rack_of: Option<Vec<u32>> = plan.hosts.iter().map(|host| host.rack).collect();
+        let racks = network.racks.as_ref().zip(rack_of).map(|(racks, of)| {
+            let count = of.iter().max().map_or(0, |last| last + 1);
+            Racks {
+                of,
+                out: shared(racks.uplink, count),
+                into: shared(racks.uplink, count),
+            }
+        });
+        Some(Self {
+            seeder,
+            host_count: plan.hosts.len(),
+            hosts,
+            latency: network.latency,
+            zone_latency: network.zones.latency,
+            zones,
+            zones_out: between_zones.clone(),
+            zones_into: between_zones,
+            racks,
+        })
+    }
+
     pub(crate) fn uplink(&self, member: usize) -> u64 {
         self.links(member).uplink
     }
@@ -73,36 +112,28 @@ impl Topology {
         (1..=self.host_count).contains(&member)
     }
 
-    /// The first seeder is in the first zone, another in the next.
     pub(crate) fn zone(&self, member: usize) -> usize {
-        let turn = if self.is_host(member) || member == 0 {
-            member.saturating_sub(1)
-        } else {
-            member - self.host_count
-        };
-        turn % self.zones.count as usize
+        self.zones.get(member).map_or(0, |zone| *zone as usize)
     }
 
     fn rack(&self, member: usize, racks: &Racks) -> Option<usize> {
-        let host = self.is_host(member).then(|| member - 1)?;
-        let zones = self.zones.count as usize;
-        let within_zone = host / zones / racks.hosts as usize;
-        Some(within_zone * zones + host % zones)
+        let host = member.checked_sub(1)?;
+        racks.of.get(host).map(|rack| *rack as usize)
     }
 
     pub(crate) fn latency(&self, a: usize, b: usize) -> Duration {
-        if self.zones.count == 1 || self.zone(a) == self.zone(b) {
+        if self.zones.is_empty() || self.zone(a) == self.zone(b) {
             self.latency
         } else {
-            self.zones.latency
+            self.zone_latency
         }
     }
 
     pub(crate) fn latency_max(&self) -> Duration {
-        if self.zones.count == 1 {
+        if self.zones.is_empty() {
             self.latency
         } else {
-            self.latency.max(self.zones.latency)
+            self.latency.max(self.zone_latency)
         }
     }
 
@@ -125,13 +156,21 @@ impl Topology {
         }
         let (out, into) = (self.zone(from), self.zone(to));
         if out != into {
-            if let Some(link) = self.zones.out.get_mut(out) {
+            if let Some(link) = self.zones_out.get_mut(out) {
                 at = at.max(link.pass(now, bytes));
             }
-            if let Some(link) = self.zones.into.get_mut(into) {
+            if let Some(link) = self.zones_into.get_mut(into) {
                 at = at.max(link.pass(now, bytes));
             }
         }
         at
     }
+}
+
+/// Member 0 is the first seeder, then come the hosts, then the other seeders.
+fn member_zones(plan: &RegionPlan) -> Vec<u32> {
+    let (first, others) = plan.seeders.split_at(1.min(plan.seeders.len()));
+    let hosts = plan.hosts.iter().map(|host| host.zone);
+    let seeders = |seeders: &[SeederPlan]| seeders.iter().map(|seeder| seeder.zone).collect::<Vec<_>>();
+    seeders(first).into_iter().chain(hosts).chain(seeders(others)).collect()
 }

@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use scenario::{HostState, LoadOptions, Scenario};
-use simulator::{Forecast, Options, RegionEnd, Status, forecast, memory_estimate};
+use scenario::{HostState, LoadOptions, RegionEnd, Scenario};
+use simulator::{Forecast, Options, Status, forecast, memory_estimate};
 
 const BASE: &str = r#"
 [regions.region-a]

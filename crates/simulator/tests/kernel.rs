@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use scenario::{Fidelity, LoadOptions, Scenario};
-use simulator::{Forecast, Options, RegionEnd, SimulationError, Status, forecast, kernel_difference};
+use scenario::{Fidelity, LoadOptions, RegionEnd, Scenario};
+use simulator::{Forecast, Options, SimulationError, Status, forecast, kernel_difference};
 
 const OPTIONS: Options = Options {
     threads: 2,

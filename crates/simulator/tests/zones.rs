@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use scenario::{HostState, LoadOptions, Scenario};
-use simulator::{Options, RegionEnd, RegionResult, Status, forecast};
+use scenario::{HostState, LoadOptions, RegionEnd, Scenario};
+use simulator::{Options, RegionResult, Status, forecast};
 
 /// 120 hosts in three zones, 64 chunks.
 const BASE: &str = r#"

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenario::{LoadOptions, Scenario};
+use scenario::{LoadOptions, Scenario, Stop};
 use simulator::{SimulationError, Status};
 use swarm::Bytes;
 use tokio::sync::watch;
@@ -13,7 +13,6 @@ use super::print;
 use super::run::{default_folder, prepare, watch_signals, write_whole};
 use crate::cli::{Format, PlanArguments};
 use crate::exit::{Exit, complain};
-use crate::live::Stop;
 use crate::machine;
 use crate::progress::Progress;
 use crate::report::Report;

@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use scenario::{LoadOptions, Scenario};
+use scenario::{LoadOptions, Scenario, Stop};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::print;
 use crate::cli::{CloudKind, Format, RunArguments};
 use crate::exit::{Exit, complain};
-use crate::live::{self, CloudChoice, RunError, Stop};
+use crate::live::{self, CloudChoice, RunError};
 use crate::progress::Progress;
-use crate::report::{Mode, Report};
+use crate::report::Report;
 
 pub(crate) async fn run(arguments: RunArguments) -> Exit {
     let options = LoadOptions {
@@ -50,10 +50,10 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
         CloudKind::Embedded => CloudChoice::Embedded,
         CloudKind::Aws => CloudChoice::Pipeline(arguments.place.config()),
     };
-    let measured = live::run(&scenario, &choice, &folder, &mut progress, stop).await;
+    let outcome = live::run(&scenario, &choice, &folder, &mut progress, stop).await;
     progress.finish();
-    let measured = match measured {
-        Ok(measured) => measured,
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
         Err(error) => {
             complain("the run has failed", &error);
             return match error {
@@ -64,7 +64,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
             };
         }
     };
-    let report = Report::new(&scenario, &measured, Mode::Live);
+    let report = Report::new(&scenario, &outcome);
     let path = folder.join("report.json");
     if let Err(error) = write_whole(&path, &report.to_json()) {
         complain(&format!("failed to write {}", path.display()), &error);
@@ -74,7 +74,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
         Format::Text => print(&format!("{report}report: {}\n", path.display())),
         Format::Json => print(&report.to_json()),
     }
-    report.exit(measured.stopped)
+    report.exit(outcome.stopped)
 }
 
 /// `runs/<time>-<scenario>`, time in UTC.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cloud::{Cloud, CloudConfig, CloudError};
 use parking_lot::Mutex;
 use pipeline::{PipelineClients, Queue};
-use scenario::{LoadOptions, Scenario};
+use scenario::{LoadOptions, Scenario, Stop};
 use seeder::{BuildFeed, Delivery, QueueFeed};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -17,7 +17,7 @@ use super::print;
 use super::run::watch_signals;
 use crate::cli::UpArguments;
 use crate::exit::{Exit, chain, complain};
-use crate::live::{self, Stop};
+use crate::live;
 
 pub(crate) async fn up(arguments: UpArguments) -> Exit {
     let options = LoadOptions {

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use cloud::{Cloud, CloudError, DeploymentStatus};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use scenario::{LatencySummary, LoadOptions, Scenario};
+use scenario::{LatencySummary, LoadOptions, Scenario, Stop};
 use serde_json::{Value, json};
 
 use super::print;
 use super::run::watch_signals;
 use crate::cli::{Format, WatchArguments};
 use crate::exit::{Exit, complain};
-use crate::live::Stop;
 
 /// How a build stands.
 struct View {

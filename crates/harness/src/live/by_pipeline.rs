@@ -4,10 +4,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{Cloud, WORKFLOW};
 use pipeline::PipelineClients;
+use scenario::{FanOut, RegionStages, Stages};
 use seeder::{BuildFeed, Delivery, Pulled, QueueFeed};
 use swarm::Time;
 
-use super::stages::{RegionStages, Stages};
 use super::{Run, RunError};
 use crate::progress::Progress;
 
@@ -83,8 +83,8 @@ impl Run<'_> {
                 seeder.seed(pulled);
             }
             let seeding = clock.now();
-            self.measured.replicated_after[index] = Some(heard.since(upload_began));
-            self.measured.seeding_after[index] = Some(seeding.since(heard));
+            self.live.replicated_after[index] = Some(heard.since(upload_began));
+            self.regions[index].seeding_after = Some(seeding.since(heard));
             regions.push(RegionStages {
                 region: self.scenario.regions[index].name.clone(),
                 replicated_ms: since(heard),
@@ -101,10 +101,13 @@ impl Run<'_> {
             ..Stages::default()
         };
         self.note_execution(&feeds.state_machine, began_at, &mut stages).await?;
-        self.measured.stages = Some(stages);
+        self.live.stages = Some(stages);
         progress.phase("fan-out");
         self.wait_done(progress, &complete_at).await?;
-        self.measured.fan_out = Some((self.cpu_seconds() - cpu_before, began.elapsed()));
+        self.live.fan_out = Some(FanOut {
+            cpu_seconds: self.cpu_seconds() - cpu_before,
+            wall: began.elapsed(),
+        });
         self.wait_rows(upload_began).await
     }
 
@@ -140,7 +143,7 @@ impl Run<'_> {
         let began = Instant::now();
         while began.elapsed() < ROWS_PATIENCE {
             if self.cloud.deployment_logs().count(&self.scenario.build.id).await? >= done {
-                if let Some(stages) = &mut self.measured.stages {
+                if let Some(stages) = &mut self.live.stages {
                     stages.last_row_ms = Some(self.clock.now().since(upload_began).as_secs_f64() * 1000.0);
                 }
                 break;

@@ -12,7 +12,9 @@ use peer::{
     ChunkPool, Clock, HostPlacement, InProcessNetwork, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity,
     NodeReport, Observer, Role, Shaping, StoreError, StoreKind, Traffic, TransportKind, deployment_log,
 };
-use scenario::{HostOutcome, HostRole, HostState, Links, Scenario, Transport};
+use scenario::{
+    HostOutcome, HostPlan, HostState, Links, ProtocolCounts, RegionPlan, Scenario, Serves, Transport, host_index,
+};
 use serde::{Deserialize, Serialize};
 use swarm::{Contact, DisconnectReason, HostId, PeerConfig, PeerStats, Time};
 use tokio::sync::{Notify, mpsc};
@@ -71,51 +73,6 @@ pub(crate) struct FleetResult {
     pub(crate) cpu_seconds: f64,
 }
 
-/// What the hosts' protocol did, in all.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct ProtocolCounts {
-    pub(crate) requests: u64,
-    /// Of them to a second neighbour, before anybody had begun.
-    pub(crate) requests_tied: u64,
-    /// Of them to a second neighbour, because the first was slow with one of the last chunks.
-    pub(crate) requests_hedged: u64,
-    /// Of them without progress for longer than usual.
-    pub(crate) requests_overdue: u64,
-    pub(crate) requests_rejected: u64,
-    pub(crate) chunks_corrupt: u64,
-    pub(crate) have_messages: u64,
-    /// Chunks that hosts with a zone fetched from another.
-    pub(crate) chunks_imported: u64,
-}
-
-impl ProtocolCounts {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.requests_tied += other.requests_tied;
-        self.requests_hedged += other.requests_hedged;
-        self.requests_overdue += other.requests_overdue;
-        self.requests_rejected += other.requests_rejected;
-        self.chunks_corrupt += other.chunks_corrupt;
-        self.have_messages += other.have_messages;
-        self.chunks_imported += other.chunks_imported;
-    }
-}
-
-impl From<PeerStats> for ProtocolCounts {
-    fn from(stats: PeerStats) -> Self {
-        Self {
-            requests: stats.requests_sent,
-            requests_tied: stats.requests_tied,
-            requests_hedged: stats.requests_hedged,
-            requests_overdue: stats.requests_overdue,
-            requests_rejected: stats.requests_rejected,
-            chunks_corrupt: stats.chunks_corrupt,
-            have_messages: stats.haves_sent,
-            chunks_imported: stats.chunks_imported,
-        }
-    }
-}
-
 /// Hosts of this process.
 pub(crate) struct Fleet {
     shared: Arc<FleetShared>,
@@ -127,6 +84,8 @@ pub(crate) struct Fleet {
 
 struct FleetShared {
     scenario: Scenario,
+    /// By region: all hosts, those of other processes too.
+    plans: Arc<[RegionPlan]>,
     slots: Vec<Slot>,
     started: AtomicUsize,
     joined: AtomicUsize,
@@ -142,8 +101,6 @@ struct FleetShared {
 struct Slot {
     region: usize,
     index: u32,
-    role: HostRole,
-    links: Option<Links>,
     node: Mutex<Option<Arc<Node>>>,
     started_at: OnceLock<Time>,
     complete_at: OnceLock<Time>,
@@ -180,40 +137,25 @@ impl Observer for HostObserver {
 
     fn banned(&self, _host: HostId, other: HostId, _reason: DisconnectReason) {
         let region = self.shared.slots[self.slot].region;
-        let index = u32::try_from(other.get().saturating_sub(1)).unwrap_or(u32::MAX);
-        self.shared.banned.lock().push((region, index));
+        if let Some(index) = host_index(other) {
+            self.shared.banned.lock().push((region, index));
+        }
     }
 }
 
 impl Fleet {
-    /// A fleet that is not started.
-    pub(crate) async fn new(scenario: &Scenario, slice: Slice, surroundings: Surroundings) -> Self {
-        let roles: Vec<Vec<HostRole>> = (0..scenario.regions.len())
-            .map(|region| scenario.roles(region))
-            .collect();
-        let mut slots = Vec::new();
-        let mut number = 0;
-        for (region, roles) in roles.iter().enumerate() {
-            let links = scenario.host_links(region);
-            for (index, role) in (0..).zip(roles) {
-                if number % slice.count == slice.index {
-                    slots.push(Slot {
-                        region,
-                        index,
-                        role: *role,
-                        links: links.as_ref().map(|links| links[index as usize]),
-                        node: Mutex::new(None),
-                        started_at: OnceLock::new(),
-                        complete_at: OnceLock::new(),
-                        last_report: OnceLock::new(),
-                    });
-                }
-                number += 1;
-            }
-        }
+    /// A part of the planned fleet, not started.
+    pub(crate) async fn new(
+        scenario: &Scenario,
+        plans: Arc<[RegionPlan]>,
+        slice: Slice,
+        surroundings: Surroundings,
+    ) -> Self {
+        let slots = slots(&plans, slice);
         let (finished, inbox) = mpsc::channel(slots.len() + 1);
         let shared = Arc::new(FleetShared {
             scenario: scenario.clone(),
+            plans,
             started: AtomicUsize::new(0),
             joined: AtomicUsize::new(0),
             done: scenario.regions.iter().map(|_| AtomicU32::new(0)).collect(),
@@ -238,7 +180,7 @@ impl Fleet {
     /// Starts the hosts that are there from the beginning.
     pub(crate) async fn start(&self) -> Result<(), NodeError> {
         for slot in 0..self.shared.slots.len() {
-            if !matches!(self.shared.slots[slot].role, HostRole::JoinLate(_)) {
+            if self.shared.plan(slot).join_at.is_none() {
                 start_host(&self.shared, slot, &self.surroundings, &self.finished).await?;
             }
         }
@@ -249,25 +191,29 @@ impl Fleet {
     pub(crate) fn begin(&mut self, complete_at: Vec<Time>) {
         let clock = self.surroundings.clock;
         for (index, slot) in self.shared.slots.iter().enumerate() {
-            let (HostRole::Leave(after) | HostRole::JoinLate(after)) = slot.role else {
-                continue;
-            };
-            let due = complete_at[slot.region] + after;
-            let wait = due.since(clock.now());
-            let (shared, surroundings) = (Arc::clone(&self.shared), self.surroundings.clone());
-            let finished = self.finished.clone();
-            self.faults.push(tokio::spawn(async move {
-                tokio::time::sleep(wait).await;
-                let slot = &shared.slots[index];
-                if matches!(slot.role, HostRole::JoinLate(_)) {
+            let &HostPlan { join_at, leave_at, .. } = self.shared.plan(index);
+            let wait = |after: Duration| (complete_at[slot.region] + after).since(clock.now());
+            if let Some(after) = join_at {
+                let (shared, surroundings) = (Arc::clone(&self.shared), self.surroundings.clone());
+                let (finished, wait) = (self.finished.clone(), wait(after));
+                self.faults.push(tokio::spawn(async move {
+                    tokio::time::sleep(wait).await;
                     if let Err(error) = start_host(&shared, index, &surroundings, &finished).await {
                         shared.failed.lock().push((index, crate::exit::chain(&error)));
                     }
-                } else if let Some(node) = slot.node.lock().take() {
-                    let _ = slot.last_report.set(node.report());
-                    node.stop();
-                }
-            }));
+                }));
+            }
+            if let Some(after) = leave_at {
+                let (shared, wait) = (Arc::clone(&self.shared), wait(after));
+                self.faults.push(tokio::spawn(async move {
+                    tokio::time::sleep(wait).await;
+                    let slot = &shared.slots[index];
+                    if let Some(node) = slot.node.lock().take() {
+                        let _ = slot.last_report.set(node.report());
+                        node.stop();
+                    }
+                }));
+            }
         }
         let _ = self.shared.begun.set(complete_at);
         self.shared.has_begun.notify_waiters();
@@ -290,10 +236,10 @@ impl Fleet {
     }
 
     fn pending(&self) -> usize {
-        let excused = |slot: &Slot| matches!(slot.role, HostRole::Leave(_) | HostRole::Corrupt);
         let failed: BTreeSet<usize> = self.shared.failed.lock().iter().map(|(slot, _)| *slot).collect();
         let slots = self.shared.slots.iter().enumerate();
-        let open = slots.filter(|(_, slot)| !excused(slot) && slot.complete_at.get().is_none());
+        let open =
+            slots.filter(|(index, slot)| self.shared.plan(*index).is_required() && slot.complete_at.get().is_none());
         open.filter(|(index, _)| !failed.contains(index)).count()
     }
 
@@ -358,10 +304,13 @@ impl Fleet {
 }
 
 impl FleetShared {
+    fn plan(&self, slot: usize) -> &HostPlan {
+        let Slot { region, index, .. } = self.slots[slot];
+        &self.plans[region].hosts[index as usize]
+    }
+
     fn outcome(&self, slot: usize, begun: Option<&[Time]>) -> HostOutcome {
-        let Slot {
-            region, index, role, ..
-        } = self.slots[slot];
+        let Slot { region, index, .. } = self.slots[slot];
         let report = self.report(slot);
         let since = begun.map(|begun| self.counts_from(slot, begun));
         let verified_after = self.slots[slot]
@@ -375,12 +324,11 @@ impl FleetShared {
             .iter()
             .find(|(other, _)| *other == slot)
             .map(|(_, error)| error.clone());
-        let excused = matches!(role, HostRole::Leave(_) | HostRole::Corrupt);
         let state = match (verified_after, failed) {
             (Some(_), _) => HostState::Verified,
             (None, Some(error)) => HostState::Failed(error),
-            (None, None) if excused => HostState::Excused,
-            (None, None) => HostState::Pending,
+            (None, None) if self.plan(slot).is_required() => HostState::Pending,
+            (None, None) => HostState::Excused,
         };
         HostOutcome {
             region,
@@ -390,7 +338,7 @@ impl FleetShared {
             bytes_from_seeder: report.traffic.from_seeder,
             bytes_from_peers: report.traffic.from_peers,
             bytes_wasted: report.traffic.wasted,
-            bytes_control: report.traffic.control_sent,
+            bytes_control: Some(report.traffic.control_sent),
             chunks_held: report.chunks_held,
             chunks_total: report.chunks_total,
             chunks_without_source: u32::try_from(report.chunks_without_source).unwrap_or(u32::MAX),
@@ -412,12 +360,11 @@ impl FleetShared {
 
     fn row(&self, slot: usize, report: &NodeReport, error: Option<String>, now: Time) -> DeploymentLog {
         let Slot { region, index, .. } = self.slots[slot];
-        let name = &self.scenario.regions[region].name;
-        let zone = index % self.scenario.regions[region].zones;
+        let shape = &self.scenario.regions[region];
         let placement = HostPlacement {
-            host_id: format!("{name}-{index:06}"),
-            region: name.clone(),
-            zone: format!("{name}-zone-{zone}"),
+            host_id: shape.host_name(index),
+            region: shape.name.clone(),
+            zone: shape.zone_name(self.plan(slot).zone),
         };
         let begun = self.begun.get().map_or(now, |begun| self.counts_from(slot, begun));
         let ended = self.slots[slot].complete_at.get().copied().unwrap_or(now);
@@ -451,63 +398,78 @@ async fn start_host(
     surroundings: &Surroundings,
     finished: &mpsc::Sender<usize>,
 ) -> Result<(), NodeError> {
-    let scenario = &shared.scenario;
-    let Slot {
+    let node = Node::start(node_config(shared, slot, surroundings, finished)).await?;
+    let _ = shared.slots[slot].started_at.set(surroundings.clock.now());
+    *shared.slots[slot].node.lock() = Some(Arc::new(node));
+    shared.started.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Every `count`-th host of the fleet.
+fn slots(plans: &[RegionPlan], slice: Slice) -> Vec<Slot> {
+    let hosts = plans
+        .iter()
+        .flat_map(|plan| plan.hosts.iter().map(|host| (plan.region, host.index)));
+    let own = hosts.skip(slice.index as usize).step_by(slice.count as usize);
+    own.map(|(region, index)| Slot {
         region,
         index,
-        role,
-        links,
-        ..
-    } = shared.slots[slot];
-    let host = scenario.regions[region].host_id(index);
-    let addresses = surroundings.seeders[region].iter();
-    let seeders = scenario.regions[region].seeder_ids().zip(addresses);
-    let seeders: Vec<Contact> = seeders
-        .map(|(host, address)| Contact {
-            host,
+        node: Mutex::new(None),
+        started_at: OnceLock::new(),
+        complete_at: OnceLock::new(),
+        last_report: OnceLock::new(),
+    })
+    .collect()
+}
+
+fn node_config(
+    shared: &Arc<FleetShared>,
+    slot: usize,
+    surroundings: &Surroundings,
+    finished: &mpsc::Sender<usize>,
+) -> NodeConfig {
+    let scenario = &shared.scenario;
+    let region = shared.slots[slot].region;
+    let (fleet, plan) = (&shared.plans[region], shared.plan(slot));
+    let members = fleet.seeders.iter().zip(&surroundings.seeders[region]);
+    let seeders: Vec<Contact> = members
+        .map(|(seeder, address)| Contact {
+            host: seeder.id,
             address: address.to_vec().into(),
         })
         .collect();
-    let settings = scenario.swarm.clone();
-    let zones = scenario.zones_of(region);
-    let zone = zones.get(index as usize % zones.len().max(1)).copied();
-    let configure = move |address: Vec<u8>| PeerConfig {
-        zone,
-        ..settings.peer_config(PeerConfig::with_seeders(host, address.into(), seeders))
+    let (settings, host) = (scenario.swarm.clone(), plan.clone());
+    let configure = move |address: Vec<u8>| {
+        let base = PeerConfig::with_seeders(host.id, address.into(), seeders);
+        settings.peer_config(&host, base)
     };
     let pool = surroundings.pool.clone();
-    let seed = scenario.seed ^ ((region as u64 + 1) << 40);
-    let node = Node::start(NodeConfig {
-        identity: NodeIdentity::from_seed(seed, host),
-        host,
+    NodeConfig {
+        identity: NodeIdentity::from_seed(fleet.seed, plan.id),
+        host: plan.id,
         transport: transport(scenario, &surroundings.network),
-        listen: listen(scenario, region, host),
+        listen: listen(scenario, region, plan.id),
         advertise: None,
-        shaping: shaping(links.as_ref()),
+        shaping: shaping(plan.links.as_ref()),
         limits: Limits {
             connections: 4 * u32::from(scenario.swarm.degree) + 16,
             segment: segment(scenario),
             ..Limits::default()
         },
-        store: match role {
-            HostRole::Corrupt => StoreKind::CorruptMemory(pool),
-            HostRole::Stall => StoreKind::StallingMemory(pool),
-            HostRole::Healthy | HostRole::Leave(_) | HostRole::JoinLate(_) => StoreKind::Memory(pool),
+        store: match plan.serves {
+            Serves::Honest => StoreKind::Memory(pool),
+            Serves::Corrupt => StoreKind::CorruptMemory(pool),
+            Serves::Nothing => StoreKind::StallingMemory(pool),
         },
         role: Role::Host(Box::new(configure)),
-        seed: seed.wrapping_add(host.get().wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+        seed: plan.seed,
         clock: surroundings.clock,
         observer: Arc::new(HostObserver {
             shared: Arc::clone(shared),
             slot,
             finished: finished.clone(),
         }),
-    })
-    .await?;
-    let _ = shared.slots[slot].started_at.set(surroundings.clock.now());
-    *shared.slots[slot].node.lock() = Some(Arc::new(node));
-    shared.started.fetch_add(1, Ordering::Relaxed);
-    Ok(())
+    }
 }
 
 /// Instead of a slot: there are no more.
@@ -555,4 +517,90 @@ const SEGMENTS_PER_CHUNK: u32 = 2;
 /// How long hosts may take to find their place, for each thousand of them and at least.
 pub(super) fn join_patience(hosts: u32) -> Duration {
     Duration::from_secs(60) + Duration::from_millis(20) * hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scenario::LoadOptions;
+
+    /// With the test of the same name of the simulator: what runs is the fleet that is simulated, host for host.
+    #[tokio::test]
+    async fn hosts_are_given_to_the_core_as_they_are_planned() {
+        let text = "[regions.region-a]\nhosts = 40\nzones = 3\nseeders = 2\n[regions.region-b]\nhosts = 20\n\
+                    [build]\nsize = \"1 MiB\"\n\
+                    [network.host]\nuplink = \"1 MB/s\"\ndownlink = \"2 MB/s\"\nspread = \"50%\"\n\
+                    [faults.bad]\nkind = \"corrupt\"\nhosts = 3\n[faults.lazy]\nkind = \"stall\"\nhosts = 2\n\
+                    [faults.gone]\nkind = \"leave\"\nhosts = 4\nat = \"2s\"\n";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        std::fs::write(&path, text).unwrap();
+        let scenario = Scenario::load(&path, &LoadOptions::default()).unwrap();
+        let plans: Arc<[RegionPlan]> = scenario.plans().into();
+        let mut given = Vec::new();
+        for index in 0..3 {
+            let fleet = fleet(&scenario, &plans, Slice { index, count: 3 }).await;
+            assert_eq!(
+                fleet.pending(),
+                (0..fleet.shared.slots.len())
+                    .filter(|slot| fleet.shared.plan(*slot).is_required())
+                    .count()
+            );
+            for slot in 0..fleet.shared.slots.len() {
+                let region = fleet.shared.slots[slot].region;
+                let plan = fleet.shared.plan(slot);
+                let config = node_config(&fleet.shared, slot, &fleet.surroundings, &fleet.finished);
+                assert_eq!((config.host, config.seed), (plan.id, plan.seed));
+                assert_eq!(config.shaping.uplink, plan.links.as_ref().map(Links::uplink));
+                assert_eq!(config.shaping.downlink, plan.links.as_ref().map(Links::downlink));
+                let serves = match config.store {
+                    StoreKind::CorruptMemory(_) => Serves::Corrupt,
+                    StoreKind::StallingMemory(_) => Serves::Nothing,
+                    _ => Serves::Honest,
+                };
+                assert_eq!(serves, plan.serves);
+                let Role::Host(configure) = config.role else {
+                    panic!("a host is a host");
+                };
+                let core = configure(Vec::new());
+                assert_eq!((core.host, core.zone), (plan.id, plan.swarm_zone));
+                let seeders = plans[region].seeders.iter().map(|seeder| seeder.id);
+                assert!(core.seeders.iter().map(|seeder| seeder.host).eq(seeders));
+                let row = fleet.shared.row(slot, &NodeReport::default(), None, Time::ZERO);
+                assert_eq!(row.host_id, scenario.regions[region].host_name(plan.index));
+                assert!(row.zone.ends_with(&format!("-zone-{}", plan.zone)), "{}", row.zone);
+                given.push((region, plan.clone()));
+            }
+        }
+        given.sort_by_key(|(region, plan)| (*region, plan.index));
+        let planned = plans
+            .iter()
+            .flat_map(|plan| plan.hosts.iter().map(|host| (plan.region, host.clone())));
+        assert!(given.into_iter().eq(planned), "every planned host is in one slice");
+    }
+
+    async fn fleet(scenario: &Scenario, plans: &Arc<[RegionPlan]>, slice: Slice) -> Fleet {
+        let address = |seeder: usize| format!("/memory/{}", seeder + 1).parse().unwrap();
+        let surroundings = Surroundings {
+            network: InProcessNetwork::default(),
+            pool: ChunkPool::default(),
+            clock: Clock::start(),
+            // Nothing is written: the fleet is not started.
+            cloud: CloudConfig {
+                s3_endpoint: None,
+                dynamodb_endpoint: Some("http://127.0.0.1:1".to_owned()),
+                endpoint: None,
+                stage: String::new(),
+                credentials: Some(cloud::Credentials {
+                    access_key_id: "test".to_owned(),
+                    secret_access_key: "test".to_owned(),
+                }),
+            },
+            seeders: plans
+                .iter()
+                .map(|plan| (0..plan.seeders.len()).map(address).collect())
+                .collect(),
+        };
+        Fleet::new(scenario, Arc::clone(plans), slice, surroundings).await
+    }
 }

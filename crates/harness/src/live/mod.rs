@@ -11,29 +11,30 @@ mod by_pipeline;
 mod fleet;
 #[cfg(feature = "pipeline")]
 mod region;
-mod stages;
 mod worker;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{Cloud, CloudConfig, CloudError, EmbeddedCloud, EmbeddedError, RegionCopy, regional_bucket, replicate};
 use peer::{ChunkPool, Clock, InProcessNetwork, Limits, NodeError, NodeIdentity};
-use scenario::{Scenario, Transport};
+use scenario::{
+    Facts, FanOut, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Stop, Transport,
+};
 use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeederOptions, Spool};
 use swarm::Time;
 use tokio::sync::watch;
 
 use crate::machine;
 use crate::progress::Progress;
-use fleet::{Fleet, Slice, Surroundings};
+use fleet::{Fleet, FleetResult, Slice, Surroundings};
 use worker::WorkerProcess;
 
 pub(crate) use build::generated;
-pub(crate) use fleet::{FleetResult, FleetStatus, ProtocolCounts};
+pub(crate) use fleet::FleetStatus;
 #[cfg(feature = "pipeline")]
 pub(crate) use region::deploy;
-pub(crate) use stages::Stages;
 pub(crate) use worker::serve as serve_worker;
 
 /// Why a run could not be made.
@@ -87,34 +88,6 @@ pub(crate) enum RunError {
     WorkersWithoutSockets { transport: &'static str },
 }
 
-/// Why a run ended before its hosts did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    Interrupted,
-    Terminated,
-}
-
-/// Everything that was measured.
-pub(crate) struct Measured {
-    pub(crate) result: FleetResult,
-    pub(crate) stopped: Option<Stop>,
-    /// From when the upload began until the build was complete in each region.
-    pub(crate) replicated_after: Vec<Option<Duration>>,
-    /// From when the build was complete in a region until its seeder could send.
-    pub(crate) seeding_after: Vec<Option<Duration>>,
-    pub(crate) seeder_bytes_sent: Vec<u64>,
-    pub(crate) joined_after: Option<Duration>,
-    pub(crate) wall: Duration,
-    /// CPU time and wall time of the fan-out alone.
-    pub(crate) fan_out: Option<(f64, Duration)>,
-    pub(crate) deadline: Duration,
-    pub(crate) log_rows: u64,
-    pub(crate) cpu_seconds: f64,
-    pub(crate) peak_rss_bytes: u64,
-    /// Of a run by the pipeline.
-    pub(crate) stages: Option<Stages>,
-}
-
 /// Which cloud a run is on.
 #[derive(Clone, Debug)]
 pub(crate) enum CloudChoice {
@@ -137,7 +110,7 @@ pub(crate) async fn run(
     folder: &Path,
     progress: &mut Progress,
     stop: watch::Receiver<Option<Stop>>,
-) -> Result<Measured, RunError> {
+) -> Result<RunOutcome, RunError> {
     let only_in_forecasts = scenario.only_in_forecasts();
     if !only_in_forecasts.is_empty() {
         return Err(RunError::OnlyInForecasts {
@@ -173,24 +146,17 @@ pub(crate) async fn run(
         cloud,
         clock: machine::clock_since(epoch),
         pipeline,
+        plans: scenario.plans().into(),
         seeders: Vec::new(),
         hosts: None,
         stop,
-        measured: Measured {
-            result: FleetResult::default(),
-            stopped: None,
+        deadline: deadline(scenario),
+        regions: vec![RegionOutcome::default(); regions.len()],
+        live: LiveFacts {
             replicated_after: vec![None; regions.len()],
-            seeding_after: vec![None; regions.len()],
-            seeder_bytes_sent: Vec::new(),
-            joined_after: None,
-            wall: Duration::ZERO,
-            fan_out: None,
-            deadline: deadline(scenario),
-            log_rows: 0,
-            cpu_seconds: 0.0,
-            peak_rss_bytes: 0,
-            stages: None,
+            ..LiveFacts::default()
         },
+        result: FleetResult::default(),
     };
     let mut surroundings = Surroundings {
         network: InProcessNetwork::default(),
@@ -199,11 +165,11 @@ pub(crate) async fn run(
         cloud: config,
         seeders: Vec::new(),
     };
-    let mut stop = run.stop.clone();
+    let (mut stop, mut stopped_by) = (run.stop.clone(), None);
     let went = tokio::select! {
         went = run.go(progress, &mut surroundings, workers, epoch) => went,
         stopped = stop.wait_for(Option::is_some) => {
-            run.measured.stopped = stopped.ok().and_then(|stop| *stop);
+            stopped_by = stopped.ok().and_then(|stop| *stop);
             Ok(())
         }
     };
@@ -211,20 +177,30 @@ pub(crate) async fn run(
     let finished = run.finish().await;
     went?;
     finished?;
-    let Run {
-        cloud, mut measured, ..
-    } = run;
-    if let Some(stages) = &mut measured.stages {
-        stages.note_hosts(&measured.result.outcomes);
+    let mut outcome = RunOutcome {
+        hosts: run.result.outcomes,
+        regions: run.regions,
+        protocol: run.result.protocol,
+        banned: run.result.banned,
+        deadline: run.deadline,
+        stopped: stopped_by,
+        facts: Facts::Live(Box::default()),
+    };
+    let mut live = run.live;
+    if let Some(stages) = &mut live.stages {
+        stages.note_hosts(&outcome.hosts);
     }
-    measured.log_rows = cloud.deployment_logs().count(&scenario.build.id).await?;
+    live.rows_unprocessed = run.result.rows_unprocessed;
+    live.rows_failed = run.result.rows_failed;
+    live.log_rows = run.cloud.deployment_logs().count(&scenario.build.id).await?;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
-    measured.wall = started.elapsed();
-    measured.cpu_seconds += machine::cpu_seconds();
-    measured.peak_rss_bytes += machine::peak_rss_bytes();
-    Ok(measured)
+    live.wall = started.elapsed();
+    live.cpu_seconds += machine::cpu_seconds();
+    live.peak_rss_bytes += machine::peak_rss_bytes();
+    outcome.facts = Facts::Live(Box::new(live));
+    Ok(outcome)
 }
 
 struct Run<'a> {
@@ -233,10 +209,16 @@ struct Run<'a> {
     clock: Clock,
     pipeline: Option<by_pipeline::Feeds>,
     /// By region.
+    plans: Arc<[RegionPlan]>,
+    /// By region.
     seeders: Vec<Vec<RegionalSeeder>>,
     hosts: Option<Hosts>,
     stop: watch::Receiver<Option<Stop>>,
-    measured: Measured,
+    deadline: Duration,
+    /// By region.
+    regions: Vec<RegionOutcome>,
+    live: LiveFacts,
+    result: FleetResult,
 }
 
 impl Run<'_> {
@@ -247,10 +229,10 @@ impl Run<'_> {
         workers: u32,
         epoch: u64,
     ) -> Result<(), RunError> {
-        for region in 0..self.scenario.regions.len() {
+        for fleet in &*Arc::clone(&self.plans) {
             let mut seeders = Vec::new();
-            for index in 0..self.scenario.regions[region].seeders {
-                seeders.push(self.start_seeder(region, index, surroundings).await?);
+            for plan in &fleet.seeders {
+                seeders.push(self.start_seeder(fleet, plan, surroundings).await?);
             }
             let addresses = seeders.iter().map(|seeder| seeder.address().clone());
             surroundings.seeders.push(addresses.collect());
@@ -259,7 +241,7 @@ impl Run<'_> {
         progress.phase("starting hosts");
         self.start_hosts(surroundings, workers, epoch).await?;
         self.wait_joined(progress).await?;
-        self.measured.joined_after = Some(self.clock.now().since(Time::ZERO));
+        self.live.joined_after = Some(self.clock.now().since(Time::ZERO));
 
         progress.phase("uploading the build");
         let scenario = self.scenario;
@@ -285,7 +267,7 @@ impl Run<'_> {
                 .clock
                 .at(result.map_err(|source| RunError::Replication { region, source })?);
             complete_at[index] = at;
-            self.measured.replicated_after[index] = Some(at.since(upload_began));
+            self.live.replicated_after[index] = Some(at.since(upload_began));
         }
         let cpu_before = self.cpu_seconds();
         let began = Instant::now();
@@ -294,7 +276,10 @@ impl Run<'_> {
         self.seed(&complete_at).await?;
         progress.phase("fan-out");
         self.wait_done(progress, &complete_at).await?;
-        self.measured.fan_out = Some((self.cpu_seconds() - cpu_before, began.elapsed()));
+        self.live.fan_out = Some(FanOut {
+            cpu_seconds: self.cpu_seconds() - cpu_before,
+            wall: began.elapsed(),
+        });
         Ok(())
     }
 
@@ -315,14 +300,14 @@ impl Run<'_> {
 
     async fn start_seeder(
         &self,
-        region: usize,
-        index: u32,
+        fleet: &RegionPlan,
+        plan: &SeederPlan,
         surroundings: &Surroundings,
     ) -> Result<RegionalSeeder, RunError> {
         let scenario = self.scenario;
-        let options = seeder_options(scenario, region, index, surroundings, Some(scenario.chunk_size()));
+        let options = seeder_options(scenario, fleet, plan, surroundings, Some(scenario.chunk_size()));
         RegionalSeeder::start(options).await.map_err(|error| RunError::Seeder {
-            region: scenario.regions[region].name.clone(),
+            region: scenario.regions[fleet.region].name.clone(),
             source: Box::new(error),
         })
     }
@@ -330,7 +315,8 @@ impl Run<'_> {
     async fn start_hosts(&mut self, surroundings: &Surroundings, workers: u32, epoch: u64) -> Result<(), RunError> {
         if workers == 0 {
             let slice = Slice { index: 0, count: 1 };
-            let fleet = Fleet::new(self.scenario, slice, surroundings.clone()).await;
+            let plans = Arc::clone(&self.plans);
+            let fleet = Fleet::new(self.scenario, plans, slice, surroundings.clone()).await;
             let fleet = self.hosts.insert(Hosts::Local(Box::new(fleet)));
             if let Hosts::Local(fleet) = fleet {
                 fleet.start().await?;
@@ -348,11 +334,8 @@ impl Run<'_> {
 
     /// Waits until every host that is there from the start has its place in the overlay.
     async fn wait_joined(&self, progress: &mut Progress) -> Result<(), RunError> {
-        let late: usize = (0..self.scenario.regions.len())
-            .flat_map(|region| self.scenario.roles(region))
-            .filter(|role| matches!(role, scenario::HostRole::JoinLate(_)))
-            .count();
-        let expected = self.scenario.host_count() as usize - late;
+        let hosts = self.plans.iter().flat_map(|plan| &plan.hosts);
+        let expected = hosts.filter(|host| host.join_at.is_none()).count();
         progress.phase("hosts are joining");
         let patience = fleet::join_patience(self.scenario.host_count());
         let began = Instant::now();
@@ -400,7 +383,7 @@ impl Run<'_> {
         let pulled = futures::future::try_join_all(seeding).await?;
         for (index, seeder, pulled) in pulled {
             seeder.seed(pulled);
-            self.measured.seeding_after[index] = Some(clock.now().since(complete_at[index]));
+            self.regions[index].seeding_after = Some(clock.now().since(complete_at[index]));
         }
         Ok(())
     }
@@ -415,7 +398,7 @@ impl Run<'_> {
             .max()
             .unwrap_or_default();
         let begin = complete_at.iter().copied().max().unwrap_or_default();
-        let end = begin + self.measured.deadline + last_fault;
+        let end = begin + self.deadline + last_fault;
         loop {
             let status = self.status()?;
             progress.fan_out(&status);
@@ -475,31 +458,29 @@ impl Run<'_> {
     }
 
     async fn finish(&mut self) -> Result<(), RunError> {
-        self.measured.seeder_bytes_sent = self
-            .seeders
-            .iter()
-            .map(|seeders| seeders.iter().map(|seeder| seeder.report().traffic.sent).sum())
-            .collect();
+        for (region, seeders) in self.regions.iter_mut().zip(&self.seeders) {
+            region.seeder_bytes = seeders.iter().map(|seeder| seeder.report().traffic.sent).sum();
+        }
         match self.hosts.take() {
             Some(Hosts::Local(fleet)) => {
                 let result = fleet.finish().await;
                 // This process is counted at the very end.
-                self.measured.result = result;
+                self.result = result;
             }
             Some(Hosts::Workers(workers)) => {
                 let mut failure = None;
                 for (index, worker) in workers.into_iter().enumerate() {
                     match worker.finish().await {
                         Ok(result) => {
-                            let all = &mut self.measured.result;
+                            let all = &mut self.result;
                             all.outcomes.extend(result.outcomes);
                             all.banned.extend(result.banned);
                             all.protocol.add(&result.protocol);
                             all.rows_written += result.rows_written;
                             all.rows_unprocessed += result.rows_unprocessed;
                             all.rows_failed.extend(result.rows_failed);
-                            self.measured.cpu_seconds += result.cpu_seconds;
-                            self.measured.peak_rss_bytes += result.peak_rss_bytes;
+                            self.live.cpu_seconds += result.cpu_seconds;
+                            self.live.peak_rss_bytes += result.peak_rss_bytes;
                         }
                         Err(message) => failure = failure.or(Some(RunError::WorkerSaid { index, message })),
                     }
@@ -517,27 +498,25 @@ impl Run<'_> {
 /// One of a region's seeders.
 fn seeder_options(
     scenario: &Scenario,
-    region: usize,
-    index: u32,
+    fleet: &RegionPlan,
+    plan: &SeederPlan,
     surroundings: &Surroundings,
     chunk_size: Option<u32>,
 ) -> SeederOptions {
-    let hosts = scenario.regions[region].hosts;
-    let seed = scenario.seed ^ ((region as u64 + 1) << 40);
-    let core = scenario.swarm.seeder_config(&scenario.regions[region], index);
+    let hosts = scenario.regions[fleet.region].hosts;
     SeederOptions {
-        identity: NodeIdentity::from_seed(seed, core.host),
+        identity: NodeIdentity::from_seed(fleet.seed, plan.id),
         transport: fleet::transport(scenario, &surroundings.network),
-        listen: fleet::listen(scenario, region, core.host),
-        core,
+        listen: fleet::listen(scenario, fleet.region, plan.id),
+        core: scenario.swarm.seeder_config(plan),
         advertise: None,
-        shaping: fleet::shaping(scenario.seeder_links().as_ref()),
+        shaping: fleet::shaping(plan.links.as_ref()),
         limits: Limits {
             connections: 2 * hosts + 64,
             segment: fleet::segment(scenario),
             ..Limits::default()
         },
-        seed: seed ^ u64::from(index) << 32,
+        seed: plan.seed,
         clock: surroundings.clock,
         pull: PullOptions {
             chunk_size,

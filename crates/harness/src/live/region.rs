@@ -1,10 +1,11 @@
 //! One build in one region, for hosts that stay up: pulled, seeded, fetched by every host, logged.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cloud::{Cloud, CloudConfig};
 use peer::{ChunkPool, Clock, InProcessNetwork};
-use scenario::{BuildSource, HostState, LatencySummary, Scenario};
+use scenario::{BuildSource, HostState, LatencySummary, RegionPlan, Scenario};
 use seeder::{Delivery, RegionalSeeder};
 use tokio::sync::watch;
 
@@ -53,10 +54,11 @@ pub(crate) async fn deploy(
     own.regions = vec![scenario.regions[region].clone()];
     own.seed = scenario.seed ^ (region as u64) << 20;
     own.build.id.clone_from(&notice.key);
+    let plans: Arc<[RegionPlan]> = own.plans().into();
     let buckets = Cloud::connect(config).await.buckets();
     let mut seeders = Vec::new();
-    for index in 0..own.regions[0].seeders {
-        let options = seeder_options(&own, 0, index, &surroundings, scenario.build.chunk_size);
+    for plan in &plans[0].seeders {
+        let options = seeder_options(&own, &plans[0], plan, &surroundings, scenario.build.chunk_size);
         let seeder = RegionalSeeder::start(options).await.map_err(|error| RunError::Seeder {
             region: name.clone(),
             source: Box::new(error),
@@ -71,7 +73,7 @@ pub(crate) async fn deploy(
     let addresses = seeders.iter().map(|(seeder, _)| seeder.address().clone());
     surroundings.seeders.push(addresses.collect());
     let clock = surroundings.clock;
-    let mut fleet = Fleet::new(&own, Slice { index: 0, count: 1 }, surroundings).await;
+    let mut fleet = Fleet::new(&own, plans, Slice { index: 0, count: 1 }, surroundings).await;
     fleet.start().await?;
     let patience = super::fleet::join_patience(own.host_count());
     wait(patience, || fleet.status().joined >= own.host_count() as usize).await;

@@ -183,7 +183,8 @@ pub(crate) async fn serve() -> std::io::Result<()> {
         cloud: job.cloud,
         seeders,
     };
-    let mut fleet = Fleet::new(&job.scenario, job.slice, surroundings).await;
+    let plans = job.scenario.plans().into();
+    let mut fleet = Fleet::new(&job.scenario, plans, job.slice, surroundings).await;
     let mut stdout = tokio::io::stdout();
     let starting = tokio::select! {
         started = fleet.start() => started,

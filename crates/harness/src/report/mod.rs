@@ -1,16 +1,20 @@
 //! What a run says of itself: `report.json`, whose fields other programs rely on, and a summary for people.
 
+mod simulation;
 mod summary;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use scenario::{Fidelity, HostOutcome, HostState, LatencyHistogram, LatencySummary, Scenario, Transport, Verdict};
+use scenario::{
+    HostOutcome, HostState, LatencyHistogram, LatencySummary, LiveFacts, ProtocolCounts, RunOutcome, Scenario, Stages,
+    Stop, Transport, Verdict,
+};
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::live::{Measured, ProtocolCounts, Stages, Stop};
 use crate::machine;
+use simulation::Simulation;
 
 /// The report of a run. Times are milliseconds; a percentile that falls among hosts that did not finish is null.
 #[derive(Debug, Serialize)]
@@ -38,6 +42,8 @@ pub(crate) struct Report {
     protocol: ProtocolCounts,
     logs: Logs,
     thresholds: Vec<ThresholdReport>,
+    /// Those that say nothing of a forecast.
+    thresholds_left_out: Vec<ThresholdLeftOut>,
     machine: Option<Machine>,
     /// Of a run by the pipeline.
     stages: Option<Stages>,
@@ -109,15 +115,17 @@ struct Traffic {
     from_seeder_bytes: u64,
     from_peers_bytes: u64,
     wasted_bytes: u64,
-    control_bytes: u64,
+    /// Null in a forecast, which does not send every message.
+    control_bytes: Option<u64>,
     /// Wasted, of all that was received.
     wasted_share: f64,
 }
 
 #[derive(Debug, Serialize)]
 struct Logs {
-    rows: u64,
-    unprocessed_retried: u64,
+    /// Null in a forecast, which writes none.
+    rows: Option<u64>,
+    unprocessed_retried: Option<u64>,
     failed: Vec<String>,
 }
 
@@ -131,50 +139,19 @@ struct ThresholdReport {
 }
 
 #[derive(Debug, Serialize)]
+struct ThresholdLeftOut {
+    name: String,
+    expression: String,
+    reason: &'static str,
+}
+
+#[derive(Debug, Serialize)]
 struct Machine {
     cores: usize,
     peak_rss_bytes: u64,
     cpu_seconds: f64,
     /// Part of all cores that the fan-out took.
     fanout_utilisation: Option<f64>,
-}
-
-/// What a forecast did to come to its result.
-#[derive(Debug, Serialize)]
-pub(crate) struct Simulation {
-    pub(crate) fidelity: Fidelity,
-    /// At the kernel fidelity, how far that is from the faithful one on a fleet that both can do.
-    pub(crate) kernel_difference: Option<KernelDifference>,
-    /// How each region ended: converged, deadline, deadlock or stopped.
-    pub(crate) ends: BTreeMap<String, &'static str>,
-    /// From seeding to the end, the slowest region.
-    pub(crate) virtual_seconds: f64,
-    /// Chunks that arrived.
-    pub(crate) transfers: u64,
-    pub(crate) events: u64,
-    pub(crate) control_messages: u64,
-    /// When the last host's deployment log was written.
-    pub(crate) last_row_after_ms: Option<f64>,
-    /// Payload from one zone to another.
-    pub(crate) cross_zone_bytes: u64,
-    /// What that costs by `network.zones.usd_per_gib`.
-    pub(crate) cross_zone_usd: Option<f64>,
-}
-
-/// A small fleet of the same kind, simulated both ways.
-#[derive(Debug, Serialize)]
-pub(crate) struct KernelDifference {
-    pub(crate) hosts: u32,
-    pub(crate) faithful_makespan_ms: f64,
-    pub(crate) kernel_makespan_ms: f64,
-    /// How much earlier (negative) or later the kernel says that the last host is done.
-    pub(crate) percent: f64,
-}
-
-/// Where a report comes from.
-pub(crate) enum Mode {
-    Live,
-    Virtual(Simulation),
 }
 
 #[derive(Debug, Serialize)]
@@ -200,9 +177,9 @@ struct BannedHost {
 }
 
 impl Report {
-    pub(crate) fn new(scenario: &Scenario, measured: &Measured, mode: Mode) -> Self {
-        let live = matches!(mode, Mode::Live);
-        let outcomes = &measured.result.outcomes;
+    pub(crate) fn new(scenario: &Scenario, outcome: &RunOutcome) -> Self {
+        let live = outcome.live();
+        let outcomes = &outcome.hosts;
         let bounds: Vec<Option<Duration>> = scenario
             .regions
             .iter()
@@ -215,20 +192,20 @@ impl Report {
             let own = bounds[outcome.region]?.as_secs_f64();
             Some(outcome.verified_after?.mul_f64(bound?.as_secs_f64() / own))
         };
-        let end_to_end =
-            |outcome: &HostOutcome| Some(outcome.verified_after? + measured.replicated_after[outcome.region]?);
+        let replicated_after = |region: usize| live.and_then(|live| live.replicated_after[region]);
+        let end_to_end = |outcome: &HostOutcome| Some(outcome.verified_after? + replicated_after(outcome.region)?);
         let regions = scenario.regions.iter().enumerate().map(|(index, region)| {
             let own: Vec<&HostOutcome> = outcomes.iter().filter(|o| o.region == index).collect();
             let summary = summarize(own.iter().copied(), latency);
-            let sent = measured.seeder_bytes_sent.get(index).copied().unwrap_or_default();
+            let sent = outcome.regions[index].seeder_bytes;
             RegionReport {
                 name: region.name.clone(),
                 hosts: region.hosts,
                 stretch: stretch(&summary, bounds[index]),
                 fanout_latency_ms: latencies(&summary),
                 lower_bound_ms: bounds[index].map(milliseconds),
-                replicated_after_ms: measured.replicated_after[index].map(milliseconds),
-                seeding_after_ms: measured.seeding_after[index].map(milliseconds),
+                replicated_after_ms: replicated_after(index).map(milliseconds),
+                seeding_after_ms: outcome.regions[index].seeding_after.map(milliseconds),
                 seeder_sent_bytes: sent,
                 seeder_copies: round(sent as f64 / scenario.build_size().get() as f64),
             }
@@ -238,13 +215,13 @@ impl Report {
             schema_version: 1,
             scenario: scenario.name.clone(),
             description: scenario.description.clone(),
-            mode: if live { "live" } else { "virtual" },
-            transport: live.then_some(scenario.network.transport),
+            mode: if live.is_some() { "live" } else { "virtual" },
+            transport: live.map(|_| scenario.network.transport),
             seed: scenario.seed,
             git_revision: env!("FLEETCAST_GIT_REVISION"),
-            wall_seconds: live.then(|| round(measured.wall.as_secs_f64())),
-            interrupted: measured.stopped.is_some(),
-            deadline_seconds: round(measured.deadline.as_secs_f64()),
+            wall_seconds: live.map(|live| round(live.wall.as_secs_f64())),
+            interrupted: outcome.stopped.is_some(),
+            deadline_seconds: round(outcome.deadline.as_secs_f64()),
             hosts: count_hosts(scenario, outcomes),
             build: BuildFacts {
                 id: scenario.build.id.clone(),
@@ -258,31 +235,35 @@ impl Report {
             lower_bound_ms: bound.map(milliseconds),
             stretch: stretch(&summarize(outcomes, scaled), bound),
             traffic: traffic(outcomes),
-            protocol: measured.result.protocol,
+            protocol: outcome.protocol,
             logs: Logs {
-                rows: measured.log_rows,
-                unprocessed_retried: measured.result.rows_unprocessed,
-                failed: measured.result.rows_failed.iter().take(LISTED_MAX).cloned().collect(),
+                rows: live.map(|live| live.log_rows),
+                unprocessed_retried: live.map(|live| live.rows_unprocessed),
+                failed: live
+                    .iter()
+                    .flat_map(|live| live.rows_failed.iter().take(LISTED_MAX).cloned())
+                    .collect(),
             },
             thresholds: Vec::new(),
-            machine: live.then(|| Machine {
+            thresholds_left_out: Vec::new(),
+            machine: live.map(|live| Machine {
                 cores: machine::cores(),
-                peak_rss_bytes: measured.peak_rss_bytes,
-                cpu_seconds: round(measured.cpu_seconds),
-                fanout_utilisation: utilisation(measured).map(round),
+                peak_rss_bytes: live.peak_rss_bytes,
+                cpu_seconds: round(live.cpu_seconds),
+                fanout_utilisation: utilisation(live).map(round),
             }),
-            limited_by: if live { limited_by(scenario, measured) } else { "model" },
-            simulation: match mode {
-                Mode::Live => None,
-                Mode::Virtual(simulation) => Some(simulation),
-            },
-            stages: measured.stages.clone(),
-            joined_after_ms: measured.joined_after.map(milliseconds),
+            limited_by: live.map_or("model", |live| limited_by(scenario, live)),
+            simulation: outcome.forecast().map(|facts| Simulation::new(scenario, facts)),
+            stages: live.and_then(|live| live.stages.clone()),
+            joined_after_ms: live.and_then(|live| live.joined_after).map(milliseconds),
             histograms: histograms(scenario, outcomes),
             stuck: stuck(scenario, outcomes),
-            banned: banned(scenario, measured),
+            banned: banned(scenario, outcome),
         };
         report.thresholds = report.check(scenario);
+        if live.is_none() {
+            report.thresholds_left_out = left_out(scenario);
+        }
         report
     }
 
@@ -336,9 +317,22 @@ impl Report {
                 actual,
             }
         };
-        let applies = |threshold: &&scenario::Threshold| self.simulation.is_none() || threshold.applies_to_forecasts();
+        let applies =
+            |threshold: &&scenario::Threshold| self.simulation.is_none() || threshold.not_of_forecasts().is_none();
         scenario.thresholds.iter().filter(applies).map(check).collect()
     }
+}
+
+/// Thresholds that a forecast has nothing to hold against.
+fn left_out(scenario: &Scenario) -> Vec<ThresholdLeftOut> {
+    let left_out = |threshold: &scenario::Threshold| {
+        Some(ThresholdLeftOut {
+            name: threshold.name.clone(),
+            expression: threshold.expression.clone(),
+            reason: threshold.not_of_forecasts()?,
+        })
+    };
+    scenario.thresholds.iter().filter_map(left_out).collect()
 }
 
 fn summarize<'a>(
@@ -378,7 +372,7 @@ fn traffic(outcomes: &[HostOutcome]) -> Traffic {
         from_seeder_bytes: from_seeder,
         from_peers_bytes: from_peers,
         wasted_bytes: wasted,
-        control_bytes: sum(|o| o.bytes_control),
+        control_bytes: outcomes.iter().map(|outcome| outcome.bytes_control).sum(),
         wasted_share: if received == 0 {
             0.0
         } else {
@@ -387,14 +381,14 @@ fn traffic(outcomes: &[HostOutcome]) -> Traffic {
     }
 }
 
-fn utilisation(measured: &Measured) -> Option<f64> {
-    let (cpu, wall) = measured.fan_out?;
-    Some(cpu / (wall.as_secs_f64() * machine::cores() as f64))
+fn utilisation(live: &LiveFacts) -> Option<f64> {
+    let fan_out = live.fan_out?;
+    Some(fan_out.cpu_seconds / (fan_out.wall.as_secs_f64() * machine::cores() as f64))
 }
 
 /// Shaped hosts are limited by their links as long as the cores have time left; busier than this, hosts wait for them.
-fn limited_by(scenario: &Scenario, measured: &Measured) -> &'static str {
-    let busy = utilisation(measured).is_some_and(|part| part > 0.85);
+fn limited_by(scenario: &Scenario, live: &LiveFacts) -> &'static str {
+    let busy = utilisation(live).is_some_and(|part| part > 0.85);
     if scenario.network.host.is_some() && !busy {
         "shaping"
     } else {
@@ -426,7 +420,7 @@ fn stuck(scenario: &Scenario, outcomes: &[HostOutcome]) -> Vec<StuckHost> {
         .iter()
         .filter(|o| matches!(o.state, HostState::Pending | HostState::Failed(_)));
     let describe = |outcome: &HostOutcome| StuckHost {
-        host: host_name(scenario, outcome.region, outcome.host),
+        host: scenario.regions[outcome.region].host_name(outcome.host),
         chunks_held: outcome.chunks_held,
         chunks_total: outcome.chunks_total,
         chunks_without_source: outcome.chunks_without_source,
@@ -439,20 +433,16 @@ fn stuck(scenario: &Scenario, outcomes: &[HostOutcome]) -> Vec<StuckHost> {
     stuck.take(LISTED_MAX).map(describe).collect()
 }
 
-fn banned(scenario: &Scenario, measured: &Measured) -> Vec<BannedHost> {
+fn banned(scenario: &Scenario, outcome: &RunOutcome) -> Vec<BannedHost> {
     let mut counts: BTreeMap<(usize, u32), usize> = BTreeMap::new();
-    for host in &measured.result.banned {
+    for host in &outcome.banned {
         *counts.entry(*host).or_default() += 1;
     }
     let named = counts.into_iter().map(|((region, host), by)| BannedHost {
-        host: host_name(scenario, region, host),
+        host: scenario.regions[region].host_name(host),
         by,
     });
     named.collect()
-}
-
-fn host_name(scenario: &Scenario, region: usize, host: u32) -> String {
-    format!("{}-{host:06}", scenario.regions[region].name)
 }
 
 fn latencies(summary: &LatencySummary) -> Latencies {

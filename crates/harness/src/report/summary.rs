@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use scenario::Fidelity;
+use scenario::{Fidelity, RegionEnd};
 use swarm::Bytes;
 
 use super::{Latencies, Report};
@@ -44,7 +44,10 @@ impl Display for Report {
                 write!(f, ", {count} {what}")?;
             }
         }
-        writeln!(f, "; {} deployment log rows\n", self.logs.rows)?;
+        match self.logs.rows {
+            Some(rows) => writeln!(f, "; {rows} deployment log rows\n")?,
+            None => writeln!(f, "\n")?,
+        }
 
         writeln!(
             f,
@@ -102,13 +105,14 @@ impl Display for Report {
             .collect();
         writeln!(f, "builds sent by seeders: {}", copies.join(", "))?;
         if let Some(m) = &self.machine {
+            let control = t.control_bytes.map(|bytes| format!("control: {}\n", Bytes::new(bytes)));
+            let control = control.unwrap_or_default();
             let used = m.fanout_utilisation.map_or_else(String::new, |part| {
                 format!(", {:.0} % busy in the fan-out", part * 100.0)
             });
             writeln!(
                 f,
-                "control: {}\nmachine: {:.1} s wall, {:.1} CPU s on {} cores{used}, peak memory {}; limited by {}",
-                Bytes::new(t.control_bytes),
+                "{control}machine: {:.1} s wall, {:.1} CPU s on {} cores{used}, peak memory {}; limited by {}",
                 self.wall_seconds.unwrap_or_default(),
                 m.cpu_seconds,
                 m.cores,
@@ -144,8 +148,8 @@ impl Display for Report {
         }
         if let Some(s) = &self.simulation {
             let across = match s.cross_zone_bytes {
-                0 => String::new(),
-                bytes => {
+                None | Some(0) => String::new(),
+                Some(bytes) => {
                     let cost = s.cross_zone_usd.map_or_else(String::new, |usd| format!(" (${usd:.2})"));
                     format!("; {} from zone to zone{cost}", Bytes::new(bytes))
                 }
@@ -162,8 +166,9 @@ impl Display for Report {
                 );
                 writeln!(f, "fidelity: kernel, the policy without its messages; {difference}")?;
             }
-            for (region, end) in s.ends.iter().filter(|(_, end)| **end != "converged") {
-                writeln!(f, "region {region} ended by: {end}")?;
+            for (region, end) in s.ends.iter().filter(|(_, end)| **end != RegionEnd::Converged) {
+                let end = serde_json::to_value(end).unwrap_or_default();
+                writeln!(f, "region {region} ended by: {}", end.as_str().unwrap_or_default())?;
             }
         }
         for banned in self.banned.iter().take(BANNED_SHOWN) {
@@ -197,6 +202,10 @@ impl Display for Report {
                 )?,
                 None => writeln!(f, "NO DATA {}: {}", threshold.name, threshold.expression)?,
             }
+        }
+        for threshold in &self.thresholds_left_out {
+            let (name, expression, reason) = (&threshold.name, &threshold.expression, threshold.reason);
+            writeln!(f, "left out {name}: {expression} ({reason})")?;
         }
         Ok(())
     }
