@@ -62,11 +62,85 @@ impl std::str::FromStr for Override {
     }
 }
 
+impl Override {
+    /// Whether both say something of one key.
+    pub fn meets(&self, other: &Self) -> bool {
+        let (own, others) = (self.keys(), other.keys());
+        own.iter().any(|key| {
+            others
+                .iter()
+                .any(|other| is_within(key, other) || is_within(other, key))
+        })
+    }
+
+    fn layer(&self) -> Result<Table, ScenarioError> {
+        parse_override(&self.to_string(), &self.key, &self.value)
+    }
+
+    /// The keys that it sets, each as the names that lead to it. A build has one source, so both its kinds are one key.
+    fn keys(&self) -> Vec<Vec<String>> {
+        let mut keys = Vec::new();
+        if let Ok(layer) = self.layer() {
+            leaves(&layer, &mut Vec::new(), &mut keys);
+        }
+        for key in &mut keys {
+            if *key == ["build", "path"] {
+                *key = vec!["build".to_owned(), "size".to_owned()];
+            }
+        }
+        keys
+    }
+}
+
+impl std::fmt::Display for Override {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "--set {}={}", self.key, self.value)
+    }
+}
+
+fn leaves(table: &Table, above: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+    for (key, entry) in &table.entries {
+        above.push(key.clone());
+        match &entry.value {
+            Value::Table(inner) => leaves(inner, above, found),
+            _ => found.push(above.clone()),
+        }
+        above.pop();
+    }
+}
+
+fn is_within(key: &[String], outer: &[String]) -> bool {
+    key.starts_with(outer)
+}
+
+/// What the command line says twice, of which the last holds.
+pub(crate) fn given_twice(options: &LoadOptions) -> Vec<String> {
+    let set = options.overrides.iter().map(|set| (set.to_string(), set.clone()));
+    let of_option = |option: String, key: &str, value: String| {
+        let set = Override {
+            key: key.to_owned(),
+            value,
+        };
+        (option, set)
+    };
+    let seed = options
+        .seed
+        .map(|seed| of_option(format!("--seed {seed}"), "seed", seed.to_string()));
+    let build = options.build.as_ref();
+    let build = build.map(|path| of_option(format!("--build {}", path.display()), "build.path", String::new()));
+    let given: Vec<(String, Override)> = set.chain(seed).chain(build).collect();
+    let overruled = given.iter().enumerate().filter_map(|(index, (name, own))| {
+        let (by, _) = given[index + 1..].iter().rev().find(|(_, later)| later.meets(own))?;
+        Some(format!("{name} does not hold, since {by} says otherwise"))
+    });
+    overruled.collect()
+}
+
 /// Reads `path` with what it extends and puts the command line's values on top.
 pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Table, ScenarioError> {
     let mut tree = load_file(path, &mut Vec::new())?;
-    for Override { key, value } in &options.overrides {
-        let layer = parse_override(&format!("--set {key}={value}"), key, value)?;
+    for set in &options.overrides {
+        let layer = set.layer()?;
         if let Some(extends) = layer.entries.get("extends") {
             let message = "extends — expected in a file: write one with this line and run that";
             return Err(Problem::at(&extends.place, message).into());

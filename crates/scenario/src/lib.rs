@@ -6,16 +6,19 @@ mod draw;
 mod faults;
 mod file;
 mod host_plan;
+mod kernel_keys;
 mod links;
 mod outcome;
 mod problem;
 mod protocol;
 mod quantity;
 mod reader;
+mod report_fields;
 mod run_outcome;
 mod schema;
 mod section;
 mod thresholds;
+mod warnings;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +32,7 @@ pub use host_plan::{Absence, HostPlan, RegionPlan, SeederPlan, Serves, host_inde
 pub use outcome::{HostOutcome, HostState, LatencyHistogram, LatencySummary};
 pub use problem::{Problem, ScenarioError};
 pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size};
+pub use report_fields::{REPORT_FIELDS, REPORT_LISTS, ReportField, ReportsOf, Unit, UnknownField, find_in_report};
 pub use run_outcome::{
     Facts, FanOut, ForecastFacts, KernelDifference, LiveFacts, ProtocolCounts, RegionEnd, RegionOutcome, RegionStages,
     RunOutcome, Stages, Stop,
@@ -65,6 +69,8 @@ pub struct Scenario {
     pub seeder_restarts: Vec<SeederRestart>,
     /// What must hold at the end.
     pub thresholds: Vec<Threshold>,
+    /// What the command line says twice; for [`Scenario::warnings`].
+    pub(crate) given_twice: Vec<String>,
 }
 
 /// What a forecast simulates.
@@ -271,7 +277,7 @@ impl Scenario {
     /// Reads and checks a scenario file. The error has every problem of it, each with its place.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, ScenarioError> {
         let tree = file::load(path, options)?;
-        reader::read(path, &tree)
+        reader::read(path, &tree, file::given_twice(options))
     }
 
     /// Hosts of all regions.
@@ -349,11 +355,13 @@ impl Scenario {
         asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
     }
 
-    /// What the kernel fidelity cannot do of what the scenario asks for.
+    /// What the kernel fidelity cannot do of what the scenario asks for. A scenario that was read with this fidelity asks for
+    /// none of it: this is for one whose fidelity was changed since.
     pub fn not_in_kernel(&self) -> Vec<&'static str> {
         let network = &self.network;
         let asked = [
             (!self.faults.is_empty() || !self.seeder_restarts.is_empty(), "faults"),
+            (self.swarm.policy != Policy::LatestUseful, "swarm.policy"),
             (network.zones.uplink.is_some(), "network.zones.uplink"),
             (network.racks.is_some(), "network.racks"),
             (

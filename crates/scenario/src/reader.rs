@@ -8,6 +8,7 @@ use swarm::{BUILD_ID_LENGTH_MAX, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, CHUNKS_MAX};
 
 use crate::faults::{Fault, FaultKind, HostShare, SeederRestart};
 use crate::file::{Table, Value};
+use crate::kernel_keys;
 use crate::problem::ScenarioError;
 use crate::quantity::{parse_duration, parse_rate, parse_size};
 use crate::section::{Reader, Section};
@@ -17,7 +18,7 @@ use crate::{
     SwarmSettings, Transport, ZoneNetwork,
 };
 
-pub(crate) fn read(path: &Path, tree: &Table) -> Result<Scenario, ScenarioError> {
+pub(crate) fn read(path: &Path, tree: &Table, given_twice: Vec<String>) -> Result<Scenario, ScenarioError> {
     let name = path
         .file_stem()
         .map_or_else(|| "scenario".to_owned(), |stem| stem.to_string_lossy().into_owned());
@@ -46,9 +47,11 @@ pub(crate) fn read(path: &Path, tree: &Table) -> Result<Scenario, ScenarioError>
         faults: read_faults(&root),
         seeder_restarts: read_seeder_restarts(&root),
         thresholds: read_thresholds(&root),
+        given_twice,
         name,
     };
     check_fleet(&root, &scenario);
+    kernel_keys::check(&root, &scenario);
     let mut problems = reader.problems.into_inner();
     if problems.is_empty() {
         return Ok(scenario);
@@ -80,6 +83,9 @@ fn read_regions(root: &Section<'_>) -> Vec<Region> {
                     "",
                     "expected a name of at most 40 of a-z 0-9 -, since it names a bucket",
                 );
+            }
+            if let Some((_, what)) = NAMES_TAKEN.iter().find(|(taken, _)| *taken == name) {
+                section.problem("", format!("names {what} already; expected another name"));
             }
             if section.entry("hosts").is_none() {
                 section.problem("hosts", "missing; expected the number of hosts, such as hosts = 100");
@@ -314,6 +320,13 @@ fn parse_percent(text: &str) -> Option<f64> {
 
 fn read_swarm(root: &Section<'_>) -> SwarmSettings {
     let swarm = root.section("swarm");
+    let patience = swarm.parsed("patience", parse_duration);
+    if patience == Some(Duration::ZERO) {
+        swarm.problem(
+            "patience",
+            "expected more than nothing, since everybody would count as stalled; try \"2s\"",
+        );
+    }
     SwarmSettings {
         degree: swarm.number("degree").and_then(|n| u16::try_from(n).ok()).unwrap_or(12),
         policy: swarm.word("policy", &POLICIES).unwrap_or(Policy::LatestUseful),
@@ -324,9 +337,7 @@ fn read_swarm(root: &Section<'_>) -> SwarmSettings {
         have_interval: swarm
             .parsed("have_interval", parse_duration)
             .unwrap_or(Duration::from_millis(5)),
-        patience: swarm
-            .parsed("patience", parse_duration)
-            .unwrap_or(Duration::from_secs(2)),
+        patience: patience.unwrap_or(Duration::from_secs(2)),
         locality: swarm.word("locality", &LOCALITIES).unwrap_or(true),
     }
 }
@@ -563,6 +574,8 @@ fn read_seeder_restarts(root: &Section<'_>) -> Vec<SeederRestart> {
 
 fn read_thresholds(root: &Section<'_>) -> Vec<Threshold> {
     let section = root.section("thresholds");
+    let regions: Vec<String> = root.section("regions").named().map(|(name, _)| name).collect();
+    let regions: Vec<&str> = regions.iter().map(String::as_str).collect();
     let names: Vec<String> = section
         .table
         .iter()
@@ -570,7 +583,7 @@ fn read_thresholds(root: &Section<'_>) -> Vec<Threshold> {
         .collect();
     let read = |name: String| {
         let text = section.text(&name)?;
-        match Threshold::parse(&name, &text) {
+        match Threshold::parse(&name, &text, &regions) {
             Ok(threshold) => Some(threshold),
             Err(error) => {
                 section.problem(&name, error.to_string());
@@ -598,6 +611,12 @@ const POLICIES: [(&str, Policy); 4] = [
 const LOCALITIES: [(&str, bool); 2] = [("zones", true), ("none", false)];
 
 const FIDELITIES: [(&str, Fidelity); 2] = [("faithful", Fidelity::Faithful), ("kernel", Fidelity::Kernel)];
+
+/// Names that a region cannot have, and what has them: its bucket would be that one, or its histogram.
+const NAMES_TAKEN: [(&str, &str); 2] = [
+    ("global", "the bucket that builds are uploaded to, global-builds,"),
+    ("all", "the whole fleet in reports"),
+];
 
 /// None is what is no host's fault.
 const FAULT_KINDS: [(&str, Option<FaultKind>); 5] = [

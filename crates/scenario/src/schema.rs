@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::quantity::parse_duration;
+use crate::report_fields;
 
 /// A key, or a table.
 pub(crate) struct Key {
@@ -115,7 +116,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("faults.*.seeder", number(0, 7, "a seeder, counted from 0", 1), "all", "Which seeder of each region (seeder-restart)."),
     key("faults.*.for", Kind::Duration, "", "How long the seeder is away (seeder-restart)."),
     key("thresholds", Kind::Table, "", "What must hold at the end; else the exit code is 1."),
-    key("thresholds.*", Kind::Text, "", "A field of the report, a comparison and a value, such as \"stretch.max <= 1.35\"."),
+    key("thresholds.*", Kind::Text, "", "A field of the report, a comparison and a value, such as \"stretch.max <= 1.35\". x-report-fields lists the fields; a number without a unit is in the field's own, as 60 in \"fanout_latency_ms.p99 <= 60\" is 60 ms."),
 ];
 
 /// The last part of `pattern` where it is directly below `parent`.
@@ -143,7 +144,10 @@ pub fn schema() -> Value {
     );
     let mut schema = Value::Object(root);
     schema["properties"]["build"]["not"] = json!({"required": ["size", "path"]});
-    schema["properties"]["regions"]["propertyNames"] = json!({"pattern": "^[a-z0-9][a-z0-9-]{0,39}$"});
+    schema["properties"]["regions"]["propertyNames"] =
+        json!({"pattern": "^[a-z0-9][a-z0-9-]{0,39}$", "not": {"enum": ["all", "global"]}});
+    // No word of JSON Schema says this, and validators pass over words they do not know.
+    schema["properties"]["thresholds"]["x-report-fields"] = report_fields::schema_of_fields();
     schema
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::quantity::{parse_duration, parse_size};
+use crate::report_fields::{Amount, ReportField, ReportsOf, UnknownField, find_in_report};
 
 /// A condition on the report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,7 @@ pub struct Threshold {
     pub expression: String,
     field: String,
     comparison: Comparison,
+    /// In the unit of the field.
     bound: Bound,
 }
 
@@ -44,53 +45,75 @@ pub enum Verdict {
     NoData,
 }
 
-/// An expression that is none.
+/// An expression that is no condition on a report.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected FIELD COMPARISON VALUE, such as \"stretch.max <= 1.35\" or \"hosts.verified == 1000\"")]
-pub struct ThresholdError;
+pub enum ThresholdError {
+    /// It has another form.
+    #[error("expected FIELD COMPARISON VALUE, such as \"stretch.max <= 1.35\" or \"hosts.verified == 1000\"")]
+    Form,
+    /// No report has the field.
+    #[error(transparent)]
+    Field(#[from] UnknownField),
+    /// The field cannot be compared with this.
+    #[error("{field} is {wanted}")]
+    Value {
+        /// The field.
+        field: String,
+        /// What it is, and what was expected.
+        wanted: String,
+    },
+}
 
 impl Threshold {
-    /// Parses `stretch.max <= 1.35`. Durations become milliseconds and sizes bytes, as reports have them.
-    pub fn parse(name: &str, expression: &str) -> Result<Self, ThresholdError> {
+    /// Parses `stretch.max <= 1.35` for reports of a scenario with these regions. What it compares with is turned into the
+    /// unit that the report has the field in: where that is milliseconds, `60s` is 60,000 and a bare `60` is 60 ms.
+    pub fn parse(name: &str, expression: &str, regions: &[&str]) -> Result<Self, ThresholdError> {
         // The symbol is the one after the field: a text to compare with can hold others.
         let expression_trimmed = expression.trim_start();
-        let field_end = expression_trimmed.find(|c: char| !is_word(c)).ok_or(ThresholdError)?;
-        let (field, rest) = expression_trimmed.split_at(field_end);
+        let field_end = expression_trimmed
+            .find(|c: char| !is_of_field(c))
+            .ok_or(ThresholdError::Form)?;
+        let (path, rest) = expression_trimmed.split_at(field_end);
         let (comparison, value) = COMPARISONS
             .iter()
-            .find_map(|(comparison, symbol)| Some((comparison, rest.trim_start().strip_prefix(symbol)?.trim())))
-            .ok_or(ThresholdError)?;
-        if field.is_empty() {
-            return Err(ThresholdError);
+            .find_map(|(comparison, symbol)| Some((*comparison, rest.trim_start().strip_prefix(symbol)?.trim())))
+            .ok_or(ThresholdError::Form)?;
+        if path.is_empty() || value.is_empty() {
+            return Err(ThresholdError::Form);
         }
-        let bound = Bound::parse(value).ok_or(ThresholdError)?;
-        if matches!(bound, Bound::Text(_)) && !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
-            return Err(ThresholdError);
+        let unit = ReportField::find(path, regions)?.unit;
+        let wrong = || ThresholdError::Value {
+            field: path.to_owned(),
+            wanted: unit.wanted(),
+        };
+        if unit.is_text() && !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
+            return Err(wrong());
         }
         Ok(Self {
             name: name.to_owned(),
             expression: expression.to_owned(),
-            field: field.to_owned(),
-            comparison: *comparison,
-            bound,
+            field: path.to_owned(),
+            comparison,
+            bound: match unit.parse(value).ok_or_else(wrong)? {
+                Amount::Number(number) => Bound::Number(number),
+                Amount::Text(text) => Bound::Text(text),
+            },
         })
     }
 
-    /// Why it says nothing of a forecast, where it does not.
-    pub fn not_of_forecasts(&self) -> Option<&'static str> {
-        let is = |live: &&(&str, &str)| {
-            let below = self.field.strip_prefix(live.0);
-            below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
-        };
-        ONLY_LIVE.iter().find(is).map(|(_, reason)| *reason)
+    /// The field of the report that it is about.
+    pub fn field(&self) -> &str {
+        &self.field
+    }
+
+    /// Whether it says something of a forecast: what the machine and the cloud did is not forecast.
+    pub fn applies_to_forecasts(&self) -> bool {
+        ReportField::at(&self.field).is_none_or(|field| field.of != ReportsOf::LiveRuns)
     }
 
     /// Holds the condition against a report.
     pub fn evaluate(&self, report: &Value) -> Verdict {
-        let actual = self.field.split('.').try_fold(report, |value, key| match value {
-            Value::Array(items) => items.get(key.parse::<usize>().ok()?),
-            value => value.get(key),
-        });
+        let actual = find_in_report(report, &self.field);
         let holds = match (actual, &self.bound) {
             (Some(Value::Number(actual)), Bound::Number(bound)) => {
                 let actual = actual.as_f64().unwrap_or(f64::NAN);
@@ -116,49 +139,10 @@ impl Threshold {
     }
 }
 
-impl Bound {
-    fn parse(value: &str) -> Option<Self> {
-        if let Some(text) = value.strip_prefix('"') {
-            return Some(Self::Text(text.strip_suffix('"')?.to_owned()));
-        }
-        let number = value.replace('_', "").parse::<f64>().ok();
-        let number = number.or_else(|| Some(parse_duration(value).ok()?.as_secs_f64() * 1000.0));
-        let number = number.or_else(|| Some(parse_size(value).ok()? as f64));
-        if let Some(number) = number {
-            // JSON has no other numbers, and a scenario goes to its workers as JSON.
-            return number.is_finite().then_some(Self::Number(number));
-        }
-        // A word is text as it is. Not so what starts like a number: that has a unit we do not know.
-        let is_text = value.starts_with(|c: char| c.is_ascii_alphabetic());
-        (is_text && value.chars().all(|c| is_word(c) || matches!(c, '-' | '/'))).then(|| Self::Text(value.to_owned()))
-    }
+/// What the dotted name of a field is made of; the names of regions have a `-`.
+fn is_of_field(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
-
-/// What the dotted name of a field is made of.
-fn is_word(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '.')
-}
-
-/// What only live runs have in their reports, and why.
-const ONLY_LIVE: [(&str, &str); 9] = [
-    ("wall_seconds", NO_MACHINE),
-    ("machine", NO_MACHINE),
-    ("limited_by", NO_MACHINE),
-    ("joined_after_ms", NO_MACHINE),
-    ("transport", NO_MACHINE),
-    (
-        "logs",
-        "a forecast writes no rows; simulation.last_row_after_ms is when the last would be there",
-    ),
-    ("end_to_end_latency_ms", NO_CLOUD),
-    ("stages", NO_CLOUD),
-    (
-        "traffic.control_bytes",
-        "a forecast looks HAVE messages up and counts no control bytes",
-    ),
-];
-const NO_MACHINE: &str = "a forecast does not measure a machine";
-const NO_CLOUD: &str = "a forecast begins when the build is in the regional buckets";
 
 /// Longer symbols first: `<` is in `<=`.
 const COMPARISONS: [(Comparison, &str); 6] = [
@@ -175,41 +159,85 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn parse(text: &str) -> Result<Threshold, ThresholdError> {
+        Threshold::parse("t", text, &["region-a", "region-b"])
+    }
+
     #[test]
     fn conditions_are_held_against_the_report() {
         let report = json!({"stretch": {"max": 1.3, "p50": null}, "hosts": {"verified": 10}, "limited_by": "shaping",
-            "regions": [{"name": "region-a"}]});
-        let check = |text: &str| Threshold::parse("t", text).unwrap().evaluate(&report);
+            "build": {"id": "a <= b"}, "regions": [{"name": "region-b", "hosts": 4}, {"name": "region-a", "hosts": 3}]});
+        let check = |text: &str| parse(text).unwrap().evaluate(&report);
         assert_eq!(check("stretch.max <= 1.35"), Verdict::Met);
         assert_eq!(check("stretch.max < 1.3"), Verdict::Missed(json!(1.3)));
         assert_eq!(check("hosts.verified == 10"), Verdict::Met);
-        assert_eq!(check("hosts.verified > 2ms"), Verdict::Met);
+        assert_eq!(check("hosts.verified != 1_0"), Verdict::Missed(json!(10)));
         assert_eq!(check("limited_by == \"shaping\""), Verdict::Met);
-        assert_eq!(check("limited_by != \"a <= b\""), Verdict::Met);
+        assert_eq!(check("build.id != \"a <= b\""), Verdict::Missed(json!("a <= b")));
         assert_eq!(check("limited_by != shaping"), Verdict::Missed(json!("shaping")));
-        assert_eq!(check("regions.0.name == region-a"), Verdict::Met);
+        assert_eq!(check("regions.0.name == region-b"), Verdict::Met);
+        assert_eq!(check("regions.region-a.hosts == 3"), Verdict::Met);
         assert_eq!(check("stretch.p50 <= 1.2"), Verdict::NoData);
         assert_eq!(check("stretch.p999 <= 1.2"), Verdict::NoData);
     }
 
     #[test]
-    fn what_only_a_live_run_measures_is_not_of_forecasts() {
-        let reason = |text: &str| Threshold::parse("t", text).unwrap().not_of_forecasts();
-        for live in [
-            "wall_seconds < 9",
-            "machine.cpu_seconds < 9",
-            "logs.rows == 5",
-            "traffic.control_bytes < 5",
+    fn a_value_is_turned_into_the_unit_of_its_field() {
+        let report =
+            json!({"wall_seconds": 1.2, "fanout_latency_ms": {"p99": 1200.0}, "machine": {"peak_rss_bytes": 2000}});
+        let check = |text: &str| parse(text).unwrap().evaluate(&report);
+        assert_eq!(check("wall_seconds <= 1s"), Verdict::Missed(json!(1.2)));
+        assert_eq!(check("wall_seconds == 1200ms"), Verdict::Met);
+        assert_eq!(check("wall_seconds <= 1.2"), Verdict::Met);
+        assert_eq!(check("fanout_latency_ms.p99 == 1.2s"), Verdict::Met);
+        assert_eq!(check("fanout_latency_ms.p99 <= 60"), Verdict::Missed(json!(1200.0)));
+        assert_eq!(check("machine.peak_rss_bytes == 2 kB"), Verdict::Met);
+        assert_eq!(check("machine.peak_rss_bytes == 2000"), Verdict::Met);
+    }
+
+    #[test]
+    fn a_value_of_another_unit_is_refused() {
+        for (bad, is) in [
+            ("stretch.max <= 1s", "a ratio"),
+            ("stretch.max <= nan", "a ratio"),
+            ("stretch.max <= 1e999", "a ratio"),
+            ("stretch.max <= inf", "a ratio"),
+            ("stretch.max <= good", "a ratio"),
+            ("traffic.wasted_share <= 1%", "a ratio"),
+            ("hosts.verified >= 20 ms", "a count"),
+            ("hosts.verified >= 20 kB", "a count"),
+            ("wall_seconds <= 4 MiB", "a time in seconds"),
+            ("fanout_latency_ms.max <= 5 parsecs", "a time in ms"),
+            ("machine.peak_rss_bytes <= 2s", "a size"),
+            ("limited_by == 3", "a word"),
+            ("limited_by != machne", "a word"),
+            ("limited_by <= machine", "a word"),
+            ("scenario > smoke", "text"),
+            ("scenario == \"open", "text"),
+            ("scenario == a b", "text"),
         ] {
-            assert!(reason(live).is_some(), "{live}");
+            let error = parse(bad).unwrap_err();
+            assert!(
+                matches!(&error, ThresholdError::Value { wanted, .. } if wanted.starts_with(is)),
+                "{bad}: {error}"
+            );
         }
-        for both in [
-            "stretch.max < 2",
-            "traffic.wasted_bytes < 5",
-            "logs_of_mine == 1",
-            "simulation.events > 1",
+    }
+
+    #[test]
+    fn a_field_that_no_report_has_is_refused() {
+        for bad in [
+            "fanout_latency.p99 <= 60s",
+            "stretch <= 2",
+            "stretch.p42 <= 2",
+            "regions.region-c.hosts == 1",
+            "regions.2.hosts == 1",
+            "stuck.0.chunks_held > 3",
+            "makespan < 1s",
+            "a.b < 3",
         ] {
-            assert_eq!(reason(both), None, "{both}");
+            let error = parse(bad).unwrap_err();
+            assert!(matches!(error, ThresholdError::Field(_)), "{bad}: {error}");
         }
     }
 
@@ -221,15 +249,24 @@ mod tests {
             "<= 3",
             "stretch.max <=",
             "a b < 3",
-            "x < word",
-            "x = 3",
-            "x < nan",
-            "x == inf",
-            "x <= 1e999",
-            "x == 5 parsecs",
-            "x == \"open",
+            "stretch.max = 3",
+            "stretch.max =< 3",
         ] {
-            assert_eq!(Threshold::parse("t", bad), Err(ThresholdError), "{bad}");
+            assert_eq!(parse(bad), Err(ThresholdError::Form), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_of_the_machine_does_not_apply_to_forecasts() {
+        for (text, applies) in [
+            ("wall_seconds < 1", false),
+            ("machine.cpu_seconds < 1", false),
+            ("limited_by == shaping", false),
+            ("regions.region-a.replicated_after_ms < 1", false),
+            ("regions.region-a.stretch.max < 2", true),
+            ("simulation.cross_zone_bytes < 1 GB", true),
+        ] {
+            assert_eq!(parse(text).unwrap().applies_to_forecasts(), applies, "{text}");
         }
     }
 }

@@ -158,3 +158,84 @@ fn a_scenario_survives_its_way_to_a_worker() {
     let json = serde_json::to_string(&scenario).unwrap();
     assert_eq!(serde_json::from_str::<Scenario>(&json).unwrap(), scenario);
 }
+
+#[test]
+fn conditions_are_held_against_what_a_report_has_before_anything_runs() {
+    let text = r#"
+[regions.north]
+hosts = 3
+[build]
+size = "1 MiB"
+[thresholds]
+misspelt = "fanout_latency.p99 <= 60s"
+wrong-unit = "stretch.max <= 1s"
+no-unit = "hosts.verified >= 20 ms"
+shown-name = "makespan < 1ms"
+elsewhere = "regions.south.stretch.max < 2"
+beyond = "regions.1.stretch.max < 2"
+listed = "stuck.0.chunks_held > 3"
+no-such-word = "limited_by != machne"
+good = "regions.north.stretch.max < 2"
+"#;
+    insta::assert_snapshot!(load_text(text, &[]).unwrap_err());
+}
+
+#[test]
+fn a_region_cannot_have_a_name_that_something_else_has() {
+    for name in ["all", "global"] {
+        let error = load_text(
+            &format!("[regions.{name}]\nhosts = 3\n[build]\nsize = \"1 MiB\"\n"),
+            &[],
+        )
+        .unwrap_err();
+        assert!(
+            error.contains(&format!("x.toml:1: regions.{name} — names the")) && error.contains("already"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn nobody_is_taken_for_stalled_at_once() {
+    let error = load_text(GOOD, &["swarm.patience=0s"]).unwrap_err();
+    assert!(
+        error.contains("--set swarm.patience=0s: swarm.patience = \"0s\" — expected more than nothing"),
+        "{error}"
+    );
+    load_text(GOOD, &["swarm.patience=1us"]).unwrap();
+}
+
+#[test]
+fn what_the_kernel_would_ignore_is_refused_where_it_was_given() {
+    let text = "fidelity = \"kernel\"\n[regions.a]\nhosts = 9\nzones = 3\n[build]\nsize = \"1 MiB\"\n";
+    for (given, key) in [
+        ("swarm.policy=random", "swarm.policy = \"random\""),
+        ("swarm.patience=2s", "swarm.patience = \"2s\""),
+        ("swarm.have_interval=5ms", "swarm.have_interval = \"5ms\""),
+        ("swarm.locality=zones", "swarm.locality = \"zones\""),
+        ("network.zones.latency=2ms", "network.zones.latency = \"2ms\""),
+        ("network.zones.uplink=2 Gbit/s", "network.zones.uplink = \"2 Gbit/s\""),
+        ("network.zones.usd_per_gib=0.01", "network.zones.usd_per_gib = 0.01"),
+        ("network.racks={hosts=3, uplink=\"1 Gbit/s\"}", "network.racks"),
+        ("regions.a.seeders=2", "regions.a.seeders = 2"),
+        ("faults.x={kind=\"stall\", hosts=1}", "faults"),
+    ] {
+        let error = load_text(text, &[given]).unwrap_err();
+        assert!(
+            error.contains(&format!("{key} — the fidelity \"kernel\"")),
+            "{given}: {error}"
+        );
+        load_text(text, &[given, "fidelity=faithful"]).unwrap_or_else(|error| panic!("{given}: {error}"));
+    }
+    for given in [
+        "swarm.policy=latest-useful",
+        "swarm.locality=none",
+        "swarm.chunks_in_flight=2",
+        "swarm.degree=8",
+        "network.latency=2ms",
+        "regions.a.seeders=1",
+    ] {
+        load_text(text, &[given]).unwrap_or_else(|error| panic!("{given}: {error}"));
+    }
+    load_text(text, &["regions.a.zones=1", "network.zones.latency=2ms"]).unwrap();
+}
