@@ -303,6 +303,7 @@ fn kernel_setup(scenario: &Scenario, plan: RegionPlan, topology: Topology, optio
         topology,
         degree: scenario.swarm.degree,
         upload_slots: scenario.swarm.upload_slots,
+        chunks_in_flight: scenario.swarm.chunks_in_flight,
         seeder_slots: seeder.upload_slots,
         seeder_clients: seeder.clients,
         seed: plan.seed,

@@ -174,8 +174,8 @@ pub struct RegionResult {
     pub events: u64,
     /// Payload bytes that the seeder sent.
     pub seeder_bytes: u64,
-    /// Payload bytes that went from one zone to another.
-    pub cross_zone_bytes: u64,
+    /// Payload bytes that went from one zone to another; `None` where that is not simulated.
+    pub cross_zone_bytes: Option<u64>,
     /// Control messages, without those that HAVE messages would have been.
     pub messages: u64,
     /// Counters of all peers.
@@ -193,7 +193,7 @@ impl RegionResult {
             transfers: 0,
             events: 0,
             seeder_bytes: 0,
-            cross_zone_bytes: 0,
+            cross_zone_bytes: Some(0),
             messages: 0,
             protocol: PeerStats::default(),
             virtual_time: Duration::ZERO,
@@ -688,7 +688,7 @@ impl World {
         let latency = self.latency(from, to);
         let passed = self.setup.topology.pass(from as usize, to as usize, self.now, bytes);
         if self.setup.topology.zone(from as usize) != self.setup.topology.zone(to as usize) {
-            self.result.cross_zone_bytes += bytes;
+            *self.result.cross_zone_bytes.get_or_insert(0) += bytes;
         }
         self.push(
             passed + latency,

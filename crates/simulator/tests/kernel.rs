@@ -13,8 +13,12 @@ const OPTIONS: Options = Options {
 };
 
 fn scenario(hosts: u32, downlink: &str, more: &str) -> Scenario {
+    scenario_of("fidelity = \"kernel\"", hosts, downlink, more)
+}
+
+fn scenario_of(first: &str, hosts: u32, downlink: &str, more: &str) -> Scenario {
     let text = format!(
-        "fidelity = \"kernel\"\n[regions.region-a]\nhosts = {hosts}\n[regions.region-b]\nhosts = {hosts}\n\
+        "{first}\n[regions.region-a]\nhosts = {hosts}\n[regions.region-b]\nhosts = {hosts}\n\
          [build]\nsize = \"128 MiB\"\nchunk_size = \"1 MiB\"\n[network.host]\nuplink = \"1 Gbit/s\"\n\
          downlink = \"{downlink}\"\n[swarm]\nupload_slots = 1\nchunks_in_flight = 2\n{more}"
     );
@@ -77,7 +81,10 @@ fn everybody_converges_with_narrow_and_with_mixed_links_and_alone() {
 
 #[test]
 fn what_needs_the_protocol_is_refused_by_name() {
-    let faulty = scenario(100, "2 Gbit/s", "[faults.x]\nkind = \"stall\"\nhosts = 1\n");
+    // A file that says both is refused when it is read; here the fidelity changes after that.
+    let stall = "[faults.x]\nkind = \"stall\"\nhosts = 1\n";
+    let mut faulty = scenario_of("fidelity = \"faithful\"", 100, "2 Gbit/s", stall);
+    faulty.fidelity = Fidelity::Kernel;
     let error = forecast(&faulty, &OPTIONS, &Status::new(&faulty)).unwrap_err();
     assert!(
         matches!(&error, SimulationError::NotInKernel { keys } if keys == "faults"),
@@ -86,4 +93,35 @@ fn what_needs_the_protocol_is_refused_by_name() {
     let mut faithful = faulty;
     faithful.fidelity = Fidelity::Faithful;
     assert_eq!(run(&faithful).regions[0].end, RegionEnd::Converged);
+}
+
+#[test]
+fn a_host_receives_no_more_at_a_time_than_it_may_ask_for() {
+    let last = |chunks_in_flight: usize| {
+        let mut scenario = scenario(200, "4 Gbit/s", "");
+        scenario.swarm.chunks_in_flight = chunks_in_flight;
+        let region = &run(&scenario).regions[0];
+        assert_eq!(region.end, RegionEnd::Converged);
+        region
+            .hosts
+            .iter()
+            .filter_map(|host| host.verified_after)
+            .max()
+            .unwrap()
+    };
+    // Two chunks at a time hide that one is on its way; a third one finds no more uplinks.
+    assert!(last(1) > last(2), "{:?} and {:?}", last(1), last(2));
+}
+
+#[test]
+fn what_crosses_zones_is_left_out_and_not_made_up() {
+    let mut scenario = scenario(60, "2 Gbit/s", "");
+    for region in &mut scenario.regions {
+        region.zones = 3;
+    }
+    for region in &run(&scenario).regions {
+        assert_eq!(region.cross_zone_bytes, None);
+    }
+    scenario.fidelity = Fidelity::Faithful;
+    assert!(run(&scenario).regions[0].cross_zone_bytes > Some(0));
 }
