@@ -22,7 +22,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Forecast a scenario in virtual time: the same protocol, a modelled network, any number of hosts.
     Plan(PlanArguments),
-    /// Put two reports side by side: live against forecast, or before against after.
+    /// Put two reports side by side: live against forecast, or before against after. Exit 1 where B is worse, 5 where that
+    /// cannot be said: no figures, another fleet, another build.
     Compare(CompareArguments),
     /// Forecast a scenario over a grid of values, best first.
     Sweep(SweepArguments),
@@ -100,7 +101,7 @@ pub(crate) struct CompareArguments {
     pub(crate) a: PathBuf,
     /// Another one.
     pub(crate) b: PathBuf,
-    /// Fail (exit 1) where B is later than A by more than this, such as 5%.
+    /// Fail (exit 1) where B is later than A by more than this, such as 5%. More hosts left behind than in A fail without it.
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub(crate) max_regression: Option<f64>,
     /// What to print.
@@ -121,7 +122,7 @@ pub(crate) struct SweepArguments {
     /// Seed of everything random, instead of the scenario's.
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Field of the report to sort by, least first.
+    /// Field of the report to sort by, least first, such as regions.region-a.stretch.max.
     #[arg(long, value_name = "FIELD", default_value = "stretch.max")]
     pub(crate) metric: String,
     /// Folder for sweep.json; runs/<time>-<scenario>-sweep where absent. It must be new or empty.
