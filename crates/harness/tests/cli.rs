@@ -233,7 +233,7 @@ fn hosts_that_do_not_converge_end_the_run_at_its_deadline_with_exit_3_and_are_na
 }
 
 #[test]
-fn a_missed_threshold_is_exit_1_and_one_without_data_exit_5() {
+fn a_missed_threshold_is_exit_1_one_without_data_5_and_one_of_no_field_2() {
     let mut sets = SMALL.to_vec();
     sets.push("thresholds.fast=fanout_latency_ms.max < 1ms");
     let run = Run::of("smoke.toml", &sets);
@@ -241,8 +241,20 @@ fn a_missed_threshold_is_exit_1_and_one_without_data_exit_5() {
     let text = String::from_utf8_lossy(&run.output.stdout).into_owned();
     assert!(text.contains("MISSED  fast"), "{text}");
     sets.pop();
-    sets.push("thresholds.typo=stretch.p42 < 2");
+    sets.push("thresholds.by-pipeline=stages.last_row_ms < 2s");
     assert_eq!(Run::of("smoke.toml", &sets).output.status.code(), Some(5));
+    sets.pop();
+    // It took longer than a second: 1.2 s are not within 1,000.
+    sets.push("thresholds.quick=wall_seconds <= 1s");
+    let run = Run::of("smoke.toml", &sets);
+    assert!(run.report()["wall_seconds"].as_f64().unwrap() > 1.0);
+    assert_eq!(run.output.status.code(), Some(1), "{}", run.stderr());
+    sets.pop();
+    sets.push("thresholds.typo=stretch.p42 < 2");
+    let typo = Run::of("smoke.toml", &sets);
+    assert_eq!(typo.output.status.code(), Some(2));
+    assert!(typo.stderr().contains("did you mean stretch.p50?"), "{}", typo.stderr());
+    assert!(!typo.out().exists());
 }
 
 #[test]

@@ -265,3 +265,143 @@ fn what_cannot_be_done_is_told_before_it_starts() {
     assert_eq!(live.status.code(), Some(2), "{}", text(&live.stderr));
     assert!(text(&live.stderr).contains("seeder-restart"), "{}", text(&live.stderr));
 }
+
+#[test]
+fn a_key_that_is_varied_has_one_place_that_says_so() {
+    let path = scenario("smoke.toml");
+    for (more, named) in [
+        (
+            &["--vary", "seed=1,2", "--seed", "7"][..],
+            ["--vary seed=1,2", "--seed 7"],
+        ),
+        (
+            &["--vary", "swarm.degree=3,4", "--set", "swarm.degree=5"],
+            ["--vary swarm.degree=3,4", "--set swarm.degree=5"],
+        ),
+        (
+            &["--vary", "swarm.degree=3,4", "--set", "swarm={degree=5}"],
+            ["--vary swarm.degree=3,4", "--set swarm={degree=5}"],
+        ),
+        (
+            &["--vary", "swarm.degree=3", "--vary", "swarm.degree=4"],
+            ["--vary swarm.degree=3", "--vary swarm.degree=4"],
+        ),
+        (
+            &["--vary", "swarm.degree=3", "--metric", "foo.bar"],
+            ["--metric foo.bar", "no field of a report"],
+        ),
+        (
+            &["--vary", "swarm.degree=3", "--metric", "wall_seconds"],
+            ["--metric wall_seconds", "does not measure a machine"],
+        ),
+    ] {
+        let refused = harness(&[&["sweep", &path][..], more].concat());
+        assert_eq!(refused.status.code(), Some(2), "{more:?}");
+        let stderr = text(&refused.stderr);
+        assert!(named.iter().all(|name| stderr.contains(name)), "{stderr}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("sweep").display().to_string();
+    let seeds = ["sweep", &path, "--vary", "seed=1,2", "--out", &out, "--format", "json"];
+    let output = harness(&[&seeds[..], &["--metric", "regions.region-a.stretch.max"]].concat());
+    let sweep: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(sweep["seed"], Value::Null, "the rows have two");
+    assert_ne!(sweep["cells"][0]["metric"], sweep["cells"][1]["metric"]);
+}
+
+#[test]
+fn forecasts_that_begin_in_one_second_do_not_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(["plan", &scenario("smoke.toml"), "--set", "regions.region-a.hosts=5"])
+            .current_dir(folder.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let started: Vec<_> = (0..4).map(|_| start()).collect();
+    for mut forecast in started {
+        forecast.wait().unwrap();
+    }
+    let runs = std::fs::read_dir(folder.path().join("runs")).unwrap();
+    let reports = runs.filter(|run| run.as_ref().unwrap().path().join("report.json").is_file());
+    assert_eq!(reports.count(), 4);
+}
+
+#[test]
+fn what_is_hardly_meant_is_told_and_is_in_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let output = plan(&out, "smoke.toml", &["--set", "swarm.degree=1", "--set", "deadline=1s"]);
+    assert!(
+        text(&output.stderr).contains("harness: warning: swarm.degree = 1 is few neighbours"),
+        "{}",
+        text(&output.stderr)
+    );
+    let report: Value = serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
+    let warnings = report["warnings"].as_array().unwrap();
+    assert!(
+        warnings[0].as_str().unwrap().starts_with("swarm.degree = 1"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn the_kernel_does_not_tell_what_crosses_zones() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let kernel = ["--set", "fidelity=kernel", "--set", "regions.region-a.zones=3"];
+    let output = plan(&out, "smoke.toml", &kernel);
+    assert!(
+        text(&output.stdout).contains("what crosses zones is not known"),
+        "{}",
+        text(&output.stdout)
+    );
+    let report: Value = serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["simulation"]["cross_zone_bytes"], Value::Null);
+    assert_eq!(report["simulation"]["cross_zone_usd"], Value::Null);
+    let refused = plan(
+        &folder.path().join("refused"),
+        "smoke.toml",
+        &[&kernel[..], &["--set", "swarm.policy=random"]].concat(),
+    );
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        text(&refused.stderr).contains("swarm.policy"),
+        "{}",
+        text(&refused.stderr)
+    );
+    assert!(!folder.path().join("refused").exists());
+}
+
+#[test]
+fn a_comparison_with_hosts_that_are_gone_does_not_end_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &str, sets: &[&str]| {
+        let out = folder.path().join(name);
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        plan(&out, "smoke.toml", &sets);
+        out.display().to_string()
+    };
+    let (all, ten) = (of("all", &[]), of("ten", &["regions.region-a.hosts=10"]));
+    let late = of("late", &["deadline=1s"]);
+    let gone = ["faults.gone.kind=leave", "faults.gone.hosts=90", "faults.gone.at=100ms"];
+    let gone = of("gone", &gone);
+    for (b, code, said) in [
+        (&all, 0, ""),
+        (&ten, 5, "no verdict: A has 200 hosts and B 110"),
+        (&late, 1, "worse: hosts pending went from 0 to"),
+        (
+            &gone,
+            5,
+            "no verdict: nothing was expected of 0 hosts in A and of 180 in B",
+        ),
+    ] {
+        let compared = harness(&["compare", &all, b]);
+        assert_eq!(compared.status.code(), Some(code), "{b}: {}", text(&compared.stdout));
+        assert!(text(&compared.stdout).contains(said), "{}", text(&compared.stdout));
+    }
+    let compared = harness(&["compare", &late, &late]);
+    assert_eq!(compared.status.code(), Some(5), "{}", text(&compared.stdout));
+}

@@ -4,6 +4,7 @@
 mod bootstrap;
 mod compare;
 mod count;
+mod folder;
 #[cfg(not(feature = "pipeline"))]
 mod no_pipeline;
 mod plan;
@@ -15,6 +16,8 @@ mod sweep;
 mod up;
 mod upload;
 mod watch;
+
+use scenario::Scenario;
 
 use crate::exit::{Exit, complain};
 use crate::live;
@@ -39,6 +42,17 @@ pub(crate) use watch::watch;
 #[expect(clippy::print_stdout, reason = "results go to stdout, and only from here")]
 fn print(text: &str) {
     print!("{text}");
+}
+
+/// Says on stderr what is legal in these scenarios and hardly meant, each thing once.
+fn warn(scenarios: &[Scenario]) {
+    let mut told: Vec<String> = Vec::new();
+    for warning in scenarios.iter().flat_map(Scenario::warnings) {
+        if !told.contains(&warning) {
+            eprintln!("harness: warning: {warning}");
+            told.push(warning);
+        }
+    }
 }
 
 /// `harness schema`.

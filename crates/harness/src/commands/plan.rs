@@ -9,8 +9,9 @@ use simulator::{SimulationError, Status};
 use swarm::Bytes;
 use tokio::sync::watch;
 
-use super::print;
-use super::run::{default_folder, prepare, watch_signals, write_whole};
+use super::folder::{self, write_whole};
+use super::run::watch_signals;
+use super::{print, warn};
 use crate::cli::{Format, PlanArguments};
 use crate::exit::{Exit, complain};
 use crate::machine;
@@ -36,15 +37,14 @@ pub(crate) async fn plan(arguments: PlanArguments) -> Exit {
         eprintln!("harness: {message}");
         return Exit::Usage;
     }
-    let folder = arguments.out.unwrap_or_else(|| default_folder(&scenario.name));
-    if let Err(error) = prepare(&folder) {
-        let what = format!(
-            "cannot use {} for the forecast; expected a new or empty folder",
-            folder.display()
-        );
-        complain(&what, &error);
-        return Exit::Failed;
-    }
+    warn(std::slice::from_ref(&scenario));
+    let folder = match folder::make(arguments.out, &scenario.name) {
+        Ok(folder) => folder,
+        Err(error) => {
+            complain("there is no folder for the forecast", &error);
+            return Exit::Failed;
+        }
+    };
     let stop = match watch_signals() {
         Ok(stop) => stop,
         Err(error) => {
@@ -58,6 +58,7 @@ pub(crate) async fn plan(arguments: PlanArguments) -> Exit {
         Err(error) => {
             progress.finish();
             complain("there is no forecast", &error);
+            folder::leave_if_empty(&folder);
             return Exit::Usage;
         }
     };

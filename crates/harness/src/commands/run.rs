@@ -1,13 +1,11 @@
 //! `harness run`.
 
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-
 use scenario::{LoadOptions, Scenario, Stop};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::print;
+use super::folder::{self, write_whole};
+use super::{print, warn};
 use crate::cli::{CloudKind, Format, RunArguments};
 use crate::exit::{Exit, complain};
 use crate::live::{self, CloudChoice, RunError};
@@ -27,17 +25,14 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
             return Exit::Usage;
         }
     };
-    let folder = arguments.out.unwrap_or_else(|| default_folder(&scenario.name));
-    if let Err(error) = prepare(&folder) {
-        complain(
-            &format!(
-                "cannot use {} for the run; expected a new or empty folder",
-                folder.display()
-            ),
-            &error,
-        );
-        return Exit::Failed;
-    }
+    warn(std::slice::from_ref(&scenario));
+    let folder = match folder::make(arguments.out, &scenario.name) {
+        Ok(folder) => folder,
+        Err(error) => {
+            complain("there is no folder for the run", &error);
+            return Exit::Failed;
+        }
+    };
     let stop = match watch_signals() {
         Ok(stop) => stop,
         Err(error) => {
@@ -56,6 +51,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
         Ok(outcome) => outcome,
         Err(error) => {
             complain("the run has failed", &error);
+            folder::leave_if_empty(&folder);
             return match error {
                 RunError::WorkersWithoutSockets { .. } | RunError::OnlyInForecasts { .. } => Exit::Usage,
                 #[cfg(not(feature = "pipeline"))]
@@ -75,37 +71,6 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
         Format::Json => print(&report.to_json()),
     }
     report.exit(outcome.stopped)
-}
-
-/// `runs/<time>-<scenario>`, time in UTC.
-pub(super) fn default_folder(name: &str) -> PathBuf {
-    let now: String = cloud::timestamp(SystemTime::now())
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
-    let stamp: String = now.chars().take("20260101T000000".len()).collect();
-    let first = Path::new("runs").join(format!("{stamp}-{name}"));
-    // Two runs of one second do not share a folder.
-    let others = (2..).map(|number| Path::new("runs").join(format!("{stamp}-{name}-{number}")));
-    std::iter::once(first.clone())
-        .chain(others)
-        .find(|folder| !folder.exists())
-        .unwrap_or(first)
-}
-
-pub(super) fn prepare(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    if std::fs::read_dir(folder)?.next().is_some() {
-        return Err(std::io::Error::other("it has files already"));
-    }
-    Ok(())
-}
-
-/// Nobody finds half a report.
-pub(super) fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let part = path.with_extension("json.part");
-    std::fs::write(&part, text)?;
-    std::fs::rename(part, path)
 }
 
 /// The first signal ends the run with a partial report, a second one ends the program.

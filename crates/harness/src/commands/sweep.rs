@@ -6,14 +6,14 @@ use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use scenario::{LoadOptions, Override, Scenario};
+use scenario::{LoadOptions, Override, ReportField, ReportsOf, Scenario, Unit};
 use serde::Serialize;
 use serde_json::Value;
 use simulator::Status;
 
 use super::compare::number;
-use super::print;
-use super::run::{default_folder, prepare, write_whole};
+use super::folder::{self, write_whole};
+use super::{print, warn};
 use crate::cli::{Format, SweepArguments};
 use crate::exit::{Exit, chain, complain};
 use crate::machine;
@@ -58,6 +58,10 @@ struct Cell {
 }
 
 pub(crate) fn sweep(arguments: &SweepArguments) -> Exit {
+    if let Err(message) = contradiction(arguments) {
+        eprintln!("harness: {message}");
+        return Exit::Usage;
+    }
     let grid = grid(&arguments.vary);
     let mut scenarios = Vec::new();
     for values in &grid {
@@ -69,18 +73,23 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Exit {
             }
         }
     }
-    let folder = arguments
-        .out
-        .clone()
-        .unwrap_or_else(|| default_folder(&format!("{}-sweep", scenarios[0].name)));
-    if let Err(error) = prepare(&folder) {
-        complain(&format!("cannot use {} for the sweep", folder.display()), &error);
-        return Exit::Failed;
+    if let Err(message) = check_metric(&arguments.metric, &scenarios[0]) {
+        eprintln!("harness: --metric {message}");
+        return Exit::Usage;
     }
+    warn(&scenarios);
+    let folder = match folder::make(arguments.out.clone(), &format!("{}-sweep", scenarios[0].name)) {
+        Ok(folder) => folder,
+        Err(error) => {
+            complain("there is no folder for the sweep", &error);
+            return Exit::Failed;
+        }
+    };
     let mut cells = match forecast_all(&grid, &scenarios, &arguments.metric) {
         Ok(cells) => cells,
         Err(message) => {
             eprintln!("harness: {message}");
+            folder::leave_if_empty(&folder);
             return Exit::Usage;
         }
     };
@@ -90,8 +99,11 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Exit {
         key(a).total_cmp(&key(b))
     });
     let keys: Vec<&str> = arguments.vary.iter().map(|vary| vary.key.as_str()).collect();
+    // Null where the cells have different ones.
+    let seed = scenarios[0].seed;
+    let seed = scenarios.iter().all(|scenario| scenario.seed == seed).then_some(seed);
     let json = serde_json::json!({
-        "scenario": scenarios[0].name, "seed": scenarios[0].seed, "metric": arguments.metric, "keys": keys, "cells": cells,
+        "scenario": scenarios[0].name, "seed": seed, "metric": arguments.metric, "keys": keys, "cells": cells,
     });
     let path = folder.join("sweep.json");
     if let Err(error) = write_whole(&path, &format!("{json:#}\n")) {
@@ -103,6 +115,7 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Exit {
         Format::Json => print(&format!("{json:#}\n")),
     }
     if cells.iter().all(|cell| cell.metric.is_none()) {
+        eprintln!("harness: no cell has {}: it is null in each report", arguments.metric);
         return Exit::NoVerdict;
     }
     Exit::Well
@@ -122,15 +135,53 @@ fn grid(vary: &[Vary]) -> Vec<Vec<String>> {
     })
 }
 
+impl Vary {
+    fn set_to(&self, value: &str) -> Result<Override, String> {
+        format!("{}={value}", self.key).parse()
+    }
+}
+
+impl std::fmt::Display for Vary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "--vary {}={}", self.key, self.values.join(","))
+    }
+}
+
+/// A key that is varied has one place that says so: a row that is labelled with a value has that value.
+fn contradiction(arguments: &SweepArguments) -> Result<(), String> {
+    let mut said: Vec<(String, Override)> = Vec::new();
+    for set in &arguments.overrides {
+        said.push((set.to_string(), set.clone()));
+    }
+    if let Some(seed) = arguments.seed {
+        said.push((format!("--seed {seed}"), format!("seed={seed}").parse()?));
+    }
+    for vary in &arguments.vary {
+        let own = vary.values.iter().map(|value| vary.set_to(value));
+        let own = own.collect::<Result<Vec<Override>, String>>()?;
+        if let Some((other, _)) = said.iter().find(|(_, set)| own.iter().any(|own| own.meets(set))) {
+            return Err(format!("{vary} and {other} are about one key; expected one of them"));
+        }
+        said.extend(own.into_iter().map(|own| (vary.to_string(), own)));
+    }
+    Ok(())
+}
+
+/// Cells are sorted by a number that forecasts have.
+fn check_metric(metric: &str, scenario: &Scenario) -> Result<(), String> {
+    let regions: Vec<&str> = scenario.regions.iter().map(|region| region.name.as_str()).collect();
+    let field = ReportField::find(metric, &regions).map_err(|error| error.to_string())?;
+    match (field.of, field.unit) {
+        (ReportsOf::LiveRuns(reason), _) => Err(format!("{metric} is of live runs: {reason}")),
+        (_, Unit::Text | Unit::Words(_)) => Err(format!("{metric} is text; expected a field that is a number")),
+        _ => Ok(()),
+    }
+}
+
 fn load(arguments: &SweepArguments, values: &[String]) -> Result<Scenario, String> {
     let varied = arguments.vary.iter().zip(values);
-    // What is set for all cells comes last and wins.
     let mut overrides: Vec<Override> = varied
-        .map(|(vary, value)| {
-            format!("{}={value}", vary.key)
-                .parse()
-                .map_err(|error| format!("harness: {error}"))
-        })
+        .map(|(vary, value)| vary.set_to(value).map_err(|error| format!("harness: {error}")))
         .collect::<Result<_, String>>()?;
     overrides.extend(arguments.overrides.iter().cloned());
     let options = LoadOptions {
