@@ -64,9 +64,6 @@ struct Arguments {
     /// of the chunks; hosts are given the addresses of all.
     #[arg(long, value_name = "PART/PARTS", default_value = "1/1", value_parser = part)]
     part: (u32, u32),
-    /// Neighbours of each host.
-    #[arg(long, default_value_t = 12)]
-    degree: u16,
     /// Hosts that may be connected.
     #[arg(long, default_value_t = 100_000)]
     hosts_max: u32,
@@ -267,7 +264,6 @@ fn kept(folder: &Path) -> Vec<BuildNotice> {
 async fn start(arguments: &Arguments) -> Result<RegionalSeeder, peer::NodeError> {
     let identity = NodeIdentity::random();
     let mut core = SeederConfig::new(identity.host());
-    core.degree = arguments.degree;
     core.part = arguments.part;
     RegionalSeeder::start(SeederOptions {
         seed: identity.host().get(),
