@@ -46,8 +46,8 @@ pub enum Unit {
 pub enum ReportsOf {
     /// Those of live runs and those of forecasts.
     Both,
-    /// Those of live runs only: it is about this machine or the cloud.
-    LiveRuns,
+    /// Those of live runs only, and why forecasts have none.
+    LiveRuns(&'static str),
     /// Those of forecasts only.
     Forecasts,
 }
@@ -74,6 +74,12 @@ const fn field(pattern: &'static str, unit: Unit, of: ReportsOf) -> ReportField 
 use ReportsOf::{Both, Forecasts, LiveRuns};
 use Unit::{Bytes, Count, Dollars, Milliseconds, Percent, Ratio, Seconds, Text, Words};
 
+const NO_MACHINE: ReportsOf = LiveRuns("a forecast does not measure a machine");
+const NO_CLOUD: ReportsOf = LiveRuns("a forecast begins when the build is in the regional buckets");
+const NO_ROWS: ReportsOf =
+    LiveRuns("a forecast writes no rows; simulation.last_row_after_ms is when the last would be there");
+const NO_CONTROL: ReportsOf = LiveRuns("a forecast looks HAVE messages up and counts no control bytes");
+
 // One field a line: it is read as a table.
 #[rustfmt::skip]
 /// Every field that a condition can name.
@@ -82,10 +88,10 @@ pub const REPORT_FIELDS: &[ReportField] = &[
     field("scenario", Text, Both),
     field("description", Text, Both),
     field("mode", Words(&["live", "virtual"]), Both),
-    field("transport", Words(&["in-process", "memory", "tcp", "quic"]), LiveRuns),
+    field("transport", Words(&["in-process", "memory", "tcp", "quic"]), NO_MACHINE),
     field("seed", Count, Both),
     field("git_revision", Text, Both),
-    field("wall_seconds", Seconds, LiveRuns),
+    field("wall_seconds", Seconds, NO_MACHINE),
     field("deadline_seconds", Seconds, Both),
     field("hosts.total", Count, Both),
     field("hosts.verified", Count, Both),
@@ -97,7 +103,7 @@ pub const REPORT_FIELDS: &[ReportField] = &[
     field("build.chunks", Count, Both),
     field("build.chunk_bytes", Bytes, Both),
     field("fanout_latency_ms.%", Milliseconds, Both),
-    field("end_to_end_latency_ms.%", Milliseconds, LiveRuns),
+    field("end_to_end_latency_ms.%", Milliseconds, NO_CLOUD),
     field("lower_bound_ms", Milliseconds, Both),
     field("stretch.%", Ratio, Both),
     field("regions.*.name", Text, Both),
@@ -105,14 +111,14 @@ pub const REPORT_FIELDS: &[ReportField] = &[
     field("regions.*.fanout_latency_ms.%", Milliseconds, Both),
     field("regions.*.lower_bound_ms", Milliseconds, Both),
     field("regions.*.stretch.%", Ratio, Both),
-    field("regions.*.replicated_after_ms", Milliseconds, LiveRuns),
+    field("regions.*.replicated_after_ms", Milliseconds, NO_CLOUD),
     field("regions.*.seeding_after_ms", Milliseconds, Both),
     field("regions.*.seeder_sent_bytes", Bytes, Both),
     field("regions.*.seeder_copies", Ratio, Both),
     field("traffic.from_seeder_bytes", Bytes, Both),
     field("traffic.from_peers_bytes", Bytes, Both),
     field("traffic.wasted_bytes", Bytes, Both),
-    field("traffic.control_bytes", Bytes, LiveRuns),
+    field("traffic.control_bytes", Bytes, NO_CONTROL),
     field("traffic.wasted_share", Ratio, Both),
     field("protocol.requests", Count, Both),
     field("protocol.requests_tied", Count, Both),
@@ -120,27 +126,29 @@ pub const REPORT_FIELDS: &[ReportField] = &[
     field("protocol.requests_overdue", Count, Both),
     field("protocol.requests_rejected", Count, Both),
     field("protocol.chunks_corrupt", Count, Both),
+    field("protocol.neighbours_banned", Count, Both),
+    field("protocol.messages_ignored", Count, Both),
     field("protocol.have_messages", Count, Both),
     field("protocol.chunks_imported", Count, Both),
-    field("logs.rows", Count, LiveRuns),
-    field("logs.unprocessed_retried", Count, LiveRuns),
-    field("machine.cores", Count, LiveRuns),
-    field("machine.peak_rss_bytes", Bytes, LiveRuns),
-    field("machine.cpu_seconds", Seconds, LiveRuns),
-    field("machine.fanout_utilisation", Ratio, LiveRuns),
-    field("limited_by", Words(&["shaping", "machine", "model"]), LiveRuns),
-    field("joined_after_ms", Milliseconds, LiveRuns),
-    field("stages.uploaded_ms", Milliseconds, LiveRuns),
-    field("stages.workflow_started_ms", Milliseconds, LiveRuns),
-    field("stages.workflow_ended_ms", Milliseconds, LiveRuns),
-    field("stages.execution", Text, LiveRuns),
-    field("stages.last_row_ms", Milliseconds, LiveRuns),
-    field("stages.regions.*.region", Text, LiveRuns),
-    field("stages.regions.*.replicated_ms", Milliseconds, LiveRuns),
-    field("stages.regions.*.seeding_ms", Milliseconds, LiveRuns),
-    field("stages.regions.*.first_host_ms", Milliseconds, LiveRuns),
-    field("stages.regions.*.half_ms", Milliseconds, LiveRuns),
-    field("stages.regions.*.last_host_ms", Milliseconds, LiveRuns),
+    field("logs.rows", Count, NO_ROWS),
+    field("logs.unprocessed_retried", Count, NO_ROWS),
+    field("machine.cores", Count, NO_MACHINE),
+    field("machine.peak_rss_bytes", Bytes, NO_MACHINE),
+    field("machine.cpu_seconds", Seconds, NO_MACHINE),
+    field("machine.fanout_utilisation", Ratio, NO_MACHINE),
+    field("limited_by", Words(&["shaping", "machine", "model"]), NO_MACHINE),
+    field("joined_after_ms", Milliseconds, NO_MACHINE),
+    field("stages.uploaded_ms", Milliseconds, NO_CLOUD),
+    field("stages.workflow_started_ms", Milliseconds, NO_CLOUD),
+    field("stages.workflow_ended_ms", Milliseconds, NO_CLOUD),
+    field("stages.execution", Text, NO_CLOUD),
+    field("stages.last_row_ms", Milliseconds, NO_CLOUD),
+    field("stages.regions.*.region", Text, NO_CLOUD),
+    field("stages.regions.*.replicated_ms", Milliseconds, NO_CLOUD),
+    field("stages.regions.*.seeding_ms", Milliseconds, NO_CLOUD),
+    field("stages.regions.*.first_host_ms", Milliseconds, NO_CLOUD),
+    field("stages.regions.*.half_ms", Milliseconds, NO_CLOUD),
+    field("stages.regions.*.last_host_ms", Milliseconds, NO_CLOUD),
     field("simulation.fidelity", Words(&["faithful", "kernel"]), Forecasts),
     field("simulation.kernel_difference.hosts", Count, Forecasts),
     field("simulation.kernel_difference.faithful_makespan_ms", Milliseconds, Forecasts),
@@ -157,7 +165,15 @@ pub const REPORT_FIELDS: &[ReportField] = &[
 ];
 
 /// What a report lists one by one, for people: how many there are differs from run to run, so no condition names them.
-pub const REPORT_LISTS: &[&str] = &["thresholds", "histograms", "stuck", "banned", "logs.failed", "warnings"];
+pub const REPORT_LISTS: &[&str] = &[
+    "thresholds",
+    "thresholds_left_out",
+    "histograms",
+    "stuck",
+    "banned",
+    "logs.failed",
+    "warnings",
+];
 
 impl ReportField {
     /// The field at this path, whatever region it names.
@@ -299,7 +315,7 @@ pub fn find_in_report<'a>(report: &'a Value, path: &str) -> Option<&'a Value> {
 pub(crate) fn schema_of_fields() -> Value {
     let of = |field: &ReportField| match field.of {
         Both => field.unit.name().to_owned(),
-        LiveRuns => format!("{} (live runs)", field.unit.name()),
+        LiveRuns(_) => format!("{} (live runs)", field.unit.name()),
         Forecasts => format!("{} (forecasts)", field.unit.name()),
     };
     let paths = |field: &'static ReportField| {

@@ -106,9 +106,12 @@ impl Threshold {
         &self.field
     }
 
-    /// Whether it says something of a forecast: what the machine and the cloud did is not forecast.
-    pub fn applies_to_forecasts(&self) -> bool {
-        ReportField::at(&self.field).is_none_or(|field| field.of != ReportsOf::LiveRuns)
+    /// Why it says nothing of a forecast, where it does not.
+    pub fn not_of_forecasts(&self) -> Option<&'static str> {
+        match ReportField::at(&self.field)?.of {
+            ReportsOf::LiveRuns(reason) => Some(reason),
+            ReportsOf::Both | ReportsOf::Forecasts => None,
+        }
     }
 
     /// Holds the condition against a report.
@@ -257,16 +260,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_the_machine_does_not_apply_to_forecasts() {
-        for (text, applies) in [
-            ("wall_seconds < 1", false),
-            ("machine.cpu_seconds < 1", false),
-            ("limited_by == shaping", false),
-            ("regions.region-a.replicated_after_ms < 1", false),
-            ("regions.region-a.stretch.max < 2", true),
-            ("simulation.cross_zone_bytes < 1 GB", true),
+    fn what_only_a_live_run_measures_is_not_of_forecasts() {
+        let reason = |text: &str| parse(text).unwrap().not_of_forecasts();
+        for live in [
+            "wall_seconds < 9",
+            "machine.cpu_seconds < 9",
+            "limited_by == shaping",
+            "logs.rows == 5",
+            "traffic.control_bytes < 5",
+            "regions.region-a.replicated_after_ms < 1",
         ] {
-            assert_eq!(parse(text).unwrap().applies_to_forecasts(), applies, "{text}");
+            assert!(reason(live).is_some(), "{live}");
+        }
+        for both in ["stretch.max < 2", "traffic.wasted_bytes < 5", "simulation.events > 1"] {
+            assert_eq!(reason(both), None, "{both}");
         }
     }
 }

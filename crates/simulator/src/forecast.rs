@@ -158,11 +158,11 @@ impl Forecast {
     fn facts(&self, scenario: &Scenario) -> ForecastFacts {
         let sum = |of: fn(&RegionResult) -> u64| self.regions.iter().map(of).sum::<u64>();
         let longest = self.regions.iter().map(|region| region.virtual_time).max();
-        let cross_zone_bytes = match scenario.fidelity {
-            Fidelity::Faithful => Some(sum(|region| region.cross_zone_bytes)),
-            // Its overlay knows no zones, so it sends across them what the swarm would not.
-            Fidelity::Kernel => None,
-        };
+        let cross_zone_bytes = self
+            .regions
+            .iter()
+            .map(|region| region.cross_zone_bytes)
+            .sum::<Option<u64>>();
         let usd = |per_gib: f64| Some(cross_zone_bytes? as f64 / GIB * per_gib);
         ForecastFacts {
             fidelity: scenario.fidelity,

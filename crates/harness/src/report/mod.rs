@@ -44,6 +44,8 @@ pub(crate) struct Report {
     thresholds: Vec<ThresholdReport>,
     /// Those that say nothing of a forecast.
     thresholds_left_out: Vec<ThresholdLeftOut>,
+    /// What of the scenario is legal and hardly meant.
+    warnings: Vec<String>,
     machine: Option<Machine>,
     /// Of a run by the pipeline.
     stages: Option<Stages>,
@@ -246,6 +248,7 @@ impl Report {
             },
             thresholds: Vec::new(),
             thresholds_left_out: Vec::new(),
+            warnings: scenario.warnings(),
             machine: live.map(|live| Machine {
                 cores: machine::cores(),
                 peak_rss_bytes: live.peak_rss_bytes,

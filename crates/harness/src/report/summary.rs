@@ -164,7 +164,10 @@ impl Display for Report {
                     || "how far from the faithful one is not known".to_owned(),
                     |d| format!("{:+.1} % of the faithful makespan at {} hosts", d.percent, d.hosts),
                 );
-                writeln!(f, "fidelity: kernel, the policy without its messages; {difference}")?;
+                writeln!(
+                    f,
+                    "fidelity: kernel, the policy without its messages; {difference}; what crosses zones is not known"
+                )?;
             }
             for (region, end) in s.ends.iter().filter(|(_, end)| **end != RegionEnd::Converged) {
                 let end = serde_json::to_value(end).unwrap_or_default();
