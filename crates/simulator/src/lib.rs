@@ -12,6 +12,7 @@ mod kernel;
 mod links;
 mod region;
 mod topology;
+mod transfers;
 
 pub use event_queue::EventQueue;
 pub use forecast::{Forecast, Options, SimulationError, Status, forecast, kernel_difference, memory_estimate};

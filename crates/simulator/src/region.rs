@@ -15,8 +15,8 @@ use swarm::{
 };
 
 use crate::event_queue::EventQueue;
-use crate::links::{Port, Transfer, divide};
 use crate::topology::Topology;
+use crate::transfers::{Alarm, SLOW_AFTER, TransferId, Transfers};
 
 /// What a region consists of.
 pub(crate) struct RegionSetup {
@@ -60,14 +60,11 @@ enum Input {
         from: u32,
         chunk: u32,
     },
-    /// The last byte has left.
-    Sent {
-        transfer: u32,
-        generation: u32,
-    },
+    /// The last byte of a chunk has left, if the alarm still stands.
+    Sent,
     /// A long transfer is still going on.
     Progress {
-        transfer: u32,
+        transfer: TransferId,
         generation: u32,
     },
     Aborted {
@@ -145,19 +142,13 @@ struct World {
     hungry: Vec<bool>,
     armed: Vec<u64>,
     adjacency: Vec<SmallVec<[u32; 16]>>,
-    uplinks: Vec<Port>,
-    downlinks: Vec<Port>,
-    transfers: Vec<Transfer>,
-    transfers_free: Vec<u32>,
-    affected: Vec<u32>,
-    changed: Vec<u32>,
+    transfers: Transfers,
     /// Lent to whichever peer is told something; empty between events.
     actions: VecDeque<Action>,
     seeded_at: u64,
     done: u32,
     expected: u32,
     progress_at: u64,
-    active_transfers: u32,
     result: RegionResult,
 }
 
@@ -257,21 +248,12 @@ impl World {
             hungry: vec![false; members.len()],
             armed: vec![u64::MAX; members.len()],
             adjacency: members.clone().map(|_| SmallVec::new()).collect(),
-            uplinks: members
-                .clone()
-                .map(|member| Port::new(topology.uplink(member)))
-                .collect(),
-            downlinks: members.map(|member| Port::new(topology.downlink(member))).collect(),
-            transfers: Vec::new(),
-            transfers_free: Vec::new(),
-            affected: Vec::new(),
-            changed: Vec::new(),
+            transfers: Transfers::new(members.map(|member| (topology.uplink(member), topology.downlink(member)))),
             actions: VecDeque::new(),
             seeded_at: 0,
             done: 0,
             expected: u32::try_from(setup.plan.required()).expect("a region's hosts are a u32"),
             progress_at: 0,
-            active_transfers: 0,
             result: RegionResult::new(hosts),
             setup,
         }
@@ -329,8 +311,7 @@ impl World {
                 Some(Queued { host, .. }) => {
                     prefetch(&self.peers[*host as usize]);
                     prefetch(&self.adjacency[*host as usize]);
-                    prefetch(&self.uplinks[*host as usize]);
-                    prefetch(&self.downlinks[*host as usize]);
+                    self.transfers.prefetch(*host);
                 }
                 None => {}
             }
@@ -341,11 +322,12 @@ impl World {
                     return RegionEnd::Stopped;
                 }
                 let quiet = self.now.saturating_sub(self.progress_at);
-                if self.active_transfers == 0 && quiet > nanos(DEADLOCK_AFTER) {
+                if self.transfers.count() == 0 && quiet > nanos(DEADLOCK_AFTER) {
                     return RegionEnd::Deadlock;
                 }
             }
             self.handle(host, input);
+            self.share_links();
         }
         tell(self.status());
         RegionEnd::Converged
@@ -374,7 +356,7 @@ impl World {
             Input::Serving { from, chunk } => self.tell(host, Event::Message(id(from), Message::Serving { chunk })),
             Input::Cancel { from, chunk } => self.tell(host, Event::Message(id(from), Message::Cancel { chunk })),
             Input::Arrived { from, chunk } => self.arrived(host, from, chunk),
-            Input::Sent { transfer, generation } => self.sent(transfer, generation),
+            Input::Sent => self.sent(host),
             Input::Progress { transfer, generation } => self.transfer_goes_on(transfer, generation),
             Input::Aborted { from, chunk } => {
                 let (from, chunk) = (id(from), self.chunk(chunk));
@@ -542,186 +524,64 @@ impl World {
             return;
         }
         let bytes = u64::from(self.setup.manifest.length(chunk));
-        let transfer = Transfer {
-            from: id(from),
-            to: id(to),
-            chunk,
-            left: bytes,
-            rate: 0,
-            updated_at: self.now,
-            generation: 0,
-            active: true,
-        };
-        let number = match self.transfers_free.pop() {
-            Some(number) => {
-                let place = &mut self.transfers[number as usize];
-                let generation = place.generation + 1;
-                *place = Transfer { generation, ..transfer };
-                number
-            }
-            None => {
-                self.transfers.push(transfer);
-                u32::try_from(self.transfers.len() - 1).expect("fewer transfers than a u32 counts")
-            }
-        };
-        self.active_transfers += 1;
-        self.uplinks[from as usize].active.push(number);
-        self.downlinks[to as usize].active.push(number);
-        self.share_out(from, to);
+        self.transfers.begin(self.now, from, to, chunk.get(), bytes);
     }
 
-    /// Gives the transfers at both ends of a change their new rates: first each that comes to `to` at most its equal part of
-    /// that downlink, then what is left there to those whose senders have more.
-    fn share_out(&mut self, from: u32, to: u32) {
-        let mut affected = std::mem::take(&mut self.affected);
-        affected.clear();
-        affected.push(from);
-        for &transfer in &self.downlinks[to as usize].active {
-            let sender = number(self.transfers[transfer as usize].from);
-            if !affected.contains(&sender) {
-                affected.push(sender);
+    /// Has the chunks on their way share the links anew, after some have begun or ended.
+    fn share_links(&mut self) {
+        self.transfers.share_out(self.now);
+        while let Some(alarm) = self.transfers.poll_alarm() {
+            match alarm {
+                Alarm::Sent { member, at } => self.push(at, member, Input::Sent),
+                Alarm::Slow { transfer, generation } => self.show_progress_later(transfer, generation),
             }
-        }
-        for &sender in &affected {
-            self.share_out_uplink(sender, Some(to));
-        }
-        if self.downlinks[to as usize].has_left() {
-            for &sender in &affected {
-                if self.uplinks[sender as usize].has_left() {
-                    self.share_out_uplink(sender, None);
-                }
-            }
-        }
-        self.affected = affected;
-        self.schedule_changed();
-    }
-
-    /// Divides an uplink among its transfers. Those to `in_equal_parts` have no more than their part of that downlink, the
-    /// others as much of theirs as nobody else uses.
-    fn share_out_uplink(&mut self, sender: u32, in_equal_parts: Option<u32>) {
-        let uplink = &self.uplinks[sender as usize];
-        let mut caps = [0_u64; SLOTS_MAX];
-        let count = uplink.active.len().min(SLOTS_MAX);
-        for (cap, &transfer) in caps.iter_mut().zip(&uplink.active) {
-            let transfer = &self.transfers[transfer as usize];
-            let to = number(transfer.to);
-            let downlink = &self.downlinks[to as usize];
-            *cap = if in_equal_parts == Some(to) {
-                downlink.share()
-            } else {
-                downlink.rate - (downlink.used - transfer.rate)
-            };
-        }
-        divide(uplink.rate, &mut caps[..count]);
-        for (position, rate) in caps[..count].iter().copied().enumerate() {
-            let number_ = self.uplinks[sender as usize].active[position];
-            let transfer = &mut self.transfers[number_ as usize];
-            if transfer.rate == rate {
-                continue;
-            }
-            transfer.settle(self.now);
-            let before = std::mem::replace(&mut transfer.rate, rate);
-            let to = number(transfer.to);
-            for port in [&mut self.uplinks[sender as usize], &mut self.downlinks[to as usize]] {
-                port.used = port.used + rate - before;
-            }
-            self.changed.push(number_);
         }
     }
 
-    /// Foresees the ends of the transfers whose rates have changed.
-    fn schedule_changed(&mut self) {
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.sort_unstable();
-        changed.dedup();
-        for number_ in changed.drain(..) {
-            let transfer = &mut self.transfers[number_ as usize];
-            transfer.generation += 1;
-            let (generation, from) = (transfer.generation, number(transfer.from));
-            // One without a rate waits for its receiver's next change.
-            let ends_at = if transfer.rate > 0 {
-                transfer.ends_at()
-            } else {
-                u64::MAX
-            };
-            if transfer.rate > 0 {
-                let transfer = number_;
-                self.push(ends_at, from, Input::Sent { transfer, generation });
-            }
-            if ends_at - self.now > PROGRESS_EVERY {
-                let transfer = number_;
-                self.push(
-                    self.now + PROGRESS_EVERY,
-                    from,
-                    Input::Progress { transfer, generation },
-                );
-            }
+    fn show_progress_later(&mut self, transfer: TransferId, generation: u32) {
+        if let Some((from, _, _)) = self.transfers.get(transfer, generation) {
+            let at = self.now + SLOW_AFTER;
+            self.push(at, from, Input::Progress { transfer, generation });
         }
-        self.changed = changed;
     }
 
-    fn transfer_goes_on(&mut self, number_: u32, generation: u32) {
-        let transfer = &self.transfers[number_ as usize];
-        if !transfer.active || transfer.generation != generation {
+    fn transfer_goes_on(&mut self, transfer: TransferId, generation: u32) {
+        let Some((from, to, chunk)) = self.transfers.get(transfer, generation) else {
             return;
-        }
-        let (from, to, chunk) = (transfer.from, number(transfer.to), transfer.chunk);
+        };
+        let (from, chunk) = (id(from), self.chunk(chunk));
         if self.expects(to, from, chunk) {
             self.tell(to, Event::ChunkProgress { from, chunk });
         }
-        let transfer = number_;
-        let at = self.now + PROGRESS_EVERY;
-        self.push(at, number(from), Input::Progress { transfer, generation });
+        self.show_progress_later(transfer, generation);
     }
 
-    fn sent(&mut self, number_: u32, generation: u32) {
-        let transfer = &self.transfers[number_ as usize];
-        if !transfer.active || transfer.generation != generation {
+    fn sent(&mut self, from: u32) {
+        if !self.transfers.rings(self.now, from) {
             return;
         }
-        let (from, to, chunk) = (number(transfer.from), number(transfer.to), transfer.chunk);
-        let bytes = u64::from(self.setup.manifest.length(chunk));
-        self.end_transfer(number_);
-        if !self.is_host(from) {
-            self.result.seeder_bytes += bytes;
-        }
-        let latency = self.latency(from, to);
-        let passed = self.setup.topology.pass(from as usize, to as usize, self.now, bytes);
-        if self.setup.topology.zone(from as usize) != self.setup.topology.zone(to as usize) {
-            *self.result.cross_zone_bytes.get_or_insert(0) += bytes;
-        }
-        self.push(
-            passed + latency,
-            to,
-            Input::Arrived {
+        while let Some(ended) = self.transfers.take_sent(self.now, from) {
+            let (to, chunk) = (ended.to, self.chunk(ended.chunk));
+            let bytes = u64::from(self.setup.manifest.length(chunk));
+            if !self.is_host(from) {
+                self.result.seeder_bytes += bytes;
+            }
+            let latency = self.latency(from, to);
+            let passed = self.setup.topology.pass(from as usize, to as usize, self.now, bytes);
+            if self.setup.topology.zone(from as usize) != self.setup.topology.zone(to as usize) {
+                *self.result.cross_zone_bytes.get_or_insert(0) += bytes;
+            }
+            let arrived = Input::Arrived {
                 from,
                 chunk: chunk.get(),
-            },
-        );
-        self.tell(from, Event::ChunkServed { to: id(to), chunk });
-    }
-
-    fn end_transfer(&mut self, number_: u32) {
-        let transfer = &mut self.transfers[number_ as usize];
-        transfer.active = false;
-        let (from, to) = (number(transfer.from), number(transfer.to));
-        let rate = std::mem::take(&mut transfer.rate);
-        self.uplinks[from as usize].used -= rate;
-        self.downlinks[to as usize].used -= rate;
-        self.active_transfers -= 1;
-        self.transfers_free.push(number_);
-        self.uplinks[from as usize].remove(number_);
-        self.downlinks[to as usize].remove(number_);
-        self.share_out(from, to);
+            };
+            self.push(passed + latency, to, arrived);
+            self.tell(from, Event::ChunkServed { to: id(to), chunk });
+        }
     }
 
     fn stop_serving(&mut self, from: u32, to: u32, chunk: ChunkIndex) {
-        let active = &self.uplinks[from as usize].active;
-        let found = active.iter().copied().find(|&transfer| {
-            let transfer = &self.transfers[transfer as usize];
-            transfer.to == id(to) && transfer.chunk == chunk
-        });
-        if let Some(found) = found {
+        if let Some(found) = self.transfers.find(from, to, chunk.get()) {
             self.cut_short(found);
             let at = self.now + self.latency(from, to);
             self.push(
@@ -753,18 +613,15 @@ impl World {
     }
 
     /// Ends a transfer whose bytes so far are of no use.
-    fn cut_short(&mut self, number_: u32) {
-        let transfer = &mut self.transfers[number_ as usize];
-        transfer.settle(self.now);
-        let (from, to) = (number(transfer.from), number(transfer.to));
-        let sent = u64::from(self.setup.manifest.length(transfer.chunk)).saturating_sub(transfer.left);
-        if self.is_host(to) {
-            self.result.hosts[to as usize - 1].bytes_wasted += sent;
+    fn cut_short(&mut self, transfer: TransferId) {
+        let ended = self.transfers.cut_short(self.now, transfer);
+        let sent = u64::from(self.setup.manifest.length(self.chunk(ended.chunk))).saturating_sub(ended.left);
+        if self.is_host(ended.to) {
+            self.result.hosts[ended.to as usize - 1].bytes_wasted += sent;
         }
-        if !self.is_host(from) {
+        if !self.is_host(ended.from) {
             self.result.seeder_bytes += sent;
         }
-        self.end_transfer(number_);
     }
 
     fn arrived(&mut self, host: u32, from: u32, chunk: u32) {
@@ -917,9 +774,7 @@ impl World {
     }
 
     fn drop_transfers_of(&mut self, host: u32) {
-        let mut active = self.uplinks[host as usize].active.to_vec();
-        active.extend_from_slice(&self.downlinks[host as usize].active);
-        for transfer in active {
+        for transfer in self.transfers.of(host) {
             self.cut_short(transfer);
         }
     }
@@ -946,15 +801,8 @@ impl World {
         }
         self.adjacency[host as usize].retain(|h| *h != other);
         self.adjacency[other as usize].retain(|h| *h != host);
-        let between: Vec<u32> = [(host, other), (other, host)]
-            .into_iter()
-            .flat_map(|(a, b)| {
-                let transfers = &self.transfers;
-                let towards = move |t: &&u32| transfers[**t as usize].to == id(b);
-                self.uplinks[a as usize].active.iter().filter(towards)
-            })
-            .copied()
-            .collect();
+        let mut between = self.transfers.between(host, other);
+        between.extend(self.transfers.between(other, host));
         for transfer in between {
             self.cut_short(transfer);
         }
@@ -1077,13 +925,8 @@ pub(crate) fn prefetch<T>(_value: &T) {}
 const JOIN_TIME: Duration = Duration::from_secs(5);
 /// Events between looks at whether to go on.
 const TELL_EVERY: u64 = 1 << 16;
-/// A transfer that takes longer than this shows its receiver that it goes on, as segments do on the wire.
-const PROGRESS_EVERY: u64 = 500_000_000;
 /// Without a chunk on its way or stored for this long nothing more is to be expected: the core's own retries are faster.
 const DEADLOCK_AFTER: Duration = Duration::from_secs(600);
-/// Chunks that a member sends at a time, at most.
-pub(crate) const SLOTS_MAX: usize = 64;
-
 const fn id(number: u32) -> HostId {
     HostId::new(number as u64)
 }
@@ -1135,8 +978,7 @@ mod tests {
                     .eq(plan.seeders.iter().map(|seeder| seeder.id))
             );
             let links = host.links.unwrap();
-            let ports = (&world.uplinks[member as usize], &world.downlinks[member as usize]);
-            assert_eq!((ports.0.rate, ports.1.rate), (links.uplink, links.downlink));
+            assert_eq!(world.transfers.links(member), (links.uplink, links.downlink));
             assert_eq!(world.setup.topology.zone(member as usize), host.zone as usize);
             assert_eq!(world.serves[host.index as usize], host.serves);
         }

@@ -57,7 +57,14 @@ fn about_one_copy_of_the_build_comes_into_each_zone_and_nobody_waits_for_it() {
     assert!(copies_across(&blind) > 30.0, "{}", copies_across(&blind));
     assert!(copies_across(&aware) < 3.0 * 3.0, "{}", copies_across(&aware));
     assert!(aware.protocol.chunks_imported > 0 && blind.protocol.chunks_imported == 0);
-    let (aware, blind) = (makespan(&aware), makespan(&blind));
+    // One seed's last host differs from another's by up to four percent.
+    let median = |locality: &str| {
+        let of = |seed: u32| makespan(&run("", &[locality, &format!("seed={seed}")]));
+        let mut all = [1, 2, 3, 4, 5].map(of);
+        all.sort_unstable();
+        all[all.len() / 2]
+    };
+    let (aware, blind) = (median("swarm.locality=zones"), median("swarm.locality=none"));
     assert!(aware < blind * 105 / 100, "{aware:?} and {blind:?} without");
 }
 
