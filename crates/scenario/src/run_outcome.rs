@@ -192,7 +192,8 @@ pub enum RegionEnd {
     Converged,
     /// Virtual time has passed the deadline.
     Deadline,
-    /// Nothing more can happen: no chunk is on its way and none was stored for a long time.
+    /// Nothing more can happen: no chunk is on its way, nobody is to come, go or return before the deadline, and no chunk was
+    /// stored for a long time.
     Deadlock,
     /// The caller stopped it.
     Stopped,

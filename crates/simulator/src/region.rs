@@ -95,6 +95,28 @@ enum Input {
     SeederUp,
 }
 
+impl Input {
+    /// Whether it may set in motion a region in which nothing moves: that is what members come back from time and again by
+    /// their timers and are told of in messages, but for these.
+    const fn moves_on(self) -> bool {
+        match self {
+            Self::Arrived { .. } | Self::Join | Self::Leave | Self::SeederDown | Self::SeederUp => true,
+            Self::Wakeup
+            | Self::Request { .. }
+            | Self::Serving { .. }
+            | Self::Cancel { .. }
+            | Self::Sent
+            | Self::Progress { .. }
+            | Self::Aborted { .. }
+            | Self::Publish { .. }
+            | Self::Dial { .. }
+            | Self::Connected { .. }
+            | Self::Disconnected { .. }
+            | Self::Rare { .. } => false,
+        }
+    }
+}
+
 /// The queue's entries.
 #[derive(Clone, Copy, Debug)]
 struct Queued {
@@ -148,7 +170,10 @@ struct World {
     seeded_at: u64,
     done: u32,
     expected: u32,
+    /// When a chunk was last stored, or a member came or went.
     progress_at: u64,
+    /// Events in the queue that may set things in motion, up to the deadline.
+    to_come: u32,
     result: RegionResult,
 }
 
@@ -254,6 +279,7 @@ impl World {
             done: 0,
             expected: u32::try_from(setup.plan.required()).expect("a region's hosts are a u32"),
             progress_at: 0,
+            to_come: 0,
             result: RegionResult::new(hosts),
             setup,
         }
@@ -291,7 +317,7 @@ impl World {
     }
 
     fn run(&mut self, tell: &mut dyn FnMut(RegionStatus) -> bool) -> RegionEnd {
-        let deadline = self.seeded_at.saturating_add(nanos(self.setup.deadline));
+        let (deadline, deadlock_after) = (self.deadline(), self.deadlock_after());
         while self.done < self.expected {
             let Some((at, Queued { host, input })) = self.queue.pop() else {
                 return RegionEnd::Deadlock;
@@ -321,16 +347,37 @@ impl World {
                 if !tell(self.status()) {
                     return RegionEnd::Stopped;
                 }
-                let quiet = self.now.saturating_sub(self.progress_at);
-                if self.transfers.count() == 0 && quiet > nanos(DEADLOCK_AFTER) {
-                    return RegionEnd::Deadlock;
+            }
+            if input.moves_on() {
+                self.to_come -= 1;
+                // Whether what arrives is of use has yet to be seen.
+                if !matches!(input, Input::Arrived { .. }) {
+                    self.progress_at = self.now;
                 }
+            }
+            let quiet = self.now.saturating_sub(self.progress_at);
+            if quiet > deadlock_after && self.to_come == 0 && self.transfers.count() == 0 {
+                return RegionEnd::Deadlock;
             }
             self.handle(host, input);
             self.share_links();
         }
         tell(self.status());
         RegionEnd::Converged
+    }
+
+    fn deadline(&self) -> u64 {
+        self.seeded_at.saturating_add(nanos(self.setup.deadline))
+    }
+
+    /// How long nothing may move before nothing more is to be expected: longer than the core waits at most before it turns to
+    /// somebody else, which goes by the patience that it was given, by what chunks take, and by what messages do.
+    fn deadlock_after(&self) -> u64 {
+        let topology = &self.setup.topology;
+        let slowest = topology.slowest().max(1);
+        let chunk = u64::from(self.setup.manifest.chunk_size()).saturating_mul(1_000_000_000) / slowest;
+        let one_try = nanos(self.setup.settings.patience).max(chunk).max(nanos(topology.latency_max()));
+        nanos(DEADLOCK_AFTER).max(one_try.saturating_mul(DEADLOCK_TRIES))
     }
 
     fn status(&self) -> RegionStatus {
@@ -834,6 +881,9 @@ impl World {
     }
 
     fn push(&mut self, at: u64, host: u32, input: Input) {
+        if input.moves_on() && at <= self.deadline() {
+            self.to_come += 1;
+        }
         self.queue.push(at, Queued { host, input });
     }
 
@@ -925,8 +975,11 @@ pub(crate) fn prefetch<T>(_value: &T) {}
 const JOIN_TIME: Duration = Duration::from_secs(5);
 /// Events between looks at whether to go on.
 const TELL_EVERY: u64 = 1 << 16;
-/// Without a chunk on its way or stored for this long nothing more is to be expected: the core's own retries are faster.
+/// Nothing moves for at least this long in a deadlock.
 const DEADLOCK_AFTER: Duration = Duration::from_secs(600);
+/// And for so many times of what one try of the core takes: its patience doubles a few times, and grows with what it has seen.
+const DEADLOCK_TRIES: u64 = 64;
+
 const fn id(number: u32) -> HostId {
     HostId::new(number as u64)
 }

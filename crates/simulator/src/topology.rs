@@ -108,6 +108,16 @@ impl Topology {
         hosts.max(self.seeder.uplink)
     }
 
+    /// The rate of the slowest link, up or down.
+    pub(crate) fn slowest(&self) -> u64 {
+        let slower = |links: &Links| links.uplink.min(links.downlink);
+        let hosts = match &self.hosts {
+            HostLinks::Equal(links) => slower(links),
+            HostLinks::Each(links) => links.iter().map(slower).min().unwrap_or(u64::MAX),
+        };
+        hosts.min(slower(&self.seeder))
+    }
+
     fn is_host(&self, member: usize) -> bool {
         (1..=self.host_count).contains(&member)
     }
