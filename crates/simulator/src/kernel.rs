@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use scenario::{HostState, RegionEnd};
+use smallvec::SmallVec;
 use swarm::{HostId, Overlay};
 
 use crate::event_queue::EventQueue;
@@ -108,7 +109,7 @@ impl Kernel {
             })
             .collect();
         Self {
-            queue: EventQueue::new((4 * chunk_nanos).clamp(1 << 16, 1 << 40)),
+            queue: EventQueue::new(chunk_nanos.saturating_mul(4).clamp(1 << 16, 1 << 40)),
             now: 0,
             words,
             coming: held.clone(),
@@ -163,15 +164,31 @@ impl Kernel {
         };
         if let Some(host) = host(FAR_AHEAD) {
             prefetch(&self.begins[host as usize]);
-            prefetch(&self.held[host as usize * self.words]);
-            prefetch(&self.coming[host as usize * self.words]);
+            self.fetch_sets(host);
+        }
+        if let Some(host) = host(MIDDLE_AHEAD) {
+            let (begin, end) = self.range(host);
+            let line = self.neighbours[begin..end].chunks(LINE_OF_NEIGHBOURS);
+            line.for_each(|neighbours| prefetch(&neighbours[0]));
+            if let Some(last) = self.neighbours[begin..end].last() {
+                prefetch(last);
+            }
         }
         if let Some(host) = host(NEAR_AHEAD) {
             let (begin, end) = self.range(host);
             for &neighbour in &self.neighbours[begin..end.min(begin + NEIGHBOURS_ORDERED)] {
                 prefetch(&self.members[neighbour as usize]);
                 prefetch(&self.coming[neighbour as usize * self.words]);
+                prefetch(&self.coming[(neighbour as usize + 1) * self.words - 1]);
             }
+        }
+    }
+
+    fn fetch_sets(&self, host: u32) {
+        let (first, last) = (host as usize * self.words, (host as usize + 1) * self.words - 1);
+        for word in [first, last] {
+            prefetch(&self.held[word]);
+            prefetch(&self.coming[word]);
         }
     }
 
@@ -189,14 +206,13 @@ impl Kernel {
         self.members[host].held += 1;
         self.members[host].receiving -= 1;
         self.result.transfers += 1;
-        let result = &mut self.result.hosts[host - 1];
+        // What comes from hosts is counted at the end: a result is one more miss of the cache.
         if from == 0 {
-            result.bytes_from_seeder += bytes;
+            self.result.hosts[host - 1].bytes_from_seeder += bytes;
             self.result.seeder_bytes += bytes;
-        } else {
-            result.bytes_from_peers += bytes;
         }
         if self.members[host].held == self.setup.chunks {
+            let result = &mut self.result.hosts[host - 1];
             result.state = HostState::Verified;
             result.verified_after = Some(Duration::from_nanos(self.now));
             self.done += 1;
@@ -235,29 +251,27 @@ impl Kernel {
         if begin == end {
             return false;
         }
-        let mut order = [(u32::MAX, 0_u32); NEIGHBOURS_ORDERED];
         let count = (end - begin).min(NEIGHBOURS_ORDERED);
-        let first = self.rng.random_range(0..end - begin);
+        let first = begin + self.rng.random_range(0..end - begin);
+        let at = |offset: usize| {
+            let place = first + offset;
+            self.neighbours[if place < end { place } else { place - (end - begin) }]
+        };
+        // Packed into a number: what it holds, then how far from the first.
+        let mut order = [0_u32; NEIGHBOURS_ORDERED];
         let mut found = 0;
-        for offset in 0..count {
-            let place = begin + (first + offset) % (end - begin);
-            let to = self.neighbours[place];
-            let host = to as usize;
-            if self.members[host].receiving < self.members[host].receive_max
-                && self.members[host].held < self.setup.chunks
-            {
-                order[found] = (self.members[host].held + u32::from(self.members[host].receiving), to);
+        for (offset, number) in (0..count).zip(0_u32..) {
+            let member = &self.members[at(offset) as usize];
+            if member.receiving < member.receive_max && member.held < self.setup.chunks {
+                order[found] = (member.held + u32::from(member.receiving)) * NEIGHBOURS_ORDERED_U32 + number;
                 found += 1;
             }
         }
         let order = &mut order[..found];
-        order.sort_by_key(|(held, _)| *held);
-        for &(_, to) in order.iter() {
-            if self.send_to(from, to) {
-                return true;
-            }
-        }
-        false
+        order.sort_unstable();
+        let neediest = order.iter().map(|place| at((place % NEIGHBOURS_ORDERED_U32) as usize));
+        let neediest: SmallVec<[u32; NEIGHBOURS_ORDERED]> = neediest.collect();
+        neediest.into_iter().any(|to| self.send_to(from, to))
     }
 
     /// Sends the highest chunk that `to` lacks and nobody sends it; the seeder each chunk once before any twice.
@@ -284,10 +298,12 @@ impl Kernel {
         let share = topology.downlink(host) / u64::from(self.members[host].receive_max);
         let rate = (topology.uplink(from as usize) / slots as u64).min(share).max(1);
         let nanos = u128::from(self.length(chunk)) * 1_000_000_000 / u128::from(rate);
-        let sent = self.now + u64::try_from(nanos).unwrap_or(u64::MAX / 4);
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        let sent = self.now.saturating_add(nanos);
         let latency = u64::try_from(topology.latency(from as usize, host).as_nanos()).unwrap_or(u64::MAX / 4);
         self.queue.push(sent, Input::Sent { from });
-        self.queue.push(sent + latency, Input::Arrived { from, to, chunk });
+        self.queue
+            .push(sent.saturating_add(latency), Input::Arrived { from, to, chunk });
         true
     }
 
@@ -321,6 +337,8 @@ impl Kernel {
         for (index, result) in self.result.hosts.iter_mut().enumerate() {
             let (begin, end) = (self.begins[index + 1], self.begins[index + 2]);
             result.chunks_held = self.members[index + 1].held;
+            let words = &self.held[(index + 1) * self.words..(index + 2) * self.words];
+            result.bytes_from_peers = bytes_of(words, &self.setup) - result.bytes_from_seeder;
             let clients = &self.neighbours[begin as usize..end as usize];
             result.neighbours = end - begin - u32::from(clients.first() == Some(&0));
         }
@@ -330,6 +348,18 @@ impl Kernel {
         self.result.virtual_time = Duration::from_nanos(self.now);
         self.result
     }
+}
+
+/// The bytes of a set of chunks, of which the last may be shorter.
+fn bytes_of(words: &[u64], setup: &KernelSetup) -> u64 {
+    let count: u32 = words.iter().map(|word| word.count_ones()).sum();
+    let last = setup.chunks.saturating_sub(1);
+    let has_last = words
+        .get(last as usize / 64)
+        .is_some_and(|word| word >> (last % 64) & 1 == 1);
+    let full = u64::from(count) * u64::from(setup.chunk_size);
+    let missing = u64::from(setup.chunks) * u64::from(setup.chunk_size) - setup.build_size;
+    if has_last { full - missing } else { full }
 }
 
 /// The overlay that the tracker makes of a fleet that starts at once, and the seeder's clients.
@@ -358,8 +388,12 @@ fn overlay(setup: &KernelSetup, rng: &mut Xoshiro256PlusPlus) -> (Vec<u32>, Vec<
 
 /// Events between looks at whether to go on.
 const TELL_EVERY: u64 = 1 << 16;
-/// Events that are looked ahead, for what is found at once and for what is found by that.
-const FAR_AHEAD: usize = 8;
-const NEAR_AHEAD: usize = 3;
+/// Events that are looked ahead, for what is found at once, for what is found by that, and for what is found by that again.
+const FAR_AHEAD: usize = 12;
+const MIDDLE_AHEAD: usize = 8;
+const NEAR_AHEAD: usize = 4;
+/// Neighbours in a line of the cache.
+const LINE_OF_NEIGHBOURS: usize = 16;
 /// Neighbours that a sender looks at, at most; a seeder has more clients, of which it looks at so many.
-const NEIGHBOURS_ORDERED: usize = 32;
+const NEIGHBOURS_ORDERED: usize = NEIGHBOURS_ORDERED_U32 as usize;
+const NEIGHBOURS_ORDERED_U32: u32 = 32;

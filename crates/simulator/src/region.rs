@@ -44,8 +44,8 @@ enum Input {
     Wakeup,
     Request {
         from: u32,
-        chunk: u32,
-        held: u32,
+        chunk: u16,
+        held: u16,
     },
     Serving {
         from: u32,
@@ -73,8 +73,8 @@ enum Input {
     },
     Publish {
         count: u32,
-        /// The last of them.
-        chunk: Option<ChunkIndex>,
+        /// The last of them, where there is one.
+        chunk: u16,
         busy: bool,
     },
     Dial {
@@ -133,6 +133,10 @@ struct Published<'a> {
 }
 
 impl Views for Published<'_> {
+    fn fetch(&self, host: HostId) {
+        self.fields.get(index(host)).inspect(|field| prefetch(*field));
+    }
+
     fn held_by(&self, host: HostId) -> Option<&Bitfield> {
         // The seeder shows each client something else, and says so by message.
         if host == FIRST_SEEDER || !self.supplied {
@@ -143,6 +147,30 @@ impl Views for Published<'_> {
 
     fn is_busy(&self, host: HostId) -> Option<bool> {
         self.busy.get(index(host)).copied().filter(|_| self.supplied)
+    }
+}
+
+/// Nearly nobody has more than the default degree and what dials beyond it.
+type Adjacent = SmallVec<[u32; 20]>;
+
+/// One-way delays in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Latency {
+    within_zone: u64,
+    between_zones: u64,
+}
+
+impl Latency {
+    fn new(topology: &Topology) -> Self {
+        let (within_zone, between_zones) = topology.delays();
+        Self {
+            within_zone: nanos(within_zone),
+            between_zones: nanos(between_zones),
+        }
+    }
+
+    fn max(self) -> u64 {
+        self.within_zone.max(self.between_zones)
     }
 }
 
@@ -163,7 +191,8 @@ struct World {
     supplied: bool,
     hungry: Vec<bool>,
     armed: Vec<u64>,
-    adjacency: Vec<SmallVec<[u32; 16]>>,
+    latency: Latency,
+    adjacency: Vec<Adjacent>,
     transfers: Transfers,
     /// Lent to whichever peer is told something; empty between events.
     actions: VecDeque<Action>,
@@ -258,7 +287,8 @@ impl World {
         let published = 0..hosts + 1;
         let fastest = topology.uplink_max().max(1);
         let chunk_nanos = u64::from(setup.manifest.chunk_size()).saturating_mul(1_000_000_000) / fastest;
-        let horizon = (4 * chunk_nanos + 4 * nanos(topology.latency_max())).clamp(1 << 16, 1 << 40);
+        let horizon = chunk_nanos.saturating_add(nanos(topology.latency_max()));
+        let horizon = horizon.saturating_mul(4).clamp(1 << 16, 1 << 40);
         Self {
             now: 0,
             queue: EventQueue::new(horizon),
@@ -272,6 +302,7 @@ impl World {
             supplied: true,
             hungry: vec![false; members.len()],
             armed: vec![u64::MAX; members.len()],
+            latency: Latency::new(topology),
             adjacency: members.clone().map(|_| SmallVec::new()).collect(),
             transfers: Transfers::new(members.map(|member| (topology.uplink(member), topology.downlink(member)))),
             actions: VecDeque::new(),
@@ -326,21 +357,7 @@ impl World {
                 self.now = deadline;
                 return RegionEnd::Deadline;
             }
-            match self.queue.peek_ahead(PREFETCH_AHEAD) {
-                Some(Queued {
-                    host,
-                    input: Input::Publish { .. },
-                }) => {
-                    self.published.get(*host as usize).inspect(|field| prefetch(*field));
-                    prefetch(&self.adjacency[*host as usize]);
-                }
-                Some(Queued { host, .. }) => {
-                    prefetch(&self.peers[*host as usize]);
-                    prefetch(&self.adjacency[*host as usize]);
-                    self.transfers.prefetch(*host);
-                }
-                None => {}
-            }
+            self.fetch_ahead();
             self.now = at.max(self.now);
             self.result.events += 1;
             if self.result.events.is_multiple_of(TELL_EVERY) {
@@ -366,6 +383,29 @@ impl World {
         RegionEnd::Converged
     }
 
+    /// Has what an event to come will look at brought into the processor's cache.
+    fn fetch_ahead(&self) {
+        let Some(&Queued { host: member, input }) = self.queue.peek_ahead(PREFETCH_AHEAD) else {
+            return;
+        };
+        let host = member as usize;
+        prefetch(&self.adjacency[host]);
+        if let Input::Publish { .. } = input {
+            self.published.get(host).inspect(|field| prefetch(*field));
+            return;
+        }
+        prefetch(&self.peers[host]);
+        prefetch(&self.armed[host]);
+        match input {
+            Input::Sent | Input::Request { .. } => self.transfers.prefetch(member),
+            Input::Arrived { .. } => {
+                let result = host.checked_sub(1).and_then(|index| self.result.hosts.get(index));
+                result.inspect(|result| prefetch(*result));
+            }
+            _ => {}
+        }
+    }
+
     fn deadline(&self) -> u64 {
         self.seeded_at.saturating_add(nanos(self.setup.deadline))
     }
@@ -376,7 +416,9 @@ impl World {
         let topology = &self.setup.topology;
         let slowest = topology.slowest().max(1);
         let chunk = u64::from(self.setup.manifest.chunk_size()).saturating_mul(1_000_000_000) / slowest;
-        let one_try = nanos(self.setup.settings.patience).max(chunk).max(nanos(topology.latency_max()));
+        let one_try = nanos(self.setup.settings.patience)
+            .max(chunk)
+            .max(nanos(topology.latency_max()));
         nanos(DEADLOCK_AFTER).max(one_try.saturating_mul(DEADLOCK_TRIES))
     }
 
@@ -398,6 +440,7 @@ impl World {
                 }
             }
             Input::Request { from, chunk, held } => {
+                let (chunk, held) = (chunk.into(), held.into());
                 self.tell(host, Event::Message(id(from), Message::Request { chunk, held }));
             }
             Input::Serving { from, chunk } => self.tell(host, Event::Message(id(from), Message::Serving { chunk })),
@@ -493,9 +536,9 @@ impl World {
                     return;
                 };
                 let (count, busy) = (peer.acquired().len(), peer.told_busy());
-                let chunk = peer.acquired().last().copied();
+                let chunk = peer.latest().map_or(0, short);
                 let count = u32::try_from(count).expect("a build's chunks are a u32");
-                let at = self.now + nanos(peer.news_delay() + self.setup.topology.latency_max());
+                let at = self.now + nanos(peer.news_delay()) + self.latency.max();
                 self.push(at, host, Input::Publish { count, chunk, busy });
             }
             Action::Connect(contact) => {
@@ -545,7 +588,12 @@ impl World {
         self.result.messages += 1;
         let at = self.now + self.latency(from, to);
         let input = match message {
-            Message::Request { chunk, held } => Input::Request { from, chunk, held },
+            // Who asks lacks a chunk, so it holds fewer than the most that a build has.
+            Message::Request { chunk, held } => {
+                let short = |number: u32| u16::try_from(number).expect("a build has at most 2^16 chunks");
+                let (chunk, held) = (short(chunk), short(held));
+                Input::Request { from, chunk, held }
+            }
             Message::Serving { chunk } => Input::Serving { from, chunk },
             Message::Cancel { chunk } => Input::Cancel { from, chunk },
             message => {
@@ -622,7 +670,7 @@ impl World {
                 from,
                 chunk: chunk.get(),
             };
-            self.push(passed + latency, to, arrived);
+            self.push(passed.saturating_add(latency), to, arrived);
             self.tell(from, Event::ChunkServed { to: id(to), chunk });
         }
     }
@@ -698,7 +746,7 @@ impl World {
     }
 
     /// What `host` has acquired up to `count` is now known to its neighbours; those that have nothing to ask for look.
-    fn publish(&mut self, host: u32, count: u32, chunk: Option<ChunkIndex>, busy: bool) {
+    fn publish(&mut self, host: u32, count: u32, chunk: u16, busy: bool) {
         self.busy[host as usize] = busy;
         let published = &mut self.published[host as usize];
         let known = published.count();
@@ -706,16 +754,17 @@ impl World {
             return;
         }
         // Most often it is one chunk, and the peer, which nothing has looked at for a while, can be left where it is.
-        match (chunk, &self.peers[host as usize]) {
-            (Some(chunk), _) if known + 1 == count => {
-                published.insert(chunk);
+        match &self.peers[host as usize] {
+            _ if known + 1 == count => {
+                let chunk = self.setup.manifest.chunk(chunk.into());
+                published.insert(chunk.expect("it was one when it was queued"));
             }
-            (_, Some(peer)) => {
+            Some(peer) => {
                 for &chunk in &peer.acquired()[known as usize..count as usize] {
                     published.insert(chunk);
                 }
             }
-            (_, None) => return,
+            None => return,
         }
         for position in 0..self.adjacency[host as usize].len() {
             let neighbour = self.adjacency[host as usize][position];
@@ -877,7 +926,16 @@ impl World {
     }
 
     fn latency(&self, a: u32, b: u32) -> u64 {
-        nanos(self.setup.topology.latency(a as usize, b as usize))
+        let Latency {
+            within_zone,
+            between_zones,
+        } = self.latency;
+        let zone = |member: u32| self.setup.topology.zone(member as usize);
+        if within_zone == between_zones || zone(a) == zone(b) {
+            within_zone
+        } else {
+            between_zones
+        }
     }
 
     fn push(&mut self, at: u64, host: u32, input: Input) {
@@ -988,12 +1046,18 @@ fn number(host: HostId) -> u32 {
     u32::try_from(host.get()).expect("hosts of a region are numbered by a u32")
 }
 
+/// A build has at most 2^16 chunks, and a queue of short events is in the cache.
+fn short(chunk: ChunkIndex) -> u16 {
+    u16::try_from(chunk.get()).expect("a build has at most 2^16 chunks")
+}
+
 fn index(host: HostId) -> usize {
     number(host) as usize
 }
 
+/// At most a century and a half, so that a few of them can be added up.
 fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 4)
 }
 
 #[cfg(test)]

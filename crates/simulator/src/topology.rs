@@ -139,6 +139,16 @@ impl Topology {
         }
     }
 
+    /// Those within a zone and between two.
+    pub(crate) fn delays(&self) -> (Duration, Duration) {
+        let between = if self.zones.is_empty() {
+            self.latency
+        } else {
+            self.zone_latency
+        };
+        (self.latency, between)
+    }
+
     pub(crate) fn latency_max(&self) -> Duration {
         if self.zones.is_empty() {
             self.latency
@@ -149,6 +159,9 @@ impl Topology {
 
     /// When the chunk that has left `from` at `now` has passed what it shares with others on its way to `to`.
     pub(crate) fn pass(&mut self, from: usize, to: usize, now: u64, bytes: u64) -> u64 {
+        if self.racks.is_none() && self.zones_out.is_empty() && self.zones_into.is_empty() {
+            return now;
+        }
         let mut at = now;
         let racks = self
             .racks

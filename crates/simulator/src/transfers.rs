@@ -48,6 +48,9 @@ pub(crate) enum Alarm {
 #[derive(Clone, Debug)]
 pub(crate) struct Transfers {
     ports: Vec<Port>,
+    /// By port, apart from the rest of it since all that share a port with somebody look at it: the most that a transfer may
+    /// have there; `u64::MAX` where others hold back every one of them.
+    levels: Vec<u64>,
     transfers: Vec<Transfer>,
     free: Vec<TransferId>,
     count: usize,
@@ -73,7 +76,9 @@ struct MemberAlarm {
     untold: bool,
 }
 
+/// In one line of the cache.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 struct Transfer {
     /// What is left at `updated_at`, in units of a port's rate times nanoseconds.
     left: u128,
@@ -94,10 +99,15 @@ struct Port {
     rate: u64,
     /// The rates of all transfers that pass, added up.
     used: u64,
-    /// The most that one of them may have; `u64::MAX` where others hold back every one of them.
-    level: u64,
     open: bool,
-    active: SmallVec<[TransferId; 8]>,
+    active: SmallVec<[Passing; 4]>,
+}
+
+/// A transfer that passes a port, and the other port that it passes.
+#[derive(Clone, Copy, Debug)]
+struct Passing {
+    id: TransferId,
+    other: PortId,
 }
 
 impl Transfers {
@@ -112,6 +122,7 @@ impl Transfers {
                 };
                 ports.len() / 2
             ],
+            levels: vec![u64::MAX; ports.len()],
             ports,
             transfers: Vec::new(),
             free: Vec::new(),
@@ -156,8 +167,9 @@ impl Transfers {
             }
         };
         self.count += 1;
-        for port in [uplink(from), downlink(to)] {
-            self.ports[port.index()].active.push(id);
+        let (up, down) = (uplink(from), downlink(to));
+        for (port, other) in [(up, down), (down, up)] {
+            self.ports[port.index()].active.push(Passing { id, other });
             self.open(port);
         }
         id
@@ -178,7 +190,7 @@ impl Transfers {
         for port in [uplink(ended.from), downlink(ended.to)] {
             let place = &mut self.ports[port.index()];
             place.used -= rate;
-            if let Some(index) = place.active.iter().position(|other| *other == id) {
+            if let Some(index) = place.active.iter().position(|passing| passing.id == id) {
                 place.active.swap_remove(index);
             }
             self.open(port);
@@ -203,7 +215,7 @@ impl Transfers {
     pub(crate) fn take_sent(&mut self, now: u64, member: u32) -> Option<Ended> {
         let active = &self.ports[uplink(member).index()].active;
         let sent = |id: &TransferId| self.transfers[id.index()].has_left_at(now);
-        let id = active.iter().copied().find(sent)?;
+        let id = active.iter().map(|passing| passing.id).find(sent)?;
         Some(self.cut_short(now, id))
     }
 
@@ -229,40 +241,37 @@ impl Transfers {
     /// Finds the level of a port anew and gives its transfers their rates.
     fn level(&mut self, now: u64, id: PortId, may_raise: bool) {
         let port = &self.ports[id.index()];
-        let mut caps: SmallVec<[u64; 16]> = SmallVec::new();
-        caps.extend(port.active.iter().map(|transfer| {
-            let other = self.transfers[transfer.index()].other(id);
-            self.ports[other.index()].level
-        }));
-        let level = water_level(port.rate, &caps);
-        self.ports[id.index()].level = level;
-        for (place, cap) in caps.into_iter().enumerate() {
-            let transfer = self.ports[id.index()].active[place];
-            self.set_rate(now, transfer, id, level.min(cap), may_raise);
+        let mut caps: SmallVec<[(TransferId, PortId, u64); 8]> = SmallVec::new();
+        for passing in &port.active {
+            caps.push((passing.id, passing.other, self.levels[passing.other.index()]));
         }
+        let level = water_level(port.rate, caps.iter().map(|(_, _, cap)| *cap));
+        self.levels[id.index()] = level;
+        let mut used = port.used;
+        for (transfer, other, cap) in caps {
+            let rate = level.min(cap);
+            let before = self.transfers[transfer.index()].rate;
+            if rate == before {
+                continue;
+            }
+            self.set_rate(now, transfer, rate);
+            used = used + rate - before;
+            let port = &mut self.ports[other.index()];
+            port.used = port.used + rate - before;
+            let overfull = port.used > port.rate;
+            if overfull || may_raise && port.holds_back_for_nothing(self.levels[other.index()]) {
+                self.open(other);
+            }
+        }
+        self.ports[id.index()].used = used;
     }
 
-    /// Gives a transfer its rate because its port `by` says so, and has the port at its other end looked at where that
-    /// cannot stay as it is.
-    fn set_rate(&mut self, now: u64, id: TransferId, by: PortId, rate: u64, may_raise: bool) {
+    fn set_rate(&mut self, now: u64, id: TransferId, rate: u64) {
         let transfer = &mut self.transfers[id.index()];
-        if transfer.rate == rate {
-            return;
-        }
         transfer.settle(now);
-        let before = std::mem::replace(&mut transfer.rate, rate);
-        let other = transfer.other(by);
+        transfer.rate = rate;
         if !std::mem::replace(&mut transfer.moved, true) {
             self.moved.push(id);
-        }
-        for port in [by, other] {
-            let port = &mut self.ports[port.index()];
-            port.used = port.used + rate - before;
-        }
-        let port = &self.ports[other.index()];
-        let overfull = port.used > port.rate;
-        if overfull || may_raise && port.holds_back_for_nothing() {
-            self.open(other);
         }
     }
 
@@ -291,7 +300,9 @@ impl Transfers {
         }
         while let Some(member) = self.rung.pop() {
             let active = &self.ports[uplink(member).index()].active;
-            let ends = active.iter().map(|id| self.transfers[id.index()].ends_at());
+            let ends = active
+                .iter()
+                .map(|passing| self.transfers[passing.id.index()].ends_at());
             if let Some(at) = ends.min() {
                 self.ring_at(member, at);
             }
@@ -331,15 +342,16 @@ impl Transfers {
 
     /// What `from` is sending to `to`.
     pub(crate) fn between(&self, from: u32, to: u32) -> SmallVec<[TransferId; 8]> {
-        let sent = self.ports[uplink(from).index()].active.iter().copied();
-        sent.filter(|id| self.transfers[id.index()].to == to).collect()
+        let sent = self.ports[uplink(from).index()].active.iter();
+        let there = sent.filter(|passing| passing.other == downlink(to));
+        there.map(|passing| passing.id).collect()
     }
 
     /// All that a member sends or receives.
     pub(crate) fn of(&self, member: u32) -> SmallVec<[TransferId; 8]> {
         let ports = [uplink(member), downlink(member)];
         let active = ports.iter().flat_map(|port| &self.ports[port.index()].active);
-        active.copied().collect()
+        active.map(|passing| passing.id).collect()
     }
 
     /// A member's links in bytes a second, up and down.
@@ -362,25 +374,18 @@ impl Port {
         Self {
             rate: rate.clamp(1, RATE_MAX) << UNIT_SHIFT,
             used: 0,
-            level: u64::MAX,
             open: false,
             active: SmallVec::new(),
         }
     }
 
     /// Whether it keeps transfers from having more although a part of it that is worth the while is not used.
-    const fn holds_back_for_nothing(&self) -> bool {
-        self.level != u64::MAX && self.used < self.rate - (self.rate >> SLACK_SHIFT)
+    const fn holds_back_for_nothing(&self, level: u64) -> bool {
+        level != u64::MAX && self.used < self.rate - (self.rate >> SLACK_SHIFT)
     }
 }
 
 impl Transfer {
-    /// The port at the other end.
-    fn other(&self, port: PortId) -> PortId {
-        let (up, down) = (uplink(self.from), downlink(self.to));
-        if port == up { down } else { up }
-    }
-
     /// Counts what has been sent until `now`.
     fn settle(&mut self, now: u64) {
         let sent = u128::from(self.rate) * u128::from(now - self.updated_at);
@@ -422,27 +427,31 @@ const fn downlink(member: u32) -> PortId {
 
 /// The most that each of the transfers that pass a port may have, where their other ends let them have no more than
 /// `caps`: what one cannot use the others get. `u64::MAX` where all together cannot use it.
-fn water_level(rate: u64, caps: &[u64]) -> u64 {
+fn water_level(rate: u64, caps: impl ExactSizeIterator<Item = u64> + Clone) -> u64 {
     let mut level = 0;
     let (mut left, mut sharing) = (rate, caps.len() as u64);
     // A level that is too low finds some who cannot use it, and rises by what these leave.
     while sharing > 0 {
         let next = left / sharing;
-        let held_back = caps.iter().filter(|cap| (level..next).contains(*cap));
-        let (count, used) = held_back.fold((0, 0), |(count, used), cap| (count + 1, used + cap));
-        if count == 0 {
+        let (mut held_back, mut used) = (0, 0);
+        for cap in caps.clone() {
+            let is_new = level <= cap && cap < next;
+            held_back += u64::from(is_new);
+            used += if is_new { cap } else { 0 };
+        }
+        if held_back == 0 {
             return next;
         }
         level = next;
         left -= used;
-        sharing -= count;
+        sharing -= held_back;
     }
     u64::MAX
 }
 
 /// A byte a second is so many units of a rate, as a power of two: a link of one byte a second divides among a thousand chunks.
 const UNIT_SHIFT: u32 = 20;
-/// Links that are faster count as so many bytes a second: 140 Tbit/s.
+/// Links that are faster count as so many bytes a second: 70 Tbit/s.
 const RATE_MAX: u64 = 1 << (63 - UNIT_SHIFT);
 /// Units of rate times nanoseconds that a byte is.
 const UNITS_A_BYTE: u128 = (1_000_000_000 as u128) << UNIT_SHIFT;

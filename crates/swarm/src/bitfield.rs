@@ -50,32 +50,38 @@ impl Bitfield {
     }
 
     /// How many chunks the set is over, held or not.
+    #[inline]
     pub const fn len(&self) -> u32 {
         self.len
     }
 
     /// How many chunks are in the set.
+    #[inline]
     pub const fn count(&self) -> u32 {
         self.ones
     }
 
     /// Whether no chunk is in the set.
+    #[inline]
     pub const fn is_empty(&self) -> bool {
         self.ones == 0
     }
 
     /// Whether every chunk is in the set.
+    #[inline]
     pub const fn is_full(&self) -> bool {
         self.ones == self.len
     }
 
     /// Whether `chunk` is in the set; a chunk beyond the length is not.
+    #[inline]
     pub fn contains(&self, chunk: ChunkIndex) -> bool {
         let (word, bit) = split(chunk);
         self.words.get(word).is_some_and(|w| w & bit != 0)
     }
 
     /// Adds `chunk`; tells whether it was missing. A chunk beyond the length is our own bug.
+    #[inline]
     pub fn insert(&mut self, chunk: ChunkIndex) -> bool {
         assert!(chunk.get() < self.len, "{chunk} of {}", self.len);
         let (word, bit) = split(chunk);
@@ -86,6 +92,7 @@ impl Bitfield {
     }
 
     /// Removes `chunk`; tells whether it was there.
+    #[inline]
     pub fn remove(&mut self, chunk: ChunkIndex) -> bool {
         if !self.contains(chunk) {
             return false;
@@ -112,6 +119,7 @@ impl Bitfield {
     }
 
     /// The words, lowest chunks first, as they go over the wire.
+    #[inline]
     pub fn words(&self) -> &[u64] {
         &self.words
     }

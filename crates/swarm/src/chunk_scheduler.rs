@@ -50,26 +50,31 @@ impl ChunkScheduler {
     }
 
     /// The chunks held.
+    #[inline]
     pub const fn held(&self) -> &Bitfield {
         &self.held
     }
 
     /// Whether every chunk is held.
+    #[inline]
     pub const fn is_complete(&self) -> bool {
         self.held.is_full()
     }
 
     /// Whether there are chunks that are neither held nor requested.
+    #[inline]
     pub const fn has_wanted(&self) -> bool {
         !self.wanted.is_empty()
     }
 
     /// Whether `chunk` is neither held nor requested.
+    #[inline]
     pub fn is_wanted(&self, chunk: ChunkIndex) -> bool {
         self.wanted.contains(chunk)
     }
 
     /// The next chunk to ask of a neighbour that has `theirs`; `None` where it has nothing that is wanted.
+    #[inline]
     pub fn choose(&mut self, theirs: &Bitfield) -> Option<ChunkIndex> {
         debug_assert_eq!(theirs.len(), self.wanted.len());
         let useful = Useful {
@@ -105,6 +110,7 @@ impl ChunkScheduler {
     }
 
     /// WANTED becomes REQUESTED.
+    #[inline]
     pub fn mark_requested(&mut self, chunk: ChunkIndex) {
         let was_wanted = self.wanted.remove(chunk);
         assert!(was_wanted, "{chunk} requested though not wanted");

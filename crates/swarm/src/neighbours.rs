@@ -43,6 +43,9 @@ pub trait Views {
 
     /// Whether requests waited at `host` when it published that.
     fn is_busy(&self, host: HostId) -> Option<bool>;
+
+    /// [`Views::held_by`] this host will be looked at in a moment.
+    fn fetch(&self, _host: HostId) {}
 }
 
 /// A driver that supplies nothing: all knowledge comes by message.
@@ -51,6 +54,7 @@ impl Views for () {
         None
     }
 
+    #[inline]
     fn is_busy(&self, _host: HostId) -> Option<bool> {
         None
     }
@@ -58,6 +62,7 @@ impl Views for () {
 
 impl Neighbour {
     /// What it holds as far as is known here.
+    #[inline]
     pub(crate) fn holdings<'a>(&'a self, views: &'a impl Views) -> &'a Bitfield {
         views.held_by(self.host).unwrap_or(&self.has)
     }
@@ -75,9 +80,9 @@ pub(crate) struct EarlyHave {
 pub(crate) struct Neighbours {
     list: Vec<Neighbour>,
     /// The hosts of `list`, apart: looking somebody up is what happens most, and reads two cache lines instead of twenty.
-    hosts: SmallVec<[HostId; 16]>,
+    hosts: SmallVec<[HostId; 20]>,
     /// Likewise, whether they are in another zone.
-    remote: SmallVec<[bool; 16]>,
+    remote: SmallVec<[bool; 20]>,
 }
 
 impl Neighbours {
@@ -108,18 +113,22 @@ impl Neighbours {
         Some(self.list.remove(index))
     }
 
+    #[inline]
     pub(crate) fn contains(&self, host: HostId) -> bool {
         self.position(host).is_some()
     }
 
+    #[inline]
     pub(crate) fn get(&self, host: HostId) -> Option<&Neighbour> {
         self.position(host).map(|index| &self.list[index])
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, host: HostId) -> Option<&mut Neighbour> {
         self.position(host).map(|index| &mut self.list[index])
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
@@ -132,10 +141,12 @@ impl Neighbours {
         self.list.iter_mut()
     }
 
+    #[inline]
     pub(crate) fn hosts(&self) -> &[HostId] {
         &self.hosts
     }
 
+    #[inline]
     pub(crate) fn is_remote(&self, index: usize) -> bool {
         self.remote[index]
     }
@@ -156,11 +167,13 @@ impl Neighbours {
         }
     }
 
+    #[inline]
     pub(crate) fn at(&self, index: usize) -> &Neighbour {
         &self.list[index]
     }
 
     /// What the neighbour at `index` holds as far as is known here.
+    #[inline]
     pub(crate) fn holdings<'a>(&'a self, index: usize, views: &'a impl Views) -> &'a Bitfield {
         views
             .held_by(self.hosts[index])
@@ -168,12 +181,14 @@ impl Neighbours {
     }
 
     /// Whether requests wait at the neighbour at `index` as far as is known here.
+    #[inline]
     pub(crate) fn is_busy(&self, index: usize, views: &impl Views) -> bool {
         views
             .is_busy(self.hosts[index])
             .unwrap_or_else(|| self.list[index].busy)
     }
 
+    #[inline]
     fn position(&self, host: HostId) -> Option<usize> {
         self.hosts.iter().position(|other| *other == host)
     }

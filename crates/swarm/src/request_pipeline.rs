@@ -19,7 +19,8 @@ pub(crate) struct Request {
     pub(crate) from: HostId,
     asked_at: Time,
     progress_at: Time,
-    started_at: Option<Time>,
+    /// [`NOT_BEGUN`] until it has: without a word of its own for that, a peer's few requests are in few cache lines.
+    started_at: Time,
     overdue: bool,
 }
 
@@ -27,6 +28,8 @@ pub(crate) struct Request {
 #[derive(Clone, Debug)]
 pub(crate) struct RequestPipeline {
     requests: SmallVec<[Request; 4]>,
+    /// What is asked after every event, counted when requests change.
+    counts: Counts,
     usual: ServiceTime,
     /// How long the last few requests waited until their neighbour began; at first, what the first exchange of messages
     /// took. The least of them is what a message takes where nobody is busy.
@@ -40,11 +43,20 @@ pub(crate) struct RequestPipeline {
     ties_doubled: u32,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    /// Requests that are not overdue, and different chunks of them.
+    live: usize,
+    chunks: usize,
+    overdue: usize,
+}
+
 impl RequestPipeline {
     /// For a host to whom nobody is late before `patience_min`, and whose messages took `round_trip`.
     pub(crate) fn new(patience_min: Duration, round_trip: Duration) -> Self {
         Self {
             requests: SmallVec::new_const(),
+            counts: Counts::default(),
             usual: ServiceTime::new(patience_min),
             waits_nanos: [nanos(round_trip); WAITS_KEPT],
             waits_seen: 0,
@@ -57,6 +69,7 @@ impl RequestPipeline {
 
     /// Whether asking a second neighbour pays. It does not where chunks pass as fast as messages: both would have sent
     /// theirs before either could be cancelled. Nor where no neighbour has begun at once for a while.
+    #[inline]
     pub(crate) fn may_tie(&self) -> bool {
         self.takes_round_trips(TIE_FROM_ROUND_TRIPS)
     }
@@ -67,6 +80,7 @@ impl RequestPipeline {
     }
 
     /// Whether a chunk takes at least so many round trips, and payload has rarely come twice.
+    #[inline]
     fn takes_round_trips(&self, count: u32) -> bool {
         let round_trip = Duration::from_nanos(self.waits_nanos.iter().min().copied().unwrap_or_default());
         self.transfer.is_some_and(|transfer| transfer >= round_trip * count)
@@ -84,6 +98,7 @@ impl RequestPipeline {
         self.ask(now, from, chunk);
     }
 
+    #[inline]
     pub(crate) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
         debug_assert!(!self.is_asked(from, chunk));
         self.requests.push(Request {
@@ -91,12 +106,14 @@ impl RequestPipeline {
             from,
             asked_at: now,
             progress_at: now,
-            started_at: None,
+            started_at: NOT_BEGUN,
             overdue: false,
         });
+        self.count();
     }
 
     /// Whether `from` was asked for `chunk` and may still send it.
+    #[inline]
     pub(crate) fn is_asked(&self, from: HostId, chunk: ChunkIndex) -> bool {
         self.requests.iter().any(|r| r.from == from && r.chunk == chunk)
     }
@@ -109,6 +126,7 @@ impl RequestPipeline {
     /// Everybody that stalled may be asked again.
     pub(crate) fn forgive(&mut self) {
         self.requests.retain(|r| !r.overdue);
+        self.count();
     }
 
     /// Requests to `from` that are not overdue.
@@ -116,48 +134,74 @@ impl RequestPipeline {
         self.live().filter(|r| r.from == from).count()
     }
 
+    /// [`Self::outstanding`] of each of `hosts`.
+    #[inline]
+    pub(crate) fn outstanding_of(&self, hosts: &[HostId]) -> SmallVec<[u16; 32]> {
+        let mut outstanding = SmallVec::from_elem(0, hosts.len());
+        for request in self.live() {
+            if let Some(index) = hosts.iter().position(|host| *host == request.from) {
+                outstanding[index] += 1;
+            }
+        }
+        outstanding
+    }
+
     /// Whether `from` has let a request become overdue and not sent anything since.
+    #[inline]
     pub(crate) fn is_stalled(&self, from: HostId) -> bool {
         self.requests.iter().any(|r| r.from == from && r.overdue)
     }
 
     /// Whether somebody has let a request become overdue and not sent anything since.
-    pub(crate) fn has_overdue(&self) -> bool {
-        self.requests.iter().any(|r| r.overdue)
+    #[inline]
+    pub(crate) const fn has_overdue(&self) -> bool {
+        self.counts.overdue > 0
     }
 
     /// Different chunks on their way.
-    pub(crate) fn chunks_in_flight(&self) -> usize {
-        let is_first = |i: usize| {
-            let chunk = self.requests[i].chunk;
-            self.requests[..i].iter().all(|r| r.overdue || r.chunk != chunk)
-        };
-        (0..self.requests.len())
-            .filter(|&i| !self.requests[i].overdue && is_first(i))
-            .count()
+    #[inline]
+    pub(crate) const fn chunks_in_flight(&self) -> usize {
+        self.counts.chunks
     }
 
     /// Requests that are not overdue.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.live().count()
+    #[inline]
+    pub(crate) const fn in_flight(&self) -> usize {
+        self.counts.live
     }
 
-    /// The oldest chunk that nobody has begun to send, that `may_ask` allows and that has room for one more source.
-    pub(crate) fn tie_candidate(&self, may_ask: impl Fn(ChunkIndex) -> bool) -> Option<ChunkIndex> {
+    #[inline]
+    fn count(&mut self) {
+        let requests = &self.requests[..];
+        let mut counts = Counts::default();
+        for (index, request) in requests.iter().enumerate() {
+            if request.overdue {
+                counts.overdue += 1;
+                continue;
+            }
+            counts.live += 1;
+            let is_same = |other: &Request| other.chunk == request.chunk && !other.overdue;
+            counts.chunks += usize::from(!requests[..index].iter().any(is_same));
+        }
+        self.counts = counts;
+    }
+
+    /// The chunks that nobody has begun to send and that have room for one more source, oldest first.
+    pub(crate) fn tie_candidates(&self) -> SmallVec<[ChunkIndex; 8]> {
         let untied = |chunk| {
             let mut sources = 0;
             for request in self.live().filter(|r| r.chunk == chunk) {
-                if request.started_at.is_some() {
+                if request.has_begun() {
                     return false;
                 }
                 sources += 1;
             }
             sources < SOURCES_MAX
         };
-        let candidates = self
-            .live()
-            .filter(|r| r.started_at.is_none() && may_ask(r.chunk) && untied(r.chunk));
-        candidates.min_by_key(|r| (r.asked_at, r.chunk)).map(|r| r.chunk)
+        let candidates = self.live().filter(|r| !r.has_begun() && untied(r.chunk));
+        let mut candidates: SmallVec<[(Time, ChunkIndex); 8]> = candidates.map(|r| (r.asked_at, r.chunk)).collect();
+        candidates.sort_unstable();
+        candidates.into_iter().map(|(_, chunk)| chunk).collect()
     }
 
     /// The chunk whose only sender has been at it for longest, and for longer than usual, of those that `may_ask` allows.
@@ -178,7 +222,8 @@ impl RequestPipeline {
         let usual = self.transfer.map(|transfer| transfer * LATE_AFTER.0 / LATE_AFTER.1);
         let is_alone = |request: &Request| self.live().filter(|r| r.chunk == request.chunk).count() == 1;
         let late = self.live().filter(move |request| is_alone(request));
-        late.filter_map(move |request| Some((request, request.started_at? + usual?)))
+        let late = late.filter(|request| request.has_begun());
+        late.filter_map(move |request| Some((request, request.started_at + usual?)))
     }
 
     /// Bytes of `chunk` came from `from`. Where they are the first of it: the neighbours to cancel it at.
@@ -187,21 +232,25 @@ impl RequestPipeline {
             return Vec::new();
         };
         request.progress_at = now;
-        request.overdue = false;
-        if request.started_at.is_some() {
+        let was_overdue = std::mem::replace(&mut request.overdue, false);
+        if request.has_begun() {
+            if was_overdue {
+                self.count();
+            }
             return Vec::new();
         }
-        request.started_at = Some(now);
+        request.started_at = now;
         self.waits_nanos[self.waits_seen % WAITS_KEPT] = nanos(now.since(request.asked_at));
         self.waits_seen += 1;
         let mut losers = Vec::new();
         self.requests.retain(|r| {
-            let loses = r.chunk == chunk && r.from != from && r.started_at.is_none() && !r.overdue;
+            let loses = r.chunk == chunk && r.from != from && !r.has_begun() && !r.overdue;
             if loses {
                 losers.push(r.from);
             }
             !loses
         });
+        self.count();
         losers
     }
 
@@ -216,8 +265,8 @@ impl RequestPipeline {
             if r.from == from {
                 usual.observe(now.since(r.asked_at));
                 *completed += 1;
-                if let Some(started_at) = r.started_at {
-                    let taken = now.since(started_at);
+                if r.has_begun() {
+                    let taken = now.since(r.started_at);
                     *transfer = Some(transfer.map_or(taken, |mean| mean * 7 / 8 + taken / 8));
                 }
             } else {
@@ -225,6 +274,7 @@ impl RequestPipeline {
             }
             false
         });
+        self.count();
         losers
     }
 
@@ -232,6 +282,7 @@ impl RequestPipeline {
     pub(crate) fn drop_request(&mut self, from: HostId, chunk: ChunkIndex) -> bool {
         let before = self.requests.len();
         self.requests.retain(|r| !(r.from == from && r.chunk == chunk));
+        self.count();
         before != self.requests.len() && self.live().all(|r| r.chunk != chunk)
     }
 
@@ -244,6 +295,7 @@ impl RequestPipeline {
             .map(|r| r.chunk)
             .collect();
         self.requests.retain(|r| r.from != from);
+        self.count();
         theirs
             .into_iter()
             .filter(|chunk| self.live().all(|r| r.chunk != *chunk))
@@ -273,6 +325,7 @@ impl RequestPipeline {
         }
         if !expired.is_empty() {
             self.usual.back_off();
+            self.count();
         }
         expired.sort_unstable();
         expired.dedup();
@@ -281,18 +334,28 @@ impl RequestPipeline {
     }
 
     /// When the next request becomes overdue.
+    #[inline]
     pub(crate) fn next_expiry(&self) -> Option<Time> {
         let patience = self.usual.patience();
         self.live().map(|r| r.progress_at + patience).min()
     }
 
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
+    #[inline]
     pub(crate) const fn transfer(&self) -> Option<Duration> {
         self.transfer
     }
 
+    #[inline]
     fn live(&self) -> impl Iterator<Item = &Request> {
         self.requests.iter().filter(|r| !r.overdue)
+    }
+}
+
+impl Request {
+    #[inline]
+    const fn has_begun(&self) -> bool {
+        self.started_at.as_nanos() != NOT_BEGUN.as_nanos()
     }
 }
 
@@ -361,10 +424,14 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 16)
 }
 
+/// Of a request that nobody has begun to serve.
+const NOT_BEGUN: Time = Time::MAX;
 /// A chunk is late after this multiple of what a chunk usually takes.
 const LATE_AFTER: (u32, u32) = (3, 2);
 /// Neighbours that are asked for the same chunk at a time, at most.
 pub(crate) const SOURCES_MAX: usize = 2;
+/// A tie takes its chunk off the candidates.
+const _: () = assert!(SOURCES_MAX == 2);
 /// Requests whose wait is remembered.
 const WAITS_KEPT: usize = 8;
 /// A chunk takes at least so many round trips where ties pay.
@@ -399,9 +466,9 @@ mod tests {
     fn of_two_tied_neighbours_the_one_that_begins_wins() {
         let mut pipeline = RequestPipeline::new(PATIENCE, Duration::from_millis(1));
         pipeline.ask(at(0), A, chunk(7));
-        assert_eq!(pipeline.tie_candidate(|_| true), Some(chunk(7)));
+        assert_eq!(pipeline.tie_candidates().as_slice(), [chunk(7)]);
         pipeline.ask(at(1), B, chunk(7));
-        assert_eq!(pipeline.tie_candidate(|_| true), None, "two sources are enough");
+        assert!(pipeline.tie_candidates().is_empty(), "two sources are enough");
         assert_eq!(pipeline.chunks_in_flight(), 1);
         assert_eq!(pipeline.progress(at(2), B, chunk(7)), [A]);
         assert!(!pipeline.is_asked(A, chunk(7)));

@@ -57,12 +57,18 @@ impl<T: TimerKind> TimerTable<T> {
         self.get(*earliest).map(|at| (*earliest, at))
     }
 
+    /// The earliest time: looked up after every event, in which whose it is does not matter.
+    pub(crate) fn next_at(&self) -> Option<Time> {
+        let at = self.due.iter().copied().fold(Time::MAX, Time::min);
+        (at < Time::MAX).then_some(at)
+    }
+
     /// Takes one timer that is due at `now`, with when it was due.
     pub(crate) fn take_due(&mut self, now: Time) -> Option<(T, Time)> {
-        let (timer, at) = self.next()?;
-        if at > now {
+        if self.next_at().is_none_or(|at| at > now) {
             return None;
         }
+        let (timer, at) = self.next()?;
         self.clear(timer);
         Some((timer, at))
     }

@@ -18,16 +18,19 @@ impl Time {
     pub const MAX: Self = Self(u64::MAX);
 
     /// A time from nanoseconds since the run began.
+    #[inline]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
     /// Nanoseconds since the run began.
+    #[inline]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
     /// The time that passed since `earlier`; zero where `earlier` is in fact later.
+    #[inline]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -70,6 +73,7 @@ impl Bytes {
     }
 
     /// The number of bytes.
+    #[inline]
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -164,6 +168,7 @@ impl HostId {
     }
 
     /// The number.
+    #[inline]
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -180,6 +185,7 @@ impl ZoneId {
     }
 
     /// The number.
+    #[inline]
     pub const fn get(self) -> u32 {
         self.0.get()
     }
@@ -211,11 +217,13 @@ impl ChunkIndex {
     }
 
     /// The index as a number.
+    #[inline]
     pub const fn get(self) -> u32 {
         self.0
     }
 
     /// The index as a position in a slice.
+    #[inline]
     pub const fn as_usize(self) -> usize {
         self.0 as usize
     }

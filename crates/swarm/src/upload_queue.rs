@@ -86,11 +86,13 @@ impl UploadQueue {
     }
 
     /// Requests that wait or are being served.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.active.len()
     }
 
     /// Whether a request waits, so that another one would.
+    #[inline]
     pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }

@@ -71,7 +71,11 @@ impl Rig {
 
     fn assert_that_no_port_carries_more_than_it_can(&self) {
         for (index, port) in self.transfers.ports.iter().enumerate() {
-            let sum: u128 = port.active.iter().map(|id| u128::from(self.rate(*id))).sum();
+            let sum: u128 = port
+                .active
+                .iter()
+                .map(|passing| u128::from(self.rate(passing.id)))
+                .sum();
             assert_eq!(sum, u128::from(port.used), "port {index}");
             assert!(
                 sum <= u128::from(port.rate),
@@ -200,11 +204,12 @@ proptest! {
 
 #[test]
 fn what_one_cannot_use_the_others_get() {
-    assert_eq!(water_level(90, &[10, 100, 100]), 40);
-    assert_eq!(water_level(90, &[100, 100]), 45);
-    assert_eq!(water_level(90, &[5]), u64::MAX);
-    assert_eq!(water_level(90, &[5, u64::MAX, 45, 20]), 32);
-    assert_eq!(water_level(90, &[]), u64::MAX);
+    let level = |rate, caps: &[u64]| water_level(rate, caps.iter().copied());
+    assert_eq!(level(90, &[10, 100, 100]), 40);
+    assert_eq!(level(90, &[100, 100]), 45);
+    assert_eq!(level(90, &[5]), u64::MAX);
+    assert_eq!(level(90, &[5, u64::MAX, 45, 20]), 32);
+    assert_eq!(level(90, &[]), u64::MAX);
 }
 
 #[test]

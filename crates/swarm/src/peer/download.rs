@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::{Build, Peer, Timer, chunks_of, zones};
 use crate::bitfield::Bitfield;
 use crate::chunk_scheduler::ChunkScheduler;
@@ -20,6 +22,8 @@ pub(super) struct Download {
     pub(super) requests: RequestPipeline,
     /// Chunks in the order in which they came.
     pub(super) acquired: Vec<ChunkIndex>,
+    /// The last of them: looked at for every chunk, when the list has long left the processor's cache.
+    pub(super) latest: Option<ChunkIndex>,
     /// Times in a row that there was nothing to ask for.
     starved: u32,
 }
@@ -127,6 +131,7 @@ impl Peer {
         );
         let seed = rand::Rng::next_u64(&mut self.rng);
         let mut download = Download {
+            latest: held.iter().last(),
             acquired: held.iter().collect(),
             starved: 0,
             scheduler: ChunkScheduler::new(self.config.policy, held, seed),
@@ -275,45 +280,59 @@ impl Peer {
         let held = scheduler.held().count();
         let zoned = self.config.zone.is_some();
         let per_neighbour = self.config.requests_per_neighbour_max;
-        let mut asks = if zoned {
-            self.imports.accept(now, scheduler, requests, per_neighbour)
-        } else {
-            Vec::new()
-        };
+        let mut asks: SmallVec<[(HostId, ChunkIndex); 8]> = SmallVec::new();
+        if zoned {
+            asks.extend(self.imports.accept(now, scheduler, requests, per_neighbour));
+        }
         let mut in_flight = requests.chunks_in_flight();
+        let mut outstanding = requests.outstanding_of(self.neighbours.hosts());
         let borders_open = !zoned || self.neighbours.local_count() < zones::LOCAL_NEIGHBOURS_MIN;
-        // Where nothing waits before where something does, its own requests included; by chance among equals.
-        let mut order: [(usize, usize); NEIGHBOURS_ORDERED] = [(0, 0); NEIGHBOURS_ORDERED];
+        // Where nothing waits before where something does, its own requests included; by chance among equals. Packed into a
+        // number: load, then how far from `start`, then whether it is a seeder.
+        let mut order = [0_u32; NEIGHBOURS_ORDERED];
         let ordered = count.min(NEIGHBOURS_ORDERED);
-        for (offset, place) in order[..ordered].iter_mut().enumerate() {
-            let index = (start + offset) % count;
+        let at = |offset: usize| {
+            if start + offset < count {
+                start + offset
+            } else {
+                start + offset - count
+            }
+        };
+        for (offset, place) in (0_u32..).zip(&mut order[..ordered]) {
+            let index = at(offset as usize);
             let host = self.neighbours.hosts()[index];
-            let load = usize::from(self.neighbours.is_busy(index, views)) + requests.outstanding(host);
+            let load = u32::from(self.neighbours.is_busy(index, views)) + u32::from(outstanding[index]);
             let far = if zoned && self.neighbours.is_remote(index) {
                 FAR
             } else {
                 0
             };
-            *place = (load + far, index);
+            *place = (load + far) << 8 | offset << 1 | u32::from(self.config.is_seeder(host));
         }
         let order = &mut order[..ordered];
-        order.sort_by_key(|(load, _)| *load);
+        order.sort_unstable();
+        for &place in order.iter().take(FETCHED) {
+            views.fetch(self.neighbours.hosts()[at((place >> 1 & 0x7F) as usize)]);
+        }
+        let unpacked = |place: u32| (at((place >> 1 & 0x7F) as usize), place & 1 == 1);
         let hedges_max = u64::from(scheduler.held().len() / HEDGES_PART);
         // Who let a request become overdue and has not delivered since comes after everybody, the seeder included.
         let any_struck = self.stats.requests_overdue > 0;
+        let any_overdue = requests.has_overdue();
         for struck in [false, true] {
             if struck && (!any_struck || requests.in_flight() > 0) {
                 break;
             }
             for own in 0..self.config.requests_per_neighbour_max {
-                for &(_, index) in order.iter() {
-                    let host = self.neighbours.hosts()[index];
+                for &place in order.iter() {
                     // What the seeder offers is nowhere else: it is asked for beyond the limit, or its uplink idles.
-                    let is_seeder = self.config.is_seeder(host);
+                    let (index, is_seeder) = unpacked(place);
                     let room = self.config.chunks_in_flight_max + if is_seeder { SEEDER_EXTRA } else { 0 };
-                    if in_flight >= room
-                        || requests.outstanding(host) != own
-                        || requests.is_stalled(host)
+                    if in_flight >= room || usize::from(outstanding[index]) != own {
+                        continue;
+                    }
+                    let host = self.neighbours.hosts()[index];
+                    if (any_overdue && requests.is_stalled(host))
                         || (any_struck && self.neighbours.at(index).strikes > 0) != struck
                     {
                         continue;
@@ -337,6 +356,7 @@ impl Peer {
                         }
                         scheduler.mark_requested(chunk);
                         requests.ask(now, host, chunk);
+                        outstanding[index] += 1;
                         in_flight += 1;
                         asks.push((host, chunk));
                     }
@@ -346,21 +366,29 @@ impl Peer {
                 break;
             }
             if requests.may_tie() && requests.in_flight() < 2 * self.config.chunks_in_flight_max {
-                for index in 0..count {
-                    let index = (start + index) % count;
+                // Two sources are enough, so each is taken once.
+                let mut candidates = requests.tie_candidates();
+                for index in (0..count).map(at) {
+                    if candidates.is_empty() {
+                        break;
+                    }
                     let host = self.neighbours.hosts()[index];
                     let imports = !borders_open && self.neighbours.is_remote(index);
-                    if self.config.is_seeder(host)
+                    if outstanding[index] > 0
+                        || self.config.is_seeder(host)
                         || imports
-                        || requests.outstanding(host) > 0
-                        || requests.is_stalled(host)
+                        || (any_overdue && requests.is_stalled(host))
                     {
                         continue;
                     }
                     let theirs = self.neighbours.holdings(index, views);
-                    let may_ask = |chunk| theirs.contains(chunk) && !requests.is_asked(host, chunk);
-                    if let Some(chunk) = requests.tie_candidate(may_ask) {
+                    let may_ask = |chunk: &ChunkIndex| {
+                        theirs.contains(*chunk) && !(any_overdue && requests.is_asked(host, *chunk))
+                    };
+                    if let Some(place) = candidates.iter().position(may_ask) {
+                        let chunk = candidates.remove(place);
                         requests.tie(now, host, chunk);
+                        outstanding[index] += 1;
                         self.stats.requests_tied += 1;
                         asks.push((host, chunk));
                     }
@@ -368,11 +396,12 @@ impl Peer {
             }
             // The last chunks: who is idle anyway is asked for what another is slow to send, and the first copy wins.
             if !scheduler.has_wanted() && requests.may_hedge() {
-                for &(_, index) in order.iter() {
+                for &place in order.iter() {
+                    let (index, is_seeder) = unpacked(place);
                     let host = self.neighbours.hosts()[index];
                     let imports = !borders_open && self.neighbours.is_remote(index);
-                    let idle = !self.neighbours.is_busy(index, views) && requests.outstanding(host) == 0;
-                    if self.config.is_seeder(host) || imports || !idle || requests.is_stalled(host) {
+                    let idle = !self.neighbours.is_busy(index, views) && outstanding[index] == 0;
+                    if is_seeder || imports || !idle || requests.is_stalled(host) {
                         continue;
                     }
                     if self.stats.requests_hedged >= hedges_max {
@@ -382,6 +411,7 @@ impl Peer {
                     let may_ask = |chunk| theirs.contains(chunk) && !requests.is_asked(host, chunk);
                     if let Some(chunk) = requests.late_candidate(now, may_ask) {
                         requests.ask(now, host, chunk);
+                        outstanding[index] += 1;
                         self.stats.requests_hedged += 1;
                         asks.push((host, chunk));
                     }
@@ -390,14 +420,16 @@ impl Peer {
             // A seeder that has shown all it has is asked only when nothing else is to be had or somebody has stalled, and for
             // what nobody else sends: it spares its last copies for that.
             let seeders = &self.config.seeders;
-            let complete = (0..seeders.len()).find_map(|turn| {
-                let seeder = seeders[(start + turn) % seeders.len()].host;
-                let known = self.neighbours.get(seeder)?;
-                let can_serve = known.has.is_full() && !known.has.is_empty() && !requests.is_stalled(seeder);
-                can_serve.then_some(known)
-            });
+            let complete = || {
+                (0..seeders.len()).find_map(|turn| {
+                    let seeder = seeders[(start + turn) % seeders.len()].host;
+                    let known = self.neighbours.get(seeder)?;
+                    let can_serve = known.has.is_full() && !known.has.is_empty() && !requests.is_stalled(seeder);
+                    can_serve.then_some(known)
+                })
+            };
             if (requests.in_flight() == 0 || requests.has_overdue())
-                && let Some(seeder) = complete
+                && let Some(seeder) = complete()
             {
                 let mut rare = seeder.has.clone();
                 let others = self.neighbours.iter().filter(|n| n.strikes == 0);
@@ -414,9 +446,9 @@ impl Peer {
             }
         }
         let idle = requests.in_flight() == 0;
-        let late = requests.next_late();
-        let may_hedge = !scheduler.has_wanted() && requests.may_hedge() && self.stats.requests_hedged < hedges_max;
-        match late.filter(|_| may_hedge) {
+        let may_hedge = !scheduler.has_wanted() && self.stats.requests_hedged < hedges_max && requests.may_hedge();
+        let late = if may_hedge { requests.next_late() } else { None };
+        match late {
             // What is late already is so because nobody was there to be asked; somebody may be idle soon.
             Some(at) => {
                 let again = requests.transfer().unwrap_or_default() / 2;
@@ -424,8 +456,8 @@ impl Peer {
             }
             None => self.timers.clear(Timer::Late),
         }
-        if let Some(expiry) = requests.next_expiry()
-            && self.timers.get(Timer::RequestExpiry).is_none()
+        if self.timers.get(Timer::RequestExpiry).is_none()
+            && let Some(expiry) = requests.next_expiry()
         {
             self.timers.set(Timer::RequestExpiry, expiry);
         }
@@ -473,6 +505,7 @@ impl Peer {
         let complete = download.scheduler.is_complete();
         if is_new {
             download.acquired.push(chunk);
+            download.latest = Some(chunk);
             if self.config.zone.is_some() {
                 self.imports.acquired(chunk, self.config.is_seeder(from));
                 self.stats.chunks_imported += u64::from(self.neighbours.is_remote_host(from));
@@ -632,6 +665,7 @@ impl Peer {
         }
     }
 
+    #[inline]
     pub(super) fn schedule_flush(&mut self, now: Time) {
         match self.config.holdings {
             HoldingsSource::Messages => {
@@ -646,6 +680,7 @@ impl Peer {
     }
 
     /// How long news of acquired chunks waits here for company.
+    #[inline]
     pub fn news_delay(&self) -> Duration {
         let transfer = self.download().and_then(|download| download.requests.transfer());
         let share = transfer.map_or(Duration::MAX, |transfer| transfer / NEWS_SHARE_OF_TRANSFER);
@@ -691,7 +726,9 @@ const STARVED_BEFORE_RESCUE: u32 = 3;
 const HAVE_LIST_BELOW: u32 = 16;
 /// Neighbours that are looked at for each request at most; nobody has more by default.
 const NEIGHBOURS_ORDERED: usize = 64;
+/// Of these so many are most often enough to find something to ask for.
+const FETCHED: usize = 3;
 /// More than any load: hosts of other zones come after those of one's own.
-const FAR: usize = 1 << 16;
+const FAR: u32 = 1 << 16;
 /// Chunks asked of the seeder beyond the limit.
 const SEEDER_EXTRA: usize = 2;

@@ -86,6 +86,7 @@ impl PeerConfig {
     }
 
     /// Whether `host` is one of the region's seeders.
+    #[inline]
     pub fn is_seeder(&self, host: HostId) -> bool {
         self.seeders.iter().any(|seeder| seeder.host == host)
     }
@@ -232,19 +233,22 @@ impl Peer {
     }
 
     /// The next thing to do, `None` when there is nothing until the next event.
+    #[inline]
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// Lends the peer a queue for its actions, or takes it back. A driver of very many peers lends each the same one around
     /// [`Peer::handle_event_with`], so that it stays in the processor's cache; the queue it takes back holds the actions.
+    #[inline]
     pub fn swap_actions(&mut self, actions: &mut VecDeque<Action>) {
         std::mem::swap(&mut self.actions, actions);
     }
 
     /// When to come back with [`Event::Wakeup`] at the latest.
+    #[inline]
     pub fn next_wakeup(&self) -> Option<Time> {
-        self.timers.next().map(|(_, at)| at)
+        self.timers.next_at()
     }
 
     /// Which timer [`Peer::next_wakeup`] speaks of.
@@ -253,6 +257,7 @@ impl Peer {
     }
 
     /// Whether bytes of `chunk` from `from` are to be received; what is not expected is to be read and thrown away.
+    #[inline]
     pub fn expects(&self, from: HostId, chunk: ChunkIndex) -> bool {
         self.download()
             .is_some_and(|d| d.requests.is_asked(from, chunk) && !d.scheduler.held().contains(chunk))
@@ -279,6 +284,7 @@ impl Peer {
     }
 
     /// Whether `host` is one of its region's seeders.
+    #[inline]
     pub fn is_seeder(&self, host: HostId) -> bool {
         self.config.is_seeder(host)
     }
@@ -307,6 +313,7 @@ impl Peer {
     }
 
     /// Whether it would ask for more if a neighbour had it.
+    #[inline]
     pub fn is_hungry(&self) -> bool {
         self.download().is_some_and(|download| {
             !download.scheduler.is_complete()
@@ -316,13 +323,21 @@ impl Peer {
     }
 
     /// What neighbours were last told of whether requests wait here.
+    #[inline]
     pub const fn told_busy(&self) -> bool {
         self.told_busy
     }
 
     /// The chunks held, in the order in which they came; empty before the manifest is here.
+    #[inline]
     pub fn acquired(&self) -> &[ChunkIndex] {
         self.download().map_or(&[], |download| &download.acquired)
+    }
+
+    /// The last of [`Peer::acquired`].
+    #[inline]
+    pub fn latest(&self) -> Option<ChunkIndex> {
+        self.download().and_then(|download| download.latest)
     }
 
     /// Which chunks nobody connected has, as far as this host knows: why it is not done.
@@ -339,6 +354,7 @@ impl Peer {
             .collect()
     }
 
+    #[inline]
     fn download(&self) -> Option<&Download> {
         match &self.build {
             Build::Fetching(download) => Some(download),
@@ -536,6 +552,7 @@ impl Peer {
 
     /// Whether requests wait here, as far as that is worth telling. It is where a chunk is much more work than the messages of
     /// it; at 64 KiB they took half as much processor time again as all the rest.
+    #[inline]
     fn is_busy(&self) -> bool {
         self.uploads.has_waiting() && self.manifest().is_some_and(|m| m.chunk_size() >= BUSY_TOLD_FROM_CHUNK)
     }
@@ -545,6 +562,7 @@ impl Peer {
         2 * usize::from(self.config.degree) + 2
     }
 
+    #[inline]
     fn random_below(&mut self, bound: usize) -> usize {
         self.rng.random_range(0..bound.max(1))
     }
