@@ -15,7 +15,8 @@ impl SharedLink {
     /// When `bytes` that come at `now` have passed.
     pub(crate) fn pass(&mut self, now: u64, bytes: u64) -> u64 {
         let nanos = (u128::from(bytes) * NANOS_PER_SECOND).div_ceil(u128::from(self.rate.max(1)));
-        self.free_at = self.free_at.max(now) + u64::try_from(nanos).unwrap_or(u64::MAX / 4);
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        self.free_at = self.free_at.max(now).saturating_add(nanos);
         self.free_at
     }
 }
