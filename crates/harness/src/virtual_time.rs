@@ -6,7 +6,6 @@ use scenario::{Facts, Fidelity, Scenario, Stop};
 use serde::Serialize;
 use simulator::{Options, SimulationError, Status};
 
-use crate::live;
 use crate::machine;
 use crate::report::Report;
 
@@ -32,7 +31,7 @@ pub(crate) fn forecast(
     stopped: impl FnOnce() -> Option<Stop>,
 ) -> Result<(Report, Timing), SimulationError> {
     let (began, cpu_before) = (Instant::now(), machine::cpu_seconds());
-    let deadline = live::deadline(scenario);
+    let deadline = scenario.time_limit();
     let forecast = simulator::forecast(scenario, &Options { threads, deadline }, status)?;
     let wall = began.elapsed();
     let difference = match scenario.fidelity {

@@ -2,6 +2,7 @@
 //!
 //! A [`Scenario`] is parsed and checked once, here; runners get values that cannot be wrong. Pure but for reading files.
 
+mod bounds;
 mod draw;
 mod faults;
 mod file;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use swarm::{ByteRate, Bytes};
 
+pub use bounds::Slack;
 pub use faults::{Fault, FaultKind, HostShare, SeederRestart};
 pub use file::Override;
 pub use host_plan::{Absence, HostPlan, RegionPlan, SeederPlan, Serves, host_index};
@@ -302,39 +304,6 @@ impl Scenario {
     /// The links of a seeder, where links are limited.
     pub fn seeder_links(&self) -> Option<Links> {
         self.network.seeder.or(self.network.host)
-    }
-
-    /// What no schedule can beat in this region, from the moment the seeder can send; `None` where nothing is limited.
-    pub fn lower_bound(&self, region: &Region) -> Option<Duration> {
-        let (host, seeder) = (self.network.host?, self.seeder_links()?);
-        // What several seeders send is as good as one uplink that is as fast as all of theirs.
-        let seeder_uplink = seeder.uplink().times(region.seeders);
-        let chunk = Bytes::new(self.chunk_size().into());
-        // A live run's path is the machine's own and not worth a name.
-        let latency = Duration::ZERO;
-        if self.has_equal_links() {
-            return Some(swarm::lower_bound::makespan(&swarm::lower_bound::SwarmShape {
-                build: self.build_size(),
-                chunk,
-                hosts: region.hosts,
-                host_uplink: host.uplink(),
-                host_downlink: host.downlink(),
-                seeder_uplink,
-                latency,
-            }));
-        }
-        let index = self.regions.iter().position(|other| other.name == region.name)?;
-        let hosts = self.plan(index).hosts;
-        let links = hosts.iter().filter_map(|host| host.links);
-        let (uplinks, downlinks): (Vec<_>, Vec<_>) = links.map(|l| (l.uplink(), l.downlink())).unzip();
-        Some(swarm::lower_bound::makespan_of_mixed_links(
-            self.build_size(),
-            chunk,
-            seeder_uplink,
-            &uplinks,
-            &downlinks,
-            latency,
-        ))
     }
 
     /// Whether all hosts have the same links.

@@ -52,6 +52,7 @@ pub(crate) fn read(path: &Path, tree: &Table, given_twice: Vec<String>) -> Resul
     };
     check_fleet(&root, &scenario);
     kernel_keys::check(&root, &scenario);
+    check_deadline(&root, &scenario);
     let mut problems = reader.problems.into_inner();
     if problems.is_empty() {
         return Ok(scenario);
@@ -390,6 +391,18 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
         })
     };
     root.section("faults").named().filter_map(read).collect()
+}
+
+/// Hosts that join after the run has been given up are never in time.
+fn check_deadline(root: &Section<'_>, scenario: &Scenario) {
+    let Some(deadline) = scenario.deadline.filter(|deadline| !deadline.is_zero()) else {
+        return;
+    };
+    let late = scenario.faults.iter().filter(|fault| fault.kind == FaultKind::JoinLate);
+    for fault in late.filter(|fault| fault.at >= deadline) {
+        let message = format!("not before the deadline of {deadline:?}, so its hosts are never in time; expected less or no deadline");
+        root.section("faults").section(&fault.name).problem("at", message);
+    }
 }
 
 /// Holds the faults and classes against the regions whose hosts and zones have been read.

@@ -9,7 +9,7 @@ use scenario::{
     Facts, Fidelity, ForecastFacts, HostOutcome, KernelDifference, LogNetwork, RegionEnd, RegionOutcome, RegionPlan,
     RunOutcome, Scenario, Stop, host_index,
 };
-use swarm::{ByteRate, Hash, HostId, Manifest};
+use swarm::{Hash, HostId, Manifest};
 
 use crate::kernel::{self, KernelSetup};
 use crate::region::{self, RegionResult, RegionSetup, RegionStatus};
@@ -237,7 +237,7 @@ pub fn forecast(scenario: &Scenario, options: &Options, status: &Status) -> Resu
         .collect::<Result<_, _>>()?;
     Ok(Forecast {
         regions,
-        seeding_after: scenario.regions.iter().map(|_| pull_time(scenario)).collect(),
+        seeding_after: scenario.regions.iter().map(|_| scenario.pull_time()).collect(),
         chunks: manifest.chunk_count(),
     })
 }
@@ -325,12 +325,6 @@ pub fn memory_estimate(scenario: &Scenario, threads: usize) -> u64 {
     let live: u64 = hosts.iter().take(threads.max(1)).sum();
     let outcomes = u64::from(scenario.host_count()) * OUTCOME_BYTES;
     live * per_host + outcomes
-}
-
-/// How long a seeder pulls: it seeds when it has the whole build, since the root hash needs all of it.
-fn pull_time(scenario: &Scenario) -> Duration {
-    let rate = scenario.network.bucket_rate.and_then(ByteRate::from_bytes_per_second);
-    rate.map_or(Duration::ZERO, |rate| rate.transfer_time(scenario.build_size()))
 }
 
 /// The build's manifest with hashes of nothing: no byte moves in virtual time, and whether a chunk verifies is the model's

@@ -52,7 +52,7 @@ impl Run<'_> {
         progress.phase("waiting for the regions to hear of the build");
         let key = &self.scenario.build.id;
         let buckets = self.cloud.buckets();
-        let patience = super::deadline(self.scenario) + DELIVERY_PATIENCE;
+        let patience = self.scenario.time_limit() + DELIVERY_PATIENCE;
         let waiting = feeds.feeds.iter_mut().enumerate().map(|(index, feed)| {
             let (seeders, buckets) = (&self.seeders[index], &buckets);
             let region = &self.scenario.regions[index].name;

@@ -150,7 +150,7 @@ pub(crate) async fn run(
         seeders: Vec::new(),
         hosts: None,
         stop,
-        deadline: deadline(scenario),
+        deadline: scenario.time_limit(),
         regions: vec![RegionOutcome::default(); regions.len()],
         live: LiveFacts {
             replicated_after: vec![None; regions.len()],
@@ -569,24 +569,6 @@ fn worker_count(scenario: &Scenario, limit: u64) -> Result<u32, RunError> {
             workers: least,
         }),
     }
-}
-
-/// When to give up. Shaped, a healthy run ends near its lower bound; flat out it depends on the machine, of which we
-/// expect at least 100 MB/s of delivered payload.
-pub(crate) fn deadline(scenario: &Scenario) -> Duration {
-    scenario.deadline.unwrap_or_else(|| {
-        let bounds = scenario
-            .regions
-            .iter()
-            .filter_map(|region| scenario.lower_bound(region));
-        match bounds.max() {
-            Some(bound) => bound * 3 + Duration::from_secs(30),
-            None => {
-                let bytes = u64::from(scenario.host_count()) * scenario.build_size().get();
-                Duration::from_secs(60 + bytes / 100_000_000)
-            }
-        }
-    })
 }
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);

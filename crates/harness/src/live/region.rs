@@ -88,7 +88,7 @@ pub(crate) async fn deploy(
     {
         tracing::warn!(%error, "the build will be delivered again");
     }
-    let patience = deadline(&own) + clock.now().since(began);
+    let patience = own.time_limit() + clock.now().since(began);
     wait(patience, || {
         let FleetStatus { done, pending, .. } = fleet.status();
         told.send_replace(done.iter().sum());

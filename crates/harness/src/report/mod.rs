@@ -1,13 +1,14 @@
 //! What a run says of itself: `report.json`, whose fields other programs rely on, and a summary for people.
 
 mod simulation;
+mod stretch;
 mod summary;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use scenario::{
-    HostOutcome, HostState, LatencyHistogram, LatencySummary, LiveFacts, ProtocolCounts, RunOutcome, Scenario, Stages,
+    HostOutcome, HostState, LatencyHistogram, LatencySummary, LiveFacts, ProtocolCounts, RunOutcome, Scenario, Slack, Stages,
     Stop, Transport, Verdict,
 };
 use serde::Serialize;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::machine;
 use simulation::Simulation;
+use stretch::{LIVE_SLACK, RegionStretch, Stretch};
 
 /// The report of a run. Times are milliseconds; a percentile that falls among hosts that did not finish is null.
 #[derive(Debug, Serialize)]
@@ -104,15 +106,6 @@ struct Latencies {
 }
 
 #[derive(Debug, Serialize)]
-struct Stretch {
-    p50: Option<f64>,
-    p90: Option<f64>,
-    p99: Option<f64>,
-    p999: Option<f64>,
-    max: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
 struct Traffic {
     from_seeder_bytes: u64,
     from_peers_bytes: u64,
@@ -182,18 +175,14 @@ impl Report {
     pub(crate) fn new(scenario: &Scenario, outcome: &RunOutcome) -> Self {
         let live = outcome.live();
         let outcomes = &outcome.hosts;
-        let bounds: Vec<Option<Duration>> = scenario
-            .regions
-            .iter()
-            .map(|region| scenario.lower_bound(region))
-            .collect();
-        let bound = bounds.iter().copied().max().flatten();
+        let slack = if live.is_some() { LIVE_SLACK } else { Slack::default() };
+        let stretches = (0..scenario.regions.len()).map(|region| {
+            let own = outcomes.iter().filter(|outcome| outcome.region == region);
+            RegionStretch::new(scenario, region, own, slack)
+        });
+        let stretches: Vec<RegionStretch> = stretches.collect();
+        let bound = stretches.iter().filter_map(|stretch| stretch.lower_bound).max();
         let latency = |outcome: &HostOutcome| outcome.verified_after;
-        // Every region's latency on the scale of the longest bound, so that one division is right for all.
-        let scaled = |outcome: &HostOutcome| {
-            let own = bounds[outcome.region]?.as_secs_f64();
-            Some(outcome.verified_after?.mul_f64(bound?.as_secs_f64() / own))
-        };
         let replicated_after = |region: usize| live.and_then(|live| live.replicated_after[region]);
         let end_to_end = |outcome: &HostOutcome| Some(outcome.verified_after? + replicated_after(outcome.region)?);
         let regions = scenario.regions.iter().enumerate().map(|(index, region)| {
@@ -203,9 +192,9 @@ impl Report {
             RegionReport {
                 name: region.name.clone(),
                 hosts: region.hosts,
-                stretch: stretch(&summary, bounds[index]),
+                stretch: stretches[index].summary(),
                 fanout_latency_ms: latencies(&summary),
-                lower_bound_ms: bounds[index].map(milliseconds),
+                lower_bound_ms: stretches[index].lower_bound.map(milliseconds),
                 replicated_after_ms: replicated_after(index).map(milliseconds),
                 seeding_after_ms: outcome.regions[index].seeding_after.map(milliseconds),
                 seeder_sent_bytes: sent,
@@ -235,7 +224,7 @@ impl Report {
             fanout_latency_ms: latencies(&summarize(outcomes, latency)),
             end_to_end_latency_ms: latencies(&summarize(outcomes, end_to_end)),
             lower_bound_ms: bound.map(milliseconds),
-            stretch: stretch(&summarize(outcomes, scaled), bound),
+            stretch: Stretch::of(&stretches),
             traffic: traffic(outcomes),
             protocol: outcome.protocol,
             logs: Logs {
@@ -455,17 +444,6 @@ fn latencies(summary: &LatencySummary) -> Latencies {
         p99: summary.p99.map(milliseconds),
         p999: summary.p999.map(milliseconds),
         max: summary.max.map(milliseconds),
-    }
-}
-
-fn stretch(summary: &LatencySummary, bound: Option<Duration>) -> Stretch {
-    let of = |latency: Option<Duration>| Some(round(latency?.as_secs_f64() / bound?.as_secs_f64()));
-    Stretch {
-        p50: of(summary.p50),
-        p90: of(summary.p90),
-        p99: of(summary.p99),
-        p999: of(summary.p999),
-        max: of(summary.max),
     }
 }
 

@@ -78,10 +78,14 @@ impl Display for Report {
                 )?;
                 writeln!(
                     f,
-                    "makespan {}, lower bound {}",
+                    "makespan {}, lower bound {}; stretch of the last host {}",
                     time(self.fanout_latency_ms.max),
-                    time(Some(bound))
+                    time(Some(bound)),
+                    show(s.last)
                 )?;
+            }
+            None if hosts.excused == hosts.total => {
+                writeln!(f, "nothing is expected of any host, so there is no makespan and no lower bound")?;
             }
             None => writeln!(
                 f,
@@ -224,6 +228,7 @@ impl Report {
     fn row(&self, f: &mut fmt::Formatter<'_>, name: &str, row: &Latencies) -> fmt::Result {
         let show = |value: Option<f64>| match value {
             Some(_) => time(value),
+            None if self.hosts.excused == self.hosts.total => "-".to_owned(),
             None => format!("> {:.0} s", self.deadline_seconds.min(self.ran_for())),
         };
         let cells = [row.p50, row.p90, row.p99, row.p999, row.max].map(show);
@@ -243,6 +248,7 @@ const BANNED_SHOWN: usize = 10;
 
 fn time(milliseconds: Option<f64>) -> String {
     match milliseconds {
+        Some(ms) if ms < 10.0 => format!("{ms:.3} ms"),
         Some(ms) if ms < 1000.0 => format!("{ms:.0} ms"),
         Some(ms) => format!("{:.2} s", ms / 1000.0),
         None => "not reached".to_owned(),

@@ -19,7 +19,8 @@ use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use swarm::{
     Action, Bitfield, ByteRate, Bytes, ChunkIndex, Contact, Event, Hash, HostId, Manifest, Message, Peer, PeerConfig,
-    Seeder, SeederConfig, Time, lower_bound,
+    Seeder, SeederConfig, Time,
+    lower_bound::{BoundedHost, BoundedSeeder, BoundedSwarm},
 };
 
 pub const SEEDER: HostId = HostId::new(0);
@@ -247,15 +248,27 @@ impl Mesh {
     }
 
     pub fn lower_bound(&self) -> Duration {
-        lower_bound::makespan(&lower_bound::SwarmShape {
+        let host = BoundedHost {
+            uplink: self.shape.uplink,
+            downlink: self.shape.downlink,
+            joins_after: Duration::ZERO,
+            serves_until: Duration::MAX,
+            expected: true,
+        };
+        let swarm = BoundedSwarm {
             build: self.manifest.size(),
             chunk: Bytes::new(self.manifest.chunk_size().into()),
-            hosts: u32::try_from(self.shape.hosts).unwrap(),
-            host_uplink: self.shape.uplink,
-            host_downlink: self.shape.downlink,
-            seeder_uplink: self.shape.uplink,
             latency: self.shape.latency,
-        })
+            lead: Duration::ZERO,
+            burst: Bytes::new(0),
+            seeders: vec![BoundedSeeder {
+                uplink: self.shape.uplink,
+                sends_after: Duration::ZERO,
+            }],
+            hosts: vec![host; self.shape.hosts as usize],
+            partitions: Vec::new(),
+        };
+        swarm.bounds().makespan()
     }
 
     fn step(&mut self) -> bool {
