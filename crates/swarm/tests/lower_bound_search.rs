@@ -1,15 +1,14 @@
 //! Holds the bound against the best of all schedules, for all fleets of up to four hosts and four chunks.
 //!
-//! Time goes in slots. Of every fleet two kinds of schedules are searched, each completely. *Parallel*: in a slot of C a link
-//! of rate r moves r whole chunks side by side. *One after another*: in a slot of C/2 a host of rate 2 moves a chunk,
-//! and one of rate 1 half of one, which goes on in the next slot; hosts may also wait. The search asks for ever more slots
-//! until they are enough. What it rules out early it does by counting: whoever lacks more than can come in, or all together
-//! more than can be sent, is late.
+//! Time goes in slots. First those schedules are searched that move whole chunks in slots of C, as many side by side as rates
+//! allow; then all those in slots of C/2 in which a copy takes one slot (at rate 2) or two (at rate 1), whoever sends it,
+//! side by side or one after another, and in which hosts may also wait. Each search is complete: it asks for ever fewer slots
+//! until they are not enough. What it rules out early it rules out by counting.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
-use smallvec::SmallVec;
 use swarm::lower_bound::{BoundedHost, BoundedSeeder, BoundedSwarm};
 use swarm::{ByteRate, Bytes};
 
@@ -54,81 +53,72 @@ impl Fleet {
 
     /// The least time of all schedules that are searched.
     fn best(&self) -> Duration {
-        let parallel = Search::new(self, 1).least_slots();
-        let halves = Search::new(self, 2).least_slots();
-        (Duration::from_secs(1) * parallel).min(Duration::from_millis(500) * halves)
+        let whole = Search::new(self, 1).least_slots(1);
+        // Every schedule in whole slots is one in halves, so only shorter ones are of interest.
+        let mut halves = Search::new(self, 2);
+        let mut least = 2 * whole;
+        while halves.within(State::default(), least - 1) {
+            least -= 1;
+        }
+        Duration::from_millis(500) * least
     }
 }
 
-/// What sends one chunk at a time, `slots` long.
-#[derive(Clone, Copy, Debug)]
-struct Port {
-    /// The seeder is the one after the last host.
-    owner: usize,
-    slots: u8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct State {
     /// By host, four bits each: the chunks it holds.
     held: u16,
-    /// Likewise, what is half on its way and arrives with the next slot.
+    /// Likewise, what is half on its way and arrives with this slot.
     coming: u16,
-    /// Ports that are taken in the next slot.
-    taken: u8,
+    /// By member, four bits each, the seeder last: how much of its uplink that takes.
+    taken: u32,
+}
+
+/// What has been chosen for a slot so far.
+#[derive(Clone, Copy)]
+struct Choice {
+    after: State,
+    cells: u16,
+    sent: [u32; 5],
+    received: [u32; 4],
 }
 
 struct Search {
     hosts: usize,
     chunks: u32,
-    ports: Vec<Port>,
-    /// What a host can receive in a slot, in streams of the slowest kind.
+    /// What each member can send in a slot, and receive: one for a chunk in as many slots as a slot has parts of C.
+    up: Vec<u32>,
     down: Vec<u32>,
-    /// Streams of the slowest kind that a copy counts as, by how many slots it takes.
-    weight: [u32; 3],
-    uplinks: Vec<u64>,
+    /// What a chunk within one slot takes: 1, or 2 where a slot is half of C.
+    parts: u32,
     permutations: Vec<[u16; 16]>,
     /// The most slots that were not enough.
-    failed: HashMap<State, u32>,
+    failed: HashMap<State, u32, BuildHasherDefault<Mix>>,
 }
 
 impl Search {
-    fn new(fleet: &Fleet, parts: u64) -> Self {
-        let hosts = fleet.uplinks.len();
-        let rates = fleet.uplinks.iter().copied().chain([fleet.seeder]).enumerate();
-        let ports = rates.flat_map(|(owner, rate)| {
-            let (count, slots) = match (parts, rate) {
-                (1, rate) => (rate, 1),
-                (_, 1) => (1, 2),
-                (_, rate) => (rate / 2, 1),
-            };
-            (0..count).map(move |_| Port { owner, slots })
-        });
+    fn new(fleet: &Fleet, parts: u32) -> Self {
+        let narrow = |rate: u64| u32::try_from(rate).expect("a small one");
         Self {
-            hosts,
+            hosts: fleet.uplinks.len(),
             chunks: fleet.chunks,
-            ports: ports.collect(),
-            down: fleet
+            up: fleet
                 .uplinks
                 .iter()
-                .map(|rate| u32::try_from(rate * fleet.down).unwrap())
+                .copied()
+                .chain([fleet.seeder])
+                .map(narrow)
                 .collect(),
-            weight: if parts == 1 { [0, 1, 0] } else { [0, 2, 1] },
-            uplinks: fleet.uplinks.clone(),
+            down: fleet.uplinks.iter().map(|rate| narrow(rate * fleet.down)).collect(),
+            parts,
             permutations: permutations(fleet.chunks),
-            failed: HashMap::new(),
+            failed: HashMap::default(),
         }
     }
 
-    fn least_slots(&mut self) -> u32 {
-        let start = State {
-            held: 0,
-            coming: 0,
-            taken: 0,
-        };
-        (1..)
-            .find(|slots| self.within(start, *slots))
-            .expect("a seeder alone comes to an end")
+    fn least_slots(&mut self, from: u32) -> u32 {
+        let mut slots = (from..).filter(|slots| self.within(State::default(), *slots));
+        slots.next().expect("a seeder alone comes to an end")
     }
 
     fn all(&self) -> u16 {
@@ -144,16 +134,20 @@ impl Search {
             return false;
         }
         let mut next = Vec::new();
-        let after = State {
-            held: state.held | state.coming,
-            coming: 0,
-            taken: 0,
+        let choice = Choice {
+            after: State {
+                held: state.held | state.coming,
+                ..State::default()
+            },
+            cells: state.held | state.coming,
+            sent: std::array::from_fn(|member| state.taken >> (4 * member) & 15),
+            received: std::array::from_fn(|host| (state.coming >> (4 * host) & 15).count_ones()),
         };
-        self.choose(state, 0, after, (0, 0), self.received(state), &mut next);
+        self.choose(state, 0, 0, choice, &mut next);
         next.sort_unstable();
         next.dedup();
         // What has most is most likely to be enough.
-        next.sort_by_key(|state| std::cmp::Reverse((state.held.count_ones(), state.coming.count_ones())));
+        next.sort_by_key(|state| std::cmp::Reverse(state.held.count_ones() * 2 + state.coming.count_ones()));
         if next.into_iter().any(|next| self.within(next, slots - 1)) {
             return true;
         }
@@ -161,106 +155,97 @@ impl Search {
         false
     }
 
-    /// Streams that each host is receiving.
-    fn received(&self, state: State) -> [u32; 4] {
-        std::array::from_fn(|host| (state.coming >> (4 * host) & 15).count_ones() * self.weight[2])
-    }
-
-    /// Every way in which the ports from `port` on can begin something. `begun` has what the ports before have, and which of
-    /// them wait.
-    fn choose(
-        &self,
-        state: State,
-        port: usize,
-        after: State,
-        begun: (u16, u8),
-        received: [u32; 4],
-        next: &mut Vec<State>,
-    ) {
-        let (cells, waiting) = begun;
-        let Some(Port { slots, .. }) = self.ports.get(port).copied() else {
-            // With nothing but whole slots, who can send something loses nothing by it.
-            let whole = self.ports.iter().all(|port| port.slots == 1);
-            let could =
-                |port: usize| waiting >> port & 1 == 1 && !self.options(state, port, cells, received).is_empty();
-            if !(whole && (0..self.ports.len()).any(could)) {
-                next.push(after);
+    /// Every way in which members from this one on can begin something, in ascending order of what they begin.
+    fn choose(&self, state: State, member: usize, from: u32, choice: Choice, next: &mut Vec<State>) {
+        if member > self.hosts {
+            // Who can send a chunk within the slot loses nothing by it.
+            let could = |member: usize| self.options(state, member, choice).any(|(_, fast, _, _)| fast);
+            if !(0..=self.hosts).any(could) {
+                next.push(choice.after);
             }
             return;
-        };
-        if state.taken >> port & 1 == 0 {
-            for (host, cell) in self.options(state, port, cells, received) {
-                let mut after = after;
-                if slots == 1 {
-                    after.held |= cell;
-                } else {
-                    after.coming |= cell;
-                    after.taken |= 1 << port;
-                }
-                let mut received = received;
-                received[host] += self.weight[slots as usize];
-                self.choose(state, port + 1, after, (cells | cell, waiting), received, next);
-            }
         }
-        self.choose(state, port + 1, after, (cells, waiting | 1 << port), received, next);
+        for (place, fast, host, cell) in self.options(state, member, choice).filter(|(place, ..)| *place >= from) {
+            let mut choice = choice;
+            let takes = if fast { self.parts } else { 1 };
+            if fast {
+                choice.after.held |= cell;
+            } else {
+                choice.after.coming |= cell;
+                choice.after.taken += 1 << (4 * member);
+            }
+            choice.cells |= cell;
+            choice.sent[member] += takes;
+            choice.received[host] += takes;
+            self.choose(state, member, place + 1, choice, next);
+        }
+        self.choose(state, member + 1, 0, choice, next);
     }
 
-    /// What a port can send to whom.
-    fn options(&self, state: State, port: usize, cells: u16, received: [u32; 4]) -> SmallVec<[(usize, u16); 16]> {
-        let Port { owner, slots } = self.ports[port];
-        let holds = if owner == self.hosts {
+    /// What a member can send, a number for it, whether within the slot, and to whom.
+    fn options(&self, state: State, member: usize, choice: Choice) -> impl Iterator<Item = (u32, bool, usize, u16)> {
+        let holds = if member == self.hosts {
             15
         } else {
-            state.held >> (4 * owner) & 15
+            state.held >> (4 * member) & 15
         };
-        let weight = self.weight[slots as usize];
-        let open = |host: &usize| *host != owner && received[*host] + weight <= self.down[*host];
-        let hosts = (0..self.hosts).filter(open);
-        let all = hosts.flat_map(|host| (0..self.chunks).map(move |chunk| (host, chunk)));
-        let held = all.filter(|(_, chunk)| holds >> chunk & 1 == 1);
-        let named = held.map(|(host, chunk)| (host, 1_u16 << (4 * host as u32 + chunk)));
-        named
-            .filter(|(_, cell)| (state.held | state.coming | cells) & cell == 0)
-            .collect()
+        let fits = move |host: usize, takes: u32| {
+            choice.sent[member] + takes <= self.up[member] && choice.received[host] + takes <= self.down[host]
+        };
+        let kinds = [true, false].into_iter().filter(|fast| *fast || self.parts > 1);
+        let cells = kinds.flat_map(|fast| (0..16).map(move |place| (fast, place)));
+        cells.filter_map(move |(fast, place)| {
+            let (host, chunk, cell) = (place as usize / 4, place % 4, 1_u16 << place);
+            let open = host < self.hosts && chunk < self.chunks && host != member;
+            let useful = open && holds >> chunk & 1 == 1 && choice.cells & cell == 0;
+            (useful && fits(host, if fast { self.parts } else { 1 })).then_some((
+                place + 16 * u32::from(!fast),
+                fast,
+                host,
+                cell,
+            ))
+        })
     }
 
     fn is_late(&self, state: State, slots: u32) -> bool {
         let missing = self.all() & !state.held;
-        let each = |host: usize| (missing >> (4 * host) & 15).count_ones();
-        let per_copy = self.weight[1].max(self.weight[2]);
-        if slots == 0
-            || (0..self.hosts).any(|host| each(host) * per_copy > self.down[host] * slots + state.coming.count_ones())
-        {
-            return true;
-        }
-        // Halves that can be sent, by those who hold something now from now on, by all others from the next slot on.
-        let sends = |port: &Port| {
-            let idle = port.owner < self.hosts && state.held >> (4 * port.owner) & 15 == 0;
-            (slots - u32::from(idle)) * (3 - u32::from(port.slots))
+        // In parts of a chunk.
+        let lacks = |host: usize| {
+            let of = |field: u16| (field >> (4 * host) & 15).count_ones();
+            of(missing) * self.parts - of(state.coming)
         };
-        let halves: u32 = self.ports.iter().map(sends).sum();
-        let still = missing.count_ones() * 2 - state.coming.count_ones();
-        still > halves || self.is_rare(state, slots)
+        let late = |host: usize| lacks(host) > self.down[host] * slots;
+        // Who holds nothing in this slot sends nothing in it.
+        let sends = |member: usize| {
+            let idle = member < self.hosts && state.held >> (4 * member) & 15 == 0;
+            (slots - u32::from(idle)) * self.up[member]
+        };
+        slots == 0
+            || (0..self.hosts).any(late)
+            || (0..self.hosts).map(lacks).sum::<u32>() > (0..=self.hosts).map(sends).sum()
+            || self.is_rare(state, slots)
     }
 
-    /// Whether some chunk cannot reach all even if nothing else is sent and every holder is as fast as the fastest.
+    /// Whether some chunk cannot reach all even if nothing else is sent and everybody is as fast as the fastest host. Counts
+    /// holders: each sends `fast` copies within a slot, or where it cannot one in two.
     fn is_rare(&self, state: State, slots: u32) -> bool {
-        let ports = |owner: usize| self.ports.iter().filter(move |port| port.owner == owner).count() as u32;
-        let of_seeder = ports(self.hosts);
-        let of_host = (0..self.hosts).map(ports).max().unwrap_or(0);
-        let grown = |holders: u32, coming: u32, slots: u32| {
-            (0..slots)
-                .fold((holders, coming), |(holders, coming), _| {
-                    (holders * (1 + of_host) + of_seeder + coming, 0)
-                })
-                .0
-        };
         let hosts = self.hosts as u32;
-        let of_chunk = |field: u16, chunk: u32| {
-            (0..self.hosts)
-                .filter(|host| field >> (4 * host) >> chunk & 1 == 1)
-                .count() as u32
+        let fastest = self.up[..self.hosts].iter().copied().max().unwrap_or(0);
+        let seeder = self.up[self.hosts];
+        let grown = |holders: u32, coming: u32, slots: u32| {
+            // What a slot begins at half pace comes with the next, so of two slots one brings what began before.
+            let (mut holders, mut before, mut coming) = (holders, 0, coming);
+            for _ in 0..slots {
+                let fast = holders * (fastest / self.parts) + seeder / self.parts;
+                let halves = before * (fastest % self.parts) + seeder % self.parts;
+                before = holders;
+                holders += fast + halves + coming;
+                coming = 0;
+            }
+            holders
         };
+        let of_chunk =
+            |field: u16, chunk: u32| (0..hosts).filter(|host| field >> (4 * host + chunk) & 1 == 1).count() as u32;
         let mut fresh = 0_u32;
         for chunk in 0..self.chunks {
             let (held, coming) = (of_chunk(state.held, chunk), of_chunk(state.coming, chunk));
@@ -270,46 +255,60 @@ impl Search {
                 return true;
             }
         }
-        // The last of those that nobody has begins after all others.
-        let waits = fresh.max(1).div_ceil(of_seeder) - 1;
-        let whole = self.ports.iter().all(|port| port.slots == 1);
-        whole && fresh > 0 && (waits >= slots || grown(0, 0, slots - waits) < hosts)
+        // The last of those that nobody has: all first copies together take so many slots, and who has it then may send it on.
+        let injected = (fresh * self.parts).div_ceil(seeder);
+        fresh > 0 && (injected > slots || grown(seeder, 0, slots - injected) < hosts)
     }
 
     /// One of all states that differ only by the names of chunks and of hosts with equal links.
     fn canonical(&self, state: State) -> State {
+        let of_seeder = state.taken & 15 << (4 * self.hosts);
         let rename = |names: &[u16; 16]| {
-            let mut rows: [(u64, u16, u16, u8); 4] = std::array::from_fn(|host| {
+            let mut rows = [(0_u32, 0_u16, 0_u16, 0_u32); 4];
+            for (host, row) in rows.iter_mut().enumerate().take(self.hosts) {
                 let nibble = |field: u16| names[usize::from(field >> (4 * host) & 15)];
-                let own = self.ports.iter().enumerate().filter(|(_, port)| port.owner == host);
-                let taken = own.fold(0, |all, (index, _)| all << 1 | (state.taken >> index & 1));
-                let rate = self.uplinks.get(host).copied().unwrap_or(0);
-                (rate, nibble(state.held), nibble(state.coming), taken)
-            });
-            rows.sort_unstable_by(|a, b| b.cmp(a));
+                *row = (
+                    self.up[host],
+                    nibble(state.held),
+                    nibble(state.coming),
+                    state.taken >> (4 * host) & 15,
+                );
+            }
+            rows[..self.hosts].sort_unstable_by(|a, b| b.cmp(a));
             let mut renamed = State {
-                held: 0,
-                coming: 0,
-                taken: 0,
+                taken: of_seeder,
+                ..State::default()
             };
-            for (host, (_, held, coming, taken)) in rows.into_iter().enumerate() {
+            for (host, (_, held, coming, taken)) in rows.into_iter().enumerate().take(self.hosts) {
                 renamed.held |= held << (4 * host);
                 renamed.coming |= coming << (4 * host);
-                let own = self.ports.iter().enumerate().filter(|(_, port)| port.owner == host);
-                let count = own.clone().count();
-                for (place, (index, _)) in own.enumerate() {
-                    renamed.taken |= (taken >> (count - 1 - place) & 1) << index;
-                }
+                renamed.taken |= taken << (4 * host);
             }
-            let of_seeder = self
-                .ports
-                .iter()
-                .enumerate()
-                .filter(|(_, port)| port.owner == self.hosts);
-            of_seeder.for_each(|(index, _)| renamed.taken |= state.taken & 1 << index);
             renamed
         };
         self.permutations.iter().map(rename).max().expect("there is one")
+    }
+}
+
+/// A hash that is quick for small numbers.
+#[derive(Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.write_u32(number.into());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0.rotate_left(20) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
