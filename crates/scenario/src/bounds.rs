@@ -93,7 +93,11 @@ impl Scenario {
                 Duration::from_secs(60 + bytes / FLAT_OUT)
             }
         };
-        let joins = plan.hosts.iter().filter(|host| host.is_required()).filter_map(|host| host.join_at);
+        let joins = plan
+            .hosts
+            .iter()
+            .filter(|host| host.is_required())
+            .filter_map(|host| host.join_at);
         let away = |seeder: &SeederPlan| {
             let absences = seeder.absences.iter();
             let (at, down) = absences.fold((Duration::ZERO, Duration::ZERO), |(at, down), absence| {
@@ -113,8 +117,17 @@ impl Scenario {
     fn careless_time(&self, plan: &RegionPlan) -> Duration {
         let region = &self.regions[plan.region];
         let per_zone = region.hosts.div_ceil(region.zones);
-        let zones = self.network.zones.uplink.filter(|_| region.zones > 1).map(|rate| (per_zone, rate));
-        let racks = self.network.racks.as_ref().map(|racks| (racks.hosts.min(per_zone), racks.uplink));
+        let zones = self
+            .network
+            .zones
+            .uplink
+            .filter(|_| region.zones > 1)
+            .map(|rate| (per_zone, rate));
+        let racks = self
+            .network
+            .racks
+            .as_ref()
+            .map(|racks| (racks.hosts.min(per_zone), racks.uplink));
         let time = |(hosts, rate): (u32, u64)| {
             let bytes = u64::from(hosts).saturating_mul(self.build_size().get());
             ByteRate::from_bytes_per_second(rate).map_or(Duration::ZERO, |rate| rate.transfer_time(Bytes::new(bytes)))
@@ -126,7 +139,9 @@ impl Scenario {
     fn time_of_requests(&self) -> Duration {
         let chunks = self.build_size().get().div_ceil(self.chunk_size().max(1).into());
         let at_a_time = u64::try_from(self.swarm.chunks_in_flight.max(1)).unwrap_or(u64::MAX);
-        let rounds = u32::try_from(chunks.div_ceil(at_a_time)).unwrap_or(u32::MAX).saturating_add(ROUNDS_OF_FINDING);
+        let rounds = u32::try_from(chunks.div_ceil(at_a_time))
+            .unwrap_or(u32::MAX)
+            .saturating_add(ROUNDS_OF_FINDING);
         let latency = self.network.latency.max(self.network.zones.latency);
         latency.saturating_mul(rounds.saturating_mul(PATHS_PER_ROUND))
     }

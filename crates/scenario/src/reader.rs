@@ -400,7 +400,9 @@ fn check_deadline(root: &Section<'_>, scenario: &Scenario) {
     };
     let late = scenario.faults.iter().filter(|fault| fault.kind == FaultKind::JoinLate);
     for fault in late.filter(|fault| fault.at >= deadline) {
-        let message = format!("not before the deadline of {deadline:?}, so its hosts are never in time; expected less or no deadline");
+        let message = format!(
+            "not before the deadline of {deadline:?}, so its hosts are never in time; expected less or no deadline"
+        );
         root.section("faults").section(&fault.name).problem("at", message);
     }
 }

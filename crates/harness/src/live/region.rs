@@ -10,7 +10,7 @@ use seeder::{Delivery, RegionalSeeder};
 use tokio::sync::watch;
 
 use super::fleet::{Fleet, FleetStatus, Slice, Surroundings};
-use super::{RunError, deadline, seeder_options};
+use super::{RunError, seeder_options};
 
 /// What came of it.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use scenario::{
-    HostOutcome, HostState, LatencyHistogram, LatencySummary, LiveFacts, ProtocolCounts, RunOutcome, Scenario, Slack, Stages,
-    Stop, Transport, Verdict,
+    HostOutcome, HostState, LatencyHistogram, LatencySummary, LiveFacts, ProtocolCounts, RunOutcome, Scenario, Slack,
+    Stages, Stop, Transport, Verdict,
 };
 use serde::Serialize;
 

@@ -55,7 +55,9 @@ impl RegionStretch {
         Self {
             lower_bound: Some(lower_bound),
             quotients: (1..).zip(&done).map(quotient).collect(),
-            last: done.last().and_then(|(latency, _)| Some(over(latency.as_ref()?, lower_bound))),
+            last: done
+                .last()
+                .and_then(|(latency, _)| Some(over(latency.as_ref()?, lower_bound))),
         }
     }
 
@@ -69,7 +71,10 @@ impl Stretch {
     pub(super) fn of<'a>(regions: impl IntoIterator<Item = &'a RegionStretch>) -> Self {
         let bounded: Vec<&RegionStretch> = regions.into_iter().filter(|r| r.lower_bound.is_some()).collect();
         let late = |quotient: Option<f64>| quotient.unwrap_or(f64::INFINITY);
-        let mut sorted: Vec<f64> = bounded.iter().flat_map(|r| r.quotients.iter().copied().map(late)).collect();
+        let mut sorted: Vec<f64> = bounded
+            .iter()
+            .flat_map(|r| r.quotients.iter().copied().map(late))
+            .collect();
         sorted.sort_unstable_by(f64::total_cmp);
         let finite = |quotient: f64| quotient.is_finite().then(|| super::round(quotient));
         let at = |per_mille: usize| {
@@ -116,7 +121,10 @@ mod tests {
     fn a_host_that_is_not_done_is_infinitely_late_and_a_region_without_bounds_says_nothing() {
         let good = region(&[Some(1.5), Some(1.0), Some(1.2)], Some(1.1));
         let of_good = good.summary();
-        assert_eq!((of_good.p50, of_good.max, of_good.last), (Some(1.2), Some(1.5), Some(1.1)));
+        assert_eq!(
+            (of_good.p50, of_good.max, of_good.last),
+            (Some(1.2), Some(1.5), Some(1.1))
+        );
         let bad = region(&[Some(1.1), None], None);
         let all = Stretch::of([&good, &bad, &RegionStretch::default()]);
         assert_eq!((all.p50, all.max, all.last), (Some(1.2), None, None));

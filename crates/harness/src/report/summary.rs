@@ -85,7 +85,10 @@ impl Display for Report {
                 )?;
             }
             None if hosts.excused == hosts.total => {
-                writeln!(f, "nothing is expected of any host, so there is no makespan and no lower bound")?;
+                writeln!(
+                    f,
+                    "nothing is expected of any host, so there is no makespan and no lower bound"
+                )?;
             }
             None => writeln!(
                 f,
