@@ -222,7 +222,7 @@ impl Search {
         };
         slots == 0
             || (0..self.hosts).any(late)
-            || (0..self.hosts).map(lacks).sum::<u32>() > (0..=self.hosts).map(sends).sum()
+            || (0..self.hosts).map(lacks).sum::<u32>() > (0..=self.hosts).map(sends).sum::<u32>()
             || self.is_rare(state, slots)
     }
 

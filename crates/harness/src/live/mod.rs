@@ -390,15 +390,8 @@ impl Run<'_> {
 
     /// Waits until every host of which it is expected is done, or the deadline has passed.
     async fn wait_done(&self, progress: &Progress, complete_at: &[Time]) -> Result<(), RunError> {
-        let last_fault = self
-            .scenario
-            .faults
-            .iter()
-            .map(|fault| fault.at)
-            .max()
-            .unwrap_or_default();
         let begin = complete_at.iter().copied().max().unwrap_or_default();
-        let end = begin + self.deadline + last_fault;
+        let end = begin + self.deadline;
         loop {
             let status = self.status()?;
             progress.fan_out(&status);

@@ -179,7 +179,7 @@ impl BoundedSwarm {
             (swarm, bounds)
         };
         let contracted: Vec<(Self, Bounds)> = contracted.into_iter().map(bound).collect();
-        let own = self.own_bounds(&links, &contracted, &indices);
+        let own = self.own_bounds(links.as_ref(), &contracted, &indices);
         let mut ranked: Vec<u64> = self.expected().map(|(index, _)| own[index]).collect();
         ranked.sort_unstable();
         let prompt = self.hosts.iter().filter(|host| is_prompt(host)).count();
@@ -212,7 +212,7 @@ impl BoundedSwarm {
     /// Theorem 1, and theorem 6 for the host's groups.
     fn own_bounds(
         &self,
-        links: &Option<Links<'_>>,
+        links: Option<&Links<'_>>,
         contracted: &[(Self, Bounds)],
         indices: &[Vec<Option<u32>>],
     ) -> Vec<u64> {
