@@ -55,7 +55,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("description", Kind::Text, "", "One line on what the scenario is for."),
     key("extends", Kind::Text, "", "Another scenario, relative to this file, that this one changes."),
     key("seed", Kind::Seed, "1", "Seed of everything random; printed in the report."),
-    key("deadline", Kind::Duration, "from the lower bound", "When to give up, after the build is complete in the regional buckets."),
+    key("deadline", Kind::Duration, "from the lower bound and the times of faults", "When to give up, after the build is complete in the regional buckets."),
     key("fidelity", Kind::Words(&["faithful", "kernel"]), "faithful", "What a forecast simulates: the whole protocol, or for very large fleets its bare policy."),
     key("regions", Kind::Table, "", "The regions; each is a swarm of its own."),
     key("regions.*", Kind::Table, "", "A region; its name also names its bucket."),
