@@ -79,18 +79,19 @@ impl Scenario {
     }
 }
 
-// The last host's stretch of `harness plan scenarios/shaped-1k.toml` with the key set to other values, and
+// `stretch.last` of `harness plan scenarios/shaped-1k.toml` with the key set to other values, and
 // `--set regions.region-a.hosts=100` (1,000 where it is said), was 1.17 to 1.28 but for these:
 
 /// `swarm.degree` 1: 98, and no end with 1,000 hosts; 2: 2.2, with 1,000 hosts 3.7; 3: 1.19 and 1.26.
 const DEGREE_LOW: u32 = 3;
 /// `swarm.seeder_clients` 1: 6.1, 2: 4.2, 3: 1.6, 4: 1.44; 8: 1.20. With 1,000 hosts 4.0, 4.9, 2.0, 1.57; 1.28.
 const SEEDER_CLIENTS_LOW: u32 = 8;
-/// A host tells its neighbours of each chunk, and asks one for it: some 200 B a chunk in live runs, which forecasts do not
-/// count and links do not limit.
+/// A host tells its neighbours of each chunk, and asks one for it: 135 B of control a chunk and host in a live run of `smoke.toml`
+/// with 30 and 20 hosts, which forecasts do not count and links do not limit.
 const CHUNK_SIZE_LOW: u32 = 1024;
 /// So few do no harm whatever they are like.
 const CHUNKS_FEW: u64 = 16;
-/// What is in flight, over what an uplink sends between a request and its answer. `build.chunk_size` 256 B at 1 ms (1.02):
-/// 1.7; 32 KiB at 100 ms (1.3): 1.67; 16 KiB at 100 ms (0.65): 2.2, at 20 ms (3.3): 1.37; 64 B at 1 ms (0.26): 4.5.
+/// What is in flight, over what an uplink sends between a request and its answer. `build.chunk_size` 32 KiB at a
+/// latency of 100 ms (1.3): 1.67; 16 KiB at 100 ms (0.65): 2.2, at 20 ms (3.3): 1.37. With 50 hosts, 1 MiB and 1 ms 256 B (1.02):
+/// 1.73, 64 B (0.26): 4.5, 16 B (0.07): 16.
 const WINDOW_OF_ROUND_TRIP: f64 = 2.0;
