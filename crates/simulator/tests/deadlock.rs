@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use scenario::{LoadOptions, Scenario};
-use simulator::{Options, RegionEnd, RegionResult, Status, forecast};
+use scenario::{LoadOptions, RegionEnd, Scenario};
+use simulator::{Options, RegionResult, Status, forecast};
 
 /// Half a second of work.
 const BASE: &str = r#"

@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use scenario::{LoadOptions, Scenario};
-use simulator::{Forecast, Options, RegionEnd, Status, forecast};
+use scenario::{LoadOptions, RegionEnd, Scenario};
+use simulator::{Forecast, Options, Status, forecast};
 
 fn load(path: &Path, overrides: &[&str]) -> Scenario {
     let options = LoadOptions {
