@@ -17,5 +17,5 @@ pub use node::{
     Clock, InProcessNetwork, Limits, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, Role, Shaping,
     StoreKind, Traffic, TransportKind, host_of,
 };
-pub use rate_limit::TokenBucket;
+pub use rate_limit::{LinkUse, TokenBucket};
 pub use store::{ChunkPool, ChunkSink, ChunkStore, DiskStore, FaultyStore, MemoryStore, Received, StoreError};

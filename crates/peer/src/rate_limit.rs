@@ -13,6 +13,26 @@ pub struct TokenBucket {
     /// The time until which the link is taken, plus `burst`: so a bucket is full from the start of time on, before which
     /// there is none to count from.
     taken_until_and_burst: Time,
+    used: LinkUse,
+}
+
+/// How a link was used, from the first byte on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkUse {
+    /// What has passed it.
+    pub bytes: u64,
+    /// How long that takes at the link's rate.
+    pub busy: Duration,
+    /// How long it had nothing to pass, rests of a burst's length apart, which it makes up for.
+    pub rested: Duration,
+}
+
+impl LinkUse {
+    /// Of the time until its last byte, the part in which it was busy; `None` for a link that was not used.
+    pub fn busy_share(&self) -> Option<f64> {
+        let seconds = (self.busy + self.rested).as_secs_f64();
+        (seconds > 0.0).then(|| self.busy.as_secs_f64() / seconds)
+    }
 }
 
 impl TokenBucket {
@@ -22,7 +42,13 @@ impl TokenBucket {
             rate,
             burst: rate.transfer_time(burst),
             taken_until_and_burst: Time::ZERO,
+            used: LinkUse::default(),
         }
+    }
+
+    /// How it was used so far.
+    pub const fn used(&self) -> LinkUse {
+        self.used
     }
 
     /// Takes `bytes` tokens. The time at which the last of these bytes has passed the link, at `now` or later.
@@ -30,6 +56,12 @@ impl TokenBucket {
         // Tokens that were not used are kept for as long as the burst lasts, and no longer: without the burst on both
         // sides this is max(taken_until, now - burst).
         let start = self.taken_until_and_burst.max(now);
+        if self.used.bytes > 0 {
+            let rested = now.since(self.taken_until_and_burst);
+            self.used.rested = self.used.rested.saturating_add(rested);
+        }
+        self.used.bytes = self.used.bytes.saturating_add(bytes.get());
+        self.used.busy = self.used.busy.saturating_add(self.rate.transfer_time(bytes));
         self.taken_until_and_burst = start + self.rate.transfer_time(bytes);
         let passed = Time::ZERO + self.taken_until_and_burst.since(Time::ZERO + self.burst);
         passed.max(now)
@@ -59,6 +91,23 @@ mod tests {
         let much_later = Time::from_nanos(3_600_000_000_000);
         assert_eq!(bucket.reserve(much_later, Bytes::new(100)), much_later);
         assert!(bucket.reserve(much_later, Bytes::new(1)) > much_later);
+    }
+
+    #[test]
+    fn a_link_knows_how_busy_it_was() {
+        let mut bucket = TokenBucket::new(ByteRate::from_bytes_per_second(1000).unwrap(), Bytes::new(100));
+        assert_eq!(bucket.used().busy_share(), None);
+        let at = |ms: u64| Time::from_nanos(ms * 1_000_000);
+        // It waits for its first bytes without being blamed, is busy for a second, and catches up on a moment's delay.
+        bucket.reserve(at(5_000), Bytes::new(500));
+        bucket.reserve(at(5_050), Bytes::new(250));
+        bucket.reserve(at(5_740), Bytes::new(250));
+        assert_eq!(bucket.used().busy_share(), Some(1.0));
+        // At 5.9 s all has passed. It makes up for a burst of the 1.6 s in which it has nothing to do then.
+        bucket.reserve(at(7_500), Bytes::new(250));
+        let used = bucket.used();
+        assert_eq!((used.bytes, used.busy), (1250, Duration::from_millis(1250)));
+        assert_eq!(used.rested, Duration::from_millis(1500));
     }
 
     #[test]

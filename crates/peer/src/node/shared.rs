@@ -18,7 +18,7 @@ use swarm::{
 };
 
 use super::{Clock, Limits, Shaping};
-use crate::rate_limit::TokenBucket;
+use crate::rate_limit::{LinkUse, TokenBucket};
 use crate::store::{ChunkPool, ChunkSink, ChunkStore, DiskStore, FaultyStore, MemoryStore, Received, StoreError};
 
 /// Where a host keeps its chunks.
@@ -59,6 +59,10 @@ pub struct Traffic {
     pub sent: u64,
     /// Sent as control messages, all that is not payload.
     pub control_sent: u64,
+    /// How payload used the uplink, where that is limited.
+    pub uplink: LinkUse,
+    /// How payload used the downlink, likewise.
+    pub downlink: LinkUse,
 }
 
 /// What a node has done so far.
@@ -225,7 +229,12 @@ impl Shared {
 
     pub(super) fn report(&self) -> NodeReport {
         let state = self.state.lock();
-        let traffic = state.traffic;
+        let used = |link: &Option<TokenBucket>| link.as_ref().map(TokenBucket::used).unwrap_or_default();
+        let traffic = Traffic {
+            uplink: used(&state.uplink),
+            downlink: used(&state.downlink),
+            ..state.traffic
+        };
         match &state.core {
             Some(Core::Peer(peer)) => {
                 let (chunks_held, chunks_total) = peer.progress().unwrap_or_default();
