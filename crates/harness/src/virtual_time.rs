@@ -35,7 +35,8 @@ pub(crate) fn forecast(
     let forecast = simulator::forecast(scenario, &Options { threads, deadline }, status)?;
     let wall = began.elapsed();
     let difference = match scenario.fidelity {
-        Fidelity::Kernel => simulator::kernel_difference(scenario, &Options { threads, deadline })?,
+        // It ends with the forecast's own `status`: who stops the one has not asked for the other.
+        Fidelity::Kernel => simulator::kernel_difference(scenario, &Options { threads, deadline }, status)?,
         Fidelity::Faithful => None,
     };
     let mut outcome = forecast.outcome(scenario, deadline, stopped());
@@ -55,4 +56,31 @@ pub(crate) fn forecast(
         speed_up: facts.virtual_time.as_secs_f64() / seconds,
     };
     Ok((Report::new(scenario, &outcome), timing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scenario::LoadOptions;
+
+    #[test]
+    fn a_kernel_forecast_that_is_stopped_ends_without_a_faithful_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/smoke.toml");
+        let options = LoadOptions {
+            overrides: vec!["fidelity=kernel".parse().unwrap()],
+            ..LoadOptions::default()
+        };
+        let scenario = Scenario::load(path.as_ref(), &options).unwrap();
+        let compared = |stopped: Option<Stop>| {
+            let status = Status::new(&scenario);
+            if stopped.is_some() {
+                status.stop();
+            }
+            let (report, _) = forecast(&scenario, 1, &status, || stopped).unwrap();
+            let report: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+            report["simulation"]["kernel_difference"].is_object()
+        };
+        assert!(compared(None));
+        assert!(!compared(Some(Stop::Interrupted)));
+    }
 }

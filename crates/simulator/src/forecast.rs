@@ -27,7 +27,7 @@ pub struct Options {
 /// How a simulation stands; read by another thread while it runs.
 #[derive(Debug)]
 pub struct Status {
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
     regions: Vec<RegionCounters>,
 }
 
@@ -42,8 +42,20 @@ impl Status {
     /// For a scenario that has not begun.
     pub fn new(scenario: &Scenario) -> Self {
         Self {
-            stop: AtomicBool::new(false),
+            stop: Arc::default(),
             regions: scenario.regions.iter().map(|_| RegionCounters::default()).collect(),
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// For another simulation that ends when this one is stopped.
+    fn beside(&self, scenario: &Scenario) -> Self {
+        Self {
+            stop: Arc::clone(&self.stop),
+            ..Self::new(scenario)
         }
     }
 
@@ -76,7 +88,7 @@ impl Status {
         counters.virtual_nanos.store(nanos, Ordering::Relaxed);
         counters.hosts_done.store(status.hosts_done.into(), Ordering::Relaxed);
         counters.transfers.store(status.transfers, Ordering::Relaxed);
-        !self.stop.load(Ordering::Relaxed)
+        !self.is_stopped()
     }
 }
 
@@ -268,8 +280,13 @@ fn simulate(
     })
 }
 
-/// Simulates up to a thousand hosts of the first region at both fidelities; `None` where one does not converge.
-pub fn kernel_difference(scenario: &Scenario, options: &Options) -> Result<Option<KernelDifference>, SimulationError> {
+/// Simulates up to a thousand hosts of the first region at both fidelities; `None` where one does not converge, or `status`
+/// was stopped.
+pub fn kernel_difference(
+    scenario: &Scenario,
+    options: &Options,
+    status: &Status,
+) -> Result<Option<KernelDifference>, SimulationError> {
     let mut sample = scenario.clone();
     sample.regions.truncate(1);
     sample.thresholds.clear();
@@ -277,14 +294,25 @@ pub fn kernel_difference(scenario: &Scenario, options: &Options) -> Result<Optio
     sample.regions[0].hosts = hosts;
     let mut makespan = |fidelity| -> Result<Option<Duration>, SimulationError> {
         sample.fidelity = fidelity;
-        let forecast = forecast(&sample, options, &Status::new(&sample))?;
+        let forecast = forecast(&sample, options, &status.beside(&sample))?;
         let region = &forecast.regions[0];
         let converged = region.end == RegionEnd::Converged;
         let last = region.hosts.iter().filter_map(|host| host.verified_after).max();
         Ok(last.filter(|_| converged))
     };
-    let (faithful, kernel) = (makespan(Fidelity::Faithful)?, makespan(Fidelity::Kernel)?);
-    Ok(faithful.zip(kernel).map(|(faithful, kernel)| KernelDifference {
+    let mut makespans = [Duration::ZERO; 2];
+    for (makespan_of, fidelity) in makespans.iter_mut().zip([Fidelity::Kernel, Fidelity::Faithful]) {
+        // What is so small that it converges before it looks is not begun either.
+        if status.is_stopped() {
+            return Ok(None);
+        }
+        match makespan(fidelity)? {
+            Some(last) => *makespan_of = last,
+            None => return Ok(None),
+        }
+    }
+    let [kernel, faithful] = makespans;
+    Ok(Some(KernelDifference {
         hosts,
         faithful,
         kernel,
@@ -356,3 +384,25 @@ const NEIGHBOUR_BYTES: u64 = 120;
 const CHUNK_BITS: u64 = 3 + 2 * 32;
 /// Bytes of a host's result.
 const OUTCOME_BYTES: u64 = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scenario::LoadOptions;
+
+    #[test]
+    fn what_is_simulated_beside_another_stops_with_it() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/smoke.toml");
+        let scenario = Scenario::load(path.as_ref(), &LoadOptions::default()).unwrap();
+        let told = RegionStatus {
+            virtual_time: Duration::ZERO,
+            hosts_done: 0,
+            transfers: 0,
+        };
+        let status = Status::new(&scenario);
+        let beside = status.beside(&scenario);
+        assert!(beside.tell(0, told));
+        status.stop();
+        assert!(!beside.tell(0, told));
+    }
+}

@@ -51,12 +51,22 @@ fn it_is_between_the_bound_and_the_faithful_forecast() {
             .filter_map(|host| host.verified_after)
             .max();
         assert!(last.unwrap() >= bound(&scenario, 0));
-        let difference = kernel_difference(&scenario, &OPTIONS).unwrap().unwrap();
+        let difference = kernel_difference(&scenario, &OPTIONS, &Status::new(&scenario))
+            .unwrap()
+            .unwrap();
         assert_eq!(difference.hosts, hosts);
         assert_eq!(difference.kernel, last.unwrap());
         let percent = difference.percent();
         assert!((-12.0..=1.0).contains(&percent), "{hosts} hosts: {percent} %");
     }
+}
+
+#[test]
+fn a_forecast_that_is_stopped_is_not_compared() {
+    let scenario = scenario(30, "2 Gbit/s", "");
+    let status = Status::new(&scenario);
+    status.stop();
+    assert!(kernel_difference(&scenario, &OPTIONS, &status).unwrap().is_none());
 }
 
 #[test]
