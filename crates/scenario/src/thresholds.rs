@@ -114,6 +114,41 @@ impl Threshold {
         }
     }
 
+    /// Whether `verdict` is right although the machine held the hosts up, which makes times longer and never shorter. A
+    /// condition that the links are the limit says itself that it wants no other run.
+    pub fn stands_when_delayed(&self, verdict: &Verdict) -> bool {
+        let missed = match verdict {
+            Verdict::Met => false,
+            Verdict::Missed(_) => true,
+            Verdict::NoData => return true,
+        };
+        if self.field == "limited_by" {
+            return !missed;
+        }
+        if !self.is_of_time() {
+            return true;
+        }
+        match self.comparison {
+            Comparison::Less | Comparison::LessOrEqual => !missed,
+            Comparison::Greater | Comparison::GreaterOrEqual => missed,
+            Comparison::Equal | Comparison::NotEqual => false,
+        }
+    }
+
+    /// Whether its field is a time that hosts took, or is made of one.
+    fn is_of_time(&self) -> bool {
+        let field = match self
+            .field
+            .strip_prefix("regions.")
+            .and_then(|rest| rest.split_once('.'))
+        {
+            Some((_, field)) => field,
+            None => &self.field,
+        };
+        let group = field.split('.').next().unwrap_or_default();
+        group != "lower_bound_ms" && (TIMES.contains(&group) || group.ends_with("_ms"))
+    }
+
     /// Holds the condition against a report.
     pub fn evaluate(&self, report: &Value) -> Verdict {
         let actual = find_in_report(report, &self.field);
@@ -146,6 +181,9 @@ impl Threshold {
 fn is_of_field(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
+
+/// Groups of fields that are times or made of times, apart from those whose names end in their unit.
+const TIMES: [&str; 3] = ["stretch", "stages", "wall_seconds"];
 
 /// Longer symbols first: `<` is in `<=`.
 const COMPARISONS: [(Comparison, &str); 6] = [
@@ -241,6 +279,45 @@ mod tests {
         ] {
             let error = parse(bad).unwrap_err();
             assert!(matches!(error, ThresholdError::Field(_)), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_busy_machine_makes_later_and_never_earlier() {
+        let report = json!({"stretch": {"max": 2.5}, "fanout_latency_ms": {"p99": 900.0}, "lower_bound_ms": 300,
+            "regions": [{"name": "region-a", "stretch": {"max": 2.5}, "fanout_latency_ms": {"p50": 7.0}, "hosts": 3}], "wall_seconds": 9,
+            "limited_by": "machine", "machine": {"cpu_seconds": 3.0}, "hosts": {"verified": 10}});
+        let stands = |text: &str| {
+            let threshold = parse(text).unwrap();
+            threshold.stands_when_delayed(&threshold.evaluate(&report))
+        };
+        for missed_because_late in [
+            "stretch.max <= 1.35",
+            "fanout_latency_ms.p99 < 1ms",
+            "regions.0.stretch.max <= 1.35",
+            "regions.region-a.fanout_latency_ms.p50 <= 5ms",
+            "wall_seconds <= 5",
+            "limited_by == shaping",
+            "limited_by != machine",
+        ] {
+            assert!(!stands(missed_because_late), "{missed_because_late}");
+        }
+        // In time all the same; too early; of something else; without data.
+        for right in [
+            "stretch.max <= 3",
+            "stretch.max >= 3",
+            "limited_by == machine",
+            "hosts.verified == 11",
+            "regions.0.hosts == 4",
+            "machine.cpu_seconds <= 1",
+            "lower_bound_ms <= 5",
+            "stretch.p90 <= 1",
+        ] {
+            assert!(stands(right), "{right}");
+        }
+        // Late enough only because of the delay, or equal by chance.
+        for by_chance in ["stretch.max > 2", "stretch.max == 2.5", "stretch.max != 2.5"] {
+            assert!(!stands(by_chance), "{by_chance}");
         }
     }
 
