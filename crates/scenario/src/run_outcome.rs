@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use swarm::PeerStats;
 
-use crate::{Fidelity, HostOutcome};
+use crate::{Fidelity, HostOutcome, MachineLoad};
 
 /// What a run has come to.
 #[derive(Clone, Debug)]
@@ -82,8 +82,8 @@ pub struct LiveFacts {
     pub joined_after: Option<Duration>,
     /// From the beginning to the end.
     pub wall: Duration,
-    /// What the fan-out alone took.
-    pub fan_out: Option<FanOut>,
+    /// What the machine took of the fan-out, as far as that came.
+    pub load: Option<MachineLoad>,
     /// Deployment logs in the table.
     pub log_rows: u64,
     /// Deployment logs that the table did not take at first.
@@ -96,15 +96,6 @@ pub struct LiveFacts {
     pub peak_rss_bytes: u64,
     /// Of a run by the pipeline.
     pub stages: Option<Stages>,
-}
-
-/// What the fan-out took of the machine.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FanOut {
-    /// CPU seconds of all processes.
-    pub cpu_seconds: f64,
-    /// From the first chunk to the last host.
-    pub wall: Duration,
 }
 
 /// When what had happened, in milliseconds from the beginning of the upload.

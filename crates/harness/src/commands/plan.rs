@@ -116,15 +116,14 @@ async fn forecast(
 }
 
 /// Whether there is memory for it, before it is begun.
-fn fits(scenario: &Scenario, threads: usize) -> Result<(), String> {
+pub(super) fn fits(scenario: &Scenario, threads: usize) -> Result<(), String> {
     let needed = simulator::memory_estimate(scenario, threads);
-    match machine::available_memory_bytes() {
-        Some(available) if needed > available => Err(format!(
-            "simulating {} hosts on {threads} threads takes about {}, and {} of memory are free; expected fewer hosts a \
-             region, larger chunks (build.chunk_size), or --threads 1",
+    match machine::free_memory() {
+        Some(free) if needed > free.bytes => Err(format!(
+            "simulating {} hosts on {threads} threads takes about {}, and {free}; expected fewer hosts a region, larger \
+             chunks (build.chunk_size), or --threads 1",
             scenario.host_count(),
             Bytes::new(needed),
-            Bytes::new(available),
         )),
         _ => Ok(()),
     }

@@ -13,6 +13,7 @@ use simulator::Status;
 
 use super::compare::number;
 use super::folder::{self, write_whole};
+use super::plan::fits;
 use super::{print, warn};
 use crate::cli::{Format, SweepArguments};
 use crate::exit::{Exit, chain, complain};
@@ -77,6 +78,13 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Exit {
         eprintln!("harness: --metric {message}");
         return Exit::Usage;
     }
+    let cells_at_once = match how_many_fit(&scenarios) {
+        Ok(count) => count,
+        Err(message) => {
+            eprintln!("harness: {message}");
+            return Exit::Usage;
+        }
+    };
     warn(&scenarios);
     let folder = match folder::make(arguments.out.clone(), &format!("{}-sweep", scenarios[0].name)) {
         Ok(folder) => folder,
@@ -85,7 +93,7 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Exit {
             return Exit::Failed;
         }
     };
-    let mut cells = match forecast_all(&grid, &scenarios, &arguments.metric) {
+    let mut cells = match forecast_all(&grid, &scenarios, &arguments.metric, cells_at_once) {
         Ok(cells) => cells,
         Err(message) => {
             eprintln!("harness: {message}");
@@ -119,6 +127,18 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Exit {
         return Exit::NoVerdict;
     }
     Exit::Well
+}
+
+/// How many cells at a time: one for each core, and no more than there is memory for.
+fn how_many_fit(scenarios: &[Scenario]) -> Result<usize, String> {
+    let most = machine::cores().min(scenarios.len());
+    let needed = |scenario: &&Scenario| simulator::memory_estimate(scenario, 1);
+    let Some(largest) = scenarios.iter().max_by_key(needed) else {
+        return Ok(most);
+    };
+    fits(largest, 1)?;
+    let fitting = machine::free_memory().map_or(u64::MAX, |free| free.bytes / needed(&largest).max(1));
+    Ok(usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, most.max(1)))
 }
 
 /// Every combination, the last key changing fastest.
@@ -192,13 +212,18 @@ fn load(arguments: &SweepArguments, values: &[String]) -> Result<Scenario, Strin
     Scenario::load(&arguments.scenario, &options).map_err(|error| error.to_string())
 }
 
-/// As many cells at a time as there are cores, one thread each.
-fn forecast_all(grid: &[Vec<String>], scenarios: &[Scenario], metric: &str) -> Result<Vec<Cell>, String> {
+/// `cells_at_once` cells at a time, one thread each.
+fn forecast_all(
+    grid: &[Vec<String>],
+    scenarios: &[Scenario],
+    metric: &str,
+    cells_at_once: usize,
+) -> Result<Vec<Cell>, String> {
     let next = AtomicUsize::new(0);
     let cells: Mutex<Vec<Result<Cell, String>>> = Mutex::default();
     let bar = crate::progress::cells(scenarios.len());
     std::thread::scope(|threads| {
-        for _ in 0..machine::cores().min(scenarios.len()) {
+        for _ in 0..cells_at_once {
             threads.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{Cloud, WORKFLOW};
 use pipeline::PipelineClients;
-use scenario::{FanOut, RegionStages, Stages};
+use scenario::{RegionStages, Stages};
 use seeder::{BuildFeed, Delivery, Pulled, QueueFeed};
 use swarm::Time;
 
@@ -74,8 +74,6 @@ impl Run<'_> {
         });
         let pulled = futures::future::try_join_all(waiting).await?;
         let complete_at: Vec<Time> = pulled.iter().map(|(heard, _, _)| *heard).collect();
-        let cpu_before = self.cpu_seconds();
-        let began = Instant::now();
         self.begin_hosts(&complete_at).await?;
         let mut regions = Vec::new();
         for (index, (heard, pulled, delivery)) in pulled.into_iter().enumerate() {
@@ -104,10 +102,7 @@ impl Run<'_> {
         self.live.stages = Some(stages);
         progress.phase("fan-out");
         self.wait_done(progress, &complete_at).await?;
-        self.live.fan_out = Some(FanOut {
-            cpu_seconds: self.cpu_seconds() - cpu_before,
-            wall: began.elapsed(),
-        });
+        self.end_watch();
         self.wait_rows(upload_began).await
     }
 

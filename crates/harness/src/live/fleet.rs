@@ -20,6 +20,8 @@ use swarm::{Contact, DisconnectReason, HostId, PeerConfig, PeerStats, Time};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::machine::ProcessLoad;
+
 /// Which hosts: every `count`-th from `index` on.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Slice {
@@ -55,8 +57,6 @@ pub(crate) struct FleetStatus {
     pub(crate) bytes: u64,
     /// Useful bytes in the end.
     pub(crate) bytes_expected: u64,
-    /// CPU seconds of the process.
-    pub(crate) cpu_seconds: f64,
 }
 
 /// What a fleet has come to.
@@ -71,6 +71,8 @@ pub(crate) struct FleetResult {
     pub(crate) rows_failed: Vec<String>,
     pub(crate) peak_rss_bytes: u64,
     pub(crate) cpu_seconds: f64,
+    /// How it was for the process, and what its hosts' links let through.
+    pub(crate) load: ProcessLoad,
 }
 
 /// Hosts of this process.
@@ -231,7 +233,6 @@ impl Fleet {
             pending: self.pending(),
             bytes: shared.bytes.load(Ordering::Relaxed),
             bytes_expected: shared.slots.len() as u64 * shared.scenario.build_size().get(),
-            cpu_seconds: crate::machine::cpu_seconds(),
         }
     }
 
@@ -266,7 +267,10 @@ impl Fleet {
         });
         let unfinished: Vec<DeploymentLog> = unfinished.collect();
         let mut protocol = PeerStats::default();
-        for slot in &self.shared.slots {
+        let mut load = ProcessLoad::default();
+        for (index, slot) in self.shared.slots.iter().enumerate() {
+            let build = self.shared.scenario.build_size();
+            load.note_links(slot.region, build, &self.shared.report(index).traffic);
             if let Some(node) = slot.node.lock().take() {
                 protocol.add(&node.peer_stats().unwrap_or_default());
                 node.stop();
@@ -276,6 +280,7 @@ impl Fleet {
             protocol: protocol.into(),
             outcomes,
             banned: std::mem::take(&mut self.shared.banned.lock()),
+            load,
             ..FleetResult::default()
         };
         if begun.is_some() {

@@ -19,14 +19,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{Cloud, CloudConfig, CloudError, EmbeddedCloud, EmbeddedError, RegionCopy, regional_bucket, replicate};
 use peer::{ChunkPool, Clock, InProcessNetwork, Limits, NodeError, NodeIdentity};
-use scenario::{
-    Facts, FanOut, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Stop, Transport,
-};
+use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Stop, Transport};
 use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeederOptions, Spool};
 use swarm::Time;
 use tokio::sync::watch;
 
-use crate::machine;
+use crate::machine::{self, MachineUse, ProcessLoad};
 use crate::progress::Progress;
 use fleet::{Fleet, FleetResult, Slice, Surroundings};
 use worker::WorkerProcess;
@@ -150,6 +148,8 @@ pub(crate) async fn run(
         seeders: Vec::new(),
         hosts: None,
         stop,
+        watch: None,
+        seen: None,
         deadline: scenario.time_limit(),
         regions: vec![RegionOutcome::default(); regions.len()],
         live: LiveFacts {
@@ -214,6 +214,9 @@ struct Run<'a> {
     seeders: Vec<Vec<RegionalSeeder>>,
     hosts: Option<Hosts>,
     stop: watch::Receiver<Option<Stop>>,
+    /// From when the hosts begin until the last of them is done.
+    watch: Option<machine::Watch>,
+    seen: Option<(ProcessLoad, MachineUse)>,
     deadline: Duration,
     /// By region.
     regions: Vec<RegionOutcome>,
@@ -269,22 +272,18 @@ impl Run<'_> {
             complete_at[index] = at;
             self.live.replicated_after[index] = Some(at.since(upload_began));
         }
-        let cpu_before = self.cpu_seconds();
-        let began = Instant::now();
         self.begin_hosts(&complete_at).await?;
         progress.phase("seeders are pulling the build");
         self.seed(&complete_at).await?;
         progress.phase("fan-out");
         self.wait_done(progress, &complete_at).await?;
-        self.live.fan_out = Some(FanOut {
-            cpu_seconds: self.cpu_seconds() - cpu_before,
-            wall: began.elapsed(),
-        });
+        self.end_watch();
         Ok(())
     }
 
     /// The build is complete in the regional buckets: what the hosts' latencies count from.
     async fn begin_hosts(&mut self, complete_at: &[Time]) -> Result<(), RunError> {
+        self.watch = Some(machine::Watch::start());
         match &mut self.hosts {
             Some(Hosts::Local(fleet)) => fleet.begin(complete_at.to_vec()),
             Some(Hosts::Workers(workers)) => {
@@ -430,7 +429,6 @@ impl Run<'_> {
                     total.pending += status.pending;
                     total.bytes += status.bytes;
                     total.bytes_expected += status.bytes_expected;
-                    total.cpu_seconds += status.cpu_seconds;
                     for (sum, done) in total.done.iter_mut().zip(status.done) {
                         *sum += done;
                     }
@@ -441,16 +439,29 @@ impl Run<'_> {
         }
     }
 
-    /// Of this process and of all workers, as far as they have told.
-    fn cpu_seconds(&self) -> f64 {
-        let workers = match &self.hosts {
-            Some(Hosts::Workers(workers)) => workers.iter().map(|worker| worker.status().cpu_seconds).sum(),
-            Some(Hosts::Local(_)) | None => 0.0,
-        };
-        machine::cpu_seconds() + workers
+    /// Ends the watch, where it has begun and not ended yet.
+    fn end_watch(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            self.seen = Some(watch.stop());
+        }
+    }
+
+    /// What all processes of the run saw.
+    fn note_load(&mut self) {
+        self.end_watch();
+        if let Some((mut processes, machine)) = self.seen.take() {
+            processes.add(&self.result.load);
+            for (region, seeders) in self.seeders.iter().enumerate() {
+                for seeder in seeders {
+                    processes.note_links(region, self.scenario.build_size(), &seeder.report().traffic);
+                }
+            }
+            self.live.load = Some(machine::machine_load(&processes, &machine, machine::cores()));
+        }
     }
 
     async fn finish(&mut self) -> Result<(), RunError> {
+        self.end_watch();
         for (region, seeders) in self.regions.iter_mut().zip(&self.seeders) {
             region.seeder_bytes = seeders.iter().map(|seeder| seeder.report().traffic.sent).sum();
         }
@@ -472,6 +483,7 @@ impl Run<'_> {
                             all.rows_written += result.rows_written;
                             all.rows_unprocessed += result.rows_unprocessed;
                             all.rows_failed.extend(result.rows_failed);
+                            all.load.add(&result.load);
                             self.live.cpu_seconds += result.cpu_seconds;
                             self.live.peak_rss_bytes += result.peak_rss_bytes;
                         }
@@ -484,6 +496,7 @@ impl Run<'_> {
             }
             None => {}
         }
+        self.note_load();
         Ok(())
     }
 }

@@ -195,13 +195,29 @@ pub(crate) async fn serve() -> std::io::Result<()> {
         return say(&mut stdout, &FromWorker::Failed(crate::exit::chain(&error))).await;
     }
     let mut tick = tokio::time::interval(STATUS_INTERVAL);
+    let mut watch: Option<machine::Watch> = None;
+    let mut seen = machine::ProcessLoad::default();
     loop {
         tokio::select! {
-            _ = tick.tick() => say(&mut stdout, &FromWorker::Status(fleet.status())).await?,
+            _ = tick.tick() => {
+                let status = fleet.status();
+                // What comes after the last host is not what the run measured.
+                if status.pending == 0 && let Some(watch) = watch.take() {
+                    seen = watch.stop().0;
+                }
+                say(&mut stdout, &FromWorker::Status(status)).await?;
+            }
             message = next(&mut lines) => match message? {
-                Some(ToWorker::Begin(at)) => fleet.begin(at.into_iter().map(Time::from_nanos).collect()),
+                Some(ToWorker::Begin(at)) => {
+                    watch = Some(machine::Watch::start());
+                    fleet.begin(at.into_iter().map(Time::from_nanos).collect());
+                }
                 Some(ToWorker::Finish) => {
-                    let result = fleet.finish().await;
+                    if let Some(watch) = watch.take() {
+                        seen = watch.stop().0;
+                    }
+                    let mut result = fleet.finish().await;
+                    result.load.add(&seen);
                     return say(&mut stdout, &FromWorker::Result(Box::new(result))).await;
                 }
                 Some(ToWorker::Start(_)) => {}

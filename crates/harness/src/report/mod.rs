@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use scenario::{
-    HostOutcome, HostState, LatencyHistogram, LatencySummary, LiveFacts, ProtocolCounts, RunOutcome, Scenario, Slack,
+    HostOutcome, HostState, LatencyHistogram, LatencySummary, MachineLoad, ProtocolCounts, RunOutcome, Scenario, Slack,
     Stages, Stop, Transport, Verdict,
 };
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::machine;
+use crate::machine::{self, LimitedBy, Shaped};
 use simulation::Simulation;
 use stretch::{LIVE_SLACK, RegionStretch, Stretch};
 
@@ -54,6 +54,8 @@ pub(crate) struct Report {
     /// Of a forecast.
     simulation: Option<Simulation>,
     limited_by: &'static str,
+    /// The figures that say so; null in a forecast.
+    limited_because: Option<String>,
     joined_after_ms: Option<f64>,
     histograms: Histograms,
     /// Hosts that did not finish, some of them.
@@ -131,6 +133,8 @@ struct ThresholdReport {
     /// Null where the report had nothing to compare.
     ok: Option<bool>,
     actual: serde_json::Value,
+    /// Why there is no verdict although there was something to compare.
+    no_verdict: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -145,8 +149,10 @@ struct Machine {
     cores: usize,
     peak_rss_bytes: u64,
     cpu_seconds: f64,
-    /// Part of all cores that the fan-out took.
+    /// Part of the cores that this run may use which the fan-out took.
     fanout_utilisation: Option<f64>,
+    /// What the machine was like during the fan-out; null where it did not come to that.
+    load: Option<MachineLoad>,
 }
 
 #[derive(Debug, Serialize)]
@@ -174,6 +180,7 @@ struct BannedHost {
 impl Report {
     pub(crate) fn new(scenario: &Scenario, outcome: &RunOutcome) -> Self {
         let live = outcome.live();
+        let verdict = live.map(|live| machine::judge(live.load.as_ref(), shaped(scenario)));
         let outcomes = &outcome.hosts;
         let slack = if live.is_some() { LIVE_SLACK } else { Slack::default() };
         let stretches = (0..scenario.regions.len()).map(|region| {
@@ -242,9 +249,15 @@ impl Report {
                 cores: machine::cores(),
                 peak_rss_bytes: live.peak_rss_bytes,
                 cpu_seconds: round(live.cpu_seconds),
-                fanout_utilisation: utilisation(live).map(round),
+                fanout_utilisation: live.load.as_ref().map(|load| load.own_share),
+                load: live.load.clone(),
             }),
-            limited_by: live.map_or("model", |live| limited_by(scenario, live)),
+            limited_by: match verdict.as_ref().map(|verdict| verdict.limited_by) {
+                Some(LimitedBy::Machine) => "machine",
+                Some(LimitedBy::Shaping) => "shaping",
+                None => "model",
+            },
+            limited_because: verdict.map(|verdict| verdict.because),
             simulation: outcome.forecast().map(|facts| Simulation::new(scenario, facts)),
             stages: live.and_then(|live| live.stages.clone()),
             joined_after_ms: live.and_then(|live| live.joined_after).map(milliseconds),
@@ -296,8 +309,13 @@ impl Report {
 
     fn check(&self, scenario: &Scenario) -> Vec<ThresholdReport> {
         let json = serde_json::to_value(self).expect("a report has only keys that are text");
+        // Flat out the machine is what is measured; on limited links it only makes later what it is in the way of.
+        let delayed = scenario.network.host.is_some() && self.limited_by == "machine";
+        let busy = self.limited_because.as_ref().filter(|_| delayed);
         let check = |threshold: &scenario::Threshold| {
-            let (ok, actual) = match threshold.evaluate(&json) {
+            let verdict = threshold.evaluate(&json);
+            let stands = busy.is_none() || threshold.stands_when_delayed(&verdict);
+            let (ok, actual) = match verdict {
                 Verdict::Met => (Some(true), serde_json::Value::Null),
                 Verdict::Missed(actual) => (Some(false), actual),
                 Verdict::NoData => (None, serde_json::Value::Null),
@@ -305,8 +323,11 @@ impl Report {
             ThresholdReport {
                 name: threshold.name.clone(),
                 expression: threshold.expression.clone(),
-                ok,
+                ok: ok.filter(|_| stands),
                 actual,
+                no_verdict: busy
+                    .filter(|_| !stands)
+                    .map(|why| format!("the machine was busy: {why}")),
             }
         };
         let applies =
@@ -373,19 +394,15 @@ fn traffic(outcomes: &[HostOutcome]) -> Traffic {
     }
 }
 
-fn utilisation(live: &LiveFacts) -> Option<f64> {
-    let fan_out = live.fan_out?;
-    Some(fan_out.cpu_seconds / (fan_out.wall.as_secs_f64() * machine::cores() as f64))
-}
-
-/// Shaped hosts are limited by their links as long as the cores have time left; busier than this, hosts wait for them.
-fn limited_by(scenario: &Scenario, live: &LiveFacts) -> &'static str {
-    let busy = utilisation(live).is_some_and(|part| part > 0.85);
-    if scenario.network.host.is_some() && !busy {
-        "shaping"
-    } else {
-        "machine"
-    }
+/// What the links of a scenario expect of the machine; `None` where they are not limited.
+fn shaped(scenario: &Scenario) -> Option<Shaped> {
+    let links = scenario.network.host.as_ref()?;
+    Some(Shaped {
+        chunk_time: links
+            .uplink()
+            .transfer_time(swarm::Bytes::new(scenario.chunk_size().into())),
+        latency: scenario.network.latency,
+    })
 }
 
 fn histograms(scenario: &Scenario, outcomes: &[HostOutcome]) -> Histograms {

@@ -117,18 +117,32 @@ impl Display for Report {
             let used = m.fanout_utilisation.map_or_else(String::new, |part| {
                 format!(", {:.0} % busy in the fan-out", part * 100.0)
             });
+            let quota = m.load.as_ref().and_then(|load| load.quota_cores);
+            let cores = match quota.filter(|quota| *quota < m.cores as f64) {
+                Some(quota) => format!("{quota} cores (by quota)"),
+                None => format!("{} cores", m.cores),
+            };
             writeln!(
                 f,
-                "{control}machine: {:.1} s wall, {:.1} CPU s on {} cores{used}, peak memory {}; limited by {}",
+                "{control}machine: {:.1} s wall, {:.1} CPU s on {cores}{used}, peak memory {}; limited by {}",
                 self.wall_seconds.unwrap_or_default(),
                 m.cpu_seconds,
-                m.cores,
                 Bytes::new(m.peak_rss_bytes),
                 match self.limited_by {
                     "machine" => "the machine: latencies measure this implementation, not a network",
                     other => other,
                 },
             )?;
+            if let Some(because) = &self.limited_because {
+                writeln!(f, "  since {because}")?;
+            }
+            let set = m.load.as_ref().map_or(0.0, |load| load.wall_clock_set_seconds);
+            if set != 0.0 {
+                writeln!(
+                    f,
+                    "  the clock was set by {set} s meanwhile; latencies do not come from it"
+                )?;
+            }
         }
         if let Some(stages) = &self.stages {
             let at = |ms: Option<f64>| time(ms);
@@ -210,7 +224,17 @@ impl Display for Report {
                     "MISSED  {}: {} (it is {})",
                     threshold.name, threshold.expression, threshold.actual
                 )?,
-                None => writeln!(f, "NO DATA {}: {}", threshold.name, threshold.expression)?,
+                None => match &threshold.no_verdict {
+                    Some(why) => {
+                        let (name, expression) = (&threshold.name, &threshold.expression);
+                        writeln!(
+                            f,
+                            "NO VERDICT  {name}: {expression} (it is {}; {why})",
+                            threshold.actual
+                        )?;
+                    }
+                    None => writeln!(f, "NO DATA {}: {}", threshold.name, threshold.expression)?,
+                },
             }
         }
         for threshold in &self.thresholds_left_out {
