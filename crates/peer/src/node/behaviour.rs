@@ -1,8 +1,7 @@
-//! The libp2p behaviour of a node: dials and closes what the core asks for, and keeps the core's time.
+//! The libp2p behaviour of a node: dials and closes what the core asks for.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -16,7 +15,6 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 use swarm::HostId;
-use tokio::time::Sleep;
 
 use super::handler::{Closing, Handler};
 use super::shared::{Command, Shared};
@@ -29,7 +27,6 @@ pub(super) struct Behaviour {
     dialled: HashMap<ConnectionId, HostId>,
     peers: HashMap<ConnectionId, PeerId>,
     closing: Vec<ConnectionId>,
-    timer: Pin<Box<Sleep>>,
 }
 
 /// There are more connections than the node takes.
@@ -48,7 +45,6 @@ impl Behaviour {
             dialled: HashMap::new(),
             peers: HashMap::new(),
             closing: Vec::new(),
-            timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
         }
     }
 
@@ -147,15 +143,9 @@ impl NetworkBehaviour for Behaviour {
                 continue;
             }
             match self.shared.next_command(cx) {
-                Ok(Command::Dial { host, address }) => return Poll::Ready(self.dial(host, address)),
-                Ok(Command::Close(connection)) => self.closing.push(connection),
-                Err(None) => return Poll::Pending,
-                Err(Some(at)) => {
-                    self.timer.as_mut().reset(self.shared.clock.instant(at).into());
-                    if self.timer.as_mut().poll(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
+                Some(Command::Dial { host, address }) => return Poll::Ready(self.dial(host, address)),
+                Some(Command::Close(connection)) => self.closing.push(connection),
+                None => return Poll::Pending,
             }
         }
     }

@@ -1,11 +1,15 @@
 //! One member of a swarm on the network: a libp2p `Swarm` in a task of its own, around the state machine of a peer or a
 //! seeder. Everything a protocol decides is decided by the core; this module holds, sends and hashes bytes.
 //!
-//! Map: `shared` is the core with its connections, behind one lock that is never held while waiting; `handler` moves the
-//! bytes of one connection; `behaviour` dials, closes and keeps the time; `transport` are the ways to connect.
+//! Map: `shared` is the core with its connections, behind one lock that is never held while waiting; `link` is a connection
+//! as the core's driver sees it and `carrier` the task that moves its bytes; `alarm` keeps the core's time; `behaviour` and
+//! `handler` are what libp2p asks for: they dial, close and open streams; `transport` are the ways to connect.
 
+mod alarm;
 mod behaviour;
+mod carrier;
 mod handler;
+mod link;
 mod shared;
 mod transport;
 
@@ -23,7 +27,7 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::{Config, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm};
 use swarm::{ByteRate, HostId, Manifest, Peer, PeerConfig, PeerStats, Seeder, SeederConfig, SeederStats, Time};
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 
 use crate::store::ChunkStore;
 use behaviour::Behaviour;
@@ -214,7 +218,7 @@ pub enum NodeError {
 pub struct Node {
     shared: Arc<Shared>,
     address: Multiaddr,
-    task: JoinHandle<()>,
+    tasks: [AbortHandle; 2],
 }
 
 impl Node {
@@ -243,6 +247,7 @@ impl Node {
             Role::Seeder(seeder) => Core::Seeder(Seeder::new(seeder, config.seed, now)),
         };
         shared.start(core);
+        let keeper = tokio::spawn(Arc::clone(&shared).keep_time());
         let task = tokio::spawn(async move {
             loop {
                 if let SwarmEvent::ListenerClosed { reason, addresses, .. } = swarm.select_next_some().await {
@@ -250,7 +255,8 @@ impl Node {
                 }
             }
         });
-        Ok(Self { shared, address, task })
+        let tasks = [task.abort_handle(), keeper.abort_handle()];
+        Ok(Self { shared, address, tasks })
     }
 
     /// Where others can dial it, peer id included.
@@ -290,7 +296,7 @@ impl Node {
 
     /// Ends it at once: connections are dropped, as when a host dies.
     pub fn stop(&self) {
-        self.task.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 

@@ -1,22 +1,26 @@
 //! The core of a node with its connections, behind one lock. Whoever brings news (a connection's handler, the timer, a
-//! caller) tells the core and carries its actions out on the spot; what another connection has to send is put into its
-//! outbox and its handler woken. The lock is held for microseconds and never while waiting.
+//! caller) tells the core and carries its actions out on the spot, messages included; for chunks the connection's task is
+//! woken. The lock is held for microseconds and never while waiting.
 
 use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use libp2p::Multiaddr;
 use libp2p::swarm::ConnectionId;
 use parking_lot::Mutex;
-use swarm::wire::{self, DataHeader, Frame};
+use swarm::wire::{DataHeader, Frame};
 use swarm::{
     Action, Bytes as ByteCount, ChunkIndex, DisconnectReason, Event, HostId, Manifest, Message, Peer, PeerStats,
     Seeder, SeederStats, Time,
 };
 
+use super::alarm::Alarm;
+use super::carrier::Outlet;
+use super::link::{Link, abort};
 use super::{Clock, Limits, Shaping};
 use crate::rate_limit::{LinkUse, TokenBucket};
 use crate::store::{ChunkPool, ChunkSink, ChunkStore, DiskStore, FaultyStore, MemoryStore, Received, StoreError};
@@ -103,12 +107,14 @@ pub(super) struct Shared {
 
 struct State {
     core: Option<Core>,
-    links: HashMap<HostId, Link>,
+    links: HashMap<HostId, Link<Outlet>>,
+    /// Whose connection brought the news that is being handled: its task is awake.
+    awake: Option<HostId>,
     servings: u64,
     commands: VecDeque<Command>,
     behaviour: Option<Waker>,
-    /// The wakeup that the behaviour's timer is set for.
-    armed: Option<Time>,
+    /// Rings when the core wants to be woken.
+    alarm: Alarm,
     /// Events that carrying out an action gave rise to.
     feedback: VecDeque<Event>,
     store_kind: StoreKind,
@@ -121,23 +127,6 @@ struct State {
     observer: Arc<dyn Observer>,
 }
 
-/// One connection, as the rest of the node sees it.
-struct Link {
-    connection: ConnectionId,
-    outbox: BytesMut,
-    serving: VecDeque<Serving>,
-    handler: Option<Waker>,
-}
-
-struct Serving {
-    chunk: ChunkIndex,
-    /// Tells this serving from an earlier one of the same chunk that was cancelled, of which a segment may still be waiting
-    /// for its time.
-    ticket: u64,
-    bytes: Option<Bytes>,
-    sent: u32,
-}
-
 /// What a connection is to write next.
 pub(super) enum Outgoing {
     /// Control frames.
@@ -146,7 +135,7 @@ pub(super) enum Outgoing {
     Segment(Segment),
     /// A chunk that is to be read from a store that waits for a disk, without the lock.
     Read(Arc<dyn ChunkStore>, ChunkIndex),
-    /// Nothing; the handler will be woken.
+    /// Nothing; the outlet is parked, and the task will be woken.
     Nothing,
     /// The connection is none of ours any more.
     Closed,
@@ -159,6 +148,18 @@ pub(super) struct Segment {
     pub(super) ticket: u64,
     pub(super) departs: Time,
     pub(super) last: bool,
+}
+
+/// What becomes of a segment that waits for its time.
+pub(super) enum Departure {
+    /// It is to be written now.
+    Now,
+    /// It is not wanted any more.
+    Cancelled,
+    /// It has to wait. Control frames to be written meanwhile; the outlet is parked where there are none.
+    Later(Option<Bytes>),
+    /// The connection is none of ours any more.
+    Closed,
 }
 
 /// What is to be done with the payload behind a header.
@@ -190,10 +191,11 @@ impl Shared {
             state: Mutex::new(State {
                 core: None,
                 links: HashMap::new(),
+                awake: None,
                 servings: 0,
                 commands: VecDeque::new(),
                 behaviour: None,
-                armed: None,
+                alarm: Alarm::default(),
                 feedback: VecDeque::new(),
                 store_kind,
                 store: None,
@@ -289,15 +291,7 @@ impl Shared {
         if state.core.is_none() || host == self.host || state.links.contains_key(&host) {
             return false;
         }
-        state.links.insert(
-            host,
-            Link {
-                connection,
-                outbox: BytesMut::new(),
-                serving: VecDeque::new(),
-                handler: None,
-            },
-        );
+        state.links.insert(host, Link::new(connection));
         self.tell(&mut state, Event::Connected(host));
         true
     }
@@ -322,7 +316,7 @@ impl Shared {
 
     pub(super) fn handle_message(self: &Arc<Self>, from: HostId, message: Message) {
         let mut state = self.state.lock();
-        self.tell(&mut state, Event::Message(from, message));
+        self.tell_awake(&mut state, from, Event::Message(from, message));
     }
 
     /// A header has come: what to do with its payload. `received` is what is there of the chunk being received.
@@ -391,7 +385,7 @@ impl Shared {
                 } else {
                     state.traffic.from_peers += length;
                 }
-                self.tell(&mut state, Event::ChunkStored { from, chunk });
+                self.tell_awake(&mut state, from, Event::ChunkStored { from, chunk });
             }
             Received::Stored => state.traffic.wasted += length,
             Received::Corrupt => {
@@ -407,46 +401,51 @@ impl Shared {
         }
     }
 
-    /// The next thing for the connection with `to` to write; its handler is woken when there is more.
-    pub(super) fn next_outgoing(&self, to: HostId, connection: ConnectionId, cx: &Context<'_>) -> Outgoing {
+    /// The next thing for the connection with `to` to write, for which it gets its outlet back; where there is nothing the
+    /// outlet is parked.
+    pub(super) fn next_outgoing(
+        &self,
+        to: HostId,
+        connection: ConnectionId,
+        outlet: &mut Option<Outlet>,
+        cx: &mut Context<'_>,
+    ) -> Outgoing {
         let mut state = self.state.lock();
         let state = &mut *state;
         let Some(link) = state.links.get_mut(&to).filter(|link| link.connection == connection) else {
             return Outgoing::Closed;
         };
-        if !link.outbox.is_empty() {
-            state.traffic.control_sent += link.outbox.len() as u64;
-            return Outgoing::Control(link.outbox.split().freeze());
+        if let Some(control) = link.take_outbox(outlet) {
+            return Outgoing::Control(control);
         }
-        let Some((serving, store)) = link.serving.front_mut().zip(state.store.as_ref()) else {
-            match &mut link.handler {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => link.handler = Some(cx.waker().clone()),
-            }
-            return Outgoing::Nothing;
-        };
-        let (chunk, ticket) = (serving.chunk, serving.ticket);
-        let bytes = match &serving.bytes {
-            Some(bytes) => bytes,
-            None if store.is_blocking() => return Outgoing::Read(Arc::clone(store), chunk),
-            None => match store.read(chunk) {
-                Ok(bytes) => serving.bytes.insert(bytes),
+        let (serving, bytes) = loop {
+            let Some((serving, store)) = link.serving.front_mut().zip(state.store.as_ref()) else {
+                link.park(outlet, cx);
+                return Outgoing::Nothing;
+            };
+            let chunk = serving.chunk;
+            let read = match &serving.bytes {
+                Some(bytes) => Ok(bytes.clone()),
+                None if store.is_blocking() => return Outgoing::Read(Arc::clone(store), chunk),
+                None => store.read(chunk),
+            };
+            match read {
+                Ok(bytes) => break (serving, bytes),
                 Err(error) => {
                     tracing::error!(host = %self.host, %chunk, %error, "chunk not readable");
                     link.serving.pop_front();
-                    cx.waker().wake_by_ref();
-                    return Outgoing::Nothing;
                 }
-            },
+            }
         };
         let length = u32::try_from(bytes.len()).expect("a chunk's length is a u32");
         let size = self.limits.segment.min(length - serving.sent);
         let payload = bytes.slice(serving.sent as usize..(serving.sent + size) as usize);
         let header = DataHeader {
-            chunk: chunk.get(),
+            chunk: serving.chunk.get(),
             offset: serving.sent,
             length: size,
         };
+        serving.bytes = Some(bytes);
         serving.sent += size;
         let now = self.clock.now();
         let departs = match &mut state.uplink {
@@ -456,27 +455,44 @@ impl Shared {
         Outgoing::Segment(Segment {
             header,
             payload,
-            chunk,
-            ticket,
+            chunk: serving.chunk,
+            ticket: serving.ticket,
             departs,
             last: header.offset + size == length,
         })
     }
 
-    /// Control frames for the connection with `to`, while its payload waits.
-    pub(super) fn next_control(&self, to: HostId, connection: ConnectionId, cx: &Context<'_>) -> Option<Bytes> {
+    /// What becomes of the segment of `ticket`, whose time has come where it is `due`. It gets the outlet where there is
+    /// something to write.
+    pub(super) fn depart(
+        &self,
+        to: HostId,
+        connection: ConnectionId,
+        ticket: u64,
+        due: bool,
+        outlet: &mut Option<Outlet>,
+        cx: &mut Context<'_>,
+    ) -> Departure {
         let mut state = self.state.lock();
-        let state = &mut *state;
-        let link = state.links.get_mut(&to).filter(|link| link.connection == connection)?;
-        if link.outbox.is_empty() {
-            link.handler = Some(cx.waker().clone());
-            return None;
+        let Some(link) = state.links.get_mut(&to).filter(|link| link.connection == connection) else {
+            return Departure::Closed;
+        };
+        if due {
+            link.take_outlet(outlet);
+            return if link.is_serving(ticket) {
+                Departure::Now
+            } else {
+                Departure::Cancelled
+            };
         }
-        state.traffic.control_sent += link.outbox.len() as u64;
-        Some(link.outbox.split().freeze())
+        let control = link.take_outbox(outlet);
+        if control.is_none() {
+            link.park(outlet, cx);
+        }
+        Departure::Later(control)
     }
 
-    /// The handler has read a chunk from a store that waits for a disk.
+    /// The task has read a chunk from a store that waits for a disk.
     pub(super) fn provide(self: &Arc<Self>, to: HostId, chunk: ChunkIndex, read: Result<Bytes, StoreError>) {
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -491,17 +507,10 @@ impl Shared {
             Err(error) => {
                 tracing::error!(host = %self.host, %chunk, %error, "chunk not readable");
                 link.serving.remove(index);
-                put(link, &abort(chunk));
+                state.traffic.control_sent += link.post(&abort(chunk)) as u64;
                 self.tell(state, Event::ChunkServed { to, chunk });
             }
         }
-    }
-
-    /// Whether a segment that has waited for its time is still wanted.
-    pub(super) fn is_serving(&self, to: HostId, ticket: u64) -> bool {
-        let state = self.state.lock();
-        let front = state.links.get(&to).and_then(|link| link.serving.front());
-        front.is_some_and(|serving| serving.ticket == ticket)
     }
 
     /// A segment has been written as a whole.
@@ -512,35 +521,47 @@ impl Shared {
             return;
         }
         if let Some(link) = state.links.get_mut(&to)
-            && link
-                .serving
-                .front()
-                .is_some_and(|serving| serving.ticket == segment.ticket)
+            && link.is_serving(segment.ticket)
         {
             link.serving.pop_front();
             let chunk = segment.chunk;
-            self.tell(&mut state, Event::ChunkServed { to, chunk });
+            self.tell_awake(&mut state, to, Event::ChunkServed { to, chunk });
         }
     }
 
-    /// The next command for the behaviour, or when to come back; it is woken when that changes.
-    pub(super) fn next_command(self: &Arc<Self>, cx: &Context<'_>) -> Result<Command, Option<Time>> {
+    /// The next command for the behaviour, which is woken when there is one.
+    pub(super) fn next_command(&self, cx: &Context<'_>) -> Option<Command> {
+        let mut state = self.state.lock();
+        let command = state.commands.pop_front();
+        if command.is_none() {
+            state.behaviour = Some(cx.waker().clone());
+        }
+        command
+    }
+
+    /// Wakes the core whenever it wants to be woken. Ends with the node.
+    pub(super) async fn keep_time(self: Arc<Self>) -> Infallible {
+        std::future::poll_fn(|cx| self.poll_time(cx)).await
+    }
+
+    fn poll_time(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Infallible> {
         let mut state = self.state.lock();
         loop {
-            if let Some(command) = state.commands.pop_front() {
-                return Ok(command);
-            }
+            state.alarm.begin();
             let wakeup = state.next_wakeup();
-            if let Some(at) = wakeup
-                && at <= self.clock.now()
-            {
+            if wakeup.is_some_and(|at| at <= self.clock.now()) {
                 self.tell(&mut state, Event::Wakeup);
-                continue;
+            } else if state.alarm.set(wakeup, self.clock, cx).is_pending() {
+                return Poll::Pending;
             }
-            state.armed = wakeup;
-            state.behaviour = Some(cx.waker().clone());
-            return Err(wakeup);
         }
+    }
+
+    /// Tells the core of something that came from the connection with `from`, whose task is awake: it need not be woken.
+    fn tell_awake(self: &Arc<Self>, state: &mut State, from: HostId, event: Event) {
+        state.awake = Some(from);
+        self.tell(state, event);
+        state.awake = None;
     }
 
     fn tell(self: &Arc<Self>, state: &mut State, event: Event) {
@@ -575,12 +596,10 @@ impl Shared {
             state.joined = true;
             state.observer.joined(self.host);
         }
-        let earlier = match (state.next_wakeup(), state.armed) {
-            (Some(wanted), Some(armed)) => wanted < armed,
-            (wanted, None) => wanted.is_some(),
-            (None, Some(_)) => false,
-        };
-        if (earlier || !state.commands.is_empty())
+        if let Some(at) = state.next_wakeup() {
+            state.alarm.set_at_latest(at, self.clock);
+        }
+        if !state.commands.is_empty()
             && let Some(waker) = state.behaviour.take()
         {
             waker.wake();
@@ -612,8 +631,8 @@ impl Shared {
                 let Some(link) = state.links.get_mut(&to) else {
                     return;
                 };
-                put(link, &Frame::Message(message));
-                if link.outbox.len() > self.limits.outbox {
+                state.traffic.control_sent += link.post(&Frame::Message(message)) as u64;
+                if link.waiting() > self.limits.outbox {
                     tracing::warn!(host = %self.host, other = %to, "does not take what is sent to it; closing");
                     state.commands.push_back(Command::Close(link.connection));
                 }
@@ -625,22 +644,14 @@ impl Shared {
                 }
                 state.servings += 1;
                 if let Some(link) = state.links.get_mut(&to) {
-                    link.serving.push_back(Serving {
-                        chunk,
-                        ticket: state.servings,
-                        bytes: None,
-                        sent: 0,
-                    });
-                    wake(link);
+                    link.serve(chunk, state.servings, state.awake == Some(to));
                 }
             }
             Action::StopServing { to, chunk } => {
-                if let Some(link) = state.links.get_mut(&to) {
-                    let begun = link.serving.iter().any(|s| s.chunk == chunk && s.sent > 0);
-                    link.serving.retain(|serving| serving.chunk != chunk);
-                    if begun {
-                        put(link, &abort(chunk));
-                    }
+                if let Some(link) = state.links.get_mut(&to)
+                    && link.stop_serving(chunk)
+                {
+                    state.traffic.control_sent += link.post(&abort(chunk)) as u64;
                 }
                 state.feedback.push_back(Event::ChunkServed { to, chunk });
             }
@@ -718,27 +729,6 @@ impl State {
             None => None,
         }
     }
-}
-
-/// Puts a control frame into the outbox.
-fn put(link: &mut Link, frame: &Frame) {
-    wire::encode(frame, &mut link.outbox);
-    wake(link);
-}
-
-fn wake(link: &mut Link) {
-    if let Some(waker) = link.handler.take() {
-        waker.wake();
-    }
-}
-
-/// What tells the other side that no more of a chunk will come.
-fn abort(chunk: ChunkIndex) -> Frame {
-    Frame::Data(DataHeader {
-        chunk: chunk.get(),
-        offset: 0,
-        length: 0,
-    })
 }
 
 /// What an uplink sends in the ten milliseconds that a busy scheduler may be late.

@@ -99,6 +99,21 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Frame>, WireError> {
     Ok(Some(frame))
 }
 
+/// How many bytes to read next for the frame that `input` is the beginning of. Some of them may be of the frame after it,
+/// and none are payload, which has a buffer of its own: a frame whose length is not known yet is read as far as the header
+/// of payload reaches, and no payload comes sooner.
+pub fn bytes_wanted(input: &[u8]) -> Result<usize, WireError> {
+    let Some(prefix) = input.first_chunk::<PREFIX>() else {
+        return Ok(DATA_FRAME_LENGTH - input.len());
+    };
+    let length = u32::from_le_bytes(*prefix) as usize;
+    if length > FRAME_LENGTH_MAX {
+        return Err(WireError::FrameTooLong { length });
+    }
+    // Never zero: a frame of no bytes is decoded, and refused, as soon as its prefix is here.
+    Ok((PREFIX + length).saturating_sub(input.len()).max(1))
+}
+
 fn encode_message(message: &Message, out: &mut BytesMut) {
     match message {
         Message::Hello { host } => {
@@ -406,6 +421,8 @@ const fn out_of_range(field: &'static str) -> WireError {
 
 /// Bytes of the length prefix.
 const PREFIX: usize = 4;
+/// Bytes of the frame of a [`DataHeader`], with its prefix.
+const DATA_FRAME_LENGTH: usize = PREFIX + 1 + 3 * 4;
 
 /// The kind bytes of version 1. A number is never used again for something else.
 mod kind {
@@ -508,6 +525,37 @@ mod tests {
             prop_assert!(arrived.is_empty());
         }
 
+        /// Frames with payload among them, read as a driver does: in as many bytes at a time as are wanted, or as few as come.
+        #[test]
+        fn what_is_read_for_a_frame_is_never_payload(
+            frames in prop::collection::vec(frame(), 1..20),
+            come in prop::collection::vec(1usize..30, 1..20),
+        ) {
+            let mut wire = BytesMut::new();
+            for frame in &frames {
+                encode(frame, &mut wire);
+                if let Frame::Data(header) = frame {
+                    wire.put_bytes(0xff, header.length.min(50) as usize);
+                }
+            }
+            let mut come = come.iter().cycle();
+            let mut arrived = BytesMut::new();
+            let mut decoded = Vec::new();
+            while !wire.is_empty() {
+                let wanted = bytes_wanted(&arrived).unwrap();
+                let count = wanted.min(*come.next().unwrap()).min(wire.len());
+                arrived.extend_from_slice(&wire.split_to(count));
+                while let Some(frame) = decode(&mut arrived).unwrap() {
+                    if let Frame::Data(header) = &frame {
+                        prop_assert!(arrived.is_empty(), "{} bytes of payload were read", arrived.len());
+                        wire.advance(header.length.min(50) as usize);
+                    }
+                    decoded.push(frame);
+                }
+            }
+            prop_assert_eq!(decoded, frames);
+        }
+
         #[test]
         fn any_bytes_end_in_a_frame_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..20) {
             let mut input = BytesMut::new();
@@ -537,7 +585,22 @@ mod tests {
     }
 
     #[test]
+    fn a_message_of_one_chunk_takes_one_read_and_a_header_of_payload_takes_one() {
+        let have = Frame::Message(Message::Have(vec![7]));
+        let data = Frame::Data(DataHeader { chunk: 7, offset: 0, length: 1 });
+        let lengths = [have, data].map(|frame| {
+            let mut wire = BytesMut::new();
+            encode(&frame, &mut wire);
+            wire.len()
+        });
+        let wanted = bytes_wanted(&[]).unwrap();
+        assert!(lengths[0] <= wanted);
+        assert_eq!(lengths[1], wanted);
+    }
+
+    #[test]
     fn a_frame_beyond_the_limit_is_refused_before_it_is_read() {
+        assert!(matches!(bytes_wanted(&u32::MAX.to_le_bytes()), Err(WireError::FrameTooLong { .. })));
         let mut input = BytesMut::from(&u32::MAX.to_le_bytes()[..]);
         assert!(matches!(decode(&mut input), Err(WireError::FrameTooLong { .. })));
     }

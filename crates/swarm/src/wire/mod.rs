@@ -7,7 +7,7 @@
 mod codec;
 mod message;
 
-pub use codec::{WireError, decode, encode};
+pub use codec::{WireError, bytes_wanted, decode, encode};
 pub use message::{Contact, DataHeader, Frame, Message, RejectReason};
 
 /// The name to negotiate on a connection. A change of the format changes the number.

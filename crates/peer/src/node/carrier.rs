@@ -1,0 +1,424 @@
+//! The task of one connection: a single long-lived stream both ways, frames and payload on it, chunks hashed as they come.
+//!
+//! Payload is read into a buffer of the thread and from there into the hasher, so a connection that waits owns no
+//! buffer; it is written from the store's own bytes. Control frames go before payload that still waits for its time.
+//! It is a task of its own because libp2p's task of the connection does ten times as much each time it is woken.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::io::{ReadHalf, WriteHalf};
+use futures::{AsyncRead, AsyncReadExt};
+use libp2p::swarm::{ConnectionId, Stream};
+use swarm::wire::{self, DataHeader, Frame};
+use swarm::{HostId, Message};
+use tokio::time::Sleep;
+
+use super::shared::{Departure, Incoming, Outgoing, Segment, Shared};
+use super::transport::write_shared;
+use crate::store::ChunkSink;
+
+/// The half of a connection's stream that is written to.
+pub(super) type Outlet = WriteHalf<Stream>;
+
+/// Moves the bytes of one connection.
+pub(super) struct Carrier {
+    shared: Arc<Shared>,
+    connection: ConnectionId,
+    /// Whom we dialled, where we did.
+    expected: Option<HostId>,
+    /// Who is at the other end, once it has said so.
+    remote: Option<HostId>,
+    writer: Writer,
+    reader: Reader,
+}
+
+struct Writer {
+    /// `None` while it is parked in the link.
+    outlet: Option<Outlet>,
+    /// Bytes to write now, before the payload.
+    control: Bytes,
+    payload: Bytes,
+    /// The segment that is being written or waits for its time.
+    segment: Option<Segment>,
+    departing: bool,
+    timer: Timer,
+}
+
+struct Reader {
+    stream: ReadHalf<Stream>,
+    frame: BytesMut,
+    payload: Option<Payload>,
+    sink: Option<ChunkSink>,
+    /// The segment just read passes the downlink until this timer is due.
+    gate: Timer,
+}
+
+struct Payload {
+    header: DataHeader,
+    left: u32,
+    keep: bool,
+}
+
+/// Why a connection ends from within.
+enum End {
+    Closed,
+    Violation(&'static str),
+}
+
+impl From<io::Error> for End {
+    fn from(_error: io::Error) -> Self {
+        Self::Closed
+    }
+}
+
+impl Carrier {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        connection: ConnectionId,
+        expected: Option<HostId>,
+        stream: Stream,
+    ) -> Self {
+        let mut hello = BytesMut::new();
+        let message = Message::Hello { host: shared.host };
+        wire::encode(&Frame::Message(message), &mut hello);
+        let (inlet, outlet) = stream.split();
+        Self {
+            shared,
+            connection,
+            expected,
+            remote: None,
+            writer: Writer {
+                outlet: Some(outlet),
+                control: hello.freeze(),
+                payload: Bytes::new(),
+                segment: None,
+                departing: false,
+                timer: Timer::default(),
+            },
+            reader: Reader {
+                stream: inlet,
+                frame: BytesMut::new(),
+                payload: None,
+                sink: None,
+                gate: Timer::default(),
+            },
+        }
+    }
+
+    /// Moves bytes until the connection is of no more use; why it is not.
+    pub(super) async fn carry(mut self) -> &'static str {
+        let end = std::future::poll_fn(|cx| self.poll(cx)).await;
+        self.abandon_sink();
+        match end {
+            End::Closed => "closed by the other side",
+            End::Violation(reason) => reason,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        // What is read gives rise to what is written, and not the other way round.
+        let read = self.pump_reader(cx);
+        let went = read.and_then(|read| Ok(self.pump_writer(cx)? || read));
+        match went {
+            Ok(true) => {
+                // Others want the thread too.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Ok(false) => Poll::Pending,
+            Err(end) => Poll::Ready(end),
+        }
+    }
+
+    /// Writes until there is nothing to write or the stream takes no more. `true` where it could go on.
+    fn pump_writer(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        for _ in 0..WRITES_PER_POLL {
+            match self.write_once(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) | Poll::Pending => return Ok(false),
+                Poll::Ready(Err(end)) => return Err(end),
+            }
+        }
+        Ok(true)
+    }
+
+    /// `Ready(true)` where it may go on, `Ready(false)` where there is nothing to write.
+    fn write_once(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
+        let writer = &mut self.writer;
+        if let Some(outlet) = &mut writer.outlet {
+            if !writer.control.is_empty() {
+                let written = ready!(write_shared(Pin::new(outlet), cx, &writer.control))?;
+                writer.control.advance(written);
+                return Poll::Ready(Ok(true));
+            }
+            if writer.departing && !writer.payload.is_empty() {
+                let written = ready!(write_shared(Pin::new(outlet), cx, &writer.payload))?;
+                writer.payload.advance(written);
+                return Poll::Ready(Ok(true));
+            }
+        }
+        let Some(remote) = self.remote else {
+            return flush(writer, cx);
+        };
+        if writer.departing {
+            writer.departing = false;
+            if let Some(segment) = writer.segment.take() {
+                self.shared.segment_written(remote, &segment);
+            }
+            return Poll::Ready(Ok(true));
+        }
+        if let Some(segment) = &writer.segment {
+            let due = writer.timer.poll(cx).is_ready();
+            let departure = self
+                .shared
+                .depart(remote, self.connection, segment.ticket, due, &mut writer.outlet, cx);
+            match departure {
+                Departure::Now => {
+                    let mut header = BytesMut::new();
+                    wire::encode(&Frame::Data(segment.header), &mut header);
+                    writer.control = header.freeze();
+                    writer.payload = segment.payload.clone();
+                    writer.departing = true;
+                }
+                Departure::Cancelled => writer.segment = None,
+                // Messages do not wait for the payload's time.
+                Departure::Later(Some(control)) => writer.control = control,
+                Departure::Later(None) => return Poll::Ready(Ok(false)),
+                Departure::Closed => return Poll::Ready(Err(GONE)),
+            }
+            return Poll::Ready(Ok(true));
+        }
+        match self
+            .shared
+            .next_outgoing(remote, self.connection, &mut writer.outlet, cx)
+        {
+            Outgoing::Control(control) => writer.control = control,
+            Outgoing::Segment(segment) => {
+                writer.timer.set(&self.shared, segment.departs);
+                writer.segment = Some(segment);
+            }
+            Outgoing::Read(store, chunk) => {
+                let read = without_blocking(|| store.read(chunk));
+                self.shared.provide(remote, chunk, read);
+            }
+            Outgoing::Nothing => return Poll::Ready(Ok(false)),
+            Outgoing::Closed => return Poll::Ready(Err(GONE)),
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// Reads until nothing has come yet. `true` where there may be more.
+    fn pump_reader(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        for _ in 0..READS_PER_POLL {
+            match self.read_once(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Err(end),
+                Poll::Pending => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if self.reader.gate.is_set() {
+            ready!(self.reader.gate.poll(cx));
+            self.segment_received();
+            return Poll::Ready(Ok(()));
+        }
+        if self.reader.payload.is_some() {
+            return SCRATCH.with_borrow_mut(|scratch| self.read_payload(cx, scratch));
+        }
+        let reader = &mut self.reader;
+        let mut buffer = [0; FRAME_READ_MAX];
+        let Ok(wanted) = wire::bytes_wanted(&reader.frame) else {
+            return Poll::Ready(Err(End::Violation("frame beyond the limit")));
+        };
+        let wanted = wanted.min(buffer.len());
+        let count = ready!(Pin::new(&mut reader.stream).poll_read(cx, &mut buffer[..wanted]))?;
+        if count == 0 {
+            return Poll::Ready(Err(End::Closed));
+        }
+        reader.frame.extend_from_slice(&buffer[..count]);
+        loop {
+            match wire::decode(&mut self.reader.frame) {
+                Ok(None) => return Poll::Ready(Ok(())),
+                Ok(Some(frame)) => {
+                    let frames = &mut self.reader.frame;
+                    // A buffer that once held a manifest is not kept for the connection's life.
+                    if frames.is_empty() && frames.capacity() > FRAME_CAPACITY_KEPT {
+                        *frames = BytesMut::new();
+                    }
+                    self.handle_frame(frame)?;
+                }
+                Err(error) => {
+                    tracing::warn!(host = %self.shared.host, remote = ?self.remote, %error, "malformed frame");
+                    return Poll::Ready(Err(End::Violation("malformed frame")));
+                }
+            }
+        }
+    }
+
+    fn read_payload(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Result<(), End>> {
+        let reader = &mut self.reader;
+        let Some(payload) = &mut reader.payload else {
+            return Poll::Ready(Ok(()));
+        };
+        let wanted = (payload.left as usize).min(scratch.len());
+        let count = ready!(Pin::new(&mut reader.stream).poll_read(cx, &mut scratch[..wanted]))?;
+        if count == 0 {
+            return Poll::Ready(Err(End::Closed));
+        }
+        if payload.keep {
+            payload.keep = reader.sink.as_mut().is_some_and(|sink| sink.write(&scratch[..count]));
+        }
+        payload.left -= u32::try_from(count).expect("at most the scratch buffer's length");
+        if payload.left == 0 {
+            match self.shared.pass_downlink(payload.header.length) {
+                Some(at) => reader.gate.set(&self.shared, at),
+                None => self.segment_received(),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn handle_frame(&mut self, frame: Frame) -> Result<(), End> {
+        match (frame, self.remote) {
+            (Frame::Message(Message::Hello { host }), None) => {
+                if self.expected.is_some_and(|expected| expected != host) {
+                    return Err(End::Violation("not the host that was dialled"));
+                }
+                if !self.shared.link_up(host, self.connection) {
+                    return Err(End::Violation("connected already"));
+                }
+                self.remote = Some(host);
+                Ok(())
+            }
+            (Frame::Message(_) | Frame::Data(_), None) => Err(End::Violation("no hello")),
+            (Frame::Message(message), Some(remote)) => {
+                self.shared.handle_message(remote, message);
+                Ok(())
+            }
+            (Frame::Data(header), Some(remote)) => {
+                let receiving = self.reader.sink.as_ref().map(|sink| (sink.chunk(), sink.received()));
+                let keep = match self.shared.begin_payload(remote, header, receiving) {
+                    Incoming::Begin(sink) => {
+                        self.abandon_sink();
+                        self.reader.sink = Some(sink);
+                        true
+                    }
+                    Incoming::Continue => true,
+                    Incoming::Discard => {
+                        if receiving.is_some_and(|(chunk, _)| chunk.get() == header.chunk) {
+                            self.abandon_sink();
+                        }
+                        false
+                    }
+                    Incoming::Violation => return Err(End::Violation("data that cannot be")),
+                };
+                let left = header.length;
+                self.reader.payload = (left > 0).then_some(Payload { header, left, keep });
+                Ok(())
+            }
+        }
+    }
+
+    /// A segment is here as a whole and has passed the downlink.
+    fn segment_received(&mut self) {
+        let (Some(payload), Some(remote)) = (self.reader.payload.take(), self.remote) else {
+            return;
+        };
+        if !payload.keep {
+            self.shared.discarded(payload.header.length);
+            return;
+        }
+        if let Some(sink) = self.reader.sink.take_if(|sink| sink.is_whole()) {
+            let (chunk, length) = (sink.chunk(), sink.received());
+            let received = if sink.is_blocking() {
+                without_blocking(|| sink.finish())
+            } else {
+                sink.finish()
+            };
+            self.shared.chunk_received(remote, chunk, length, received);
+        }
+    }
+
+    fn abandon_sink(&mut self) {
+        if let Some(sink) = self.reader.sink.take() {
+            self.shared.discarded(sink.received());
+        }
+    }
+}
+
+/// A time to wait for. What it registers with the runtime is made once and used again.
+#[derive(Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_set: bool,
+}
+
+impl Timer {
+    /// Sets it, unless the time has come already.
+    fn set(&mut self, shared: &Shared, at: swarm::Time) {
+        if at <= shared.clock.now() {
+            return;
+        }
+        let at = shared.clock.instant(at).into();
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(at),
+            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at))),
+        }
+        self.is_set = true;
+    }
+
+    fn is_set(&self) -> bool {
+        self.is_set
+    }
+
+    /// Ready where it is not set, and not set where it is ready.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(sleep) = self.sleep.as_mut().filter(|_| self.is_set) {
+            ready!(sleep.as_mut().poll(cx));
+            self.is_set = false;
+        }
+        Poll::Ready(())
+    }
+}
+
+/// `Ready(false)` when everything is flushed: there is nothing more to do.
+fn flush(writer: &mut Writer, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
+    if let Some(outlet) = &mut writer.outlet {
+        ready!(futures::AsyncWrite::poll_flush(Pin::new(outlet), cx))?;
+    }
+    Poll::Ready(Ok(false))
+}
+
+/// Runs what may wait for a disk without holding up other tasks of this thread.
+fn without_blocking<T>(run: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(run),
+        _ => run(),
+    }
+}
+
+thread_local! {
+    /// Where payload is read to on its way to the hasher.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_LENGTH].into());
+}
+
+const GONE: End = End::Violation("not a neighbour any more");
+/// Bytes read at a time: large enough to be cheap, small enough to stay in the cache until it is hashed.
+const SCRATCH_LENGTH: usize = 64 << 10;
+/// Bytes of a frame read at a time.
+const FRAME_READ_MAX: usize = 512;
+/// Reads before others get the thread.
+const READS_PER_POLL: usize = 256;
+/// Writes before others get the thread.
+const WRITES_PER_POLL: usize = 64;
+/// Capacity that a connection's frame buffer may keep.
+const FRAME_CAPACITY_KEPT: usize = 512;
