@@ -17,8 +17,6 @@ pub(crate) struct Neighbour {
     pub(crate) said_early: Option<Box<EarlyHave>>,
     /// Times that it let requests become overdue since it last delivered.
     pub(crate) strikes: u32,
-    /// Whether requests waited there when it last said so.
-    pub(crate) busy: bool,
     /// How much of the log of acquired chunks it has been told.
     pub(crate) told: usize,
     /// Where it says it is.
@@ -83,6 +81,8 @@ pub(crate) struct Neighbours {
     hosts: SmallVec<[HostId; 20]>,
     /// Likewise, whether they are in another zone.
     remote: SmallVec<[bool; 20]>,
+    /// Likewise, whether requests waited there when they last said so.
+    busy: SmallVec<[bool; 20]>,
 }
 
 impl Neighbours {
@@ -93,13 +93,13 @@ impl Neighbours {
         }
         self.hosts.push(host);
         self.remote.push(remote);
+        self.busy.push(false);
         self.list.push(Neighbour {
             host,
             knows_manifest: false,
             has: Bitfield::new(chunk_count),
             said_early: None,
             strikes: 0,
-            busy: false,
             told: 0,
             zone: None,
         });
@@ -110,6 +110,7 @@ impl Neighbours {
         let index = self.position(host)?;
         self.hosts.remove(index);
         self.remote.remove(index);
+        self.busy.remove(index);
         Some(self.list.remove(index))
     }
 
@@ -183,9 +184,14 @@ impl Neighbours {
     /// Whether requests wait at the neighbour at `index` as far as is known here.
     #[inline]
     pub(crate) fn is_busy(&self, index: usize, views: &impl Views) -> bool {
-        views
-            .is_busy(self.hosts[index])
-            .unwrap_or_else(|| self.list[index].busy)
+        views.is_busy(self.hosts[index]).unwrap_or(self.busy[index])
+    }
+
+    /// `host` says whether requests wait there.
+    pub(crate) fn set_busy(&mut self, host: HostId, waiting: bool) {
+        if let Some(index) = self.position(host) {
+            self.busy[index] = waiting;
+        }
     }
 
     #[inline]

@@ -25,37 +25,40 @@ use crate::store::ChunkSink;
 /// The half of a connection's stream that is written to.
 pub(super) type Outlet = WriteHalf<Stream>;
 
-/// Moves the bytes of one connection.
+/// Moves the bytes of one connection. There are very many, and nearly all that wake are woken for one message: what is
+/// looked at then comes first, and what belongs to a chunk is apart.
+#[repr(C)]
 pub(super) struct Carrier {
     shared: Arc<Shared>,
-    connection: ConnectionId,
-    /// Whom we dialled, where we did.
-    expected: Option<HostId>,
+    reader: Reader,
     /// Who is at the other end, once it has said so.
     remote: Option<HostId>,
     writer: Writer,
-    reader: Reader,
+    connection: ConnectionId,
+    /// Whom we dialled, where we did.
+    expected: Option<HostId>,
 }
 
-struct Writer {
-    /// `None` while it is parked in the link.
-    outlet: Option<Outlet>,
-    /// Bytes to write now, before the payload.
-    control: Bytes,
-    payload: Bytes,
-    /// The segment that is being written or waits for its time.
-    segment: Option<Segment>,
-    departing: bool,
-    timer: Timer,
-}
-
+#[repr(C)]
 struct Reader {
     stream: ReadHalf<Stream>,
     frame: BytesMut,
-    payload: Option<Payload>,
-    sink: Option<ChunkSink>,
     /// The segment just read passes the downlink until this timer is due.
     gate: Timer,
+    payload: Option<Payload>,
+    sink: Option<Box<ChunkSink>>,
+}
+
+#[repr(C)]
+struct Writer {
+    /// `None` while it is parked in the link.
+    outlet: Option<Outlet>,
+    /// The segment that is being written or waits for its time.
+    segment: Option<Box<Segment>>,
+    departing: bool,
+    timer: Timer,
+    /// Bytes to write now, before the payload.
+    control: Bytes,
 }
 
 struct Payload {
@@ -77,12 +80,7 @@ impl From<io::Error> for End {
 }
 
 impl Carrier {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        connection: ConnectionId,
-        expected: Option<HostId>,
-        stream: Stream,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, connection: ConnectionId, expected: Option<HostId>, stream: Stream) -> Self {
         let mut hello = BytesMut::new();
         let message = Message::Hello { host: shared.host };
         wire::encode(&Frame::Message(message), &mut hello);
@@ -94,18 +92,17 @@ impl Carrier {
             remote: None,
             writer: Writer {
                 outlet: Some(outlet),
-                control: hello.freeze(),
-                payload: Bytes::new(),
                 segment: None,
                 departing: false,
                 timer: Timer::default(),
+                control: hello.freeze(),
             },
             reader: Reader {
                 stream: inlet,
                 frame: BytesMut::new(),
+                gate: Timer::default(),
                 payload: None,
                 sink: None,
-                gate: Timer::default(),
             },
         }
     }
@@ -156,9 +153,11 @@ impl Carrier {
                 writer.control.advance(written);
                 return Poll::Ready(Ok(true));
             }
-            if writer.departing && !writer.payload.is_empty() {
-                let written = ready!(write_shared(Pin::new(outlet), cx, &writer.payload))?;
-                writer.payload.advance(written);
+            if writer.departing
+                && let Some(segment) = writer.segment.as_mut().filter(|segment| !segment.payload.is_empty())
+            {
+                let written = ready!(write_shared(Pin::new(outlet), cx, &segment.payload))?;
+                segment.payload.advance(written);
                 return Poll::Ready(Ok(true));
             }
         }
@@ -182,7 +181,6 @@ impl Carrier {
                     let mut header = BytesMut::new();
                     wire::encode(&Frame::Data(segment.header), &mut header);
                     writer.control = header.freeze();
-                    writer.payload = segment.payload.clone();
                     writer.departing = true;
                 }
                 Departure::Cancelled => writer.segment = None,
@@ -200,7 +198,7 @@ impl Carrier {
             Outgoing::Control(control) => writer.control = control,
             Outgoing::Segment(segment) => {
                 writer.timer.set(&self.shared, segment.departs);
-                writer.segment = Some(segment);
+                writer.segment = Some(Box::new(segment));
             }
             Outgoing::Read(store, chunk) => {
                 let read = without_blocking(|| store.read(chunk));
@@ -308,7 +306,7 @@ impl Carrier {
                 let keep = match self.shared.begin_payload(remote, header, receiving) {
                     Incoming::Begin(sink) => {
                         self.abandon_sink();
-                        self.reader.sink = Some(sink);
+                        self.reader.sink = Some(Box::new(sink));
                         true
                     }
                     Incoming::Continue => true,

@@ -82,6 +82,12 @@ impl<W: AsyncWrite + Unpin> Link<W> {
         }
     }
 
+    /// Whether there is something that only the task can do.
+    pub(super) fn wants_task(&self) -> bool {
+        let is_unflushed = self.parked.as_ref().is_some_and(|parked| parked.unflushed);
+        is_unflushed || !self.outbox.is_empty() || !self.serving.is_empty()
+    }
+
     /// Bytes that wait because the stream does not take them.
     pub(super) fn waiting(&self) -> usize {
         self.outbox.len()
@@ -152,7 +158,11 @@ impl<W: AsyncWrite + Unpin> Link<W> {
 impl<W: AsyncWrite + Unpin> Parked<W> {
     /// How much the stream took. Where that is not all, the task finds out why.
     fn write(&mut self, bytes: &[u8]) -> usize {
-        let Self { outlet, task, unflushed } = self;
+        let Self {
+            outlet,
+            task,
+            unflushed,
+        } = self;
         let cx = &mut Context::from_waker(task);
         let mut written = 0;
         while written < bytes.len() {
@@ -306,11 +316,11 @@ mod tests {
         frames().iter().for_each(|frame| _ = link.post(frame));
         let parked = link.parked.as_mut().unwrap();
         assert_eq!(parked.outlet.taken, encoded(&frames()));
-        assert!(parked.unflushed);
         parked.outlet.flushes = 1;
+        assert!(link.wants_task());
         let waker = Waker::from(wakes);
         link.park(&mut None, &mut Context::from_waker(&waker));
-        assert!(!link.parked.unwrap().unflushed);
+        assert!(!link.wants_task());
     }
 
     #[test]
@@ -321,5 +331,18 @@ mod tests {
             wakes.0.load(Ordering::Relaxed)
         };
         assert_eq!([woken(false, 1), woken(false, 3), woken(true, 1)], [1, 1, 0]);
+    }
+
+    #[test]
+    fn whatever_others_leave_to_the_task_it_is_known_to_want() {
+        let (mut link, _wakes) = parked(1, usize::MAX);
+        assert!(!link.wants_task());
+        link.post(&frames()[0]);
+        assert!(link.wants_task());
+        let (mut link, _wakes) = parked(usize::MAX, usize::MAX);
+        link.serve(ChunkIndex::new(1), 1, true);
+        assert!(link.wants_task());
+        assert!(!link.stop_serving(ChunkIndex::new(1)));
+        assert!(!link.wants_task());
     }
 }

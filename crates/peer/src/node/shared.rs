@@ -2,7 +2,7 @@
 //! caller) tells the core and carries its actions out on the spot, messages included; for chunks the connection's task is
 //! woken. The lock is held for microseconds and never while waiting.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -108,6 +108,9 @@ pub(super) struct Shared {
 struct State {
     core: Option<Core>,
     links: HashMap<HostId, Link<Outlet>>,
+    /// Whose connection's tasks have something to do besides reading. Nearly always there are none, and a task that was woken
+    /// to read need not look for its link to know that.
+    attention: BTreeSet<HostId>,
     /// Whose connection brought the news that is being handled: its task is awake.
     awake: Option<HostId>,
     servings: u64,
@@ -191,6 +194,7 @@ impl Shared {
             state: Mutex::new(State {
                 core: None,
                 links: HashMap::new(),
+                attention: BTreeSet::new(),
                 awake: None,
                 servings: 0,
                 commands: VecDeque::new(),
@@ -305,7 +309,7 @@ impl Shared {
             .find(|(_, link)| link.connection == connection)
             .map(|(host, _)| *host);
         if let Some(host) = of_link {
-            state.links.remove(&host);
+            state.remove_link(host);
             self.tell(&mut state, Event::Disconnected(host));
         } else if let Some(host) = host
             && !state.links.contains_key(&host)
@@ -412,6 +416,9 @@ impl Shared {
     ) -> Outgoing {
         let mut state = self.state.lock();
         let state = &mut *state;
+        if outlet.is_none() && !state.attention.contains(&to) {
+            return Outgoing::Nothing;
+        }
         let Some(link) = state.links.get_mut(&to).filter(|link| link.connection == connection) else {
             return Outgoing::Closed;
         };
@@ -421,6 +428,9 @@ impl Shared {
         let (serving, bytes) = loop {
             let Some((serving, store)) = link.serving.front_mut().zip(state.store.as_ref()) else {
                 link.park(outlet, cx);
+                if !link.wants_task() {
+                    state.attention.remove(&to);
+                }
                 return Outgoing::Nothing;
             };
             let chunk = serving.chunk;
@@ -507,7 +517,7 @@ impl Shared {
             Err(error) => {
                 tracing::error!(host = %self.host, %chunk, %error, "chunk not readable");
                 link.serving.remove(index);
-                state.traffic.control_sent += link.post(&abort(chunk)) as u64;
+                state.post(to, &abort(chunk));
                 self.tell(state, Event::ChunkServed { to, chunk });
             }
         }
@@ -619,7 +629,7 @@ impl Shared {
                 }
             }
             Action::Disconnect { host, reason } => {
-                if let Some(link) = state.links.remove(&host) {
+                if let Some(link) = state.remove_link(host) {
                     state.commands.push_back(Command::Close(link.connection));
                 }
                 tracing::debug!(host = %self.host, other = %host, ?reason, "disconnected");
@@ -628,11 +638,10 @@ impl Shared {
                 }
             }
             Action::Send(to, message) => {
-                let Some(link) = state.links.get_mut(&to) else {
-                    return;
-                };
-                state.traffic.control_sent += link.post(&Frame::Message(message)) as u64;
-                if link.waiting() > self.limits.outbox {
+                let waiting = state.post(to, &Frame::Message(message));
+                if waiting > self.limits.outbox
+                    && let Some(link) = state.links.get(&to)
+                {
                     tracing::warn!(host = %self.host, other = %to, "does not take what is sent to it; closing");
                     state.commands.push_back(Command::Close(link.connection));
                 }
@@ -645,13 +654,14 @@ impl Shared {
                 state.servings += 1;
                 if let Some(link) = state.links.get_mut(&to) {
                     link.serve(chunk, state.servings, state.awake == Some(to));
+                    state.attention.insert(to);
                 }
             }
             Action::StopServing { to, chunk } => {
                 if let Some(link) = state.links.get_mut(&to)
                     && link.stop_serving(chunk)
                 {
-                    state.traffic.control_sent += link.post(&abort(chunk)) as u64;
+                    state.post(to, &abort(chunk));
                 }
                 state.feedback.push_back(Event::ChunkServed { to, chunk });
             }
@@ -714,6 +724,23 @@ impl Shared {
 }
 
 impl State {
+    /// Sends a control frame. How many bytes wait then because the connection does not take them.
+    fn post(&mut self, to: HostId, frame: &Frame) -> usize {
+        let Some(link) = self.links.get_mut(&to) else {
+            return 0;
+        };
+        self.traffic.control_sent += link.post(frame) as u64;
+        if link.wants_task() {
+            self.attention.insert(to);
+        }
+        link.waiting()
+    }
+
+    fn remove_link(&mut self, host: HostId) -> Option<Link<Outlet>> {
+        self.attention.remove(&host);
+        self.links.remove(&host)
+    }
+
     fn poll_action(&mut self) -> Option<Action> {
         match &mut self.core {
             Some(Core::Peer(peer)) => peer.poll_action(),

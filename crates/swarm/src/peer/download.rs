@@ -199,13 +199,14 @@ impl Peer {
                 self.request_manifest_if_waiting(now);
             }
             Build::Fetching(download) => {
-                let Some(chunks) = chunks_of(&download.manifest, chunks) else {
+                let chunk_count = download.scheduler.held().len();
+                if chunks.iter().any(|chunk| *chunk >= chunk_count) {
                     self.ban(now, host, DisconnectReason::ProtocolViolation);
                     return;
-                };
-                download.add_holdings(neighbour, chunks.iter().copied());
+                }
+                download.add_holdings(neighbour, chunks.iter().map(|chunk| ChunkIndex::new(*chunk)));
                 if from_seeder {
-                    self.answer_offers(host, &chunks);
+                    self.answer_offers(host, chunks);
                 }
                 self.refill = true;
             }
@@ -239,21 +240,15 @@ impl Peer {
     }
 
     /// The seeder counts on an answer to each chunk that it offers: a request, or one of these.
-    fn answer_offers(&mut self, seeder: HostId, chunks: &[ChunkIndex]) {
+    fn answer_offers(&mut self, seeder: HostId, chunks: &[u32]) {
         let Build::Fetching(download) = &self.build else {
             return;
         };
-        let scheduler = &download.scheduler;
-        let held: Vec<u32> = chunks
-            .iter()
-            .filter(|c| scheduler.held().contains(**c))
-            .map(|c| c.get())
-            .collect();
-        let on_their_way: Vec<u32> = chunks
-            .iter()
-            .filter(|c| !scheduler.held().contains(**c) && download.requests.is_on_its_way(**c))
-            .map(|c| c.get())
-            .collect();
+        let is_held = |chunk: u32| download.scheduler.held().contains(ChunkIndex::new(chunk));
+        let is_on_its_way = |chunk: u32| download.requests.is_on_its_way(ChunkIndex::new(chunk));
+        let held: Vec<u32> = chunks.iter().copied().filter(|c| is_held(*c)).collect();
+        let others = chunks.iter().copied().filter(|c| !is_held(*c));
+        let on_their_way: Vec<u32> = others.filter(|c| is_on_its_way(*c)).collect();
         if !held.is_empty() {
             self.send(seeder, Message::Have(held));
         }
@@ -287,10 +282,19 @@ impl Peer {
         let mut in_flight = requests.chunks_in_flight();
         let mut outstanding = requests.outstanding_of(self.neighbours.hosts());
         let borders_open = !zoned || self.neighbours.local_count() < zones::LOCAL_NEIGHBOURS_MIN;
+        // Most of what is heard comes while as much as may be is on its way already: then neighbours are not even looked at.
+        let seeder_has_more = |host: HostId| {
+            let holdings = self.neighbours.get(host).map(|seeder| seeder.holdings(views));
+            holdings.is_some_and(|theirs| !theirs.is_empty() && !theirs.is_full())
+        };
+        let can_ask = in_flight < self.config.chunks_in_flight_max
+            || (in_flight < self.config.chunks_in_flight_max + SEEDER_EXTRA
+                && self.config.seeders.iter().any(|seeder| seeder_has_more(seeder.host)));
+        let is_ordered = can_ask || !scheduler.has_wanted();
         // Where nothing waits before where something does, its own requests included; by chance among equals. Packed into a
         // number: load, then how far from `start`, then whether it is a seeder.
         let mut order = [0_u32; NEIGHBOURS_ORDERED];
-        let ordered = count.min(NEIGHBOURS_ORDERED);
+        let ordered = if is_ordered { count.min(NEIGHBOURS_ORDERED) } else { 0 };
         let at = |offset: usize| {
             if start + offset < count {
                 start + offset

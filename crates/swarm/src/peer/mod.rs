@@ -440,11 +440,7 @@ impl Peer {
                     self.handle_chunk_progress(now, host, chunk);
                 }
             }
-            Message::Busy { waiting } => {
-                if let Some(neighbour) = self.neighbours.get_mut(host) {
-                    neighbour.busy = waiting;
-                }
-            }
+            Message::Busy { waiting } => self.neighbours.set_busy(host, waiting),
             Message::Zone(zone) => self.handle_zone(host, zone),
             Message::Invite { chunk } => self.handle_invite(now, host, chunk),
             Message::Cancel { chunk } => self.handle_cancel(host, chunk),

@@ -587,7 +587,11 @@ mod tests {
     #[test]
     fn a_message_of_one_chunk_takes_one_read_and_a_header_of_payload_takes_one() {
         let have = Frame::Message(Message::Have(vec![7]));
-        let data = Frame::Data(DataHeader { chunk: 7, offset: 0, length: 1 });
+        let data = Frame::Data(DataHeader {
+            chunk: 7,
+            offset: 0,
+            length: 1,
+        });
         let lengths = [have, data].map(|frame| {
             let mut wire = BytesMut::new();
             encode(&frame, &mut wire);
@@ -600,7 +604,10 @@ mod tests {
 
     #[test]
     fn a_frame_beyond_the_limit_is_refused_before_it_is_read() {
-        assert!(matches!(bytes_wanted(&u32::MAX.to_le_bytes()), Err(WireError::FrameTooLong { .. })));
+        assert!(matches!(
+            bytes_wanted(&u32::MAX.to_le_bytes()),
+            Err(WireError::FrameTooLong { .. })
+        ));
         let mut input = BytesMut::from(&u32::MAX.to_le_bytes()[..]);
         assert!(matches!(decode(&mut input), Err(WireError::FrameTooLong { .. })));
     }
