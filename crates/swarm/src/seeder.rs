@@ -22,7 +22,7 @@ use crate::timer_table::{TimerKind, TimerTable};
 use crate::tracker::Tracker;
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::{Cancelled, Enqueued, UploadQueue};
-use crate::wire::{Message, RejectReason};
+use crate::wire::{ChunkList, Message, RejectReason};
 
 /// How a seeder behaves.
 #[derive(Clone, Debug)]
@@ -414,7 +414,7 @@ impl Seeder {
                 at: now,
                 requested: false,
             });
-            self.send(to, Message::Have(vec![chunk.get()]));
+            self.send(to, Message::Have(ChunkList::from_slice(&[chunk.get()])));
             self.timers
                 .set_at_latest(SeederTimer::ExpireOffers, now + OFFER_PATIENCE);
         }
@@ -490,7 +490,7 @@ impl Seeder {
         self.link_to_other_zones(host);
         self.send(host, Message::Build(Box::new(info.clone())));
         let holdings = if self.is_first_pass() {
-            Message::Have(Vec::new())
+            Message::Have(ChunkList::new())
         } else {
             Message::HaveAll
         };

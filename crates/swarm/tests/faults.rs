@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rig::{Fault, Mesh, SEEDER, Shape};
-use swarm::wire::RejectReason;
+use swarm::wire::{ChunkList, RejectReason};
 use swarm::{Bitfield, HostId, Manifest, Message, ZoneId};
 
 const LONG: Duration = Duration::from_secs(300);
@@ -151,7 +151,7 @@ fn nonsense_from_a_neighbour_ends_in_a_counter_or_a_disconnect_and_never_in_a_pa
         Message::Neighbours(Vec::new()),
         Message::Build(other.info().into()),
         Message::Manifest(other),
-        Message::Have(vec![60_000]),
+        Message::Have(ChunkList::from_slice(&[60_000])),
         Message::HaveSet(Bitfield::full(9999).into()),
         Message::Request {
             chunk: u32::MAX,

@@ -13,7 +13,7 @@ use crate::manifest::Manifest;
 use crate::neighbours::{HoldingsSource, Neighbour, Views};
 use crate::request_pipeline::RequestPipeline;
 use crate::units::{ChunkIndex, HostId, Time};
-use crate::wire::{Message, RejectReason};
+use crate::wire::{ChunkList, Message, RejectReason};
 
 /// A build being fetched, or held.
 pub(super) struct Download {
@@ -177,7 +177,7 @@ impl Peer {
         };
         let message = match self.config.holdings {
             HoldingsSource::Messages => download.holdings(),
-            HoldingsSource::Supplied => Message::Have(Vec::new()),
+            HoldingsSource::Supplied => Message::Have(ChunkList::new()),
         };
         let told = download.acquired.len();
         if let Some(neighbour) = self.neighbours.get_mut(host) {
@@ -246,7 +246,7 @@ impl Peer {
         };
         let is_held = |chunk: u32| download.scheduler.held().contains(ChunkIndex::new(chunk));
         let is_on_its_way = |chunk: u32| download.requests.is_on_its_way(ChunkIndex::new(chunk));
-        let held: Vec<u32> = chunks.iter().copied().filter(|c| is_held(*c)).collect();
+        let held: ChunkList = chunks.iter().copied().filter(|c| is_held(*c)).collect();
         let others = chunks.iter().copied().filter(|c| !is_held(*c));
         let on_their_way: Vec<u32> = others.filter(|c| is_on_its_way(*c)).collect();
         if !held.is_empty() {
@@ -651,7 +651,7 @@ impl Peer {
         };
         let hosts = self.neighbours.iter_mut();
         for neighbour in hosts.filter(|n| !self.config.is_seeder(n.host)) {
-            let news: Vec<u32> = download.acquired[neighbour.told..]
+            let news: ChunkList = download.acquired[neighbour.told..]
                 .iter()
                 .filter(|chunk| !neighbour.has.contains(**chunk))
                 .map(|chunk| chunk.get())

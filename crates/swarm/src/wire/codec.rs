@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes as ByteBuffer, BytesMut};
 
-use super::message::{Contact, DataHeader, Frame, Message, RejectReason};
+use super::message::{ChunkList, Contact, DataHeader, Frame, Message, RejectReason};
 use super::{ADDRESS_LENGTH_MAX, CONTACTS_MAX, DATA_LENGTH_MAX, FRAME_LENGTH_MAX};
 use crate::bitfield::Bitfield;
 use crate::manifest::{BUILD_ID_LENGTH_MAX, BuildInfo, CHUNKS_MAX, Hash, Manifest, ManifestError};
@@ -326,7 +326,7 @@ impl Body<'_> {
     }
 
     fn have(&mut self) -> Result<Message, WireError> {
-        let mut chunks = Vec::with_capacity(self.bytes.len() / 4);
+        let mut chunks = ChunkList::with_capacity(self.bytes.len() / 4);
         while !self.bytes.is_empty() {
             let chunk = self.u32()?;
             if chunk >= CHUNKS_MAX {
@@ -481,7 +481,7 @@ mod tests {
             Just(Message::ManifestRequest),
             ("[a-z/.]{1,80}", prop::collection::vec(any::<u8>(), 1..2000), 16u32..300)
                 .prop_map(|(id, data, size)| { Message::Manifest(Arc::new(Manifest::of(id, &data, size).unwrap())) }),
-            prop::collection::vec(0..CHUNKS_MAX, 0..100).prop_map(Message::Have),
+            prop::collection::vec(0..CHUNKS_MAX, 0..100).prop_map(|chunks| Message::Have(chunks.into())),
             (1u32..500).prop_map(|len| Message::HaveSet(Box::new(Bitfield::full(len)))),
             Just(Message::HaveAll),
             Just(Message::HaveRequest),
@@ -586,7 +586,7 @@ mod tests {
 
     #[test]
     fn a_message_of_one_chunk_takes_one_read_and_a_header_of_payload_takes_one() {
-        let have = Frame::Message(Message::Have(vec![7]));
+        let have = Frame::Message(Message::Have(ChunkList::from_slice(&[7])));
         let data = Frame::Data(DataHeader {
             chunk: 7,
             offset: 0,

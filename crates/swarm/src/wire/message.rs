@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes as ByteBuffer;
+use smallvec::SmallVec;
 
 use crate::bitfield::Bitfield;
 use crate::manifest::{BuildInfo, Manifest};
@@ -17,6 +18,9 @@ pub struct Contact {
     /// The driver's address of it, at most [`super::ADDRESS_LENGTH_MAX`] bytes.
     pub address: ByteBuffer,
 }
+
+/// Chunk numbers, of which there are few: a HAVE is what hosts send and receive most, and needs no memory of its own.
+pub type ChunkList = SmallVec<[u32; 4]>;
 
 /// A control message. Chunk numbers are as they came over the wire: whoever handles one checks it against the manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub enum Message {
     /// The manifest.
     Manifest(Arc<Manifest>),
     /// I hold these chunks as well. The first one, possibly empty, also says that the sender has the manifest.
-    Have(Vec<u32>),
+    Have(ChunkList),
     /// I hold exactly these chunks.
     HaveSet(Box<Bitfield>),
     /// I hold every chunk.

@@ -8,7 +8,7 @@ mod codec;
 mod message;
 
 pub use codec::{WireError, bytes_wanted, decode, encode};
-pub use message::{Contact, DataHeader, Frame, Message, RejectReason};
+pub use message::{ChunkList, Contact, DataHeader, Frame, Message, RejectReason};
 
 /// The name to negotiate on a connection. A change of the format changes the number.
 pub const PROTOCOL_NAME: &str = "/fleetcast/swarm/1";
