@@ -1,8 +1,9 @@
 //! The task of one connection: a single long-lived stream both ways, frames and payload on it, chunks hashed as they come.
 //!
 //! Payload is read into a buffer of the thread and from there into the hasher, so a connection that waits owns no
-//! buffer; it is written from the store's own bytes. Control frames go before payload that still waits for its time.
-//! It is a task of its own because libp2p's task of the connection does ten times as much each time it is woken.
+//! buffer; it is written from the store's own bytes, and where those come by reference they are hashed where they are. Control frames go before payload that still waits for its time.
+//! It is a task of its own because libp2p's task of the connection asks after streams, commands and protocols whenever it is
+//! woken, which costs more than a message does.
 
 use std::cell::RefCell;
 use std::io;
@@ -19,7 +20,7 @@ use swarm::{HostId, Message};
 use tokio::time::Sleep;
 
 use super::shared::{Departure, Incoming, Outgoing, Segment, Shared};
-use super::transport::write_shared;
+use super::transport::{Arrived, read_shared, write_shared};
 use crate::store::ChunkSink;
 
 /// The half of a connection's stream that is written to.
@@ -267,14 +268,18 @@ impl Carrier {
             return Poll::Ready(Ok(()));
         };
         let wanted = (payload.left as usize).min(scratch.len());
-        let count = ready!(Pin::new(&mut reader.stream).poll_read(cx, &mut scratch[..wanted]))?;
-        if count == 0 {
+        let arrived = ready!(read_shared(Pin::new(&mut reader.stream), cx, &mut scratch[..wanted]))?;
+        let bytes = match &arrived {
+            Arrived::Copied(count) => &scratch[..*count],
+            Arrived::Shared(bytes) => bytes,
+        };
+        if bytes.is_empty() {
             return Poll::Ready(Err(End::Closed));
         }
         if payload.keep {
-            payload.keep = reader.sink.as_mut().is_some_and(|sink| sink.write(&scratch[..count]));
+            payload.keep = reader.sink.as_mut().is_some_and(|sink| sink.write(bytes));
         }
-        payload.left -= u32::try_from(count).expect("at most the scratch buffer's length");
+        payload.left -= u32::try_from(bytes.len()).expect("at most the scratch buffer's length");
         if payload.left == 0 {
             match self.shared.pass_downlink(payload.header.length) {
                 Some(at) => reader.gate.set(&self.shared, at),

@@ -15,7 +15,7 @@ use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, noise, plaintext, quic, tcp, yamux};
 
 pub use in_process::InProcessNetwork;
-pub(crate) use pipe::write_shared;
+pub(crate) use pipe::{Arrived, read_shared, write_shared};
 
 /// Which transport a node uses.
 #[derive(Clone, Debug)]

@@ -2,10 +2,9 @@
 //!
 //! Invariant: no more than `limit` bytes wait; they are read in the order in which they were written, all of them
 //! before the end is seen. A writer that owns its bytes as [`Bytes`] hands over a reference instead of a copy, see
-//! [`write_shared`]. Receiving costs the one copy into the reader's buffer: libp2p's wrappers may keep bytes back, so a
-//! buffer cannot be handed past them.
+//! [`write_shared`], and a reader may have that reference, see [`read_shared`]: then no byte is copied at all.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -47,6 +46,45 @@ fn share(slice: &[u8]) -> Bytes {
             Bytes::copy_from_slice(slice)
         }
     })
+}
+
+thread_local! {
+    /// Where the buffer of the read in progress on this thread begins and how long it is. A pipe that is asked to fill just that
+    /// one was asked by nobody who has put anything before.
+    static READ_TARGET: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
+    /// What a pipe gave that read instead of filling its buffer.
+    static READ_RESULT: Cell<Option<Bytes>> = const { Cell::new(None) };
+}
+
+/// What a read has brought.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    /// So many bytes, to be found in the buffer.
+    Copied(usize),
+    /// These bytes; the buffer is as it was.
+    Shared(Bytes),
+}
+
+/// Reads into `buf`, or by reference what came through an in-process pipe from a shared buffer.
+pub(crate) fn read_shared(
+    stream: Pin<&mut (impl AsyncRead + ?Sized)>,
+    cx: &mut Context<'_>,
+    buf: &mut [u8],
+) -> Poll<io::Result<Arrived>> {
+    READ_TARGET.set(Some((buf.as_ptr().addr(), buf.len())));
+    let result = stream.poll_read(cx, buf);
+    READ_TARGET.set(None);
+    match (READ_RESULT.take(), result) {
+        (None, result) => result.map_ok(Arrived::Copied),
+        (Some(bytes), Poll::Ready(Ok(count))) if count == bytes.len() => Poll::Ready(Ok(Arrived::Shared(bytes))),
+        // Some wrapper did more with the bytes than to pass them on.
+        (Some(_), _) => Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+    }
+}
+
+/// Whether `buf` is all of the buffer that [`read_shared`] was called with.
+fn is_read_target(buf: &[u8]) -> bool {
+    READ_TARGET.get() == Some((buf.as_ptr().addr(), buf.len()))
 }
 
 /// One end of a bidirectional in-process stream.
@@ -127,21 +165,50 @@ impl Pipe {
     }
 }
 
-impl AsyncRead for PipeEnd {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.incoming.state.lock();
+impl PipeState {
+    /// Up to `most` of the next bytes as they were written, where that is worth more than a copy of them.
+    fn take_large(&mut self, most: usize) -> Option<Bytes> {
+        let front = self.queue.front_mut().filter(|front| front.len() >= SHARED_FROM)?;
+        if front.len() > most {
+            return Some(front.split_to(most));
+        }
+        self.queue.pop_front()
+    }
+
+    /// Copies what is there to `buf`, as far as there is room.
+    fn fill(&mut self, buf: &mut [u8]) -> usize {
         let mut filled = 0;
         while filled < buf.len()
-            && let Some(front) = state.queue.front_mut()
+            && let Some(front) = self.queue.front_mut()
         {
             let taken = front.len().min(buf.len() - filled);
             buf[filled..filled + taken].copy_from_slice(&front[..taken]);
             front.advance(taken);
             filled += taken;
             if front.is_empty() {
-                state.queue.pop_front();
+                self.queue.pop_front();
             }
         }
+        filled
+    }
+}
+
+impl AsyncRead for PipeEnd {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.incoming.state.lock();
+        let shared = if is_read_target(buf) {
+            state.take_large(buf.len())
+        } else {
+            None
+        };
+        let filled = match shared {
+            Some(bytes) => {
+                let length = bytes.len();
+                READ_RESULT.set(Some(bytes));
+                length
+            }
+            None => state.fill(buf),
+        };
         if filled == 0 && !buf.is_empty() {
             if state.cut {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -232,6 +299,9 @@ pub(super) fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
         None => *slot = Some(cx.waker().clone()),
     }
 }
+
+/// From this many bytes on a buffer is handed over; less is copied together with what comes after it.
+const SHARED_FROM: usize = 1 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -340,6 +410,61 @@ mod tests {
         let written = std::future::poll_fn(|cx| write_shared(Pin::new(&mut boxed), cx, &rest)).await;
         assert_eq!(written.unwrap(), 20);
         assert_eq!(far.incoming.state.lock().queue[0].as_ptr(), rest.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn a_large_buffer_is_read_as_it_was_written_and_a_small_one_is_copied() {
+        let (mut near, far) = pair(9000);
+        let mut far = SubstreamBox::new(far);
+        let bytes = Bytes::from(vec![7; 5000]);
+        let written = std::future::poll_fn(|cx| write_shared(Pin::new(&mut near), cx, &bytes)).await;
+        assert_eq!(written.unwrap(), 5000);
+        near.write_all(b"small").await.unwrap();
+        let mut buf = [0; 3000];
+        for part in [bytes.slice(..3000), bytes.slice(3000..)] {
+            let read = std::future::poll_fn(|cx| read_shared(Pin::new(&mut far), cx, &mut buf)).await;
+            match read.unwrap() {
+                Arrived::Shared(read) => assert_eq!((read.as_ptr(), read.len()), (part.as_ptr(), part.len())),
+                Arrived::Copied(count) => panic!("{count} bytes were copied"),
+            }
+        }
+        let read = std::future::poll_fn(|cx| read_shared(Pin::new(&mut far), cx, &mut buf)).await;
+        assert!(matches!(read.unwrap(), Arrived::Copied(5)));
+        assert_eq!(&buf[..5], b"small");
+        // All of it has left the window.
+        near.write_all(&[1; 9000]).now_or_never().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_wrapper_that_has_bytes_of_its_own_reads_copies_and_one_that_keeps_some_back_is_an_error() {
+        /// Puts a byte before what it reads, or keeps the last one.
+        struct Wrapper {
+            inner: PipeEnd,
+            adds: bool,
+        }
+        impl AsyncRead for Wrapper {
+            fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+                if self.adds {
+                    buf[0] = b'>';
+                    return Pin::new(&mut self.inner)
+                        .poll_read(cx, &mut buf[1..])
+                        .map_ok(|count| count + 1);
+                }
+                Pin::new(&mut self.inner).poll_read(cx, buf).map_ok(|count| count - 1)
+            }
+        }
+        for adds in [true, false] {
+            let (mut near, inner) = pair(9000);
+            near.write_all(&[7; 2000]).await.unwrap();
+            let mut wrapper = Wrapper { inner, adds };
+            let mut buf = [0; 2001];
+            let read = std::future::poll_fn(|cx| read_shared(Pin::new(&mut wrapper), cx, &mut buf)).await;
+            match read {
+                Ok(Arrived::Copied(2001)) if adds => assert_eq!(buf[..3], *b">\x07\x07"),
+                Err(error) if !adds => assert_eq!(error.kind(), io::ErrorKind::InvalidData),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[tokio::test]
