@@ -82,10 +82,9 @@ impl<W: AsyncWrite + Unpin> Link<W> {
         }
     }
 
-    /// Whether there is something that only the task can do.
-    pub(super) fn wants_task(&self) -> bool {
-        let is_unflushed = self.parked.as_ref().is_some_and(|parked| parked.unflushed);
-        is_unflushed || !self.outbox.is_empty() || !self.serving.is_empty()
+    /// Whether the stream did not take at once what was written: the task sees to it.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.outbox.is_empty() || self.parked.as_ref().is_some_and(|parked| parked.unflushed)
     }
 
     /// Bytes that wait because the stream does not take them.
@@ -93,17 +92,20 @@ impl<W: AsyncWrite + Unpin> Link<W> {
         self.outbox.len()
     }
 
-    /// Adds a chunk to be sent. The task is woken unless it is `awake`, and asks for what to write next anyway.
-    pub(super) fn serve(&mut self, chunk: ChunkIndex, ticket: u64, awake: bool) {
+    /// Adds a chunk to be sent. Whether the task has to come for it: it is woken unless it is `awake`. One that is writing asks
+    /// for more anyway.
+    pub(super) fn serve(&mut self, chunk: ChunkIndex, ticket: u64, awake: bool) -> bool {
         self.serving.push_back(Serving {
             chunk,
             ticket,
             bytes: None,
             sent: 0,
         });
-        if !awake && self.serving.len() == 1 {
-            self.wake();
+        let parked = self.parked.as_ref().filter(|_| self.serving.len() == 1);
+        if let Some(parked) = parked.filter(|_| !awake) {
+            parked.task.wake_by_ref();
         }
+        parked.is_some()
     }
 
     /// Gives up on a chunk. Whether the other side has seen a part of it.
@@ -145,12 +147,6 @@ impl<W: AsyncWrite + Unpin> Link<W> {
         }
         if let Some(parked) = self.parked.as_mut().filter(|parked| parked.unflushed) {
             parked.flush(cx);
-        }
-    }
-
-    fn wake(&self) {
-        if let Some(parked) = &self.parked {
-            parked.task.wake_by_ref();
         }
     }
 }
@@ -317,32 +313,31 @@ mod tests {
         let parked = link.parked.as_mut().unwrap();
         assert_eq!(parked.outlet.taken, encoded(&frames()));
         parked.outlet.flushes = 1;
-        assert!(link.wants_task());
+        assert!(link.is_stuck());
         let waker = Waker::from(wakes);
         link.park(&mut None, &mut Context::from_waker(&waker));
-        assert!(!link.wants_task());
+        assert!(!link.is_stuck());
     }
 
     #[test]
     fn a_task_is_woken_for_the_first_of_its_chunks_unless_it_is_awake() {
         let woken = |awake: bool, chunks: u32| {
             let (mut link, wakes) = parked(usize::MAX, usize::MAX);
-            (0..chunks).for_each(|chunk| link.serve(ChunkIndex::new(chunk), u64::from(chunk), awake));
-            wakes.0.load(Ordering::Relaxed)
+            let comes = (0..chunks).filter(|chunk| link.serve(ChunkIndex::new(*chunk), u64::from(*chunk), awake));
+            (comes.count(), wakes.0.load(Ordering::Relaxed))
         };
-        assert_eq!([woken(false, 1), woken(false, 3), woken(true, 1)], [1, 1, 0]);
+        assert_eq!(
+            [woken(false, 1), woken(false, 3), woken(true, 1)],
+            [(1, 1), (1, 1), (1, 0)]
+        );
     }
 
     #[test]
-    fn whatever_others_leave_to_the_task_it_is_known_to_want() {
-        let (mut link, _wakes) = parked(1, usize::MAX);
-        assert!(!link.wants_task());
-        link.post(&frames()[0]);
-        assert!(link.wants_task());
-        let (mut link, _wakes) = parked(usize::MAX, usize::MAX);
-        link.serve(ChunkIndex::new(1), 1, true);
-        assert!(link.wants_task());
-        assert!(!link.stop_serving(ChunkIndex::new(1)));
-        assert!(!link.wants_task());
+    fn a_task_that_writes_need_not_come_for_a_chunk() {
+        let (mut link, wakes) = parked(usize::MAX, usize::MAX);
+        assert!(!link.is_stuck());
+        link.take_outlet(&mut None);
+        assert!(!link.serve(ChunkIndex::new(1), 1, false));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
     }
 }

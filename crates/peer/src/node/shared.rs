@@ -420,6 +420,7 @@ impl Shared {
         if outlet.is_none() && !state.attention.contains(&to) {
             return Outgoing::Nothing;
         }
+        state.attention.remove(&to);
         let Some(link) = state.links.get_mut(&to).filter(|link| link.connection == connection) else {
             return Outgoing::Closed;
         };
@@ -429,8 +430,8 @@ impl Shared {
         let (serving, bytes) = loop {
             let Some((serving, store)) = link.serving.front_mut().zip(state.store.as_ref()) else {
                 link.park(outlet, cx);
-                if !link.wants_task() {
-                    state.attention.remove(&to);
+                if link.is_stuck() {
+                    state.attention.insert(to);
                 }
                 return Outgoing::Nothing;
             };
@@ -658,8 +659,9 @@ impl Shared {
                 }
                 state.servings += 1;
                 if let Some(link) = state.links.get_mut(&to) {
-                    link.serve(chunk, state.servings, state.awake == Some(to));
-                    state.attention.insert(to);
+                    if link.serve(chunk, state.servings, state.awake == Some(to)) {
+                        state.attention.insert(to);
+                    }
                 }
             }
             Action::StopServing { to, chunk } => {
@@ -735,7 +737,7 @@ impl State {
             return 0;
         };
         self.traffic.control_sent += link.post(frame) as u64;
-        if link.wants_task() {
+        if link.is_stuck() {
             self.attention.insert(to);
         }
         link.waiting()
