@@ -3,6 +3,8 @@
 mod in_process;
 mod muxer;
 mod pipe;
+#[cfg(feature = "quic")]
+mod quic;
 
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{Multiaddr, PeerId, noise, plaintext, quic, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, noise, plaintext, tcp, yamux};
 
 pub use in_process::InProcessNetwork;
 pub(crate) use pipe::{Arrived, read_shared, write_shared};
@@ -44,6 +46,10 @@ pub(crate) enum TransportError {
     /// The identity does not make a Noise key.
     #[error("failed to make the Noise key of this peer")]
     Noise(#[from] noise::Error),
+    /// The program is built without it.
+    #[cfg(not(feature = "quic"))]
+    #[error("this program is built without QUIC; expected TCP, or a build with `--features quic`")]
+    NoQuic,
 }
 
 /// The transport of the peer with this identity.
@@ -67,27 +73,12 @@ pub(crate) fn build(
             .multiplex(yamux::Config::default())
             .timeout(UPGRADE_TIMEOUT)
             .boxed(),
-        TransportKind::Quic => quic::tokio::Transport::new(quic_config(keypair))
-            .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
-            .boxed(),
+        #[cfg(feature = "quic")]
+        TransportKind::Quic => quic::build(keypair),
+        #[cfg(not(feature = "quic"))]
+        TransportKind::Quic => return Err(TransportError::NoQuic),
     })
-}
-
-/// libp2p's defaults give a handshake 5 s and a silent peer 10 s, which a machine with thousands of peers outlasts.
-fn quic_config(keypair: &Keypair) -> quic::Config {
-    let mut config = quic::Config::new(keypair);
-    config.handshake_timeout = UPGRADE_TIMEOUT;
-    config.max_idle_timeout = QUIC_IDLE_MS_MAX;
-    config.keep_alive_interval = QUIC_KEEP_ALIVE;
-    config
 }
 
 /// A handshake may wait this long: thousands of peers that start at once share a few cores.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Milliseconds of silence after which a QUIC connection is given up. A handshake has no longer than this either.
-/// Less finds a dead host sooner; the core's own timeouts have long asked another by then.
-const QUIC_IDLE_MS_MAX: u32 = 60_000;
-/// Keeps a QUIC connection without traffic open.
-const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(15);
-const _: () = assert!(QUIC_IDLE_MS_MAX as u128 >= UPGRADE_TIMEOUT.as_millis());
-const _: () = assert!(QUIC_KEEP_ALIVE.as_millis() * 3 < QUIC_IDLE_MS_MAX as u128);
