@@ -202,7 +202,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
-    use swarm::Message;
+    use swarm::{Manifest, Message};
 
     #[derive(Default)]
     struct Wakes(AtomicUsize);
@@ -243,6 +243,11 @@ mod tests {
         fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// A chunk of a build of eight.
+    fn chunk_of(index: u32) -> ChunkIndex {
+        Manifest::of("build", &[0; 8], 1).unwrap().chunk(index).unwrap()
     }
 
     fn parked(room: usize, flushes: usize) -> (Link<Narrow>, Arc<Wakes>) {
@@ -323,7 +328,7 @@ mod tests {
     fn a_task_is_woken_for_the_first_of_its_chunks_unless_it_is_awake() {
         let woken = |awake: bool, chunks: u32| {
             let (mut link, wakes) = parked(usize::MAX, usize::MAX);
-            let comes = (0..chunks).filter(|chunk| link.serve(ChunkIndex::new(*chunk), u64::from(*chunk), awake));
+            let comes = (0..chunks).filter(|chunk| link.serve(chunk_of(*chunk), u64::from(*chunk), awake));
             (comes.count(), wakes.0.load(Ordering::Relaxed))
         };
         assert_eq!(
@@ -337,7 +342,7 @@ mod tests {
         let (mut link, wakes) = parked(usize::MAX, usize::MAX);
         assert!(!link.is_stuck());
         link.take_outlet(&mut None);
-        assert!(!link.serve(ChunkIndex::new(1), 1, false));
+        assert!(!link.serve(chunk_of(1), 1, false));
         assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
     }
 }

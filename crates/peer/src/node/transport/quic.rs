@@ -1,0 +1,35 @@
+//! QUIC. A feature, since its TLS library takes as long to compile as the rest of the network.
+
+use std::time::Duration;
+
+use libp2p::core::Transport;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::identity::Keypair;
+use libp2p::{PeerId, quic};
+
+use super::UPGRADE_TIMEOUT;
+
+/// The transport of the peer with this identity.
+pub(super) fn build(keypair: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
+    quic::tokio::Transport::new(configuration(keypair))
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
+        .boxed()
+}
+
+/// libp2p's defaults give a handshake 5 s and a silent peer 10 s, which a machine with thousands of peers outlasts.
+fn configuration(keypair: &Keypair) -> quic::Config {
+    let mut config = quic::Config::new(keypair);
+    config.handshake_timeout = UPGRADE_TIMEOUT;
+    config.max_idle_timeout = IDLE_MS_MAX;
+    config.keep_alive_interval = KEEP_ALIVE;
+    config
+}
+
+/// Milliseconds of silence after which a connection is given up. A handshake has no longer than this either.
+/// Less finds a dead host sooner; the core's own timeouts have long asked another by then.
+const IDLE_MS_MAX: u32 = 60_000;
+/// Keeps a connection without traffic open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const _: () = assert!(IDLE_MS_MAX as u128 >= UPGRADE_TIMEOUT.as_millis());
+const _: () = assert!(KEEP_ALIVE.as_millis() * 3 < IDLE_MS_MAX as u128);
