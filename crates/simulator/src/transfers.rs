@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-/// A transfer's place. Places are used again; [`Transfers::generation`] tells who is there.
+/// A place of a transfer. Places are used again; with each use the generation goes up by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TransferId(u32);
 
@@ -44,13 +44,15 @@ pub(crate) enum Alarm {
     Slow { transfer: TransferId, generation: u32 },
 }
 
-/// All chunks on their way in a region.
+/// All chunks on their way in a region. What is looked at for every change of a share lies close together.
 #[derive(Clone, Debug)]
 pub(crate) struct Transfers {
-    ports: Vec<Port>,
-    /// By port, apart from the rest of it since all that share a port with somebody look at it: the most that a transfer may
-    /// have there; `u64::MAX` where others hold back every one of them.
-    levels: Vec<u64>,
+    /// By port.
+    capacities: Vec<u64>,
+    standings: Vec<Standing>,
+    passing: Vec<PassingAll>,
+    /// By transfer.
+    rates: Vec<u64>,
     transfers: Vec<Transfer>,
     free: Vec<TransferId>,
     count: usize,
@@ -82,8 +84,7 @@ struct MemberAlarm {
 struct Transfer {
     /// What is left at `updated_at`, in units of a port's rate times nanoseconds.
     left: u128,
-    /// Since then.
-    rate: u64,
+    /// Its rate is that of [`Transfers::rates`] since then.
     updated_at: u64,
     from: u32,
     to: u32,
@@ -94,14 +95,20 @@ struct Transfer {
     moved: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Port {
-    rate: u64,
-    /// The rates of all transfers that pass, added up.
-    used: u64,
+/// How a port stands.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    /// The most that one of the transfers that pass may have; `u64::MAX` where others hold back every one of them.
+    level: u64,
+    /// What the rates of all of them leave; below zero only while shares are given out.
+    rest: i128,
     open: bool,
-    active: SmallVec<[Passing; 4]>,
 }
+
+/// The transfers that pass a port, in one line of the cache where there are few.
+#[derive(Clone, Debug, Default)]
+#[repr(align(64))]
+struct PassingAll(SmallVec<[Passing; 7]>);
 
 /// A transfer that passes a port, and the other port that it passes.
 #[derive(Clone, Copy, Debug)]
@@ -113,17 +120,23 @@ struct Passing {
 impl Transfers {
     /// Of members whose uplinks and downlinks have these rates, in bytes a second.
     pub(crate) fn new(links: impl Iterator<Item = (u64, u64)>) -> Self {
-        let ports: Vec<Port> = links.flat_map(|(up, down)| [Port::new(up), Port::new(down)]).collect();
+        let capacity = |rate: u64| rate.clamp(1, RATE_MAX) << UNIT_SHIFT;
+        let capacities: Vec<u64> = links.flat_map(|(up, down)| [capacity(up), capacity(down)]).collect();
+        let standings = capacities.iter().map(|capacity| Standing {
+            level: u64::MAX,
+            rest: i128::from(*capacity),
+            open: false,
+        });
+        let alarm = MemberAlarm {
+            at: u64::MAX,
+            untold: false,
+        };
         Self {
-            alarms: vec![
-                MemberAlarm {
-                    at: u64::MAX,
-                    untold: false
-                };
-                ports.len() / 2
-            ],
-            levels: vec![u64::MAX; ports.len()],
-            ports,
+            standings: standings.collect(),
+            passing: vec![PassingAll::default(); capacities.len()],
+            alarms: vec![alarm; capacities.len() / 2],
+            capacities,
+            rates: Vec::new(),
             transfers: Vec::new(),
             free: Vec::new(),
             count: 0,
@@ -144,7 +157,6 @@ impl Transfers {
     pub(crate) fn begin(&mut self, now: u64, from: u32, to: u32, chunk: u32, bytes: u64) -> TransferId {
         let transfer = Transfer {
             left: u128::from(bytes) * UNITS_A_BYTE,
-            rate: 0,
             updated_at: now,
             from,
             to,
@@ -163,13 +175,14 @@ impl Transfers {
             }
             None => {
                 self.transfers.push(transfer);
+                self.rates.push(0);
                 TransferId(u32::try_from(self.transfers.len() - 1).expect("fewer transfers than a u32 counts"))
             }
         };
         self.count += 1;
         let (up, down) = (uplink(from), downlink(to));
         for (port, other) in [(up, down), (down, up)] {
-            self.ports[port.index()].active.push(Passing { id, other });
+            self.passing[port.index()].0.push(Passing { id, other });
             self.open(port);
         }
         id
@@ -177,10 +190,10 @@ impl Transfers {
 
     /// Ends a transfer before its last byte has left.
     pub(crate) fn cut_short(&mut self, now: u64, id: TransferId) -> Ended {
+        let rate = std::mem::take(&mut self.rates[id.index()]);
         let transfer = &mut self.transfers[id.index()];
-        transfer.settle(now);
+        transfer.settle(now, rate);
         transfer.active = false;
-        let rate = std::mem::take(&mut transfer.rate);
         let ended = Ended {
             from: transfer.from,
             to: transfer.to,
@@ -188,10 +201,10 @@ impl Transfers {
             left: u64::try_from(transfer.left.div_ceil(UNITS_A_BYTE)).unwrap_or(u64::MAX),
         };
         for port in [uplink(ended.from), downlink(ended.to)] {
-            let place = &mut self.ports[port.index()];
-            place.used -= rate;
-            if let Some(index) = place.active.iter().position(|passing| passing.id == id) {
-                place.active.swap_remove(index);
+            self.standings[port.index()].rest += i128::from(rate);
+            let passing = &mut self.passing[port.index()].0;
+            if let Some(index) = passing.iter().position(|passing| passing.id == id) {
+                passing.swap_remove(index);
             }
             self.open(port);
         }
@@ -213,9 +226,11 @@ impl Transfers {
 
     /// Takes a chunk that has left `member` by now, after its alarm has rung. Ask until there is none.
     pub(crate) fn take_sent(&mut self, now: u64, member: u32) -> Option<Ended> {
-        let active = &self.ports[uplink(member).index()].active;
-        let sent = |id: &TransferId| self.transfers[id.index()].has_left_at(now);
-        let id = active.iter().map(|passing| passing.id).find(sent)?;
+        let passing = &self.passing[uplink(member).index()].0;
+        let id = passing
+            .iter()
+            .map(|passing| passing.id)
+            .find(|id| self.has_left_at(*id, now))?;
         Some(self.cut_short(now, id))
     }
 
@@ -226,7 +241,7 @@ impl Transfers {
         while let Some(port) = self.open.get(next).copied() {
             next += 1;
             looked_at += 1;
-            self.ports[port.index()].open = false;
+            self.standings[port.index()].open = false;
             self.level(now, port, looked_at < LOOKS_MAX);
         }
         self.open.clear();
@@ -240,43 +255,62 @@ impl Transfers {
 
     /// Finds the level of a port anew and gives its transfers their rates.
     fn level(&mut self, now: u64, id: PortId, may_raise: bool) {
-        let port = &self.ports[id.index()];
-        let mut caps: SmallVec<[(TransferId, PortId, u64); 8]> = SmallVec::new();
-        for passing in &port.active {
-            caps.push((passing.id, passing.other, self.levels[passing.other.index()]));
-        }
-        let level = water_level(port.rate, caps.iter().map(|(_, _, cap)| *cap));
-        self.levels[id.index()] = level;
-        let mut used = port.used;
-        for (transfer, other, cap) in caps {
-            let rate = level.min(cap);
-            let before = self.transfers[transfer.index()].rate;
-            if rate == before {
+        let passing = &self.passing[id.index()].0[..];
+        let mut shares: SmallVec<[Share; 8]> = SmallVec::new();
+        shares.extend(passing.iter().map(|passing| Share {
+            passing: *passing,
+            cap: self.standings[passing.other.index()].level,
+            before: self.rates[passing.id.index()],
+        }));
+        let shares = &shares[..];
+        let level = water_level(self.capacities[id.index()], shares);
+        let mut rest = i128::from(self.capacities[id.index()]);
+        for share in shares {
+            let rate = level.min(share.cap);
+            rest -= i128::from(rate);
+            if rate == share.before {
                 continue;
             }
-            self.set_rate(now, transfer, rate);
-            used = used + rate - before;
-            let port = &mut self.ports[other.index()];
-            port.used = port.used + rate - before;
-            let overfull = port.used > port.rate;
-            if overfull || may_raise && port.holds_back_for_nothing(self.levels[other.index()]) {
+            let Passing { id, other } = share.passing;
+            self.set_rate(now, id, share.before, rate);
+            let port = &mut self.standings[other.index()];
+            port.rest += i128::from(share.before) - i128::from(rate);
+            if port.rest < 0 || may_raise && port.holds_back_for_nothing() {
                 self.open(other);
             }
         }
-        self.ports[id.index()].used = used;
+        let standing = &mut self.standings[id.index()];
+        standing.level = level;
+        standing.rest = rest;
     }
 
-    fn set_rate(&mut self, now: u64, id: TransferId, rate: u64) {
+    fn set_rate(&mut self, now: u64, id: TransferId, before: u64, rate: u64) {
+        self.rates[id.index()] = rate;
         let transfer = &mut self.transfers[id.index()];
-        transfer.settle(now);
-        transfer.rate = rate;
+        transfer.settle(now, before);
         if !std::mem::replace(&mut transfer.moved, true) {
             self.moved.push(id);
         }
     }
 
+    /// Whether the last byte has left by `at`, if the rate stays as it is.
+    fn has_left_at(&self, id: TransferId, at: u64) -> bool {
+        let transfer = &self.transfers[id.index()];
+        transfer.left <= u128::from(self.rates[id.index()]) * u128::from(at.saturating_sub(transfer.updated_at))
+    }
+
+    /// When the last byte has left.
+    fn ends_at(&self, id: TransferId) -> u64 {
+        let transfer = &self.transfers[id.index()];
+        let nanos = transfer.left.div_ceil(u128::from(self.rates[id.index()].max(1)));
+        transfer
+            .updated_at
+            .saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     fn open(&mut self, port: PortId) {
-        if !std::mem::replace(&mut self.ports[port.index()].open, true) {
+        if !std::mem::replace(&mut self.standings[port.index()].open, true) {
+            crate::region::prefetch(&self.passing[port.index()]);
             self.open.push(port);
         }
     }
@@ -285,25 +319,21 @@ impl Transfers {
     /// would come too late is replaced.
     fn set_alarms(&mut self, now: u64) {
         while let Some(id) = self.moved.pop() {
+            let slow = !self.has_left_at(id, now.saturating_add(SLOW_AFTER));
             let transfer = &mut self.transfers[id.index()];
             transfer.moved = false;
-            if !transfer.told_slow && !transfer.has_left_at(now.saturating_add(SLOW_AFTER)) {
-                transfer.told_slow = true;
-                let generation = transfer.generation;
+            let (member, generation) = (transfer.from, transfer.generation);
+            if slow && !std::mem::replace(&mut transfer.told_slow, true) {
                 let transfer = id;
                 self.news.push_back(Alarm::Slow { transfer, generation });
             }
-            let transfer = &self.transfers[id.index()];
-            if transfer.has_left_at(self.alarms[transfer.from as usize].at) {
-                self.ring_at(transfer.from, transfer.ends_at());
+            if self.has_left_at(id, self.alarms[member as usize].at) {
+                self.ring_at(member, self.ends_at(id));
             }
         }
         while let Some(member) = self.rung.pop() {
-            let active = &self.ports[uplink(member).index()].active;
-            let ends = active
-                .iter()
-                .map(|passing| self.transfers[passing.id.index()].ends_at());
-            if let Some(at) = ends.min() {
+            let passing = &self.passing[uplink(member).index()].0;
+            if let Some(at) = passing.iter().map(|passing| self.ends_at(passing.id)).min() {
                 self.ring_at(member, at);
             }
         }
@@ -342,7 +372,7 @@ impl Transfers {
 
     /// What `from` is sending to `to`.
     pub(crate) fn between(&self, from: u32, to: u32) -> SmallVec<[TransferId; 8]> {
-        let sent = self.ports[uplink(from).index()].active.iter();
+        let sent = self.passing[uplink(from).index()].0.iter();
         let there = sent.filter(|passing| passing.other == downlink(to));
         there.map(|passing| passing.id).collect()
     }
@@ -350,58 +380,46 @@ impl Transfers {
     /// All that a member sends or receives.
     pub(crate) fn of(&self, member: u32) -> SmallVec<[TransferId; 8]> {
         let ports = [uplink(member), downlink(member)];
-        let active = ports.iter().flat_map(|port| &self.ports[port.index()].active);
-        active.map(|passing| passing.id).collect()
+        let passing = ports.iter().flat_map(|port| &self.passing[port.index()].0);
+        passing.map(|passing| passing.id).collect()
     }
 
     /// A member's links in bytes a second, up and down.
     #[cfg(test)]
     pub(crate) fn links(&self, member: u32) -> (u64, u64) {
-        let rate = |port: PortId| self.ports[port.index()].rate >> UNIT_SHIFT;
+        let rate = |port: PortId| self.capacities[port.index()] >> UNIT_SHIFT;
         (rate(uplink(member)), rate(downlink(member)))
     }
 
     /// Has a member's ports fetched into the processor's cache.
     pub(crate) fn prefetch(&self, member: u32) {
-        crate::region::prefetch(&self.ports[uplink(member).index()]);
-        crate::region::prefetch(&self.ports[downlink(member).index()]);
+        for port in [uplink(member), downlink(member)] {
+            crate::region::prefetch(&self.passing[port.index()]);
+        }
     }
 }
 
-impl Port {
-    /// Of so many bytes a second.
-    fn new(rate: u64) -> Self {
-        Self {
-            rate: rate.clamp(1, RATE_MAX) << UNIT_SHIFT,
-            used: 0,
-            open: false,
-            active: SmallVec::new(),
-        }
-    }
+/// A transfer that passes the port whose level is looked for: what its other end lets it have, and what it has.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    passing: Passing,
+    cap: u64,
+    before: u64,
+}
 
+impl Standing {
     /// Whether it keeps transfers from having more although a part of it that is worth the while is not used.
-    const fn holds_back_for_nothing(&self, level: u64) -> bool {
-        level != u64::MAX && self.used < self.rate - (self.rate >> SLACK_SHIFT)
+    fn holds_back_for_nothing(self) -> bool {
+        self.level != u64::MAX && self.rest > i128::from(self.level >> SLACK_SHIFT)
     }
 }
 
 impl Transfer {
-    /// Counts what has been sent until `now`.
-    fn settle(&mut self, now: u64) {
-        let sent = u128::from(self.rate) * u128::from(now - self.updated_at);
+    /// Counts what has been sent until `now`, at this rate.
+    fn settle(&mut self, now: u64, rate: u64) {
+        let sent = u128::from(rate) * u128::from(now - self.updated_at);
         self.left = self.left.saturating_sub(sent);
         self.updated_at = now;
-    }
-
-    /// Whether the last byte has left by `at`, if the rate stays as it is.
-    fn has_left_at(&self, at: u64) -> bool {
-        self.left <= u128::from(self.rate) * u128::from(at.saturating_sub(self.updated_at))
-    }
-
-    /// When the last byte has left.
-    fn ends_at(&self) -> u64 {
-        let nanos = self.left.div_ceil(u128::from(self.rate.max(1)));
-        self.updated_at.saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
@@ -426,18 +444,18 @@ const fn downlink(member: u32) -> PortId {
 }
 
 /// The most that each of the transfers that pass a port may have, where their other ends let them have no more than
-/// `caps`: what one cannot use the others get. `u64::MAX` where all together cannot use it.
-fn water_level(rate: u64, caps: impl ExactSizeIterator<Item = u64> + Clone) -> u64 {
+/// their caps: what one cannot use the others get. `u64::MAX` where all together cannot use it.
+fn water_level(capacity: u64, shares: &[Share]) -> u64 {
     let mut level = 0;
-    let (mut left, mut sharing) = (rate, caps.len() as u64);
+    let (mut left, mut sharing) = (capacity, shares.len() as u64);
     // A level that is too low finds some who cannot use it, and rises by what these leave.
     while sharing > 0 {
         let next = left / sharing;
         let (mut held_back, mut used) = (0, 0);
-        for cap in caps.clone() {
-            let is_new = level <= cap && cap < next;
+        for share in shares {
+            let is_new = level <= share.cap && share.cap < next;
             held_back += u64::from(is_new);
-            used += if is_new { cap } else { 0 };
+            used += if is_new { share.cap } else { 0 };
         }
         if held_back == 0 {
             return next;
@@ -455,7 +473,7 @@ const UNIT_SHIFT: u32 = 20;
 const RATE_MAX: u64 = 1 << (63 - UNIT_SHIFT);
 /// Units of rate times nanoseconds that a byte is.
 const UNITS_A_BYTE: u128 = (1_000_000_000 as u128) << UNIT_SHIFT;
-/// A part of a port's rate that is not worth passing on, as a power of two.
+/// A part of a port's level that is not worth passing on, as a power of two.
 const SLACK_SHIFT: u32 = 14;
 /// Ports that one change makes us look at before what is left over is no longer given away: no such number was seen.
 const LOOKS_MAX: u32 = 10_000;

@@ -66,22 +66,16 @@ impl Rig {
     }
 
     fn rate(&self, id: TransferId) -> u64 {
-        self.transfers.transfers[id.index()].rate
+        self.transfers.rates[id.index()]
     }
 
     fn assert_that_no_port_carries_more_than_it_can(&self) {
-        for (index, port) in self.transfers.ports.iter().enumerate() {
-            let sum: u128 = port
-                .active
-                .iter()
-                .map(|passing| u128::from(self.rate(passing.id)))
-                .sum();
-            assert_eq!(sum, u128::from(port.used), "port {index}");
-            assert!(
-                sum <= u128::from(port.rate),
-                "port {index} carries {sum} of {}",
-                port.rate
-            );
+        for (index, capacity) in self.transfers.capacities.iter().enumerate() {
+            let passing = self.transfers.passing[index].0.iter();
+            let sum: u128 = passing.map(|passing| u128::from(self.rate(passing.id))).sum();
+            assert!(sum <= u128::from(*capacity), "port {index} carries {sum} of {capacity}");
+            let rest = u128::try_from(self.transfers.standings[index].rest).unwrap();
+            assert_eq!(sum + rest, u128::from(*capacity), "port {index}");
         }
     }
 
@@ -95,7 +89,7 @@ impl Rig {
                 [uplink(transfer.from).index(), downlink(transfer.to).index()]
             })
             .collect();
-        let rates: Vec<f64> = self.transfers.ports.iter().map(|port| port.rate as f64).collect();
+        let rates: Vec<f64> = self.transfers.capacities.iter().map(|rate| *rate as f64).collect();
         let expected = fill(&rates, &ends);
         let errors = active
             .iter()
@@ -204,7 +198,15 @@ proptest! {
 
 #[test]
 fn what_one_cannot_use_the_others_get() {
-    let level = |rate, caps: &[u64]| water_level(rate, caps.iter().copied());
+    let (id, other) = (TransferId(0), uplink(0));
+    let passing = Passing { id, other };
+    let before = 0;
+    let share = |cap: &u64| Share {
+        passing,
+        cap: *cap,
+        before,
+    };
+    let level = |rate, caps: &[u64]| water_level(rate, &caps.iter().map(share).collect::<Vec<Share>>());
     assert_eq!(level(90, &[10, 100, 100]), 40);
     assert_eq!(level(90, &[100, 100]), 45);
     assert_eq!(level(90, &[5]), u64::MAX);
