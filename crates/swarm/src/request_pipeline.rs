@@ -134,19 +134,6 @@ impl RequestPipeline {
         self.live().filter(|r| r.from == from).count()
     }
 
-    /// [`Self::outstanding`] of each of `hosts`.
-    #[inline]
-    pub(crate) fn outstanding_of(&self, hosts: &[HostId]) -> SmallVec<[u16; 32]> {
-        let mut outstanding = SmallVec::from_elem(0, hosts.len());
-        for request in self.live() {
-            if let Some(index) = hosts.iter().position(|host| *host == request.from) {
-                outstanding[index] += 1;
-            }
-        }
-        outstanding
-    }
-
-    /// Whether `from` has let a request become overdue and not sent anything since.
     #[inline]
     pub(crate) fn is_stalled(&self, from: HostId) -> bool {
         self.requests.iter().any(|r| r.from == from && r.overdue)
@@ -347,7 +334,7 @@ impl RequestPipeline {
     }
 
     #[inline]
-    fn live(&self) -> impl Iterator<Item = &Request> {
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Request> {
         self.requests.iter().filter(|r| !r.overdue)
     }
 }

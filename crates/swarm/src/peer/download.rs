@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::order::{LOADS, Order, bits};
 use super::{Build, Peer, Timer, chunks_of, zones};
 use crate::bitfield::Bitfield;
 use crate::chunk_scheduler::ChunkScheduler;
@@ -280,45 +281,35 @@ impl Peer {
             asks.extend(self.imports.accept(now, scheduler, requests, per_neighbour));
         }
         let mut in_flight = requests.chunks_in_flight();
-        let mut outstanding = requests.outstanding_of(self.neighbours.hosts());
-        let borders_open = !zoned || self.neighbours.local_count() < zones::LOCAL_NEIGHBOURS_MIN;
+        let neighbours = &self.neighbours;
+        let hosts = neighbours.hosts();
+        let borders_open = !zoned || neighbours.local_count() < zones::LOCAL_NEIGHBOURS_MIN;
+        let is_closed = |index: usize| !borders_open && neighbours.is_remote(index);
         // Most of what is heard comes while as much as may be is on its way already: then neighbours are not even looked at.
         let seeder_has_more = |host: HostId| {
-            let holdings = self.neighbours.get(host).map(|seeder| seeder.holdings(views));
+            let holdings = neighbours.get(host).map(|seeder| seeder.holdings(views));
             holdings.is_some_and(|theirs| !theirs.is_empty() && !theirs.is_full())
         };
         let can_ask = in_flight < self.config.chunks_in_flight_max
             || (in_flight < self.config.chunks_in_flight_max + SEEDER_EXTRA
                 && self.config.seeders.iter().any(|seeder| seeder_has_more(seeder.host)));
         let is_ordered = can_ask || !scheduler.has_wanted();
-        // Where nothing waits before where something does, its own requests included; by chance among equals. Packed into a
-        // number: load, then how far from `start`, then whether it is a seeder.
-        let mut order = [0_u32; NEIGHBOURS_ORDERED];
-        let ordered = if is_ordered { count.min(NEIGHBOURS_ORDERED) } else { 0 };
-        let at = |offset: usize| {
-            if start + offset < count {
-                start + offset
-            } else {
-                start + offset - count
+        let mut order = Order::new(start, count);
+        let looked_at = if is_ordered { order.len() } else { 0 };
+        for offset in 0..looked_at {
+            let index = order.index(offset);
+            order.add(
+                offset,
+                neighbours.is_busy(index, views),
+                zoned && neighbours.is_remote(index),
+                self.config.is_seeder(hosts[index]),
+            );
+        }
+        requests.live().for_each(|request| {
+            if let Some(index) = hosts.iter().position(|host| *host == request.from) {
+                order.asked(index);
             }
-        };
-        for (offset, place) in (0_u32..).zip(&mut order[..ordered]) {
-            let index = at(offset as usize);
-            let host = self.neighbours.hosts()[index];
-            let load = u32::from(self.neighbours.is_busy(index, views)) + u32::from(outstanding[index]);
-            let far = if zoned && self.neighbours.is_remote(index) {
-                FAR
-            } else {
-                0
-            };
-            *place = (load + far) << 8 | offset << 1 | u32::from(self.config.is_seeder(host));
-        }
-        let order = &mut order[..ordered];
-        order.sort_unstable();
-        for &place in order.iter().take(FETCHED) {
-            views.fetch(self.neighbours.hosts()[at((place >> 1 & 0x7F) as usize)]);
-        }
-        let unpacked = |place: u32| (at((place >> 1 & 0x7F) as usize), place & 1 == 1);
+        });
         let hedges_max = u64::from(scheduler.held().len() / HEDGES_PART);
         // Who let a request become overdue and has not delivered since comes after everybody, the seeder included.
         let any_struck = self.stats.requests_overdue > 0;
@@ -327,42 +318,59 @@ impl Peer {
             if struck && (!any_struck || requests.in_flight() > 0) {
                 break;
             }
-            for own in 0..self.config.requests_per_neighbour_max {
-                for &place in order.iter() {
+            for own in 0..per_neighbour.min(LOADS - 1) {
+                let with_room = |in_flight: usize, order: &Order| {
                     // What the seeder offers is nowhere else: it is asked for beyond the limit, or its uplink idles.
-                    let (index, is_seeder) = unpacked(place);
-                    let room = self.config.chunks_in_flight_max + if is_seeder { SEEDER_EXTRA } else { 0 };
-                    if in_flight >= room || usize::from(outstanding[index]) != own {
-                        continue;
-                    }
-                    let host = self.neighbours.hosts()[index];
-                    if (any_overdue && requests.is_stalled(host))
-                        || (any_struck && self.neighbours.at(index).strikes > 0) != struck
-                    {
-                        continue;
-                    }
-                    let imports = !borders_open && self.neighbours.is_remote(index);
-                    if imports && !self.imports.is_open() {
-                        continue;
-                    }
-                    let theirs = self.neighbours.holdings(index, views);
-                    if theirs.is_empty() || (is_seeder && theirs.is_full()) {
-                        continue;
-                    }
-                    let chunk = if imports {
-                        scheduler.choose_by_chance(theirs)
+                    if in_flight < self.config.chunks_in_flight_max {
+                        !0
+                    } else if in_flight < self.config.chunks_in_flight_max + SEEDER_EXTRA {
+                        order.seeders
                     } else {
-                        scheduler.choose(theirs)
-                    };
-                    if let Some(chunk) = chunk {
-                        if imports {
-                            self.imports.spend();
+                        0
+                    }
+                };
+                // By load when the search began, and each once.
+                for class in order.by_load(own) {
+                    let mut rest = class & with_room(in_flight, &order);
+                    // The first few are most often enough.
+                    for offset in bits(rest).take(FETCHED) {
+                        views.fetch(hosts[order.index(offset as usize)]);
+                    }
+                    while rest != 0 {
+                        let offset = rest.trailing_zeros();
+                        rest &= rest - 1;
+                        let index = order.index(offset as usize);
+                        let host = hosts[index];
+                        if (any_overdue && requests.is_stalled(host))
+                            || (any_struck && neighbours.at(index).strikes > 0) != struck
+                        {
+                            continue;
                         }
-                        scheduler.mark_requested(chunk);
-                        requests.ask(now, host, chunk);
-                        outstanding[index] += 1;
-                        in_flight += 1;
-                        asks.push((host, chunk));
+                        let imports = is_closed(index);
+                        if imports && !self.imports.is_open() {
+                            continue;
+                        }
+                        let theirs = neighbours.holdings(index, views);
+                        let is_seeder = order.seeders >> offset & 1 == 1;
+                        if theirs.is_empty() || (is_seeder && theirs.is_full()) {
+                            continue;
+                        }
+                        let chunk = if imports {
+                            scheduler.choose_by_chance(theirs)
+                        } else {
+                            scheduler.choose(theirs)
+                        };
+                        if let Some(chunk) = chunk {
+                            if imports {
+                                self.imports.spend();
+                            }
+                            scheduler.mark_requested(chunk);
+                            requests.ask(now, host, chunk);
+                            order.asked(index);
+                            in_flight += 1;
+                            asks.push((host, chunk));
+                            rest &= with_room(in_flight, &order);
+                        }
                     }
                 }
             }
@@ -372,27 +380,27 @@ impl Peer {
             if requests.may_tie() && requests.in_flight() < 2 * self.config.chunks_in_flight_max {
                 // Two sources are enough, so each is taken once.
                 let mut candidates = requests.tie_candidates();
-                for index in (0..count).map(at) {
+                for offset in 0..count {
                     if candidates.is_empty() {
                         break;
                     }
-                    let host = self.neighbours.hosts()[index];
-                    let imports = !borders_open && self.neighbours.is_remote(index);
-                    if outstanding[index] > 0
+                    let index = order.index(offset);
+                    let host = hosts[index];
+                    if !order.is_idle(offset, || requests.outstanding(host))
                         || self.config.is_seeder(host)
-                        || imports
+                        || is_closed(index)
                         || (any_overdue && requests.is_stalled(host))
                     {
                         continue;
                     }
-                    let theirs = self.neighbours.holdings(index, views);
+                    let theirs = neighbours.holdings(index, views);
                     let may_ask = |chunk: &ChunkIndex| {
                         theirs.contains(*chunk) && !(any_overdue && requests.is_asked(host, *chunk))
                     };
                     if let Some(place) = candidates.iter().position(may_ask) {
                         let chunk = candidates.remove(place);
                         requests.tie(now, host, chunk);
-                        outstanding[index] += 1;
+                        order.asked(index);
                         self.stats.requests_tied += 1;
                         asks.push((host, chunk));
                     }
@@ -400,22 +408,22 @@ impl Peer {
             }
             // The last chunks: who is idle anyway is asked for what another is slow to send, and the first copy wins.
             if !scheduler.has_wanted() && requests.may_hedge() {
-                for &place in order.iter() {
-                    let (index, is_seeder) = unpacked(place);
-                    let host = self.neighbours.hosts()[index];
-                    let imports = !borders_open && self.neighbours.is_remote(index);
-                    let idle = !self.neighbours.is_busy(index, views) && outstanding[index] == 0;
-                    if is_seeder || imports || !idle || requests.is_stalled(host) {
+                // Whoever is idle now had no load when the search began: these are in the order of their distance, those
+                // of other zones last.
+                for offset in order.idle() {
+                    let index = order.index(offset as usize);
+                    let host = hosts[index];
+                    if order.seeders >> offset & 1 == 1 || is_closed(index) || requests.is_stalled(host) {
                         continue;
                     }
                     if self.stats.requests_hedged >= hedges_max {
                         break;
                     }
-                    let theirs = self.neighbours.holdings(index, views);
+                    let theirs = neighbours.holdings(index, views);
                     let may_ask = |chunk| theirs.contains(chunk) && !requests.is_asked(host, chunk);
                     if let Some(chunk) = requests.late_candidate(now, may_ask) {
                         requests.ask(now, host, chunk);
-                        outstanding[index] += 1;
+                        order.asked(index);
                         self.stats.requests_hedged += 1;
                         asks.push((host, chunk));
                     }
@@ -427,7 +435,7 @@ impl Peer {
             let complete = || {
                 (0..seeders.len()).find_map(|turn| {
                     let seeder = seeders[(start + turn) % seeders.len()].host;
-                    let known = self.neighbours.get(seeder)?;
+                    let known = neighbours.get(seeder)?;
                     let can_serve = known.has.is_full() && !known.has.is_empty() && !requests.is_stalled(seeder);
                     can_serve.then_some(known)
                 })
@@ -436,7 +444,7 @@ impl Peer {
                 && let Some(seeder) = complete()
             {
                 let mut rare = seeder.has.clone();
-                let others = self.neighbours.iter().filter(|n| n.strikes == 0);
+                let others = neighbours.iter().filter(|n| n.strikes == 0);
                 let others = others.filter(|n| !self.config.is_seeder(n.host));
                 others.for_each(|other| rare.subtract(other.holdings(views)));
                 while in_flight < self.config.chunks_in_flight_max
@@ -728,11 +736,7 @@ const STARVED_DOUBLINGS_MAX: u32 = 4;
 const STARVED_BEFORE_RESCUE: u32 = 3;
 /// Up to this many chunks a list is shorter than the set for the builds we ship.
 const HAVE_LIST_BELOW: u32 = 16;
-/// Neighbours that are looked at for each request at most; nobody has more by default.
-const NEIGHBOURS_ORDERED: usize = 64;
-/// Of these so many are most often enough to find something to ask for.
+/// Neighbours whose holdings are brought into the processor's cache before they are looked at.
 const FETCHED: usize = 3;
-/// More than any load: hosts of other zones come after those of one's own.
-const FAR: u32 = 1 << 16;
 /// Chunks asked of the seeder beyond the limit.
 const SEEDER_EXTRA: usize = 2;

@@ -4,6 +4,7 @@
 //! (who to connect to), the download (what to ask of whom), the upload queue (whom to serve).
 
 mod download;
+mod order;
 mod tracker_link;
 mod zones;
 

@@ -1,0 +1,146 @@
+//! In which order neighbours are asked: where nothing waits before where something does, the requests of this host included;
+//! among equals from one that was drawn on. Sets of bits, since it is made anew for every chunk and most of it is not
+//! looked at: bit `i` is the neighbour `i` places after the first.
+
+/// The neighbours by load. Those beyond the first [`ORDERED`] are not in it.
+#[derive(Debug)]
+pub(super) struct Order {
+    start: usize,
+    count: usize,
+    all: u64,
+    /// Where requests wait; in other zones.
+    busy: u64,
+    far: u64,
+    pub(super) seeders: u64,
+    /// By the number of this host's requests there, those with more than can be told apart at the end.
+    asked: [u64; LOADS],
+    /// Likewise when the first of them was looked at.
+    asked_at_first: Option<[u64; LOADS]>,
+}
+
+impl Order {
+    /// Of `count` neighbours, of which that at `start` comes first.
+    pub(super) fn new(start: usize, count: usize) -> Self {
+        let all = if count < ORDERED { (1 << count) - 1 } else { !0 };
+        let mut asked = [0; LOADS];
+        asked[0] = all;
+        Self {
+            start,
+            count,
+            all,
+            busy: 0,
+            far: 0,
+            seeders: 0,
+            asked,
+            asked_at_first: None,
+        }
+    }
+
+    /// How many neighbours are in it.
+    pub(super) const fn len(&self) -> usize {
+        if self.count < ORDERED { self.count } else { ORDERED }
+    }
+
+    /// The neighbour so many places after the first.
+    pub(super) const fn index(&self, offset: usize) -> usize {
+        let place = self.start + offset;
+        if place < self.count { place } else { place - self.count }
+    }
+
+    /// Says what is to be known of a neighbour but for the requests to it.
+    pub(super) fn add(&mut self, offset: usize, busy: bool, far: bool, seeder: bool) {
+        self.busy |= u64::from(busy) << offset;
+        self.far |= u64::from(far) << offset;
+        self.seeders |= u64::from(seeder) << offset;
+    }
+
+    /// The neighbour at `index` was asked for one chunk more.
+    pub(super) fn asked(&mut self, index: usize) {
+        let offset = (index + self.count - self.start) % self.count;
+        if offset >= ORDERED {
+            return;
+        }
+        let bit = 1 << offset;
+        let load = self.asked.iter().position(|set| set & bit != 0).unwrap_or(LOADS - 1);
+        self.asked[load] &= !bit;
+        self.asked[(load + 1).min(LOADS - 1)] |= bit;
+    }
+
+    /// Those with `own` requests of this host, in classes of equal load, the least first. Loads are those at the first call.
+    pub(super) fn by_load(&mut self, own: usize) -> impl Iterator<Item = u64> + use<> {
+        let at_first = *self.asked_at_first.get_or_insert(self.asked);
+        let (busy, far, now) = (self.busy, self.far, self.asked[own]);
+        let near_and_far = [now & !far, now & far].into_iter();
+        near_and_far.filter(|class| *class != 0).flat_map(move |class| {
+            (0..=LOADS).filter_map(move |load| {
+                let free = at_first.get(load).map_or(0, |set| set & !busy);
+                let waiting = load.checked_sub(1).map_or(0, |load| at_first[load] & busy);
+                let of_load = class & (free | waiting);
+                (of_load != 0).then_some(of_load)
+            })
+        })
+    }
+
+    /// Whether nothing of this host is asked of a neighbour; one beyond the order has to be counted.
+    pub(super) fn is_idle(&self, offset: usize, outstanding: impl Fn() -> usize) -> bool {
+        if offset < ORDERED {
+            self.asked[0] >> offset & 1 == 1
+        } else {
+            outstanding() == 0
+        }
+    }
+
+    /// Where nothing waits and nothing of this host is asked.
+    pub(super) fn idle(&self) -> impl Iterator<Item = u32> + use<> {
+        let idle = self.all & self.asked[0] & !self.busy;
+        bits(idle & !self.far).chain(bits(idle & self.far))
+    }
+}
+
+/// The numbers of the bits of a set, lowest first.
+pub(super) fn bits(mut set: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let lowest = set.trailing_zeros();
+        set &= set.wrapping_sub(1);
+        (lowest < u64::BITS).then_some(lowest)
+    })
+}
+
+/// Neighbours that are looked at for each request at most; nobody has more by default.
+const ORDERED: usize = u64::BITS as usize;
+/// Requests to one neighbour that are told apart.
+pub(super) const LOADS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offsets(order: &mut Order, own: usize) -> Vec<u32> {
+        order.by_load(own).flat_map(bits).collect()
+    }
+
+    #[test]
+    fn those_without_load_come_first_and_other_zones_last() {
+        let mut order = Order::new(3, 5);
+        order.add(1, true, false, false);
+        order.add(2, false, true, false);
+        assert_eq!(order.index(2), 0, "it goes round");
+        // The neighbour at 2 is the last, four places after the first.
+        order.asked(2);
+        assert_eq!(offsets(&mut order, 0), [0, 3, 1, 2]);
+        assert_eq!(offsets(&mut order, 1), [4]);
+        order.asked(3);
+        assert_eq!(offsets(&mut order, 1), [0, 4], "by the load that it had at first");
+        assert_eq!(order.idle().collect::<Vec<u32>>(), [3, 2]);
+    }
+
+    #[test]
+    fn nobody_and_more_than_can_be_ordered_are_no_trouble() {
+        assert_eq!(offsets(&mut Order::new(0, 0), 0), []);
+        let mut order = Order::new(99, 100);
+        assert_eq!(order.len(), 64);
+        (0..100).for_each(|index| order.asked(index));
+        assert_eq!(offsets(&mut order, 1).len(), 64);
+        assert!(order.is_idle(70, || 0) && !order.is_idle(70, || 1) && !order.is_idle(5, || 0));
+    }
+}
