@@ -89,24 +89,23 @@ fn a_forecast_is_the_same_byte_for_byte_on_one_and_two_threads() {
     assert!(timing["transfers_per_second"].as_f64().unwrap() > 0.0);
 }
 
-#[test]
-fn a_forecast_is_close_to_what_a_live_run_measures() {
+/// By how many percent a forecast is later than a live run, at p50, p99 and the last host, in processes of their own.
+fn forecast_later_than_live(sets: &[&str]) -> [f64; 3] {
     // Slow links, so that a debug build on a busy machine is not the limit.
-    let sets = [
-        "regions.region-a.hosts=60",
-        "network.transport=in-process",
+    let common = [
         "build.size=2 MiB",
+        "build.chunk_size=32 KiB",
         "network.host.uplink=2 Mbit/s",
-        "network.host.downlink=4 Mbit/s",
-        "thresholds.everyone=hosts.verified == 60",
-        "thresholds.logged=logs.rows == 60",
     ];
     let folder = tempfile::tempdir().unwrap();
     let of = |command: &str| {
         let out = folder.path().join(command).display().to_string();
         let path = scenario("shaped-1k.toml");
         let mut arguments = vec![command, &path, "--out", &out];
-        sets.iter().for_each(|set| arguments.extend(["--set", set]));
+        common
+            .iter()
+            .chain(sets)
+            .for_each(|set| arguments.extend(["--set", set]));
         let output = harness(&arguments);
         assert!(
             matches!(output.status.code(), Some(0 | 1 | 5)),
@@ -120,11 +119,55 @@ fn a_forecast_is_close_to_what_a_live_run_measures() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
     let rows = comparison["rows"].as_array().unwrap();
-    for name in ["fan-out p50", "fan-out p99", "makespan"] {
+    ["fan-out p50", "fan-out p99", "makespan"].map(|name| {
         let row = rows.iter().find(|row| row["name"] == name).unwrap();
-        let difference = row["difference_percent"].as_f64().unwrap();
-        assert!(difference.abs() < 25.0, "{name}: {difference} % in {comparison:#}");
+        row["difference_percent"].as_f64().unwrap()
+    })
+}
+
+/// A busy machine makes a live run later, by any amount, and never earlier. So what is held is that a live run is not earlier
+/// than its forecast, and that both are about as long.
+fn assert_close(sets: &[&str]) {
+    for later in forecast_later_than_live(sets) {
+        assert!(
+            (-25.0..6.0).contains(&later),
+            "the forecast is {later} % later than the live run"
+        );
     }
+}
+
+#[test]
+fn a_forecast_is_close_to_what_a_live_run_measures() {
+    assert_close(&[
+        "regions.region-a.hosts=60",
+        "network.transport=in-process",
+        "network.host.downlink=4 Mbit/s",
+        "thresholds.everyone=hosts.verified == 60",
+        "thresholds.logged=logs.rows == 60",
+    ]);
+}
+
+/// With few slots on equal links a sender that runs ahead of its receiver makes a run a tenth shorter.
+#[test]
+fn a_live_run_on_equal_links_is_not_earlier_than_its_forecast() {
+    assert_close(&[
+        "regions.region-a.hosts=80",
+        "network.transport=in-process",
+        "network.host.downlink=2 Mbit/s",
+        "swarm.upload_slots=2",
+        "swarm.chunks_in_flight=3",
+    ]);
+}
+
+/// Everything that a host does takes several delays: a run without them would be over by a third earlier.
+#[test]
+fn a_live_run_waits_for_the_latency_of_its_scenario() {
+    assert_close(&[
+        "regions.region-a.hosts=20",
+        "network.transport=tcp",
+        "network.host.downlink=4 Mbit/s",
+        "network.latency=100ms",
+    ]);
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn swarm_of(identity: &NodeIdentity, transport: &TransportKind) -> Result<Swarm<
     let config = RequestConfig::default().with_request_timeout(PATIENCE);
     let behaviour = Behaviour::new([(PROTOCOL, ProtocolSupport::Full)], config);
     let config = Config::with_tokio_executor().with_idle_connection_timeout(2 * HOLD);
-    let transport = transport_of(transport, identity)?;
+    let transport = transport_of(transport, identity, None)?;
     Ok(Swarm::new(transport, behaviour, identity.peer_id(), config))
 }
 

@@ -238,6 +238,7 @@ async fn fetch(
         listen,
         advertise: arguments.advertise.clone(),
         shaping: Shaping::default(),
+        path: None,
         limits: Limits::default(),
         store: StoreKind::Disk(out.to_owned()),
         role: Role::Host(Box::new(move |address| PeerConfig {

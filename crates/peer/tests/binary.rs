@@ -32,6 +32,7 @@ async fn seeder_of(transport: TransportKind, build: &[u8], part: (u32, u32)) -> 
         transport,
         advertise: None,
         shaping: Shaping::default(),
+        path: None,
         limits: Limits::default(),
         store: StoreKind::Memory(ChunkPool::default()),
         role: Role::Seeder(SeederConfig {

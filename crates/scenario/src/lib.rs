@@ -148,7 +148,7 @@ pub enum Transport {
 pub struct Network {
     /// The transport of a live run.
     pub transport: Transport,
-    /// One-way delay between hosts in a virtual run; a live run has the machine's own.
+    /// One-way delay between hosts. A live run holds for so long what hosts say to each other.
     pub latency: Duration,
     /// Links of a host; not limited where absent.
     pub host: Option<Links>,
@@ -317,6 +317,7 @@ impl Scenario {
     pub fn only_in_forecasts(&self) -> Vec<&'static str> {
         let network = &self.network;
         let asked = [
+            (network.latency > LIVE_LATENCY_MAX, "network.latency of more than 10 s"),
             (network.zones.uplink.is_some(), "network.zones.uplink"),
             (network.zones.latency != network.latency, "network.zones.latency"),
             (network.racks.is_some(), "network.racks"),
@@ -343,3 +344,6 @@ impl Scenario {
         asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
     }
 }
+
+/// A live connection is given up where it is not made within a minute, which is two delays and the machine's own time.
+const LIVE_LATENCY_MAX: Duration = Duration::from_secs(10);

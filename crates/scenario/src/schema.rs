@@ -69,7 +69,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("build.chunk_size", Kind::Size, "by the build's size", "Unit of transfer and verification. Smaller spreads faster and costs more messages."),
     key("network", Kind::Table, "", "How hosts are connected."),
     key("network.transport", Kind::Words(&["in-process", "memory", "tcp", "quic"]), "in-process", "Transport of a live run. The first two do not encrypt."),
-    key("network.latency", Kind::Duration, "1ms", "One-way delay between hosts in a virtual run."),
+    key("network.latency", Kind::Duration, "1ms", "One-way delay between hosts; a live run adds it to what the machine takes. Forecasts only above 10 s."),
     key("network.host", Kind::Table, "no limit", "Links of every host; leave it out to run flat out."),
     key("network.host.uplink", Kind::Rate, "", "What a host sends at most."),
     key("network.host.downlink", Kind::Rate, "", "What a host receives at most."),

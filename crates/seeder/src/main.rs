@@ -273,6 +273,7 @@ async fn start(arguments: &Arguments) -> Result<RegionalSeeder, peer::NodeError>
         listen: arguments.listen.clone(),
         advertise: arguments.advertise.clone(),
         shaping: Shaping::default(),
+        path: None,
         limits: Limits {
             connections: arguments.hosts_max,
             ..Limits::default()

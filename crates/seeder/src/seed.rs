@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cloud::Buckets;
 use peer::{
-    ChunkPool, Clock, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, Role,
-    Shaping, StoreKind, TransportKind,
+    ChunkPool, Clock, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, PathDelay,
+    Role, Shaping, StoreKind, TransportKind,
 };
 use swarm::{SeederConfig, SeederStats};
 
@@ -26,6 +26,8 @@ pub struct SeederOptions {
     pub advertise: Option<Multiaddr>,
     /// Its links.
     pub shaping: Shaping,
+    /// What is between it and its hosts besides the network that is there, in a run on one machine.
+    pub path: Option<PathDelay>,
     /// Its limits. Every host of the region keeps a connection to it.
     pub limits: Limits,
     /// Seed of its random choices.
@@ -75,6 +77,7 @@ impl RegionalSeeder {
             listen: options.listen,
             advertise: options.advertise,
             shaping: options.shaping,
+            path: options.path,
             limits: options.limits,
             // What it seeds comes with the build.
             store: StoreKind::Memory(ChunkPool::default()),

@@ -9,8 +9,9 @@ use std::time::Duration;
 use cloud::{Cloud, CloudConfig, DeploymentLog, DeploymentLogWriter};
 use parking_lot::Mutex;
 use peer::{
-    ChunkPool, Clock, HostPlacement, InProcessNetwork, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity,
-    NodeReport, Observer, Role, Shaping, StoreError, StoreKind, Traffic, TransportKind, deployment_log,
+    ChunkPool, Clock, Downlinks, HostPlacement, InProcessNetwork, Limits, Multiaddr, Node, NodeConfig, NodeError,
+    NodeIdentity, NodeReport, Observer, PathDelay, Role, Shaping, StoreError, StoreKind, Traffic, TransportKind,
+    deployment_log,
 };
 use scenario::{
     HostOutcome, HostPlan, HostState, Links, ProtocolCounts, RegionPlan, Scenario, Serves, Transport, host_index,
@@ -33,6 +34,10 @@ pub(crate) struct Slice {
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) network: InProcessNetwork,
+    /// The scenario's latency, which the machine does not have by itself.
+    pub(crate) path: Option<PathDelay>,
+    /// Of each region's members in this process.
+    pub(crate) downlinks: Vec<Downlinks>,
     pub(crate) pool: ChunkPool,
     pub(crate) clock: Clock,
     pub(crate) cloud: CloudConfig,
@@ -455,10 +460,11 @@ fn node_config(
         transport: transport(scenario, &surroundings.network),
         listen: listen(scenario, region, plan.id),
         advertise: None,
-        shaping: shaping(plan.links.as_ref()),
+        shaping: shaping(plan.links.as_ref(), &surroundings.downlinks[region]),
+        path: surroundings.path.clone(),
         limits: Limits {
             connections: 4 * u32::from(scenario.swarm.degree) + 16,
-            segment: segment(scenario),
+            segment: segment(scenario, plan.links.as_ref()),
             ..Limits::default()
         },
         store: match plan.serves {
@@ -499,25 +505,43 @@ pub(super) fn listen(scenario: &Scenario, region: usize, host: HostId) -> Multia
     address.parse().expect("written as a multiaddr above")
 }
 
-pub(super) fn shaping(links: Option<&Links>) -> Shaping {
+pub(super) fn shaping(links: Option<&Links>, downlinks: &Downlinks) -> Shaping {
     Shaping {
         uplink: links.map(Links::uplink),
         downlink: links.map(Links::downlink),
+        downlinks: downlinks.clone(),
     }
 }
 
-/// On slow links a chunk goes in a few parts, so that transfers share a link without each waiting for whole chunks; flat
-/// out every part costs time.
-pub(super) fn segment(scenario: &Scenario) -> u32 {
-    let most = 64 << 10;
-    match scenario.network.host {
-        Some(_) => (scenario.chunk_size() / SEGMENTS_PER_CHUNK).clamp(4 << 10, most),
-        None => most,
+/// On slow links a chunk goes in parts, so that transfers share a link without each waiting for whole chunks; every part costs
+/// time. Where a downlink may be full, a sender is ahead of it by a part: many small ones then, or it would be unlike TCP.
+pub(super) fn segment(scenario: &Scenario, own: Option<&Links>) -> u32 {
+    let network = &scenario.network;
+    let (Some(base), Some(own)) = (network.host, own) else {
+        return SEGMENT_MAX;
+    };
+    let of_hosts = || network.classes.iter().map(|class| class.links).chain([base]);
+    let slowest = of_hosts().map(|links| links.downlink).min().unwrap_or(base.downlink);
+    let of_all = of_hosts().chain(scenario.seeder_links());
+    let fastest = of_all.map(|links| links.uplink).max().unwrap_or(base.uplink);
+    let in_flight = u64::try_from(scenario.swarm.chunks_in_flight).unwrap_or(u64::MAX);
+    if scenario.has_equal_links() && slowest >= fastest.saturating_mul(in_flight) {
+        return (scenario.chunk_size() / PARTS_OF_CHUNK).clamp(4 << 10, SEGMENT_MAX);
     }
+    let soonest = u32::try_from(own.uplink / PARTS_PER_SECOND_MAX).unwrap_or(u32::MAX);
+    (scenario.chunk_size() / SMALL_PARTS_OF_CHUNK)
+        .max(soonest)
+        .clamp(1 << 10, SEGMENT_MAX)
 }
 
+const SEGMENT_MAX: u32 = 64 << 10;
 /// Parts of a chunk on shaped links.
-const SEGMENTS_PER_CHUNK: u32 = 2;
+const PARTS_OF_CHUNK: u32 = 2;
+/// Parts of a chunk where downlinks may be full. With 16 a random exchange on equal links is some 2 % faster than with equal
+/// rates at both ends, with 32 as fast; see docs/model.md.
+const SMALL_PARTS_OF_CHUNK: u32 = 32;
+/// Timers are no finer than a millisecond.
+const PARTS_PER_SECOND_MAX: u64 = 500;
 
 /// How long hosts may take to find their place, for each thousand of them and at least.
 pub(super) fn join_patience(hosts: u32) -> Duration {

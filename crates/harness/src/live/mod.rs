@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{Cloud, CloudConfig, CloudError, EmbeddedCloud, EmbeddedError, RegionCopy, regional_bucket, replicate};
-use peer::{ChunkPool, Clock, InProcessNetwork, Limits, NodeError, NodeIdentity};
+use peer::{ChunkPool, Clock, Downlinks, InProcessNetwork, Limits, NodeError, NodeIdentity, PathDelay};
 use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Stop, Transport};
 use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeederOptions, Spool};
 use swarm::Time;
@@ -160,6 +160,8 @@ pub(crate) async fn run(
     };
     let mut surroundings = Surroundings {
         network: InProcessNetwork::default(),
+        path: PathDelay::new(scenario.network.latency),
+        downlinks: regions.iter().map(|_| Downlinks::default()).collect(),
         pool: ChunkPool::default(),
         clock: run.clock,
         cloud: config,
@@ -516,10 +518,11 @@ fn seeder_options(
         listen: fleet::listen(scenario, fleet.region, plan.id),
         core: scenario.swarm.seeder_config(plan),
         advertise: None,
-        shaping: fleet::shaping(plan.links.as_ref()),
+        shaping: fleet::shaping(plan.links.as_ref(), &surroundings.downlinks[fleet.region]),
+        path: surroundings.path.clone(),
         limits: Limits {
             connections: 2 * hosts + 64,
-            segment: fleet::segment(scenario),
+            segment: fleet::segment(scenario, plan.links.as_ref()),
             ..Limits::default()
         },
         seed: plan.seed,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cloud::{Cloud, CloudConfig};
-use peer::{ChunkPool, Clock, InProcessNetwork};
+use peer::{ChunkPool, Clock, Downlinks, InProcessNetwork, PathDelay};
 use scenario::{BuildSource, HostState, LatencySummary, RegionPlan, Scenario};
 use seeder::{Delivery, RegionalSeeder};
 use tokio::sync::watch;
@@ -43,6 +43,8 @@ pub(crate) async fn deploy(
     };
     let mut surroundings = Surroundings {
         network: InProcessNetwork::default(),
+        path: PathDelay::new(scenario.network.latency),
+        downlinks: vec![Downlinks::default()],
         pool: ChunkPool::default(),
         clock: Clock::start(),
         cloud: config.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cloud::CloudConfig;
 use parking_lot::Mutex;
-use peer::{ChunkPool, InProcessNetwork, Multiaddr};
+use peer::{ChunkPool, Downlinks, InProcessNetwork, Multiaddr, PathDelay};
 use scenario::Scenario;
 use serde::{Deserialize, Serialize};
 use swarm::Time;
@@ -178,6 +178,8 @@ pub(crate) async fn serve() -> std::io::Result<()> {
     let seeders = seeders.map_err(std::io::Error::other)?;
     let surroundings = Surroundings {
         network: InProcessNetwork::default(),
+        path: PathDelay::new(job.scenario.network.latency),
+        downlinks: job.scenario.regions.iter().map(|_| Downlinks::default()).collect(),
         pool: ChunkPool::default(),
         clock: machine::clock_since(job.epoch_nanos),
         cloud: job.cloud,

@@ -281,7 +281,7 @@ impl Carrier {
         }
         payload.left -= u32::try_from(bytes.len()).expect("at most the scratch buffer's length");
         if payload.left == 0 {
-            match self.shared.pass_downlink(payload.header.length) {
+            match self.shared.pass_downlink(self.remote, payload.header.length) {
                 Some(at) => reader.gate.set(&self.shared, at),
                 None => self.segment_received(),
             }

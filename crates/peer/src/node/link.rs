@@ -16,11 +16,15 @@ use libp2p::swarm::ConnectionId;
 use swarm::ChunkIndex;
 use swarm::wire::{self, DataHeader, Frame};
 
+use super::downlinks::Downlink;
+
 /// One connection. `W` is the writing half of its stream.
 pub(super) struct Link<W> {
     pub(super) connection: ConnectionId,
     /// Chunks to be sent, the first of which is being sent.
     pub(super) serving: VecDeque<Serving>,
+    /// Of the host at the other end, where that is known: each of both waits for the other's then.
+    pub(super) downlink: Option<Downlink>,
     /// Control frames that the stream did not take at once.
     outbox: BytesMut,
     parked: Option<Parked<W>>,
@@ -46,10 +50,11 @@ struct Parked<W> {
 
 impl<W: AsyncWrite + Unpin> Link<W> {
     /// A link whose task holds the outlet.
-    pub(super) fn new(connection: ConnectionId) -> Self {
+    pub(super) fn new(connection: ConnectionId, downlink: Option<Downlink>) -> Self {
         Self {
             connection,
             serving: VecDeque::new(),
+            downlink,
             outbox: BytesMut::new(),
             parked: None,
         }
@@ -252,7 +257,7 @@ mod tests {
 
     fn parked(room: usize, flushes: usize) -> (Link<Narrow>, Arc<Wakes>) {
         let wakes = Arc::<Wakes>::default();
-        let mut link = Link::new(ConnectionId::new_unchecked(1));
+        let mut link = Link::new(ConnectionId::new_unchecked(1), None);
         let taken = Vec::new();
         let waker = Waker::from(Arc::clone(&wakes));
         let mut outlet = Some(Narrow { taken, room, flushes });

@@ -8,6 +8,7 @@
 mod alarm;
 mod behaviour;
 mod carrier;
+mod downlinks;
 mod handler;
 mod link;
 mod shared;
@@ -33,8 +34,9 @@ use crate::store::ChunkStore;
 use behaviour::Behaviour;
 use shared::{Core, Shared};
 
+pub use downlinks::Downlinks;
 pub use shared::{NodeReport, Observer, StoreKind, Traffic};
-pub use transport::{InProcessNetwork, TransportKind};
+pub use transport::{InProcessNetwork, PathDelay, TransportKind};
 
 /// The moment from which a run counts its time, shared by its nodes.
 #[derive(Clone, Copy, Debug)]
@@ -133,12 +135,14 @@ pub fn host_of(peer: PeerId) -> HostId {
 }
 
 /// What a host may send and receive.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Shaping {
     /// Limit of what is sent; none where absent.
     pub uplink: Option<ByteRate>,
     /// Limit of what is received; none where absent.
     pub downlink: Option<ByteRate>,
+    /// Whose downlinks it waits for when it sends; nobody's where it has these for itself.
+    pub downlinks: Downlinks,
 }
 
 /// Hard limits of a node.
@@ -184,6 +188,8 @@ pub struct NodeConfig {
     pub advertise: Option<Multiaddr>,
     /// Its links.
     pub shaping: Shaping,
+    /// What is between it and the others besides the network that is there, in a run on one machine.
+    pub path: Option<PathDelay>,
     /// Its limits.
     pub limits: Limits,
     /// Where chunks are kept.
@@ -224,7 +230,7 @@ pub struct Node {
 impl Node {
     /// Starts a node: it listens when this returns. Not cancel-safe in the sense that a cancelled start leaves nothing behind.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        let transport = transport_of(&config.transport, &config.identity)?;
+        let transport = transport_of(&config.transport, &config.identity, config.path.as_ref())?;
         let shared = Arc::new(Shared::new(
             config.host,
             config.clock,
@@ -304,8 +310,9 @@ impl Node {
 pub(crate) fn transport_of(
     kind: &TransportKind,
     identity: &NodeIdentity,
+    path: Option<&PathDelay>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NodeError> {
-    transport::build(kind, &identity.0).map_err(|error| NodeError::Transport(Box::new(error)))
+    transport::build(kind, &identity.0, path).map_err(|error| NodeError::Transport(Box::new(error)))
 }
 
 /// Listens on `address`; the result is the address as it has become.

@@ -21,6 +21,7 @@ use swarm::{
 
 use super::alarm::Alarm;
 use super::carrier::Outlet;
+use super::downlinks::{Downlink, Downlinks};
 use super::link::{Link, abort};
 use super::{Clock, Limits, Shaping};
 use crate::rate_limit::{LinkUse, TokenBucket};
@@ -103,6 +104,7 @@ pub(super) struct Shared {
     pub(super) host: HostId,
     pub(super) clock: Clock,
     pub(super) limits: Limits,
+    downlinks: Downlinks,
     state: Mutex<State>,
 }
 
@@ -125,7 +127,7 @@ struct State {
     store: Option<Arc<dyn ChunkStore>>,
     manifest: Option<Arc<Manifest>>,
     uplink: Option<TokenBucket>,
-    downlink: Option<TokenBucket>,
+    downlink: Option<Downlink>,
     traffic: Traffic,
     joined: bool,
     observer: Arc<dyn Observer>,
@@ -188,10 +190,17 @@ impl Shared {
         observer: Arc<dyn Observer>,
     ) -> Self {
         let burst = ByteCount::new(limits.segment.into());
+        // A segment that was sent at the sender's rate has been passing the downlink meanwhile.
+        let downlink = shaping.downlink.map(|rate| TokenBucket::new(rate, burst));
+        let downlink = downlink.map(|bucket| Arc::new(Mutex::new(bucket)));
+        if let Some(downlink) = &downlink {
+            shaping.downlinks.add(host, Arc::clone(downlink));
+        }
         Self {
             host,
             clock,
             limits,
+            downlinks: shaping.downlinks,
             state: Mutex::new(State {
                 core: None,
                 links: HashMap::new(),
@@ -207,8 +216,7 @@ impl Shared {
                 manifest: None,
                 // An uplink that is late by a moment of scheduling may catch up, but sends nothing ahead of its rate.
                 uplink: shaping.uplink.map(|rate| TokenBucket::new(rate, catch_up(rate))),
-                // A segment that was sent at the sender's rate has been passing the downlink meanwhile.
-                downlink: shaping.downlink.map(|rate| TokenBucket::new(rate, burst)),
+                downlink,
                 traffic: Traffic::default(),
                 joined: false,
                 observer,
@@ -236,10 +244,13 @@ impl Shared {
 
     pub(super) fn report(&self) -> NodeReport {
         let state = self.state.lock();
-        let used = |link: &Option<TokenBucket>| link.as_ref().map(TokenBucket::used).unwrap_or_default();
         let traffic = Traffic {
-            uplink: used(&state.uplink),
-            downlink: used(&state.downlink),
+            uplink: state.uplink.as_ref().map(TokenBucket::used).unwrap_or_default(),
+            downlink: state
+                .downlink
+                .as_ref()
+                .map(|link| link.lock().used())
+                .unwrap_or_default(),
             ..state.traffic
         };
         match &state.core {
@@ -296,7 +307,7 @@ impl Shared {
         if state.core.is_none() || host == self.host || state.links.contains_key(&host) {
             return false;
         }
-        state.links.insert(host, Link::new(connection));
+        state.links.insert(host, Link::new(connection, self.downlinks.of(host)));
         self.tell(&mut state, Event::Connected(host));
         true
     }
@@ -366,11 +377,17 @@ impl Shared {
         incoming
     }
 
-    /// When the segment that has just been read has passed the downlink; `None` for at once.
-    pub(super) fn pass_downlink(&self, length: u32) -> Option<Time> {
-        let mut state = self.state.lock();
+    /// When the segment that has just been read has passed the downlink; `None` for at once, and where its sender has waited
+    /// for that.
+    pub(super) fn pass_downlink(&self, from: Option<HostId>, length: u32) -> Option<Time> {
+        let state = self.state.lock();
+        let downlink = state.downlink.as_ref()?;
+        let link = from.and_then(|from| state.links.get(&from));
+        if link.is_some_and(|link| link.downlink.is_some()) {
+            return None;
+        }
         let now = self.clock.now();
-        let at = state.downlink.as_mut()?.reserve(now, ByteCount::new(length.into()));
+        let at = downlink.lock().reserve(now, ByteCount::new(length.into()));
         (at > now).then_some(at)
     }
 
@@ -459,11 +476,10 @@ impl Shared {
         };
         serving.bytes = Some(bytes);
         serving.sent += size;
-        let now = self.clock.now();
-        let departs = match &mut state.uplink {
-            Some(uplink) => uplink.reserve(now, ByteCount::new(size.into())),
-            None => now,
-        };
+        let (now, bytes) = (self.clock.now(), ByteCount::new(size.into()));
+        let uplink = state.uplink.as_mut().map_or(now, |uplink| uplink.reserve(now, bytes));
+        let downlink = link.downlink.as_ref();
+        let departs = downlink.map_or(uplink, |downlink| uplink.max(downlink.lock().reserve(now, bytes)));
         Outgoing::Segment(Segment {
             header,
             payload,

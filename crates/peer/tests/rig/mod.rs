@@ -15,7 +15,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use peer::{
     ChunkPool, ChunkStore, Clock, InProcessNetwork, Limits, MemoryStore, Multiaddr, Node, NodeConfig, NodeIdentity,
-    Observer, Role, Shaping, StoreError, StoreKind, Traffic, TransportKind,
+    Observer, PathDelay, Role, Shaping, StoreError, StoreKind, Traffic, TransportKind,
 };
 use swarm::{Contact, DisconnectReason, HostId, Manifest, PeerConfig, SeederConfig, Time};
 use tokio::sync::Notify;
@@ -29,6 +29,7 @@ const OTHER_SEEDERS: u64 = 1 << 20;
 pub struct Seen {
     pub joined: Mutex<BTreeSet<HostId>>,
     pub complete: Mutex<BTreeMap<HostId, Traffic>>,
+    pub complete_at: Mutex<BTreeMap<HostId, Time>>,
     pub failed: Mutex<Vec<String>>,
     pub banned: Mutex<Vec<HostId>>,
     pub news: Notify,
@@ -40,7 +41,8 @@ impl Observer for Seen {
         self.news.notify_one();
     }
 
-    fn complete(&self, host: HostId, _at: Time, traffic: Traffic) {
+    fn complete(&self, host: HostId, at: Time, traffic: Traffic) {
+        self.complete_at.lock().insert(host, at);
         self.complete.lock().insert(host, traffic);
         self.news.notify_one();
     }
@@ -62,6 +64,8 @@ pub struct Fleet {
     pub seen: Arc<Seen>,
     pub pool: ChunkPool,
     transport: TransportKind,
+    path: Option<PathDelay>,
+    shaping: Shaping,
     clock: Clock,
 }
 
@@ -71,6 +75,20 @@ impl Fleet {
     }
 
     pub async fn with_seeders(transport: TransportKind, count: u32) -> Self {
+        Self::new(transport, None, Shaping::default(), count).await
+    }
+
+    /// A fleet whose hosts are `delay` away from each other.
+    pub async fn over_a_path(transport: TransportKind, delay: Duration) -> Self {
+        Self::new(transport, PathDelay::new(delay), Shaping::default(), 1).await
+    }
+
+    /// A fleet of which every member, the seeder among them, has these links.
+    pub async fn shaped(transport: TransportKind, shaping: Shaping) -> Self {
+        Self::new(transport, None, shaping, 1).await
+    }
+
+    async fn new(transport: TransportKind, path: Option<PathDelay>, shaping: Shaping, count: u32) -> Self {
         let (seen, clock) = (Arc::new(Seen::default()), Clock::start());
         let pool = ChunkPool::default();
         let mut seeders = Vec::new();
@@ -86,8 +104,9 @@ impl Fleet {
                 listen: listen(&transport, host),
                 transport: transport.clone(),
                 advertise: None,
-                shaping: Shaping::default(),
-                limits: Limits::default(),
+                shaping: shaping.clone(),
+                path: path.clone(),
+                limits: limits(),
                 store: StoreKind::Memory(pool.clone()),
                 role: Role::Seeder(SeederConfig {
                     part,
@@ -107,6 +126,8 @@ impl Fleet {
             seen,
             pool,
             transport,
+            path,
+            shaping,
             clock,
         }
     }
@@ -138,8 +159,9 @@ impl Fleet {
             listen: listen(&self.transport, host),
             transport: self.transport.clone(),
             advertise: None,
-            shaping: Shaping::default(),
-            limits: Limits::default(),
+            shaping: self.shaping.clone(),
+            path: self.path.clone(),
+            limits: limits(),
             store,
             role: Role::Host(Box::new(move |address| {
                 PeerConfig::with_seeders(host, address.into(), seeders)
@@ -157,6 +179,11 @@ impl Fleet {
         for number in numbers {
             self.add(number, StoreKind::Memory(self.pool.clone())).await;
         }
+    }
+
+    /// The run's time.
+    pub fn now(&self) -> Time {
+        self.clock.now()
     }
 
     pub fn seed(&self, data: &[u8], chunk_size: u32) -> Arc<Manifest> {
@@ -194,6 +221,16 @@ impl Fleet {
             .await;
     }
 }
+
+fn limits() -> Limits {
+    Limits {
+        segment: SEGMENT,
+        ..Limits::default()
+    }
+}
+
+/// Small parts, so that links are shared as finely as in a run.
+pub const SEGMENT: u32 = 8 << 10;
 
 pub fn listen(transport: &TransportKind, host: HostId) -> Multiaddr {
     match transport {

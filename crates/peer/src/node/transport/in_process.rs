@@ -21,6 +21,7 @@ use libp2p::multiaddr::{Multiaddr, Protocol};
 use parking_lot::Mutex;
 
 use super::muxer::InProcessMuxer;
+use super::path::PathDelay;
 use super::pipe::remember;
 
 /// The listeners of one process, by the number of their address `/memory/<number>`. Peers that share it can reach each
@@ -60,13 +61,13 @@ impl InProcessNetwork {
         }
     }
 
-    fn connect(&self, from: PeerId, number: u64) -> io::Result<(PeerId, StreamMuxerBox)> {
+    fn connect(&self, from: PeerId, number: u64, path: Option<&PathDelay>) -> io::Result<(PeerId, StreamMuxerBox)> {
         let listener = self.listeners.lock().get(&number).cloned();
         let listener = listener.ok_or_else(|| {
             let why = format!("nobody listens at /memory/{number}");
             refused(io::ErrorKind::ConnectionRefused, why)
         })?;
-        let (near, far) = InProcessMuxer::pair();
+        let (near, far) = InProcessMuxer::pair(path);
         let mut state = listener.state.lock();
         if state.incoming.len() >= BACKLOG {
             let why = format!("/memory/{number} has yet to accept {BACKLOG} connections");
@@ -119,16 +120,19 @@ impl Drop for Listening {
 pub(super) struct InProcessTransport {
     network: InProcessNetwork,
     peer: PeerId,
+    /// What the connections that it dials have to pass, both ways.
+    path: Option<PathDelay>,
     listening: Vec<Listening>,
     events: VecDeque<TransportEvent<<Self as Transport>::ListenerUpgrade, io::Error>>,
     waker: Option<Waker>,
 }
 
 impl InProcessTransport {
-    pub(super) fn new(network: InProcessNetwork, peer: PeerId) -> Self {
+    pub(super) fn new(network: InProcessNetwork, peer: PeerId, path: Option<PathDelay>) -> Self {
         Self {
             network,
             peer,
+            path,
             listening: Vec::new(),
             events: VecDeque::new(),
             waker: None,
@@ -180,7 +184,7 @@ impl Transport for InProcessTransport {
 
     fn dial(&mut self, addr: Multiaddr, _opts: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
         match number(&addr) {
-            Some(number) => Ok(ready(self.network.connect(self.peer, number))),
+            Some(number) => Ok(ready(self.network.connect(self.peer, number, self.path.as_ref()))),
             None => Err(TransportError::MultiaddrNotSupported(addr)),
         }
     }
@@ -241,7 +245,7 @@ mod tests {
     type Event = TransportEvent<<InProcessTransport as Transport>::ListenerUpgrade, io::Error>;
 
     fn transport(network: &InProcessNetwork) -> InProcessTransport {
-        InProcessTransport::new(network.clone(), PeerId::random())
+        InProcessTransport::new(network.clone(), PeerId::random(), None)
     }
 
     fn listen(transport: &mut InProcessTransport, address: &str) -> ListenerId {

@@ -1,7 +1,9 @@
 //! How peers reach each other: the four transports behind one type.
 
+mod delayed;
 mod in_process;
 mod muxer;
+mod path;
 mod pipe;
 #[cfg(feature = "quic")]
 mod quic;
@@ -16,7 +18,10 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, noise, plaintext, tcp, yamux};
 
+use delayed::Delayed;
+
 pub use in_process::InProcessNetwork;
+pub use path::PathDelay;
 pub(crate) use pipe::{Arrived, read_shared, write_shared};
 
 /// Which transport a node uses.
@@ -52,14 +57,17 @@ pub(crate) enum TransportError {
     NoQuic,
 }
 
-/// The transport of the peer with this identity.
+/// The transport of the peer with this identity, to hosts that are a delay away where a path is given.
 pub(crate) fn build(
     kind: &TransportKind,
     keypair: &Keypair,
+    path: Option<&PathDelay>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
-    Ok(match kind {
+    let transport = match kind {
         TransportKind::InProcess(network) => {
-            in_process::InProcessTransport::new(network.clone(), keypair.public().to_peer_id()).boxed()
+            let peer = keypair.public().to_peer_id();
+            // Its pipes delay by themselves, at less cost.
+            return Ok(in_process::InProcessTransport::new(network.clone(), peer, path.cloned()).boxed());
         }
         TransportKind::Memory => MemoryTransport::default()
             .upgrade(Version::V1Lazy)
@@ -77,6 +85,12 @@ pub(crate) fn build(
         TransportKind::Quic => quic::build(keypair),
         #[cfg(not(feature = "quic"))]
         TransportKind::Quic => return Err(TransportError::NoQuic),
+    };
+    Ok(match path.cloned() {
+        Some(path) => transport
+            .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(Delayed::new(muxer, path.clone()))))
+            .boxed(),
+        None => transport,
     })
 }
 

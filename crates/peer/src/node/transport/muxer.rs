@@ -12,12 +12,15 @@ use std::task::{Context, Poll, Waker};
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use parking_lot::Mutex;
 
+use super::path::PathDelay;
 use super::pipe::{PipeCut, PipeEnd, pair, remember};
 
 /// One end of an in-process connection.
 pub(super) struct InProcessMuxer {
     shared: Arc<Mutex<Shared>>,
     side: usize,
+    /// What its streams have to pass.
+    path: Option<PathDelay>,
 }
 
 #[derive(Default)]
@@ -36,14 +39,15 @@ struct End {
 }
 
 impl InProcessMuxer {
-    /// The two ends of a new connection.
-    pub(super) fn pair() -> (Self, Self) {
+    /// The two ends of a new connection, over a path with a delay where one is given.
+    pub(super) fn pair(path: Option<&PathDelay>) -> (Self, Self) {
         let shared = Arc::new(Mutex::new(Shared::default()));
-        let far = Self {
+        let end = |side| Self {
             shared: Arc::clone(&shared),
-            side: 1,
+            side,
+            path: path.cloned(),
         };
-        (Self { shared, side: 0 }, far)
+        (end(0), end(1))
     }
 
     fn close(&self) {
@@ -89,7 +93,7 @@ impl StreamMuxer for InProcessMuxer {
             let why = format!("the other end has yet to accept {STREAMS_UNACCEPTED_MAX} streams");
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, why)));
         }
-        let (ours, theirs) = pair(WINDOW);
+        let (ours, theirs) = pair(WINDOW, self.path.as_ref());
         if shared.cuts.len() == shared.cuts.capacity() {
             shared.cuts.retain(PipeCut::is_of_use);
         }
@@ -151,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn streams_of_a_connection_do_not_mix_whoever_opens_them() {
-        let (mut a, mut b) = InProcessMuxer::pair();
+        let (mut a, mut b) = InProcessMuxer::pair(None);
         let (mut first, mut first_far) = open(&mut a, &mut b).await;
         let (mut second, mut second_far) = open(&mut b, &mut a).await;
         first.write_all(b"first").await.unwrap();
@@ -170,7 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_for_a_stream_is_woken_by_it() {
-        let (mut a, mut b) = InProcessMuxer::pair();
+        let (mut a, mut b) = InProcessMuxer::pair(None);
         let accepted = tokio::spawn(async move { poll_fn(|cx| b.poll_inbound_unpin(cx)).await.map(|_| ()) });
         tokio::task::yield_now().await;
         let _near = poll_fn(|cx| a.poll_outbound_unpin(cx)).await.unwrap();
@@ -179,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_end_resets_the_streams_that_the_other_end_holds_after_what_was_sent() {
-        let (mut a, mut b) = InProcessMuxer::pair();
+        let (mut a, mut b) = InProcessMuxer::pair(None);
         let (mut near, mut far) = open(&mut a, &mut b).await;
         near.write_all(b"last words").await.unwrap();
         // The near stream lives on: what ends the far one is the connection alone.
@@ -199,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn closing_wakes_a_reader_a_writer_and_the_other_end() {
-        let (mut a, mut b) = InProcessMuxer::pair();
+        let (mut a, mut b) = InProcessMuxer::pair(None);
         let (near, far) = open(&mut a, &mut b).await;
         let (mut full, _unread) = open(&mut a, &mut b).await;
         let reader = tokio::spawn(async move { { far }.read(&mut [0]).await });
@@ -216,7 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn streams_that_nobody_accepts_are_bounded_and_end_with_the_connection() {
-        let (mut a, b) = InProcessMuxer::pair();
+        let (mut a, b) = InProcessMuxer::pair(None);
         let mut streams = Vec::new();
         for _ in 0..STREAMS_UNACCEPTED_MAX {
             streams.push(poll_fn(|cx| a.poll_outbound_unpin(cx)).await.unwrap());
@@ -231,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn streams_that_have_come_and_gone_are_forgotten() {
-        let (mut a, mut b) = InProcessMuxer::pair();
+        let (mut a, mut b) = InProcessMuxer::pair(None);
         let _kept = open(&mut a, &mut b).await;
         for _ in 0..100 {
             open(&mut a, &mut b).await;

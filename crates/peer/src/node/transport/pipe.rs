@@ -1,8 +1,10 @@
 //! One direction of an in-process stream: a bounded queue of byte buffers between a writer and a reader.
 //!
-//! Invariant: no more than `limit` bytes wait; they are read in the order in which they were written, all of them
-//! before the end is seen. A writer that owns its bytes as [`Bytes`] hands over a reference instead of a copy, see
-//! [`write_shared`], and a reader may have that reference, see [`read_shared`]: then no byte is copied at all.
+//! Invariant: a writer waits while `limit` bytes are there to be read; they are read in the order in which they were written,
+//! all of them before the end is seen. On a path with a delay bytes land here when their time has come; those that are on
+//! the way do not count against the limit, as with a window that is as large as the path is long. A writer that owns its
+//! bytes as [`Bytes`] hands over a reference instead of a copy, see [`write_shared`], and a reader may have that reference,
+//! see [`read_shared`]: then no byte is copied at all.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,6 +16,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, Bytes};
 use futures::{AsyncRead, AsyncWrite};
 use parking_lot::Mutex;
+
+use super::path::{ON_THE_WAY_MAX, PathDelay};
 
 thread_local! {
     /// The buffer that the write in progress on this thread comes from. `AsyncWrite` speaks of slices only; through this
@@ -99,6 +103,11 @@ impl PipeEnd {
     pub(super) fn cut(&self) -> PipeCut {
         PipeCut([Arc::downgrade(&self.incoming), Arc::downgrade(&self.outgoing)])
     }
+
+    /// The next bytes as they were written; `None` at the end.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        std::future::poll_fn(|cx| self.incoming.poll_next(cx)).await
+    }
 }
 
 /// Ends a stream whose connection is no more. Keeps neither its ends nor its bytes alive.
@@ -124,9 +133,9 @@ impl PipeCut {
     }
 }
 
-/// Two ends that are connected with each other.
-pub(super) fn pair(limit: usize) -> (PipeEnd, PipeEnd) {
-    let (there, back) = (Arc::new(Pipe::new(limit)), Arc::new(Pipe::new(limit)));
+/// Two ends that are connected with each other, by a path with a delay where one is given.
+pub(super) fn pair(limit: usize, path: Option<&PathDelay>) -> (PipeEnd, PipeEnd) {
+    let (there, back) = (Arc::new(Pipe::new(limit, path)), Arc::new(Pipe::new(limit, path)));
     let near = PipeEnd {
         incoming: Arc::clone(&back),
         outgoing: Arc::clone(&there),
@@ -138,9 +147,11 @@ pub(super) fn pair(limit: usize) -> (PipeEnd, PipeEnd) {
     (near, far)
 }
 
+/// One direction.
 #[derive(Debug)]
-struct Pipe {
+pub(super) struct Pipe {
     limit: usize,
+    path: Option<PathDelay>,
     state: Mutex<PipeState>,
 }
 
@@ -148,6 +159,8 @@ struct Pipe {
 struct PipeState {
     queue: VecDeque<Bytes>,
     waiting: usize,
+    /// Bytes written that have not landed.
+    on_the_way: usize,
     writer_gone: bool,
     reader_gone: bool,
     /// The connection ended before the writer did.
@@ -157,11 +170,49 @@ struct PipeState {
 }
 
 impl Pipe {
-    fn new(limit: usize) -> Self {
+    fn new(limit: usize, path: Option<&PathDelay>) -> Self {
         Self {
             limit,
+            path: path.cloned(),
             state: Mutex::default(),
         }
+    }
+
+    /// Takes the next bytes as they were written; `None` at the end.
+    fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        let mut state = self.state.lock();
+        let Some(bytes) = state.queue.pop_front() else {
+            if state.on_the_way == 0 && (state.cut || state.writer_gone) {
+                return Poll::Ready(None);
+            }
+            remember(&mut state.reader, cx);
+            return Poll::Pending;
+        };
+        state.waiting -= bytes.len();
+        let has_room = state.waiting < self.limit;
+        let writer = if has_room { state.writer.take() } else { None };
+        drop(state);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        Poll::Ready(Some(bytes))
+    }
+
+    /// What was on the way is here.
+    pub(super) fn land(&self, bytes: Bytes) {
+        let mut state = self.state.lock();
+        state.on_the_way -= bytes.len();
+        if state.reader_gone {
+            return;
+        }
+        state.waiting += bytes.len();
+        state.queue.push_back(bytes);
+        // Whoever waits to write may have waited for the way to be free.
+        let has_room = state.waiting < self.limit;
+        let writer = if has_room { state.writer.take() } else { None };
+        let reader = state.reader.take();
+        drop(state);
+        [reader, writer].into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -210,6 +261,10 @@ impl AsyncRead for PipeEnd {
             None => state.fill(buf),
         };
         if filled == 0 && !buf.is_empty() {
+            if state.on_the_way > 0 {
+                remember(&mut state.reader, cx);
+                return Poll::Pending;
+            }
             if state.cut {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
@@ -239,20 +294,31 @@ impl AsyncWrite for PipeEnd {
         if state.reader_gone || state.writer_gone || state.cut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let room = self.outgoing.limit.saturating_sub(state.waiting);
+        let pipe = &self.outgoing;
+        let mut room = pipe.limit.saturating_sub(state.waiting);
+        if pipe.path.is_some() && room > 0 {
+            room = ON_THE_WAY_MAX.saturating_sub(state.on_the_way);
+        }
         if room == 0 {
             remember(&mut state.writer, cx);
             return Poll::Pending;
         }
         let taken = buf.len().min(room);
-        if taken > 0 {
+        if taken == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        if let Some(path) = &pipe.path {
+            state.on_the_way += taken;
+            drop(state);
+            path.send(Arc::clone(pipe), share(&buf[..taken]));
+        } else {
             state.queue.push_back(share(&buf[..taken]));
             state.waiting += taken;
-        }
-        let reader = state.reader.take();
-        drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
+            let reader = state.reader.take();
+            drop(state);
+            if let Some(reader) = reader {
+                reader.wake();
+            }
         }
         Poll::Ready(Ok(taken))
     }
@@ -312,7 +378,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_arrive_in_order_through_a_window_smaller_than_a_write() {
-        let (mut near, mut far) = pair(7);
+        let (mut near, mut far) = pair(7, None);
         let sent: Vec<u8> = (0..=255).cycle().take(10_000).collect();
         let copy = sent.clone();
         let writer = tokio::spawn(async move {
@@ -327,7 +393,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_writer_waits_while_nobody_reads() {
-        let (mut near, mut far) = pair(4);
+        let (mut near, mut far) = pair(4, None);
         assert_eq!(near.write(b"abcdef").await.unwrap(), 4);
         assert!(near.write(b"ef").now_or_never().is_none());
         let mut buf = [0; 2];
@@ -337,7 +403,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_end_sees_that_the_other_has_gone() {
-        let (mut near, far) = pair(4);
+        let (mut near, far) = pair(4, None);
         drop(far);
         assert_eq!(near.write(b"a").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(near.read(&mut [0; 1]).await.unwrap(), 0);
@@ -345,7 +411,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_writer_that_waits_is_woken_by_a_read_and_by_the_reader_leaving() {
-        let (mut near, mut far) = pair(4);
+        let (mut near, mut far) = pair(4, None);
         near.write_all(b"full").await.unwrap();
         let writer = tokio::spawn(async move {
             near.write_all(b"more").await.unwrap();
@@ -361,7 +427,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_half_that_was_closed_properly_ends_properly_though_the_connection_is_cut() {
-        let (mut near, mut far) = pair(4);
+        let (mut near, mut far) = pair(4, None);
         near.write_all(b"bye").await.unwrap();
         near.close().await.unwrap();
         far.cut().end();
@@ -376,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_cut_keeps_no_stream_alive() {
-        let (near, far) = pair(4);
+        let (near, far) = pair(4, None);
         let cut = near.cut();
         drop(near);
         assert!(cut.is_of_use());
@@ -387,7 +453,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_shared_buffer_is_not_copied_and_a_foreign_slice_is() {
-        let (mut near, far) = pair(100);
+        let (mut near, far) = pair(100, None);
         let bytes = Bytes::from(vec![7; 50]);
         let written = std::future::poll_fn(|cx| write_shared(Pin::new(&mut near), cx, &bytes)).await;
         assert_eq!(written.unwrap(), 50);
@@ -399,7 +465,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_shared_buffer_passes_libp2p_s_boxes_and_a_full_window_uncopied() {
-        let (near, mut far) = pair(30);
+        let (near, mut far) = pair(30, None);
         let mut boxed = SubstreamBox::new(near);
         let bytes = Bytes::from(vec![7; 50]);
         let written = std::future::poll_fn(|cx| write_shared(Pin::new(&mut boxed), cx, &bytes)).await;
@@ -414,7 +480,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_buffer_is_read_as_it_was_written_and_a_small_one_is_copied() {
-        let (mut near, far) = pair(9000);
+        let (mut near, far) = pair(9000, None);
         let mut far = SubstreamBox::new(far);
         let bytes = Bytes::from(vec![7; 5000]);
         let written = std::future::poll_fn(|cx| write_shared(Pin::new(&mut near), cx, &bytes)).await;
@@ -454,7 +520,7 @@ mod tests {
             }
         }
         for adds in [true, false] {
-            let (mut near, inner) = pair(9000);
+            let (mut near, inner) = pair(9000, None);
             near.write_all(&[7; 2000]).await.unwrap();
             let mut wrapper = Wrapper { inner, adds };
             let mut buf = [0; 2001];
@@ -484,7 +550,7 @@ mod tests {
                 Pin::new(&mut self.0).poll_close(cx)
             }
         }
-        let (near, mut far) = pair(100);
+        let (near, mut far) = pair(100, None);
         let mut framing = Framing(near);
         let bytes = Bytes::from_static(b"payload");
         let written = std::future::poll_fn(|cx| write_shared(Pin::new(&mut framing), cx, &bytes)).await;
@@ -494,6 +560,70 @@ mod tests {
         far.read_to_end(&mut read).await.unwrap();
         assert_eq!(read, b"\x07payload");
     }
+
+    #[tokio::test]
+    async fn on_a_path_bytes_land_in_order_and_none_before_its_time() {
+        let path = PathDelay::new(DELAY).unwrap();
+        let (mut near, mut far) = pair(7, Some(&path));
+        let sent: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+        let copy = sent.clone();
+        let began = tokio::time::Instant::now();
+        let writer = tokio::spawn(async move {
+            for part in copy.chunks(999) {
+                near.write_all(part).await.unwrap();
+            }
+            near.close().await.unwrap();
+        });
+        let mut received = vec![0; 1];
+        far.read_exact(&mut received).await.unwrap();
+        assert!(began.elapsed() >= DELAY, "{:?}", began.elapsed());
+        // The end comes behind what is on the way.
+        far.read_to_end(&mut received).await.unwrap();
+        writer.await.unwrap();
+        assert_eq!(received, sent);
+    }
+
+    #[tokio::test]
+    async fn what_is_on_the_way_is_no_room_taken_and_what_has_landed_is() {
+        let path = PathDelay::new(DELAY).unwrap();
+        let (mut near, mut far) = pair(4, Some(&path));
+        near.write_all(b"abcdef").await.unwrap();
+        near.write_all(b"ghi").await.unwrap();
+        far.read_exact(&mut [0; 1]).await.unwrap();
+        assert!(near.write(b"j").now_or_never().is_none());
+        far.read_exact(&mut [0; 8]).await.unwrap();
+        assert_eq!(near.write(b"j").await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_cut_comes_behind_what_is_on_the_way() {
+        let path = PathDelay::new(DELAY).unwrap();
+        let (mut near, mut far) = pair(9, Some(&path));
+        near.write_all(b"last").await.unwrap();
+        near.cut().end();
+        let mut read = [0; 4];
+        far.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"last");
+        let reset = far.read(&mut read).await.unwrap_err();
+        assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn what_lands_after_its_reader_has_gone_is_dropped_and_the_next_is_carried() {
+        let path = PathDelay::new(DELAY).unwrap();
+        let (mut near, far) = pair(9, Some(&path));
+        near.write_all(b"lost").await.unwrap();
+        drop(far);
+        let (mut near, mut far) = pair(9, Some(&path));
+        for _ in 0..2 {
+            near.write_all(b"kept").await.unwrap();
+            // Meanwhile whoever has carried this is done, and the next has to be found.
+            far.read_exact(&mut [0; 4]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    }
+
+    const DELAY: std::time::Duration = std::time::Duration::from_millis(20);
 
     #[derive(Clone, Copy, Debug)]
     enum Step {
@@ -510,7 +640,7 @@ mod tests {
         /// The model: a writer's and a reader's count, whose difference is what waits.
         #[test]
         fn any_interleaving_keeps_order_bytes_and_the_bound(limit in 1..50_usize, steps in steps()) {
-            let (mut near, mut far) = pair(limit);
+            let (mut near, mut far) = pair(limit, None);
             let cx = &mut Context::from_waker(Waker::noop());
             let sent = Bytes::from_iter((0..200 * 40_u32).map(|n| n.to_le_bytes()[(n % 2) as usize]));
             let (mut written, mut read) = (0, 0);
