@@ -13,7 +13,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
     let manifest = Manifest::new("bench", Bytes::new(2_500 * 1024), 1024, hashes).expect("a possible build");
     vec![
         ("request", Frame::Message(Message::Request { chunk: 7, held: 9 })),
-        ("have-1", Frame::Message(Message::Have(vec![7]))),
+        ("have-1", Frame::Message(Message::Have([7].into_iter().collect()))),
         ("have-16", Frame::Message(Message::Have((0..16).collect()))),
         (
             "have-set-2500",

@@ -360,10 +360,8 @@ impl World {
             self.fetch_ahead();
             self.now = at.max(self.now);
             self.result.events += 1;
-            if self.result.events.is_multiple_of(TELL_EVERY) {
-                if !tell(self.status()) {
-                    return RegionEnd::Stopped;
-                }
+            if self.result.events.is_multiple_of(TELL_EVERY) && !tell(self.status()) {
+                return RegionEnd::Stopped;
             }
             if input.moves_on() {
                 self.to_come -= 1;

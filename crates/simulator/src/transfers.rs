@@ -472,7 +472,7 @@ const UNIT_SHIFT: u32 = 20;
 /// Links that are faster count as so many bytes a second: 70 Tbit/s.
 const RATE_MAX: u64 = 1 << (63 - UNIT_SHIFT);
 /// Units of rate times nanoseconds that a byte is.
-const UNITS_A_BYTE: u128 = (1_000_000_000 as u128) << UNIT_SHIFT;
+const UNITS_A_BYTE: u128 = 1_000_000_000_u128 << UNIT_SHIFT;
 /// A part of a port's level that is not worth passing on, as a power of two.
 const SLACK_SHIFT: u32 = 14;
 /// Ports that one change makes us look at before what is left over is no longer given away: no such number was seen.

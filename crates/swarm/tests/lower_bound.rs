@@ -1,5 +1,7 @@
 //! The lower bound: published values, what may never lower it, and schedules that must not beat it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
@@ -521,21 +523,30 @@ fn greedy(swarm: &BoundedSwarm, mut order: u64, at_a_time: usize) -> Vec<Duratio
     swarm.hosts.iter().zip(done).map(latency).collect()
 }
 
+/// Sender, receiver and chunk of a transfer.
+type Key = (usize, usize, usize);
+
+/// A link's capacity, and who passes it.
+type SharedLink = (f64, Vec<Key>);
+
 /// Rates that overload no link and waste little: by water-filling over all links that a transfer passes.
-fn share(swarm: &BoundedSwarm, transfers: &Transfers) -> BTreeMap<(usize, usize, usize), f64> {
+fn share(swarm: &BoundedSwarm, transfers: &Transfers) -> BTreeMap<Key, f64> {
     let hosts = swarm.hosts.len();
     let of = |rate: ByteRate| rate.bytes_per_second() as f64;
-    // Every link with its capacity and who passes it.
-    let mut links: BTreeMap<(u8, usize), (f64, Vec<(usize, usize, usize)>)> = BTreeMap::new();
+    let mut links: BTreeMap<(u8, usize), SharedLink> = BTreeMap::new();
     for key in transfers.keys() {
         let (from, to, _) = *key;
         let uplink = from
             .checked_sub(hosts)
             .map_or_else(|| swarm.hosts[from].uplink, |seeder| swarm.seeders[seeder].uplink);
-        links.entry((0, from)).or_insert((of(uplink), Vec::new())).1.push(*key);
+        links
+            .entry((0, from))
+            .or_insert_with(|| (of(uplink), Vec::new()))
+            .1
+            .push(*key);
         links
             .entry((1, to))
-            .or_insert((of(swarm.hosts[to].downlink), Vec::new()))
+            .or_insert_with(|| (of(swarm.hosts[to].downlink), Vec::new()))
             .1
             .push(*key);
         for partition in &swarm.partitions {
@@ -550,14 +561,14 @@ fn share(swarm: &BoundedSwarm, transfers: &Transfers) -> BTreeMap<(usize, usize,
             if let Some((group, out)) = group.zip(partition.out) {
                 links
                     .entry((2, group as usize))
-                    .or_insert((of(out), Vec::new()))
+                    .or_insert_with(|| (of(out), Vec::new()))
                     .1
                     .push(*key);
             }
             if let Some(rate) = partition.into {
                 links
                     .entry((3, into as usize))
-                    .or_insert((of(rate), Vec::new()))
+                    .or_insert_with(|| (of(rate), Vec::new()))
                     .1
                     .push(*key);
             }
@@ -565,7 +576,7 @@ fn share(swarm: &BoundedSwarm, transfers: &Transfers) -> BTreeMap<(usize, usize,
     }
     let mut rates = BTreeMap::new();
     while rates.len() < transfers.len() {
-        let fair = |(capacity, keys): &(f64, Vec<(usize, usize, usize)>)| {
+        let fair = |(capacity, keys): &SharedLink| {
             let taken: f64 = keys.iter().filter_map(|key| rates.get(key)).sum();
             let open = keys.iter().filter(|key| !rates.contains_key(*key)).count();
             (open > 0).then(|| (capacity - taken).max(0.0) / open as f64)

@@ -612,6 +612,8 @@ mod tests {
         let address = |seeder: usize| format!("/memory/{}", seeder + 1).parse().unwrap();
         let surroundings = Surroundings {
             network: InProcessNetwork::default(),
+            path: PathDelay::new(Duration::ZERO),
+            downlinks: plans.iter().map(|_| Downlinks::default()).collect(),
             pool: ChunkPool::default(),
             clock: Clock::start(),
             // Nothing is written: the fleet is not started.

@@ -674,10 +674,10 @@ impl Shared {
                     return;
                 }
                 state.servings += 1;
-                if let Some(link) = state.links.get_mut(&to) {
-                    if link.serve(chunk, state.servings, state.awake == Some(to)) {
-                        state.attention.insert(to);
-                    }
+                if let Some(link) = state.links.get_mut(&to)
+                    && link.serve(chunk, state.servings, state.awake == Some(to))
+                {
+                    state.attention.insert(to);
                 }
             }
             Action::StopServing { to, chunk } => {
