@@ -242,6 +242,9 @@ impl Transfers {
             next += 1;
             looked_at += 1;
             self.standings[port.index()].open = false;
+            if let Some(following) = self.open.get(next) {
+                self.fetch(*following);
+            }
             self.level(now, port, looked_at < LOOKS_MAX);
         }
         self.open.clear();
@@ -389,6 +392,16 @@ impl Transfers {
     pub(crate) fn links(&self, member: u32) -> (u64, u64) {
         let rate = |port: PortId| self.capacities[port.index()] >> UNIT_SHIFT;
         (rate(uplink(member)), rate(downlink(member)))
+    }
+
+    /// Has what [`Self::level`] looks at fetched into the processor's cache: in a large fleet none of it is there, and no
+    /// load waits for another.
+    fn fetch(&self, port: PortId) {
+        for passing in &self.passing[port.index()].0 {
+            crate::region::prefetch(&self.standings[passing.other.index()]);
+            crate::region::prefetch(&self.rates[passing.id.index()]);
+            crate::region::prefetch(&self.transfers[passing.id.index()]);
+        }
     }
 
     /// Has a member's ports fetched into the processor's cache.

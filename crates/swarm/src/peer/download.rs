@@ -737,6 +737,6 @@ const STARVED_BEFORE_RESCUE: u32 = 3;
 /// Up to this many chunks a list is shorter than the set for the builds we ship.
 const HAVE_LIST_BELOW: u32 = 16;
 /// Neighbours whose holdings are brought into the processor's cache before they are looked at.
-const FETCHED: usize = 3;
+const FETCHED: usize = 6;
 /// Chunks asked of the seeder beyond the limit.
 const SEEDER_EXTRA: usize = 2;
