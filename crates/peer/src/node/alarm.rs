@@ -96,6 +96,10 @@ mod tests {
             assert_eq!(rings.0.load(Ordering::Relaxed), 0);
             assert_eq!(alarm.at, Some(HOUR));
             alarm.set_at_latest(clock.now(), clock);
+            // The runtime's timers are of a millisecond.
+            while rings.0.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
             assert_eq!(rings.0.load(Ordering::Relaxed), 1);
         }
     }
