@@ -80,6 +80,18 @@ fn one_byte_more_does_not_jump_and_never_lowers_it() {
 }
 
 #[test]
+fn the_short_chunk_may_go_last() {
+    // The seeder sends the whole chunk to one host, who passes it on, and then the short one to both: 2 is reached.
+    let mut swarm = equal(2, 1, 1.0);
+    swarm.hosts = vec![host(1.0, 2.0); 2];
+    swarm.build = Bytes::new(CHUNK + 1000);
+    assert_eq!(makespan(&swarm), SECOND * 2);
+    // One that is hardly shorter does not help: either goes last, and then from one to the other.
+    swarm.build = Bytes::new(2 * CHUNK - 1000);
+    assert_eq!(makespan(&swarm), SECOND * 3 - Duration::from_millis(2));
+}
+
+#[test]
 fn copies_of_a_fast_seeder_finish_one_after_another() {
     // It alone serves three hosts in 1.5, the first of which has nothing to do.
     let mut swarm = equal(3, 1, 2.0);

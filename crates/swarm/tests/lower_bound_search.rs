@@ -4,6 +4,9 @@
 //! allow; then all those in slots of C/2 in which a copy takes one slot (at rate 2) or two (at rate 1), whoever sends it,
 //! side by side or one after another, and in which hosts may also wait. Each search is complete: it asks for ever fewer slots
 //! until they are not enough. What it rules out early it rules out by counting.
+//!
+//! A schedule with finer slots can be shorter than the best that is found, as where a seeder of rate 4 serves one host of rate 2: so what
+//! is printed is how far the bound is from the truth at most.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
