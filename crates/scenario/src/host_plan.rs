@@ -143,6 +143,7 @@ impl Scenario {
         let mut hosts: Vec<HostPlan> = (0..shape.hosts).map(plan).collect();
         links::give(&self.network, self.seed, region, &mut hosts);
         faults::give(&self.faults, self.seed, region, shape, &mut hosts);
+        links::limit(&self.network, &mut hosts);
         RegionPlan {
             region,
             seed,

@@ -6,6 +6,7 @@ mod bounds;
 mod draw;
 mod faults;
 mod file;
+mod host_parts;
 mod host_plan;
 mod kernel_keys;
 mod links;
@@ -31,6 +32,7 @@ use swarm::{ByteRate, Bytes};
 pub use bounds::Slack;
 pub use faults::{Fault, FaultKind, HostShare, SeederRestart};
 pub use file::Override;
+pub use host_parts::HostParts;
 pub use host_plan::{Absence, HostPlan, RegionPlan, SeederPlan, Serves, host_index};
 pub use machine_load::{MachineLoad, TimerLag};
 pub use outcome::{HostOutcome, HostState, LatencyHistogram, LatencySummary};
@@ -152,6 +154,8 @@ pub struct Network {
     pub latency: Duration,
     /// Links of a host; not limited where absent.
     pub host: Option<Links>,
+    /// What else limits a host, in a forecast.
+    pub host_parts: HostParts,
     /// Links of a seeder; those of a host where absent.
     pub seeder: Option<Links>,
     /// How far the links of hosts differ, in percent; 0 for not at all.
@@ -177,6 +181,8 @@ pub struct HostClass {
     pub hosts: HostShare,
     /// Their links.
     pub links: Links,
+    /// What else limits them, in a forecast; as with other hosts where absent.
+    pub parts: HostParts,
 }
 
 /// What is between the zones of a region.
@@ -321,6 +327,11 @@ impl Scenario {
             (network.zones.uplink.is_some(), "network.zones.uplink"),
             (network.zones.latency != network.latency, "network.zones.latency"),
             (network.racks.is_some(), "network.racks"),
+            (network.host_parts.disk.is_some(), "network.host.disk"),
+            (
+                network.classes.iter().any(|class| class.parts.disk.is_some()),
+                "network.classes.*.disk",
+            ),
             (network.bucket_rate.is_some(), "network.bucket.rate"),
             (!self.seeder_restarts.is_empty(), "faults of kind seeder-restart"),
         ];

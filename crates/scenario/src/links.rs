@@ -23,6 +23,14 @@ pub(crate) fn give(network: &Network, seed: u64, region: usize, hosts: &mut [Hos
     }
 }
 
+/// Holds the links of hosts to what their parts let through.
+pub(crate) fn limit(network: &Network, hosts: &mut [HostPlan]) {
+    for host in hosts {
+        let parts = network.parts(host.class);
+        host.links = host.links.map(|links| parts.limit(links));
+    }
+}
+
 /// A host is of one class at most. Classes draw one after another from the slowest on, whatever they are called.
 fn give_classes(classes: &[HostClass], seed: u64, region: usize, hosts: &mut [HostPlan]) {
     let mut order: Vec<(u16, &HostClass)> = (0..).zip(classes).collect();

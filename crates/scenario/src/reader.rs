@@ -14,8 +14,8 @@ use crate::quantity::{parse_duration, parse_rate, parse_size};
 use crate::section::{Reader, Section};
 use crate::thresholds::Threshold;
 use crate::{
-    Build, BuildSource, Fidelity, HostClass, Links, LogNetwork, Network, Policy, RackNetwork, Region, Scenario,
-    SwarmSettings, Transport, ZoneNetwork,
+    Build, BuildSource, Fidelity, HostClass, HostParts, Links, LogNetwork, Network, Policy, RackNetwork, Region,
+    Scenario, SwarmSettings, Transport, ZoneNetwork,
 };
 
 pub(crate) fn read(path: &Path, tree: &Table, given_twice: Vec<String>) -> Result<Scenario, ScenarioError> {
@@ -219,6 +219,7 @@ fn read_network(root: &Section<'_>) -> Network {
         transport: network.word("transport", &TRANSPORTS).unwrap_or(Transport::InProcess),
         latency,
         host,
+        host_parts: read_parts(&network.section("host")),
         seeder,
         spread_percent,
         classes: read_classes(&network, host.is_some()),
@@ -266,10 +267,17 @@ fn read_classes(network: &Section<'_>, has_links: bool) -> Vec<HostClass> {
                 uplink: link("uplink"),
                 downlink: link("downlink"),
             },
+            parts: read_parts(&class),
             name,
         }
     };
     network.section("classes").named().map(read).collect()
+}
+
+fn read_parts(host: &Section<'_>) -> HostParts {
+    HostParts {
+        disk: rate(host, "disk"),
+    }
 }
 
 fn read_racks(network: &Section<'_>) -> Option<RackNetwork> {

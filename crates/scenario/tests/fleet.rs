@@ -257,3 +257,29 @@ fn an_error_in_the_fleet_does_not_hide_another() {
         assert!(error.contains(part), "{part} in {error}");
     }
 }
+
+#[test]
+fn a_host_receives_no_faster_than_it_writes_whatever_its_links() {
+    let disk = "uplink = \"1 MB/s\"\ndownlink = \"2 MB/s\"\ndisk = \"1.5 MB/s\"\nspread = \"50%\"\n";
+    let text = EVERYTHING.replace("uplink = \"1 MB/s\"\ndownlink = \"2 MB/s\"\n", disk);
+    let text = text.replace("[faults.bad]", "disk = \"150 KB/s\"\n[faults.bad]");
+    let (with, without) = (everything(&text), everything(&text.replace("disk =", "#")));
+    let class = |name: &str| with.network.classes.iter().position(|class| class.name == name);
+    let mut held = 0;
+    for (host, free) in with.plan(0).hosts.iter().zip(without.plan(0).hosts) {
+        let (links, free) = (host.links.unwrap(), free.links.unwrap());
+        let is_fast = host.class.map(usize::from) == class("fast");
+        let disk = if is_fast { 150_000 } else { 1_500_000 };
+        assert_eq!((links.uplink, links.downlink), (free.uplink, free.downlink.min(disk)));
+        held += usize::from(links != free);
+    }
+    assert!((20..180).contains(&held), "{held} of 200 hosts");
+    let seeder = &with.plan(0).seeders[0];
+    assert_eq!(seeder.links, with.network.host, "a seeder reads what it sends");
+    let live = with.only_in_forecasts();
+    assert!(
+        live.contains(&"network.host.disk") && live.contains(&"network.classes.*.disk"),
+        "{live:?}"
+    );
+    assert!(!without.only_in_forecasts().iter().any(|key| key.contains("disk")));
+}

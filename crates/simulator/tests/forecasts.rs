@@ -277,3 +277,22 @@ fn the_scenarios_that_ship_can_be_planned_and_their_memory_is_known() {
         );
     }
 }
+
+#[test]
+fn a_slow_disk_holds_a_host_and_its_bound_as_a_slow_downlink_would() {
+    let disk = scenario("", &["network.host.disk=40 MB/s"]);
+    let downlink = scenario(
+        "",
+        &[
+            "network.host.downlink=40 MB/s",
+            "network.seeder.uplink=1 Gbit/s",
+            "network.seeder.downlink=2 Gbit/s",
+        ],
+    );
+    let (of_disk, of_downlink) = (run(&disk, 2), run(&downlink, 2));
+    assert_eq!(format!("{of_disk:?}"), format!("{of_downlink:?}"));
+    assert_eq!(bound(&disk, 0), bound(&downlink, 0));
+    // 128 MiB at 40 MB/s.
+    assert!(bound(&disk, 0) >= Duration::from_millis(3_355));
+    assert!(makespan(&of_disk, 0) >= bound(&disk, 0));
+}
