@@ -5,7 +5,7 @@ use std::time::Duration;
 use swarm::lower_bound::{BoundedHost, BoundedSeeder, BoundedSwarm, Bounds, Partition};
 use swarm::{ByteRate, Bytes};
 
-use crate::{HostPlan, RegionPlan, Scenario, SeederPlan, Serves};
+use crate::{HostPlan, RegionPlan, Scenario, SeederPlan, Serves, SlowDown};
 
 /// How far links may be ahead of their rates. Virtual ones are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +107,19 @@ impl Scenario {
             if at < healthy { down } else { Duration::ZERO }
         };
         let away = plan.seeders.iter().map(away).max().unwrap_or_default();
+        // At worst nothing came meanwhile, or all of it as slowly.
+        let slowed = |slow: &SlowDown| {
+            let host = plan.hosts.get(slow.host as usize);
+            let own = host.and_then(|host| host.links).unwrap_or(slow.links);
+            let times = (own.uplink / slow.links.uplink.max(1)).max(own.downlink / slow.links.downlink.max(1));
+            let times = u32::try_from(times.saturating_add(1)).unwrap_or(u32::MAX);
+            let longest = healthy.saturating_mul(times);
+            let lasts = slow.lasts.map_or(longest, |lasts| lasts.min(longest));
+            if slow.at < healthy { lasts } else { Duration::ZERO }
+        };
+        let slowed = plan.slow_downs.iter().map(slowed).max().unwrap_or_default();
         healthy
+            .saturating_add(slowed)
             .saturating_add(joins.max().unwrap_or_default())
             .saturating_add(away)
             .saturating_add(self.time_of_requests())

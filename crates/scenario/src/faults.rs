@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::Key;
-use crate::{HostPlan, Region, Serves};
+use crate::{HostPlan, Links, Region, Serves};
 
 /// Something that goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,23 @@ pub struct Fault {
     pub zone: Option<u32>,
     /// When, after the build is complete in the regional bucket.
     pub at: Duration,
+    /// How long; till the end where absent. Of a slow-down only.
+    pub lasts: Option<Duration>,
+    /// What is left of the links meanwhile, in percent. Of a slow-down only.
+    pub to_percent: f64,
+}
+
+/// A host whose links are slower for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlowDown {
+    /// Its index in the region.
+    pub host: u32,
+    /// When it begins, after the build is complete in the regional bucket.
+    pub at: Duration,
+    /// How long; till the end where absent.
+    pub lasts: Option<Duration>,
+    /// Its links meanwhile.
+    pub links: Links,
 }
 
 impl Fault {
@@ -56,16 +73,31 @@ impl Fault {
             HostShare::Percent(percent) => (1, percent.to_bits()),
         };
         let Self { kind, zone, at, .. } = *self;
-        (zone.is_none(), zone, kind, at, hosts)
+        let how_much = (self.lasts, self.to_percent.to_bits());
+        (zone.is_none(), zone, kind, at, hosts, how_much)
     }
 
-    /// What it does to a host.
-    fn give(&self, host: &mut HostPlan) {
+    /// What it does to a host. A slow-down is listed apart: few hosts have one, and there may be a million.
+    fn give(&self, host: &mut HostPlan, slow_downs: &mut Vec<SlowDown>) {
         match self.kind {
             FaultKind::Leave => host.leave_at = Some(self.at),
             FaultKind::JoinLate => host.join_at = Some(self.at),
             FaultKind::Corrupt => host.serves = Serves::Corrupt,
             FaultKind::Stall => host.serves = Serves::Nothing,
+            FaultKind::SlowDown => slow_downs.extend(host.links.map(|links| SlowDown {
+                host: host.index,
+                at: self.at,
+                lasts: self.lasts,
+                links: self.slowed(links),
+            })),
+        }
+    }
+
+    fn slowed(&self, links: Links) -> Links {
+        let part = |rate: u64| ((rate as f64 * self.to_percent / 100.0) as u64).max(1);
+        Links {
+            uplink: part(links.uplink),
+            downlink: part(links.downlink),
         }
     }
 }
@@ -81,6 +113,8 @@ pub enum FaultKind {
     Corrupt,
     /// Take requests and never serve.
     Stall,
+    /// Have slower links for a time.
+    SlowDown,
 }
 
 /// A seeder that goes and comes back with the build.
@@ -116,12 +150,19 @@ pub enum HostShare {
     Percent(f64),
 }
 
-/// Gives the hosts of a region what goes wrong with them. A host has one fault at most.
+/// Gives the hosts of a region what goes wrong with them, and tells who is slow when. A host has one fault at most.
 ///
 /// Each fault draws by a key of its own, made of what it is: its kind and its zone, and which it is of several of these, in the
 /// order of their times and shares. So a fault that is renamed draws the same hosts, one whose share grows keeps those it
 /// has, and one that is added leaves the others theirs but for hosts that both want.
-pub(crate) fn give(faults: &[Fault], seed: u64, region: usize, shape: &Region, hosts: &mut [HostPlan]) {
+pub(crate) fn give(
+    faults: &[Fault],
+    seed: u64,
+    region: usize,
+    shape: &Region,
+    hosts: &mut [HostPlan],
+) -> Vec<SlowDown> {
+    let mut slow_downs = Vec::new();
     let mut own: Vec<&Fault> = faults.iter().filter(|fault| fault.applies_to(shape)).collect();
     own.sort_by_key(|fault| fault.order());
     let mut is_free = vec![!own.is_empty(); hosts.len()];
@@ -141,8 +182,10 @@ pub(crate) fn give(faults: &[Fault], seed: u64, region: usize, shape: &Region, h
         });
         let candidates = candidates.map(|host| host.index);
         for host in Key::new(seed, region, &subject).draw(candidates, fault.count(shape)) {
-            fault.give(&mut hosts[host as usize]);
+            fault.give(&mut hosts[host as usize], &mut slow_downs);
             is_free[host as usize] = false;
         }
     }
+    slow_downs.sort_by_key(|slow_down| slow_down.host);
+    slow_downs
 }

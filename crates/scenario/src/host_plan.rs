@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use swarm::{HostId, ZoneId};
 
-use crate::{Links, Region, Scenario, faults, links};
+use crate::{Links, Region, Scenario, SlowDown, faults, links};
 
 /// A region's fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct RegionPlan {
     pub seed: u64,
     /// By index.
     pub hosts: Vec<HostPlan>,
+    /// By host, one each at most.
+    pub slow_downs: Vec<SlowDown>,
     /// By index, at least one.
     pub seeders: Vec<SeederPlan>,
 }
@@ -142,12 +144,18 @@ impl Scenario {
         };
         let mut hosts: Vec<HostPlan> = (0..shape.hosts).map(plan).collect();
         links::give(&self.network, self.seed, region, &mut hosts);
-        faults::give(&self.faults, self.seed, region, shape, &mut hosts);
+        // A slower link may still be faster than a disk, so parts come last.
+        let mut slow_downs = faults::give(&self.faults, self.seed, region, shape, &mut hosts);
+        for slow_down in &mut slow_downs {
+            let parts = self.network.parts(hosts[slow_down.host as usize].class);
+            slow_down.links = parts.limit(slow_down.links);
+        }
         links::limit(&self.network, &mut hosts);
         RegionPlan {
             region,
             seed,
             hosts,
+            slow_downs,
             seeders: (0..shape.seeders)
                 .map(|index| self.plan_seeder(shape, seed, index))
                 .collect(),

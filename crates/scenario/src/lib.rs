@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use swarm::{ByteRate, Bytes};
 
 pub use bounds::Slack;
-pub use faults::{Fault, FaultKind, HostShare, SeederRestart};
+pub use faults::{Fault, FaultKind, HostShare, SeederRestart, SlowDown};
 pub use file::Override;
 pub use host_parts::HostParts;
 pub use host_plan::{Absence, HostPlan, RegionPlan, SeederPlan, Serves, host_index};
@@ -334,6 +334,10 @@ impl Scenario {
             ),
             (network.bucket_rate.is_some(), "network.bucket.rate"),
             (!self.seeder_restarts.is_empty(), "faults of kind seeder-restart"),
+            (
+                self.faults.iter().any(|fault| fault.kind == FaultKind::SlowDown),
+                "faults of kind slow-down",
+            ),
         ];
         asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
     }

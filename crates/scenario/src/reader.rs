@@ -361,12 +361,10 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
         if fault.entry("kind").is_none() {
             fault.problem(
                 "kind",
-                "missing; expected \"leave\", \"join-late\", \"corrupt\", \"stall\" or \"seeder-restart\"",
+                "missing; expected \"leave\", \"join-late\", \"corrupt\", \"stall\", \"slow-down\" or \"seeder-restart\"",
             );
         }
-        if fault.parsed("for", parse_duration).is_some() {
-            fault.problem("for", "only a seeder-restart has it; expected none");
-        }
+        let (lasts, to_percent) = read_slowness(&fault, kind);
         if fault.number("seeder").is_some() {
             fault.problem("seeder", "only a seeder-restart has it; expected none");
         }
@@ -379,7 +377,7 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
         }
         let chosen = read_chosen_regions(root, &fault);
         let at = fault.parsed("at", parse_duration);
-        let timed = matches!(kind, Some(FaultKind::Leave | FaultKind::JoinLate));
+        let timed = matches!(kind, Some(FaultKind::Leave | FaultKind::JoinLate | FaultKind::SlowDown));
         if timed && fault.entry("at").is_none() {
             fault.problem(
                 "at",
@@ -396,9 +394,33 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
             regions: chosen,
             zone: fault.number("zone"),
             at: at.unwrap_or_default(),
+            lasts,
+            to_percent,
         })
     };
     root.section("faults").named().filter_map(read).collect()
+}
+
+/// How long hosts are slow, and how slow in percent: what only a slow-down has.
+fn read_slowness(fault: &Section<'_>, kind: Option<FaultKind>) -> (Option<Duration>, f64) {
+    let lasts = fault.parsed("for", parse_duration);
+    let to = percent(fault, "to");
+    if kind != Some(FaultKind::SlowDown) {
+        if lasts.is_some() {
+            fault.problem("for", "only a slow-down and a seeder-restart have it; expected none");
+        }
+        if to.is_some() {
+            fault.problem("to", "only a slow-down has it; expected none");
+        }
+        return (None, 100.0);
+    }
+    if fault.entry("to").is_none() {
+        fault.problem("to", "missing; expected what is left of the links, such as \"10%\"");
+    }
+    if to == Some(0.0) {
+        fault.problem("to", "expected more than nothing, such as \"1%\"");
+    }
+    (lasts, to.unwrap_or(100.0))
 }
 
 /// Hosts that join after the run has been given up are never in time.
@@ -572,6 +594,9 @@ fn read_seeder_restarts(root: &Section<'_>) -> Vec<SeederRestart> {
         if fault.entry("hosts").is_some() {
             fault.problem("hosts", "a seeder-restart is about no hosts; expected none");
         }
+        if percent(&fault, "to").is_some() {
+            fault.problem("to", "only a slow-down has it; expected none");
+        }
         let regions = read_chosen_regions(root, &fault);
         let seeder: Option<u32> = fault.number("seeder");
         let applies = |name: &String| regions.as_ref().is_none_or(|chosen| chosen.contains(name));
@@ -642,11 +667,12 @@ const NAMES_TAKEN: [(&str, &str); 2] = [
 ];
 
 /// None is what is no host's fault.
-const FAULT_KINDS: [(&str, Option<FaultKind>); 5] = [
+const FAULT_KINDS: [(&str, Option<FaultKind>); 6] = [
     ("leave", Some(FaultKind::Leave)),
     ("join-late", Some(FaultKind::JoinLate)),
     ("corrupt", Some(FaultKind::Corrupt)),
     ("stall", Some(FaultKind::Stall)),
+    ("slow-down", Some(FaultKind::SlowDown)),
     ("seeder-restart", None),
 ];
 

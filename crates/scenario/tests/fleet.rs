@@ -283,3 +283,68 @@ fn a_host_receives_no_faster_than_it_writes_whatever_its_links() {
     );
     assert!(!without.only_in_forecasts().iter().any(|key| key.contains("disk")));
 }
+
+const SLOW: &str = "[faults.tired]\nkind = \"slow-down\"\nhosts = \"10%\"\nat = \"2s\"\nfor = \"3s\"\nto = \"10%\"\n";
+
+#[test]
+fn slow_hosts_have_a_part_of_their_links_for_a_time_and_are_expected_to_get_the_build() {
+    let scenario = everything(&format!("{EVERYTHING}{SLOW}"));
+    let plan = scenario.plan(0);
+    assert_eq!((plan.slow_downs.len(), plan.required()), (20, 200 - 17));
+    assert!(plan.slow_downs.is_sorted_by_key(|slow| slow.host));
+    for slow in &plan.slow_downs {
+        let host = &plan.hosts[slow.host as usize];
+        assert!(!IS.iter().any(|is| is(host)), "one fault at most");
+        let links = host.links.unwrap();
+        assert_eq!(
+            (slow.at, slow.lasts),
+            (Duration::from_secs(2), Some(Duration::from_secs(3)))
+        );
+        assert_eq!(
+            (slow.links.uplink, slow.links.downlink),
+            (links.uplink / 10, links.downlink / 10)
+        );
+    }
+    assert!(scenario.only_in_forecasts().contains(&"faults of kind slow-down"));
+    let without = everything(EVERYTHING);
+    assert_eq!(
+        without.plan(0).hosts,
+        plan.hosts,
+        "it comes last and takes nobody from others"
+    );
+    assert_eq!(scenario.time_limit(), without.time_limit() + Duration::from_secs(3));
+    let forever = everything(&format!("{EVERYTHING}{}", SLOW.replace("for = \"3s\"\n", "")));
+    assert!(forever.time_limit() >= 10 * without.time_limit());
+    // A disk that is slower than the slow link goes on as before.
+    let disk = "downlink = \"2 MB/s\"\ndisk = \"150 KB/s\"\n";
+    let held = everything(&format!("{EVERYTHING}{SLOW}").replace("downlink = \"2 MB/s\"\n", disk));
+    let plan = held.plan(0);
+    let most = plan
+        .slow_downs
+        .iter()
+        .filter(|slow| plan.hosts[slow.host as usize].class.is_none());
+    assert!(most.map(|slow| slow.links.downlink).all(|downlink| downlink == 150_000));
+}
+
+#[test]
+fn a_slow_down_that_says_too_little_or_too_much_is_told_where_it_stands() {
+    let text = GOOD.replace("hosts = 3", "hosts = 20");
+    for (from, to, told) in [
+        (
+            "to = \"10%\"\n",
+            "",
+            "faults.tired.to — missing; expected what is left of the links",
+        ),
+        (
+            "to = \"10%\"",
+            "to = \"0%\"",
+            "faults.tired.to = \"0%\" — expected more than nothing",
+        ),
+        ("at = \"2s\"\n", "", "faults.tired.at — missing"),
+        ("slow-down", "stall", "only a slow-down has it"),
+        ("slow-down", "stall", "only a slow-down and a seeder-restart have it"),
+    ] {
+        let error = load_text(&format!("{text}{}", SLOW.replace(from, to)), &[]).unwrap_err();
+        assert!(error.contains(told), "{told} in {error}");
+    }
+}

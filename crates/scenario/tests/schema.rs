@@ -148,6 +148,9 @@ fn every_word_and_example_of_the_schema_is_taken() {
             if value == "corrupt" || value == "stall" {
                 sets.retain(|set| !set.starts_with("faults.x.at"));
             }
+            if value == "slow-down" {
+                sets.push("faults.x.to=10%");
+            }
             if value == "seeder-restart" {
                 sets.retain(|set| !set.starts_with("faults.x.hosts"));
                 sets.push("faults.x.for=1s");

@@ -93,6 +93,10 @@ enum Input {
     Leave,
     SeederDown,
     SeederUp,
+    /// The links of a host are as slow as its slow-down says, or as fast as before.
+    Slow {
+        is: bool,
+    },
 }
 
 impl Input {
@@ -100,7 +104,9 @@ impl Input {
     /// their timers and are told of in messages, but for these.
     const fn moves_on(self) -> bool {
         match self {
-            Self::Arrived { .. } | Self::Join | Self::Leave | Self::SeederDown | Self::SeederUp => true,
+            Self::Arrived { .. } | Self::Join | Self::Leave | Self::SeederDown | Self::SeederUp | Self::Slow { .. } => {
+                true
+            }
             Self::Wakeup
             | Self::Request { .. }
             | Self::Serving { .. }
@@ -333,6 +339,15 @@ impl World {
                 self.push(self.seeded_at + nanos(at), member, Input::Leave);
             }
         }
+        for index in 0..self.setup.plan.slow_downs.len() {
+            let slow = self.setup.plan.slow_downs[index];
+            let from = self.seeded_at + nanos(slow.at);
+            let member = number(self.setup.plan.hosts[slow.host as usize].id);
+            self.push(from, member, Input::Slow { is: true });
+            if let Some(lasts) = slow.lasts {
+                self.push(from + nanos(lasts), member, Input::Slow { is: false });
+            }
+        }
         for index in 0..self.seeders.len() {
             self.push(self.seeded_at, self.seeder_member(index), Input::SeederUp);
         }
@@ -412,7 +427,9 @@ impl World {
     /// somebody else, which goes by the patience that it was given, by what chunks take, and by what messages do.
     fn deadlock_after(&self) -> u64 {
         let topology = &self.setup.topology;
-        let slowest = topology.slowest().max(1);
+        let slow_downs = self.setup.plan.slow_downs.iter();
+        let slow = slow_downs.map(|slow| slow.links.uplink.min(slow.links.downlink)).min();
+        let slowest = topology.slowest().min(slow.unwrap_or(u64::MAX)).max(1);
         let chunk = u64::from(self.setup.manifest.chunk_size()).saturating_mul(1_000_000_000) / slowest;
         let one_try = nanos(self.setup.settings.patience)
             .max(chunk)
@@ -470,6 +487,7 @@ impl World {
             Input::Leave => self.leave(host),
             Input::SeederDown => self.seeder_down(host),
             Input::SeederUp => self.seeder_up(host),
+            Input::Slow { is } => self.slow_down(host, is),
         }
     }
 
@@ -808,6 +826,18 @@ impl World {
             let at = self.now + self.latency(host, other);
             self.push(at, other, Input::Disconnected { from: host });
         }
+    }
+
+    /// The shares of all whom it concerns change after this event, as after any other.
+    fn slow_down(&mut self, member: u32, is: bool) {
+        let slow_downs = &self.setup.plan.slow_downs;
+        let own = slow_downs.binary_search_by_key(&(member - 1), |slow| slow.host);
+        let topology = &self.setup.topology;
+        let links = match own {
+            Ok(found) if is => (slow_downs[found].links.uplink, slow_downs[found].links.downlink),
+            _ => (topology.uplink(member as usize), topology.downlink(member as usize)),
+        };
+        self.transfers.set_links(member, links);
     }
 
     fn seeder_down(&mut self, member: u32) {

@@ -120,7 +120,6 @@ struct Passing {
 impl Transfers {
     /// Of members whose uplinks and downlinks have these rates, in bytes a second.
     pub(crate) fn new(links: impl Iterator<Item = (u64, u64)>) -> Self {
-        let capacity = |rate: u64| rate.clamp(1, RATE_MAX) << UNIT_SHIFT;
         let capacities: Vec<u64> = links.flat_map(|(up, down)| [capacity(up), capacity(down)]).collect();
         let standings = capacities.iter().map(|capacity| Standing {
             level: u64::MAX,
@@ -145,6 +144,16 @@ impl Transfers {
             rung: Vec::new(),
             earlier: Vec::new(),
             news: VecDeque::new(),
+        }
+    }
+
+    /// Gives a member other links, in bytes a second up and down, which count from the next [`Self::share_out`] on.
+    pub(crate) fn set_links(&mut self, member: u32, (up, down): (u64, u64)) {
+        for (port, rate) in [(uplink(member), up), (downlink(member), down)] {
+            let capacity = capacity(rate);
+            let before = std::mem::replace(&mut self.capacities[port.index()], capacity);
+            self.standings[port.index()].rest += i128::from(capacity) - i128::from(before);
+            self.open(port);
         }
     }
 
@@ -446,6 +455,10 @@ impl PortId {
     const fn index(self) -> usize {
         self.0 as usize
     }
+}
+
+fn capacity(rate: u64) -> u64 {
+    rate.clamp(1, RATE_MAX) << UNIT_SHIFT
 }
 
 const fn uplink(member: u32) -> PortId {

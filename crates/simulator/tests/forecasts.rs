@@ -296,3 +296,54 @@ fn a_slow_disk_holds_a_host_and_its_bound_as_a_slow_downlink_would() {
     assert!(bound(&disk, 0) >= Duration::from_millis(3_355));
     assert!(makespan(&of_disk, 0) >= bound(&disk, 0));
 }
+
+const SLOW: &str = "[faults.tired]\nkind = \"slow-down\"\nhosts = \"5%\"\nat = \"500ms\"\nto = \"10%\"\n";
+
+fn verified(forecast: &Forecast, host: u32) -> Duration {
+    forecast.regions[0].hosts[host as usize].verified_after.unwrap()
+}
+
+#[test]
+fn a_host_that_slows_down_is_late_by_what_its_links_take_then_and_others_by_less() {
+    let (healthy, slow) = (scenario("", &[]), scenario(SLOW, &[]));
+    let (before, after) = (run(&healthy, 2), run(&slow, 2));
+    let tired: Vec<u32> = slow.plan(0).slow_downs.iter().map(|slow| slow.host).collect();
+    assert_eq!(tired.len(), 10);
+    // Until then it has at most what 500 ms let through, and the rest comes at 25 MB/s.
+    let first = 125_000_000_u64;
+    let least = Duration::from_secs_f64(0.5 + (slow.build_size().get() - first) as f64 / 25e6);
+    let deadline = slow.time_limit();
+    for host in &tired {
+        let at = verified(&after, *host);
+        assert!(at >= least && at < deadline, "{at:?} of {least:?} to {deadline:?}");
+    }
+    // Who had asked one of them waits for it, and asks somebody else in the end.
+    let others = (0..200).filter(|host| !tired.contains(host));
+    let last = |forecast: &Forecast| others.clone().map(|host| verified(forecast, host)).max().unwrap();
+    let first_tired = tired.iter().map(|host| verified(&after, *host)).min().unwrap();
+    assert!(
+        last(&before) <= last(&after),
+        "{:?} and {:?}",
+        last(&before),
+        last(&after)
+    );
+    assert!(last(&after) < first_tired, "{:?} and {first_tired:?}", last(&after));
+    assert_eq!(bound(&slow, 0), bound(&healthy, 0), "the bound ignores it");
+}
+
+#[test]
+fn a_slow_down_that_ends_gives_its_links_back() {
+    let for_ever = run(&scenario(SLOW, &["faults.tired.to=0.01%"]), 2);
+    assert_eq!(for_ever.regions[0].end, RegionEnd::Deadline);
+    let slow = scenario(SLOW, &["faults.tired.to=0.01%", "faults.tired.for=5s"]);
+    let after = run(&slow, 2);
+    assert_eq!(after.regions[0].end, RegionEnd::Converged);
+    for slow in &slow.plan(0).slow_downs {
+        let at = verified(&after, slow.host);
+        // It has its links back at 5.5 s, and the whole build takes them 0.54 s.
+        assert!(
+            at >= Duration::from_millis(5_500) && at < Duration::from_millis(7_500),
+            "{at:?}"
+        );
+    }
+}

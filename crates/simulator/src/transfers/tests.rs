@@ -239,6 +239,29 @@ fn a_chunk_leaves_when_its_last_byte_does_whatever_its_rate_was_before() {
 }
 
 #[test]
+fn links_that_change_change_what_is_on_its_way() {
+    let mut rig = Rig::new(&[(100, 100), (100, 100), (100, 100)]);
+    let [slow, other] = [1, 2].map(|to| rig.begin(0, to, 100));
+    rig.now = SECOND;
+    rig.transfers.set_links(1, (10, 10));
+    rig.share_out();
+    assert_eq!(
+        [slow, other].map(|id| rig.rate(id) >> UNIT_SHIFT),
+        [10, 90],
+        "others get the rest"
+    );
+    rig.now = SECOND * 3 / 2;
+    // 45 of 50 bytes have gone to one, 5 of 50 to the other.
+    rig.transfers.set_links(1, (100, 100));
+    rig.share_out();
+    assert_eq!([slow, other].map(|id| rig.rate(id) >> UNIT_SHIFT), [50, 50]);
+    while rig.step() {}
+    let ends: Vec<(u64, u32)> = rig.sent.iter().map(|(at, ended)| (*at, ended.to)).collect();
+    assert_eq!(ends, [(SECOND * 8 / 5, 2), (SECOND * 2, 1)]);
+    rig.assert_that_no_port_carries_more_than_it_can();
+}
+
+#[test]
 fn the_slowest_link_and_the_fastest_are_in_one_fleet() {
     let (slow, fast) = (1, 125_000_000_000);
     let mut rig = Rig::new(&[(slow, slow), (fast, fast), (fast, fast)]);
