@@ -328,6 +328,11 @@ impl Scenario {
             (network.zones.latency != network.latency, "network.zones.latency"),
             (network.racks.is_some(), "network.racks"),
             (network.host_parts.disk.is_some(), "network.host.disk"),
+            (network.host_parts.cores.is_some(), "network.host.cores"),
+            (
+                network.classes.iter().any(|class| class.parts.cores.is_some()),
+                "network.classes.*.cores",
+            ),
             (
                 network.classes.iter().any(|class| class.parts.disk.is_some()),
                 "network.classes.*.disk",

@@ -275,8 +275,14 @@ fn read_classes(network: &Section<'_>, has_links: bool) -> Vec<HostClass> {
 }
 
 fn read_parts(host: &Section<'_>) -> HostParts {
+    let cpu_per_gb = host.parsed("cpu_per_gb", parse_duration);
+    if cpu_per_gb == Some(Duration::ZERO) {
+        host.problem("cpu_per_gb", "expected more than nothing; leave cores out for no limit");
+    }
     HostParts {
         disk: rate(host, "disk"),
+        cores: host.number("cores"),
+        cpu_per_gb: cpu_per_gb.filter(|time| !time.is_zero()),
     }
 }
 

@@ -195,6 +195,7 @@ pub const REPORT_LISTS: &[&str] = &[
     "banned",
     "logs.failed",
     "warnings",
+    "held_back",
 ];
 
 impl ReportField {

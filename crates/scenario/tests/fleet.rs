@@ -348,3 +348,43 @@ fn a_slow_down_that_says_too_little_or_too_much_is_told_where_it_stands() {
         assert!(error.contains(told), "{told} in {error}");
     }
 }
+
+#[test]
+fn a_host_sends_and_receives_no_more_than_its_cores_can() {
+    let of = |sets: &[&str]| {
+        let links = [
+            "network.host.uplink=1 GB/s",
+            "network.host.downlink=1 GB/s",
+            "network.host.cores=2",
+        ];
+        load_text(GOOD, &[&links[..], sets].concat()).unwrap()
+    };
+    let links = |sets: &[&str]| {
+        of(sets).plan(0).hosts[0]
+            .links
+            .map(|links| (links.uplink, links.downlink))
+            .unwrap()
+    };
+    // 6 s of CPU a GB where nothing is said, so 333 MB/s in all.
+    assert_eq!(links(&[]), (166_666_666, 166_666_666));
+    assert_eq!(links(&["network.host.cpu_per_gb=2s"]), (500_000_000, 500_000_000));
+    assert_eq!(links(&["network.host.cores=16"]), (1_000_000_000, 1_000_000_000));
+    // What one direction cannot use the other has.
+    assert_eq!(links(&["network.host.disk=33333333 B/s"]), (300_000_000, 33_333_333));
+    assert_eq!(links(&["network.host.uplink=33333333 B/s"]), (33_333_333, 300_000_000));
+    assert_eq!(
+        of(&[]).held_back(),
+        ["hosts are held by their processors (317.8 MiB/s of 1.8 GiB/s)"]
+    );
+    assert_eq!(
+        of(&["network.host.cores=16", "network.host.disk=100 MiB/s"]).held_back(),
+        ["hosts are held by their disks (100 MiB/s of 953.6 MiB/s)"]
+    );
+    assert_eq!(of(&["network.host.cores=16"]).held_back(), [""; 0]);
+    assert!(of(&[]).only_in_forecasts().contains(&"network.host.cores"));
+    let error = load_text(GOOD, &["network.host.cpu_per_gb=0s"]).unwrap_err();
+    assert!(
+        error.contains("network.host.cpu_per_gb=0s: ") && error.contains("expected more than nothing"),
+        "{error}"
+    );
+}

@@ -48,6 +48,8 @@ pub(crate) struct Report {
     thresholds_left_out: Vec<ThresholdLeftOut>,
     /// What of the scenario is legal and hardly meant.
     warnings: Vec<String>,
+    /// Which hosts their disks or processors keep from using their links.
+    held_back: Vec<String>,
     machine: Option<Machine>,
     /// Of a run by the pipeline.
     stages: Option<Stages>,
@@ -245,6 +247,7 @@ impl Report {
             thresholds: Vec::new(),
             thresholds_left_out: Vec::new(),
             warnings: scenario.warnings(),
+            held_back: scenario.held_back(),
             machine: live.map(|live| Machine {
                 cores: machine::cores(),
                 peak_rss_bytes: live.peak_rss_bytes,

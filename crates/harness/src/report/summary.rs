@@ -111,6 +111,9 @@ impl Display for Report {
             .map(|r| format!("{} {:.2}", r.name, r.seeder_copies))
             .collect();
         writeln!(f, "builds sent by seeders: {}", copies.join(", "))?;
+        for held in &self.held_back {
+            writeln!(f, "{held}")?;
+        }
         if let Some(m) = &self.machine {
             let control = t.control_bytes.map(|bytes| format!("control: {}\n", Bytes::new(bytes)));
             let control = control.unwrap_or_default();

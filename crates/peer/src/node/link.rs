@@ -252,7 +252,10 @@ mod tests {
 
     /// A chunk of a build of eight.
     fn chunk_of(index: u32) -> ChunkIndex {
-        Manifest::of("build", &[0; 8 * 1024], 1024).unwrap().chunk(index).unwrap()
+        Manifest::of("build", &[0; 8 * 1024], 1024)
+            .unwrap()
+            .chunk(index)
+            .unwrap()
     }
 
     fn parked(room: usize, flushes: usize) -> (Link<Narrow>, Arc<Wakes>) {
