@@ -15,7 +15,10 @@ pub use libp2p::{Multiaddr, PeerId};
 pub use logging::log_to_stderr;
 pub use node::{
     Clock, Downlinks, InProcessNetwork, Limits, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer,
-    PathDelay, Role, Shaping, StoreKind, Traffic, TransportKind, host_of,
+    PathDelay, Role, Shaping, Traffic, TransportKind, host_of,
 };
 pub use rate_limit::{LinkUse, TokenBucket};
-pub use store::{ChunkPool, ChunkSink, ChunkStore, DiskStore, FaultyStore, MemoryStore, Received, StoreError};
+pub use store::{
+    ChunkPool, ChunkSink, ChunkStore, CorruptStore, DiskStore, MemoryStore, Received, StallingStore, StoreError,
+    StoreOpener,
+};

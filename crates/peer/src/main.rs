@@ -11,7 +11,7 @@ use clap::Parser;
 use cloud::{Cloud, CloudConfig, DeploymentLogWriter};
 use peer::{
     Clock, Directory, HostPlacement, Limits, Multiaddr, Node, NodeConfig, NodeIdentity, Observer, PeerId, Role,
-    SeededBuild, Shaping, StoreError, StoreKind, Traffic, TransportKind, deployment_log, host_of, log_to_stderr,
+    SeededBuild, Shaping, StoreError, StoreOpener, Traffic, TransportKind, deployment_log, host_of, log_to_stderr,
 };
 use swarm::{Contact, HostId, PeerConfig, Time, ZoneId};
 use tokio::signal::unix::{SignalKind, signal};
@@ -240,7 +240,7 @@ async fn fetch(
         shaping: Shaping::default(),
         path: None,
         limits: Limits::default(),
-        store: StoreKind::Disk(out.to_owned()),
+        store: StoreOpener::on_disk(out.to_owned()),
         role: Role::Host(Box::new(move |address| PeerConfig {
             zone,
             ..PeerConfig::with_seeders(host, address.into(), seeders)

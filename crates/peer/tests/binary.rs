@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use peer::{
     ChunkPool, ChunkStore, Clock, DirectoryServer, Limits, MemoryStore, Multiaddr, Node, NodeConfig, NodeIdentity,
-    Role, SeededBuild, Shaping, StoreKind, TransportKind,
+    Role, SeededBuild, Shaping, StoreOpener, TransportKind,
 };
 use rig::{Seen, data};
 use swarm::{Manifest, SeederConfig};
@@ -34,7 +34,7 @@ async fn seeder_of(transport: TransportKind, build: &[u8], part: (u32, u32)) -> 
         shaping: Shaping::default(),
         path: None,
         limits: Limits::default(),
-        store: StoreKind::Memory(ChunkPool::default()),
+        store: StoreOpener::in_memory(ChunkPool::default()),
         role: Role::Seeder(SeederConfig {
             part,
             ..SeederConfig::new(host)

@@ -4,7 +4,7 @@ mod rig;
 
 use std::sync::Arc;
 
-use peer::{Node, StoreKind, TransportKind};
+use peer::{CorruptStore, Node, StallingStore, StoreOpener, TransportKind};
 use rig::{Fleet, data, in_process};
 use swarm::HostId;
 
@@ -13,7 +13,9 @@ async fn a_host_that_sends_corrupt_chunks_is_banned_and_nobody_keeps_a_bad_byte(
     let mut fleet = Fleet::start(in_process()).await;
     fleet.add_many(1..=10).await;
     let bad = HostId::new(11);
-    fleet.add(11, StoreKind::CorruptMemory(fleet.pool.clone())).await;
+    let store = StoreOpener::in_memory(fleet.pool.clone());
+    let corrupt = store.decorated(|store| Arc::new(CorruptStore::new(store)));
+    fleet.add(11, corrupt).await;
     fleet.wait_joined(11).await;
     let build = data(2 << 20);
     let manifest = fleet.seed(&build, 16 << 10);
@@ -33,7 +35,9 @@ async fn hosts_that_take_requests_and_never_serve_are_worked_around() {
     let mut fleet = Fleet::start(in_process()).await;
     fleet.add_many(1..=10).await;
     for number in 11..=13 {
-        fleet.add(number, StoreKind::StallingMemory(fleet.pool.clone())).await;
+        let store = StoreOpener::in_memory(fleet.pool.clone());
+        let stalling = store.decorated(|store| Arc::new(StallingStore::new(store)));
+        fleet.add(number, stalling).await;
     }
     fleet.wait_joined(13).await;
     fleet.seed(&data(1 << 20), 16 << 10);
@@ -92,7 +96,7 @@ async fn a_host_on_disk_ends_with_the_file_in_place_and_resumes_after_a_restart(
     let mut part = build.clone();
     part[1_500_000..].fill(0);
     std::fs::write(folder.path().join("build.zip.part"), part).unwrap();
-    fleet.add(1, StoreKind::Disk(target.clone())).await;
+    fleet.add(1, StoreOpener::on_disk(target.clone())).await;
     fleet.wait_complete(1).await;
     assert_eq!(std::fs::read(&target).unwrap(), build);
     let traffic = fleet.seen.complete.lock()[&HostId::new(1)];
@@ -105,10 +109,35 @@ async fn a_target_that_cannot_be_written_is_reported_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let mut fleet = Fleet::start(in_process()).await;
     fleet.seed(&data(100_000), 16 << 10);
-    fleet.add(1, StoreKind::Disk(folder.path().to_owned())).await;
+    fleet.add(1, StoreOpener::on_disk(folder.path().to_owned())).await;
     fleet
         .wait("the failure is reported", |seen| !seen.failed.lock().is_empty())
         .await;
     let failed = fleet.seen.failed.lock().clone();
     assert!(failed[0].contains(&folder.path().display().to_string()), "{failed:?}");
+}
+
+/// Faults are put around a store from outside. A node that knows one of them has a branch that no product needs.
+#[test]
+fn the_node_knows_no_fault() {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/src/node");
+    let mut read = 0;
+    for file in std::fs::read_dir(sources).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for fault in [
+            "CorruptStore",
+            "CorruptMemory",
+            "StallingStore",
+            "StallingMemory",
+            "FaultyStore",
+        ] {
+            assert!(!text.contains(fault), "{} names {fault}", path.display());
+        }
+        read += 1;
+    }
+    assert!(read >= 5, "{read}");
 }

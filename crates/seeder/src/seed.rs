@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cloud::Buckets;
 use peer::{
     ChunkPool, Clock, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, PathDelay,
-    Role, Shaping, StoreKind, TransportKind,
+    Role, Shaping, StoreOpener, TransportKind,
 };
 use swarm::{SeederConfig, SeederStats};
 
@@ -80,7 +80,7 @@ impl RegionalSeeder {
             path: options.path,
             limits: options.limits,
             // What it seeds comes with the build.
-            store: StoreKind::Memory(ChunkPool::default()),
+            store: StoreOpener::in_memory(ChunkPool::default()),
             role: Role::Seeder(options.core),
             seed: options.seed,
             clock: options.clock,

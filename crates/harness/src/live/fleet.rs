@@ -9,9 +9,9 @@ use std::time::Duration;
 use cloud::{Cloud, CloudConfig, DeploymentLog, DeploymentLogWriter};
 use parking_lot::Mutex;
 use peer::{
-    ChunkPool, Clock, Downlinks, HostPlacement, InProcessNetwork, Limits, Multiaddr, Node, NodeConfig, NodeError,
-    NodeIdentity, NodeReport, Observer, PathDelay, Role, Shaping, StoreError, StoreKind, Traffic, TransportKind,
-    deployment_log,
+    ChunkPool, Clock, CorruptStore, Downlinks, HostPlacement, InProcessNetwork, Limits, Multiaddr, Node, NodeConfig,
+    NodeError, NodeIdentity, NodeReport, Observer, PathDelay, Role, Shaping, StallingStore, StoreError, StoreOpener,
+    Traffic, TransportKind, deployment_log,
 };
 use scenario::{
     HostOutcome, HostPlan, HostState, Links, ProtocolCounts, RegionPlan, Scenario, Serves, Transport, host_index,
@@ -453,7 +453,6 @@ fn node_config(
         let base = PeerConfig::with_seeders(host.id, address.into(), seeders);
         settings.peer_config(&host, base)
     };
-    let pool = surroundings.pool.clone();
     NodeConfig {
         identity: NodeIdentity::from_seed(fleet.seed, plan.id),
         host: plan.id,
@@ -467,11 +466,7 @@ fn node_config(
             segment: segment(scenario, plan.links.as_ref()),
             ..Limits::default()
         },
-        store: match plan.serves {
-            Serves::Honest => StoreKind::Memory(pool),
-            Serves::Corrupt => StoreKind::CorruptMemory(pool),
-            Serves::Nothing => StoreKind::StallingMemory(pool),
-        },
+        store: store(plan.serves, StoreOpener::in_memory(surroundings.pool.clone())),
         role: Role::Host(Box::new(configure)),
         seed: plan.seed,
         clock: surroundings.clock,
@@ -480,6 +475,15 @@ fn node_config(
             slot,
             finished: finished.clone(),
         }),
+    }
+}
+
+/// The store of a host that does so with requests: what goes wrong with it is put around it here.
+fn store(serves: Serves, right: StoreOpener) -> StoreOpener {
+    match serves {
+        Serves::Honest => right,
+        Serves::Corrupt => right.decorated(|store| Arc::new(CorruptStore::new(store))),
+        Serves::Nothing => right.decorated(|store| Arc::new(StallingStore::new(store))),
     }
 }
 
@@ -552,6 +556,7 @@ pub(super) fn join_patience(hosts: u32) -> Duration {
 mod tests {
     use super::*;
     use scenario::LoadOptions;
+    use swarm::Manifest;
 
     /// With the test of the same name of the simulator: what runs is the fleet that is simulated, host for host.
     #[tokio::test]
@@ -582,12 +587,7 @@ mod tests {
                 assert_eq!((config.host, config.seed), (plan.id, plan.seed));
                 assert_eq!(config.shaping.uplink, plan.links.as_ref().map(Links::uplink));
                 assert_eq!(config.shaping.downlink, plan.links.as_ref().map(Links::downlink));
-                let serves = match config.store {
-                    StoreKind::CorruptMemory(_) => Serves::Corrupt,
-                    StoreKind::StallingMemory(_) => Serves::Nothing,
-                    _ => Serves::Honest,
-                };
-                assert_eq!(serves, plan.serves);
+                assert_eq!(serves(&config.store), plan.serves);
                 let Role::Host(configure) = config.role else {
                     panic!("a host is a host");
                 };
@@ -606,6 +606,19 @@ mod tests {
             .iter()
             .flat_map(|plan| plan.hosts.iter().map(|host| (plan.region, host.clone())));
         assert!(given.into_iter().eq(planned), "every planned host is in one slice");
+    }
+
+    /// What the owner of such a store does with requests.
+    fn serves(store: &StoreOpener) -> Serves {
+        let build = b"one chunk is enough";
+        let manifest = Arc::new(Manifest::of("b", build, 64).unwrap());
+        let (store, chunk) = (store.open(Arc::clone(&manifest)).unwrap(), manifest.chunk(0).unwrap());
+        store.keep(chunk, build.as_slice().into()).unwrap();
+        match (store.answers(chunk), store.read(chunk).unwrap() == build.as_slice()) {
+            (true, true) => Serves::Honest,
+            (true, false) => Serves::Corrupt,
+            (false, _) => Serves::Nothing,
+        }
     }
 
     async fn fleet(scenario: &Scenario, plans: &Arc<[RegionPlan]>, slice: Slice) -> Fleet {

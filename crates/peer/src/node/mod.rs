@@ -30,12 +30,12 @@ use libp2p::{Multiaddr, PeerId, Swarm};
 use swarm::{ByteRate, HostId, Manifest, Peer, PeerConfig, PeerStats, Seeder, SeederConfig, SeederStats, Time};
 use tokio::task::AbortHandle;
 
-use crate::store::ChunkStore;
+use crate::store::{ChunkStore, StoreOpener};
 use behaviour::Behaviour;
 use shared::{Core, Shared};
 
 pub use downlinks::Downlinks;
-pub use shared::{NodeReport, Observer, StoreKind, Traffic};
+pub use shared::{NodeReport, Observer, Traffic};
 pub use transport::{InProcessNetwork, PathDelay, TransportKind};
 
 /// The moment from which a run counts its time, shared by its nodes.
@@ -192,8 +192,8 @@ pub struct NodeConfig {
     pub path: Option<PathDelay>,
     /// Its limits.
     pub limits: Limits,
-    /// Where chunks are kept.
-    pub store: StoreKind,
+    /// How it gets the store of its chunks.
+    pub store: StoreOpener,
     /// Peer or seeder.
     pub role: Role,
     /// Seed of its random choices.

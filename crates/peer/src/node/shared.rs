@@ -5,7 +5,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -25,20 +24,7 @@ use super::downlinks::{Downlink, Downlinks};
 use super::link::{Link, abort};
 use super::{Clock, Limits, Shaping};
 use crate::rate_limit::{LinkUse, TokenBucket};
-use crate::store::{ChunkPool, ChunkSink, ChunkStore, DiskStore, FaultyStore, MemoryStore, Received, StoreError};
-
-/// Where a host keeps its chunks.
-#[derive(Clone, Debug)]
-pub enum StoreKind {
-    /// In memory, shared with the other hosts of the process.
-    Memory(ChunkPool),
-    /// In memory, and every chunk that it serves is corrupt: a fault.
-    CorruptMemory(ChunkPool),
-    /// In memory, and requests are taken but never served: a fault.
-    StallingMemory(ChunkPool),
-    /// In this file.
-    Disk(PathBuf),
-}
+use crate::store::{ChunkSink, ChunkStore, Received, StoreError, StoreOpener};
 
 /// Is told what happens at a node. Called with the node's lock held: it must not wait or call the node.
 pub trait Observer: Send + Sync {
@@ -123,7 +109,7 @@ struct State {
     alarm: Alarm,
     /// Events that carrying out an action gave rise to.
     feedback: VecDeque<Event>,
-    store_kind: StoreKind,
+    store_opener: StoreOpener,
     store: Option<Arc<dyn ChunkStore>>,
     manifest: Option<Arc<Manifest>>,
     uplink: Option<TokenBucket>,
@@ -186,7 +172,7 @@ impl Shared {
         clock: Clock,
         shaping: Shaping,
         limits: Limits,
-        store_kind: StoreKind,
+        store_opener: StoreOpener,
         observer: Arc<dyn Observer>,
     ) -> Self {
         let burst = ByteCount::new(limits.segment.into());
@@ -211,7 +197,7 @@ impl Shared {
                 behaviour: None,
                 alarm: Alarm::default(),
                 feedback: VecDeque::new(),
-                store_kind,
+                store_opener,
                 store: None,
                 manifest: None,
                 // An uplink that is late by a moment of scheduling may catch up, but sends nothing ahead of its rate.
@@ -670,7 +656,7 @@ impl Shared {
             }
             Action::OpenStore(manifest) => self.open_store(state, manifest),
             Action::ServeChunk { to, chunk } => {
-                if matches!(state.store_kind, StoreKind::StallingMemory(_)) {
+                if state.store.as_ref().is_some_and(|store| !store.answers(chunk)) {
                     return;
                 }
                 state.servings += 1;
@@ -698,26 +684,27 @@ impl Shared {
 
     fn open_store(self: &Arc<Self>, state: &mut State, manifest: Arc<Manifest>) {
         state.manifest = Some(Arc::clone(&manifest));
-        let memory = |pool: &ChunkPool| Arc::new(MemoryStore::new(pool.clone(), Arc::clone(&manifest)));
-        let store: Arc<dyn ChunkStore> = match &state.store_kind {
-            StoreKind::Memory(pool) | StoreKind::StallingMemory(pool) => memory(pool),
-            StoreKind::CorruptMemory(pool) => Arc::new(FaultyStore::new(memory(pool))),
-            StoreKind::Disk(path) => {
-                let (shared, path) = (Arc::clone(self), path.clone());
-                tokio::task::spawn_blocking(move || {
-                    let opened = DiskStore::open(&path, manifest);
-                    let mut state = shared.state.lock();
-                    match opened {
-                        Ok(store) => shared.store_opened(&mut state, Arc::new(store)),
-                        Err(error) => state.observer.failed(shared.host, &error),
-                    }
-                });
-                return;
+        let opener = state.store_opener.clone();
+        if opener.is_blocking() {
+            let shared = Arc::clone(self);
+            tokio::task::spawn_blocking(move || {
+                let opened = opener.open(manifest);
+                let mut state = shared.state.lock();
+                match opened {
+                    Ok(store) => shared.store_opened(&mut state, store),
+                    Err(error) => state.observer.failed(shared.host, &error),
+                }
+            });
+            return;
+        }
+        match opener.open(manifest) {
+            Ok(store) => {
+                let held = store.held();
+                state.store = Some(store);
+                state.feedback.push_back(Event::StoreOpened { held: held.into() });
             }
-        };
-        let held = store.held();
-        state.store = Some(store);
-        state.feedback.push_back(Event::StoreOpened { held: held.into() });
+            Err(error) => state.observer.failed(self.host, &error),
+        }
     }
 
     fn store_opened(self: &Arc<Self>, state: &mut State, store: Arc<dyn ChunkStore>) {

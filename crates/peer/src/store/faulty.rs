@@ -1,6 +1,6 @@
-//! A store whose holder serves corrupt chunks: a fault to put around any other store, in scenarios and in tests.
+//! Faults to put around any other store, in scenarios and in tests: a holder that serves corrupt chunks, one that serves none.
 //!
-//! Invariant: only what is read through it is wrong; what the inner store holds, and shares with others, stays right.
+//! Invariant: only what goes out through them is wrong; what the inner store holds, and shares with others, stays right.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use swarm::{Bitfield, ChunkIndex};
 use super::{ChunkStore, StoreError};
 
 /// Flips a bit of what is read.
-pub struct FaultyStore {
+pub struct CorruptStore {
     inner: Arc<dyn ChunkStore>,
     /// The chunks that are read wrong; all of them where this is `None`.
     chosen: Option<Bitfield>,
 }
 
-impl FaultyStore {
+impl CorruptStore {
     /// Puts the fault around `inner`, for every chunk.
     pub fn new(inner: Arc<dyn ChunkStore>) -> Self {
         Self { inner, chosen: None }
@@ -31,7 +31,7 @@ impl FaultyStore {
     }
 }
 
-impl ChunkStore for FaultyStore {
+impl ChunkStore for CorruptStore {
     fn held(&self) -> Bitfield {
         self.inner.held()
     }
@@ -47,6 +47,52 @@ impl ChunkStore for FaultyStore {
             *last ^= 1;
         }
         Ok(wrong.freeze())
+    }
+
+    fn answers(&self, chunk: ChunkIndex) -> bool {
+        self.inner.answers(chunk)
+    }
+
+    fn shared(&self, chunk: ChunkIndex) -> Option<Bytes> {
+        self.inner.shared(chunk)
+    }
+
+    fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError> {
+        self.inner.keep(chunk, bytes)
+    }
+
+    fn finish(&self) -> Result<(), StoreError> {
+        self.inner.finish()
+    }
+
+    fn is_blocking(&self) -> bool {
+        self.inner.is_blocking()
+    }
+}
+
+/// Answers no request.
+pub struct StallingStore {
+    inner: Arc<dyn ChunkStore>,
+}
+
+impl StallingStore {
+    /// Puts the fault around `inner`.
+    pub fn new(inner: Arc<dyn ChunkStore>) -> Self {
+        Self { inner }
+    }
+}
+
+impl ChunkStore for StallingStore {
+    fn held(&self) -> Bitfield {
+        self.inner.held()
+    }
+
+    fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError> {
+        self.inner.read(chunk)
+    }
+
+    fn answers(&self, _chunk: ChunkIndex) -> bool {
+        false
     }
 
     fn shared(&self, chunk: ChunkIndex) -> Option<Bytes> {
@@ -69,7 +115,7 @@ impl ChunkStore for FaultyStore {
 #[cfg(test)]
 mod tests {
     use super::super::tests::build;
-    use super::super::{ChunkPool, ChunkSink, MemoryStore, Received};
+    use super::super::{ChunkPool, ChunkSink, MemoryStore, Received, StoreOpener};
     use super::*;
     use swarm::Manifest;
 
@@ -86,16 +132,16 @@ mod tests {
     #[test]
     fn what_is_read_is_refused_by_a_sink_and_what_is_held_stays_right() {
         let (inner, data, manifest) = full();
-        let faulty = FaultyStore::new(Arc::<MemoryStore>::clone(&inner));
+        let corrupt = CorruptStore::new(Arc::<MemoryStore>::clone(&inner));
         for (chunk, right) in manifest.chunks().zip(data.chunks(1024)) {
-            let served = faulty.read(chunk).unwrap();
+            let served = corrupt.read(chunk).unwrap();
             assert_eq!(served.len(), right.len());
             let receiver = Arc::new(MemoryStore::new(ChunkPool::default(), Arc::clone(&manifest)));
             let mut sink = ChunkSink::new(receiver, &manifest, chunk);
             assert!(sink.write(&served));
             assert!(matches!(sink.finish(), Received::Corrupt));
             assert_eq!(inner.read(chunk).unwrap(), right);
-            assert_eq!(faulty.shared(chunk).unwrap(), right);
+            assert_eq!(corrupt.shared(chunk).unwrap(), right);
         }
     }
 
@@ -104,9 +150,25 @@ mod tests {
         let (inner, data, manifest) = full();
         let mut chosen = Bitfield::new(manifest.chunk_count());
         chosen.insert(manifest.chunk(1).unwrap());
-        let faulty = FaultyStore::of_chunks(inner, chosen);
+        let corrupt = CorruptStore::of_chunks(inner, chosen);
         for (chunk, right) in manifest.chunks().zip(data.chunks(1024)) {
-            assert_eq!(faulty.read(chunk).unwrap() == right, chunk.get() != 1, "{chunk}");
+            assert_eq!(corrupt.read(chunk).unwrap() == right, chunk.get() != 1, "{chunk}");
         }
+    }
+
+    #[test]
+    fn faults_around_each_other_are_both_there_and_take_in_what_comes() {
+        let (data, manifest) = build();
+        let opener = StoreOpener::in_memory(ChunkPool::default())
+            .decorated(|store| Arc::new(StallingStore::new(store)))
+            .decorated(|store| Arc::new(CorruptStore::new(store)));
+        let store = opener.open(Arc::clone(&manifest)).unwrap();
+        for (chunk, right) in manifest.chunks().zip(data.chunks(1024)) {
+            store.keep(chunk, Bytes::copy_from_slice(right)).unwrap();
+            assert!(!store.answers(chunk));
+            assert_ne!(store.read(chunk).unwrap(), right);
+        }
+        assert!(store.held().is_full());
+        store.finish().unwrap();
     }
 }

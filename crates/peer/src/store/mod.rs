@@ -5,6 +5,7 @@
 mod disk;
 mod faulty;
 mod memory;
+mod opener;
 
 use std::io;
 use std::path::PathBuf;
@@ -14,8 +15,9 @@ use bytes::Bytes;
 use swarm::{Bitfield, ChunkIndex, Hash, Manifest};
 
 pub use disk::DiskStore;
-pub use faulty::FaultyStore;
+pub use faulty::{CorruptStore, StallingStore};
 pub use memory::{ChunkPool, MemoryStore};
+pub use opener::StoreOpener;
 
 /// The chunks of one member for one build.
 pub trait ChunkStore: Send + Sync {
@@ -24,6 +26,9 @@ pub trait ChunkStore: Send + Sync {
 
     /// The bytes of a chunk that is held.
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError>;
+
+    /// Whether a neighbour's request for a chunk is answered. One that is not lies until its sender gives up on it.
+    fn answers(&self, chunk: ChunkIndex) -> bool;
 
     /// The bytes of a chunk if another member of this process has them: then only the hash of what arrives is needed.
     fn shared(&self, chunk: ChunkIndex) -> Option<Bytes>;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use peer::{
     ChunkPool, ChunkStore, Clock, InProcessNetwork, Limits, MemoryStore, Multiaddr, Node, NodeConfig, NodeIdentity,
-    Observer, PathDelay, Role, Shaping, StoreError, StoreKind, Traffic, TransportKind,
+    Observer, PathDelay, Role, Shaping, StoreError, StoreOpener, Traffic, TransportKind,
 };
 use swarm::{Contact, DisconnectReason, HostId, Manifest, PeerConfig, SeederConfig, Time};
 use tokio::sync::Notify;
@@ -107,7 +107,7 @@ impl Fleet {
                 shaping: shaping.clone(),
                 path: path.clone(),
                 limits: limits(),
-                store: StoreKind::Memory(pool.clone()),
+                store: StoreOpener::in_memory(pool.clone()),
                 role: Role::Seeder(SeederConfig {
                     part,
                     ..SeederConfig::new(host)
@@ -132,7 +132,7 @@ impl Fleet {
         }
     }
 
-    pub async fn add(&mut self, number: u64, store: StoreKind) {
+    pub async fn add(&mut self, number: u64, store: StoreOpener) {
         self.add_knowing(number, store, Vec::new()).await;
     }
 
@@ -142,11 +142,11 @@ impl Fleet {
             host: SEEDER,
             address: address.to_vec().into(),
         };
-        let store = StoreKind::Memory(self.pool.clone());
+        let store = StoreOpener::in_memory(self.pool.clone());
         self.add_knowing(number, store, vec![lost]).await;
     }
 
-    async fn add_knowing(&mut self, number: u64, store: StoreKind, mut seeders: Vec<Contact>) {
+    async fn add_knowing(&mut self, number: u64, store: StoreOpener, mut seeders: Vec<Contact>) {
         let host = HostId::new(number);
         let contact = |(host, seeder): &(HostId, Node)| Contact {
             host: *host,
@@ -177,7 +177,7 @@ impl Fleet {
 
     pub async fn add_many(&mut self, numbers: std::ops::RangeInclusive<u64>) {
         for number in numbers {
-            self.add(number, StoreKind::Memory(self.pool.clone())).await;
+            self.add(number, StoreOpener::in_memory(self.pool.clone())).await;
         }
     }
 
