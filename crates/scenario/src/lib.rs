@@ -22,6 +22,7 @@ mod schema;
 mod section;
 mod thresholds;
 mod warnings;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! From a scenario's settings to the core's: the same for a live run and a forecast.
 
-use swarm::{ChunkPolicy, PeerConfig, SeederConfig};
+use swarm::{ChunkPolicy, HostId, PeerConfig, SeederConfig};
 
 use crate::{HostPlan, Policy, SeederPlan, SwarmSettings};
 
@@ -22,13 +22,47 @@ impl SwarmSettings {
 
     /// A seeder of this swarm.
     pub fn seeder_config(&self, seeder: &SeederPlan) -> SeederConfig {
+        let base = SeederConfig::new(seeder.id);
         SeederConfig {
             part: (seeder.index, seeder.of),
             degree: self.degree,
             clients: self.seeder_clients,
             // With one slot a slow client would hold up the injection of everything.
-            upload_slots: self.seeder_slots.unwrap_or_else(|| self.upload_slots.max(2)),
-            ..SeederConfig::new(seeder.id)
+            upload_slots: self
+                .seeder_slots
+                .unwrap_or_else(|| self.upload_slots.max(base.upload_slots)),
+            ..base
+        }
+    }
+}
+
+/// The core's own defaults: they stand there and nowhere else.
+impl Default for SwarmSettings {
+    fn default() -> Self {
+        let nobody = HostId::new(0);
+        let host = PeerConfig::with_seeders(nobody, Vec::new().into(), []);
+        let seeder = SeederConfig::new(nobody);
+        Self {
+            degree: host.degree,
+            policy: host.policy.into(),
+            upload_slots: host.upload_slots,
+            chunks_in_flight: host.chunks_in_flight_max,
+            seeder_clients: seeder.clients,
+            seeder_slots: None,
+            have_interval: host.have_interval,
+            patience: host.patience_min,
+            locality: true,
+        }
+    }
+}
+
+impl From<ChunkPolicy> for Policy {
+    fn from(policy: ChunkPolicy) -> Self {
+        match policy {
+            ChunkPolicy::LatestUseful => Self::LatestUseful,
+            ChunkPolicy::RarestFirst => Self::RarestFirst,
+            ChunkPolicy::Random => Self::Random,
+            ChunkPolicy::Sequential => Self::Sequential,
         }
     }
 }

@@ -13,9 +13,10 @@ use crate::problem::ScenarioError;
 use crate::quantity::{parse_duration, parse_rate, parse_size};
 use crate::section::{Reader, Section};
 use crate::thresholds::Threshold;
+use crate::words::{self, FAULT_KINDS, FIDELITIES, LOCALITIES, POLICIES, TRANSPORTS};
 use crate::{
-    Build, BuildSource, Fidelity, HostClass, HostParts, Links, LogNetwork, Network, Policy, RackNetwork, Region,
-    Scenario, SwarmSettings, Transport, ZoneNetwork,
+    Build, BuildSource, HostClass, HostParts, Links, LogNetwork, Network, RackNetwork, Region, Scenario, SwarmSettings,
+    Transport, ZoneNetwork,
 };
 
 pub(crate) fn read(path: &Path, tree: &Table, given_twice: Vec<String>) -> Result<Scenario, ScenarioError> {
@@ -342,18 +343,23 @@ fn read_swarm(root: &Section<'_>) -> SwarmSettings {
             "expected more than nothing, since everybody would count as stalled; try \"2s\"",
         );
     }
+    let default = SwarmSettings::default();
+    let number = |key: &str, default: usize| swarm.number(key).map_or(default, |number| number as usize);
     SwarmSettings {
-        degree: swarm.number("degree").and_then(|n| u16::try_from(n).ok()).unwrap_or(12),
-        policy: swarm.word("policy", &POLICIES).unwrap_or(Policy::LatestUseful),
-        upload_slots: swarm.number("upload_slots").unwrap_or(2) as usize,
-        chunks_in_flight: swarm.number("chunks_in_flight").unwrap_or(3) as usize,
-        seeder_clients: swarm.number("seeder_clients").unwrap_or(32) as usize,
+        degree: swarm
+            .number("degree")
+            .and_then(|n| u16::try_from(n).ok())
+            .unwrap_or(default.degree),
+        policy: swarm.word("policy", &POLICIES).unwrap_or(default.policy),
+        upload_slots: number("upload_slots", default.upload_slots),
+        chunks_in_flight: number("chunks_in_flight", default.chunks_in_flight),
+        seeder_clients: number("seeder_clients", default.seeder_clients),
         seeder_slots: swarm.number("seeder_slots").map(|slots| slots as usize),
         have_interval: swarm
             .parsed("have_interval", parse_duration)
-            .unwrap_or(Duration::from_millis(5)),
-        patience: patience.unwrap_or(Duration::from_secs(2)),
-        locality: swarm.word("locality", &LOCALITIES).unwrap_or(true),
+            .unwrap_or(default.have_interval),
+        patience: patience.unwrap_or(default.patience),
+        locality: swarm.word("locality", &LOCALITIES).unwrap_or(default.locality),
     }
 }
 
@@ -367,7 +373,7 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
         if fault.entry("kind").is_none() {
             fault.problem(
                 "kind",
-                "missing; expected \"leave\", \"join-late\", \"corrupt\", \"stall\", \"slow-down\" or \"seeder-restart\"",
+                format!("missing; expected one of {}", words::list(&FAULT_KINDS)),
             );
         }
         let (lasts, to_percent) = read_slowness(&fault, kind);
@@ -588,8 +594,11 @@ fn read_chosen_regions(root: &Section<'_>, fault: &Section<'_>) -> Option<Vec<St
 
 fn read_seeder_restarts(root: &Section<'_>) -> Vec<SeederRestart> {
     let read = |(name, fault): (String, Section<'_>)| {
-        let kind = &fault.entry("kind")?.value;
-        if !matches!(kind, Value::Text(kind) if kind == "seeder-restart") {
+        // A word that is none is told where the hosts' faults are read.
+        let Value::Text(kind) = &fault.entry("kind")?.value else {
+            return None;
+        };
+        if words::value_of(&FAULT_KINDS, kind) != Some(None) {
             return None;
         }
         for key in ["at", "for"] {
@@ -648,38 +657,10 @@ fn read_thresholds(root: &Section<'_>) -> Vec<Threshold> {
     names.into_iter().filter_map(read).collect()
 }
 
-const TRANSPORTS: [(&str, Transport); 4] = [
-    ("in-process", Transport::InProcess),
-    ("memory", Transport::Memory),
-    ("tcp", Transport::Tcp),
-    ("quic", Transport::Quic),
-];
-
-const POLICIES: [(&str, Policy); 4] = [
-    ("latest-useful", Policy::LatestUseful),
-    ("rarest-first", Policy::RarestFirst),
-    ("random", Policy::Random),
-    ("sequential", Policy::Sequential),
-];
-
-const LOCALITIES: [(&str, bool); 2] = [("zones", true), ("none", false)];
-
-const FIDELITIES: [(&str, Fidelity); 2] = [("faithful", Fidelity::Faithful), ("kernel", Fidelity::Kernel)];
-
 /// Names that a region cannot have, and what has them: its bucket would be that one, or its histogram.
 const NAMES_TAKEN: [(&str, &str); 2] = [
     ("global", "the bucket that builds are uploaded to, global-builds,"),
     ("all", "the whole fleet in reports"),
-];
-
-/// None is what is no host's fault.
-const FAULT_KINDS: [(&str, Option<FaultKind>); 6] = [
-    ("leave", Some(FaultKind::Leave)),
-    ("join-late", Some(FaultKind::JoinLate)),
-    ("corrupt", Some(FaultKind::Corrupt)),
-    ("stall", Some(FaultKind::Stall)),
-    ("slow-down", Some(FaultKind::SlowDown)),
-    ("seeder-restart", None),
 ];
 
 /// With more some links would be next to nothing.

@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::SwarmSettings;
 use crate::quantity::parse_duration;
 use crate::report_fields;
+use crate::words::{FAULT_KINDS, FIDELITIES, LOCALITIES, POLICIES, TRANSPORTS, Words, word_of};
+use swarm::{HostId, SeederConfig};
 
 /// A key, or a table.
 pub(crate) struct Key {
@@ -11,11 +14,28 @@ pub(crate) struct Key {
     pub(crate) pattern: &'static str,
     pub(crate) kind: Kind,
     doc: &'static str,
-    default: &'static str,
+    default: Default,
+}
+
+/// What holds where a key is not given.
+enum Default {
+    /// As it would be written, or a rule; empty where there is none.
+    Told(&'static str),
+    /// Of the swarm's own settings, which come from the core.
+    OfSwarm(fn(&SwarmSettings) -> String),
+}
+
+impl Default {
+    fn text(&self) -> String {
+        match self {
+            Self::Told(text) => (*text).to_owned(),
+            Self::OfSwarm(text) => text(&<SwarmSettings as std::default::Default>::default()),
+        }
+    }
 }
 
 /// What a key holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Table,
     Text,
@@ -33,7 +53,8 @@ pub(crate) enum Kind {
     Share,
     /// US dollars.
     Money,
-    Words(&'static [&'static str]),
+    /// One of these.
+    Words(&'static dyn Words),
 }
 
 const fn key(pattern: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
@@ -41,7 +62,17 @@ const fn key(pattern: &'static str, kind: Kind, default: &'static str, doc: &'st
         pattern,
         kind,
         doc,
-        default,
+        default: Default::Told(default),
+    }
+}
+
+/// A key whose default is the core's.
+const fn of_swarm(pattern: &'static str, kind: Kind, default: fn(&SwarmSettings) -> String, doc: &'static str) -> Key {
+    Key {
+        pattern,
+        kind,
+        doc,
+        default: Default::OfSwarm(default),
     }
 }
 
@@ -56,7 +87,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("extends", Kind::Text, "", "Another scenario, relative to this file, that this one changes."),
     key("seed", Kind::Seed, "1", "Seed of everything random; printed in the report."),
     key("deadline", Kind::Duration, "from the lower bound and the times of faults", "When to give up, after the build is complete in the regional buckets."),
-    key("fidelity", Kind::Words(&["faithful", "kernel"]), "faithful", "What a forecast simulates: the whole protocol, or for very large fleets its bare policy."),
+    key("fidelity", Kind::Words(&FIDELITIES), "faithful", "What a forecast simulates: the whole protocol, or for very large fleets its bare policy."),
     key("regions", Kind::Table, "", "The regions; each is a swarm of its own."),
     key("regions.*", Kind::Table, "", "A region; its name also names its bucket."),
     key("regions.*.hosts", number(1, 1_000_000, "hosts of the region", 100), "", "Hosts of the region."),
@@ -68,7 +99,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("build.path", Kind::Text, "", "A real file instead of a generated one, relative to the file that says so."),
     key("build.chunk_size", Kind::Size, "by the build's size", "Unit of transfer and verification. Smaller spreads faster and costs more messages."),
     key("network", Kind::Table, "", "How hosts are connected."),
-    key("network.transport", Kind::Words(&["in-process", "memory", "tcp", "quic"]), "in-process", "Transport of a live run. The first two do not encrypt."),
+    key("network.transport", Kind::Words(&TRANSPORTS), "in-process", "Transport of a live run. The first two do not encrypt."),
     key("network.latency", Kind::Duration, "1ms", "One-way delay between hosts; a live run adds it to what the machine takes. Forecasts only above 10 s."),
     key("network.host", Kind::Table, "no limit", "Links of every host; leave it out to run flat out."),
     key("network.host.uplink", Kind::Rate, "", "What a host sends at most."),
@@ -101,20 +132,20 @@ pub(crate) const KEYS: &[Key] = &[
     key("network.seeder.uplink", Kind::Rate, "", "What a seeder sends at most."),
     key("network.seeder.downlink", Kind::Rate, "", "What a seeder receives at most."),
     key("swarm", Kind::Table, "", "How the swarm behaves."),
-    key("swarm.degree", number(1, 64, "neighbours per host", 12), "12", "Neighbours of a host."),
-    key("swarm.policy", Kind::Words(&["latest-useful", "rarest-first", "random", "sequential"]), "latest-useful", "Which chunk is asked for first."),
-    key("swarm.upload_slots", number(1, 16, "chunks served at a time", 2), "2", "Chunks that a host serves at a time."),
-    key("swarm.chunks_in_flight", number(1, 64, "chunks asked for at a time", 3), "3", "Chunks that a host asks for at a time."),
-    key("swarm.seeder_clients", number(1, 512, "hosts served by a seeder", 32), "32", "Hosts that a seeder sends chunks to."),
-    key("swarm.seeder_slots", number(1, 64, "chunks that a seeder sends at a time", 2), "as a host, at least 2", "Chunks that a seeder serves at a time."),
-    key("swarm.have_interval", Kind::Duration, "5ms", "How long news of acquired chunks wait for company."),
-    key("swarm.patience", Kind::Duration, "2s", "A neighbour that sends nothing for less than this is not taken for stalled. Less than a second needs hosts that are not busy otherwise."),
-    key("swarm.locality", Kind::Words(&["zones", "none"]), "zones", "Whether payload stays within the zones of a region (two to eight of them) as far as possible."),
+    of_swarm("swarm.degree", number(1, 64, "neighbours per host", 12), |s| s.degree.to_string(), "Neighbours of a host."),
+    of_swarm("swarm.policy", Kind::Words(&POLICIES), |s| word_of(&POLICIES, &s.policy).unwrap_or_default().to_owned(), "Which chunk is asked for first."),
+    of_swarm("swarm.upload_slots", number(1, 16, "chunks served at a time", 2), |s| s.upload_slots.to_string(), "Chunks that a host serves at a time."),
+    of_swarm("swarm.chunks_in_flight", number(1, 64, "chunks asked for at a time", 3), |s| s.chunks_in_flight.to_string(), "Chunks that a host asks for at a time."),
+    of_swarm("swarm.seeder_clients", number(1, 512, "hosts served by a seeder", 32), |s| s.seeder_clients.to_string(), "Hosts that a seeder sends chunks to."),
+    of_swarm("swarm.seeder_slots", number(1, 64, "chunks that a seeder sends at a time", 2), |_| format!("as a host, at least {}", SeederConfig::new(HostId::new(0)).upload_slots), "Chunks that a seeder serves at a time."),
+    of_swarm("swarm.have_interval", Kind::Duration, |s| format!("{:?}", s.have_interval), "How long news of acquired chunks wait for company."),
+    of_swarm("swarm.patience", Kind::Duration, |s| format!("{:?}", s.patience), "A neighbour that sends nothing for less than this is not taken for stalled. Less than a second needs hosts that are not busy otherwise."),
+    of_swarm("swarm.locality", Kind::Words(&LOCALITIES), |s| word_of(&LOCALITIES, &s.locality).unwrap_or_default().to_owned(), "Whether payload stays within the zones of a region (two to eight of them) as far as possible."),
     key("workers", Kind::Table, "", "Worker processes of a live run."),
     key("workers.processes", number(1, 64, "worker processes", 6), "as few as the file limit allows", "Processes that the hosts are spread over (TCP and QUIC)."),
     key("faults", Kind::Table, "", "What goes wrong."),
     key("faults.*", Kind::Table, "", "A fault."),
-    key("faults.*.kind", Kind::Words(&["leave", "join-late", "corrupt", "stall", "slow-down", "seeder-restart"]), "", "What its hosts do; the last is about seeders (the last two in forecasts only)."),
+    key("faults.*.kind", Kind::Words(&FAULT_KINDS), "", "What its hosts do; the last is about seeders (the last two in forecasts only)."),
     key("faults.*.hosts", Kind::Share, "", "How many hosts of each region, or which share of them."),
     key("faults.*.regions", Kind::Texts, "all", "In which regions."),
     key("faults.*.zone", number(0, 999, "a zone, counted from 0", 1), "all", "In which zone of each region; hosts is then a number or a share of that zone's."),
@@ -191,25 +222,34 @@ fn key_schema(key: &Key) -> Value {
             json!({"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.]+\s*%$"}]}),
         ),
         Kind::Money => object(json!({"type": "number", "minimum": 0})),
-        Kind::Words(words) => object(json!({ "enum": words })),
+        Kind::Words(words) => {
+            let told = words.told().into_iter();
+            let each = told.map(|(word, meaning)| json!({"const": word, "description": meaning}));
+            object(json!({"oneOf": each.collect::<Vec<_>>()}))
+        }
     };
-    let doc = match key.default {
+    let default = key.default.text();
+    let doc = match default.as_str() {
         "" => key.doc.to_owned(),
         default => format!("{} Default: {default}.", key.doc),
     };
     schema.insert("description".to_owned(), json!(doc));
-    if let Some(default) = default_value(key) {
+    if let Some(default) = default_value(key.kind, &default) {
         schema.insert("default".to_owned(), default);
     }
     Value::Object(schema)
 }
 
 /// The default as a value of the file, where it is one and not a rule such as "as a host".
-fn default_value(key: &Key) -> Option<Value> {
-    match key.kind {
-        Kind::Seed | Kind::Number { .. } => key.default.parse::<u64>().ok().map(Value::from),
-        Kind::Duration => parse_duration(key.default).ok().map(|_| json!(key.default)),
-        Kind::Words(words) => words.contains(&key.default).then(|| json!(key.default)),
+fn default_value(kind: Kind, default: &str) -> Option<Value> {
+    match kind {
+        Kind::Seed | Kind::Number { .. } => default.parse::<u64>().ok().map(Value::from),
+        Kind::Duration => parse_duration(default).ok().map(|_| json!(default)),
+        Kind::Words(words) => words
+            .told()
+            .iter()
+            .any(|(word, _)| *word == default)
+            .then(|| json!(default)),
         _ => None,
     }
 }

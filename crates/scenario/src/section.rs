@@ -10,6 +10,7 @@ use crate::file::{Entry, Table, Value};
 use crate::problem::{Place, Problem};
 use crate::quantity::QuantityError;
 use crate::schema::{self, Kind};
+use crate::words::{self, Word};
 
 /// Collects the problems of one scenario.
 pub(crate) struct Reader {
@@ -27,10 +28,10 @@ impl Reader {
                 .iter()
                 .find(|k| known.iter().any(|pattern| k.pattern == *pattern));
             match (found, &entry.value) {
-                (Some(found), Value::Table(inner)) if found.kind == Kind::Table => {
+                (Some(found), Value::Table(inner)) if matches!(found.kind, Kind::Table) => {
                     self.check_keys(inner, &full, found.pattern);
                 }
-                (Some(found), _) if found.kind == Kind::Table => {
+                (Some(found), _) if matches!(found.kind, Kind::Table) => {
                     self.report(&entry.place, format!("{full} — expected a table, [{full}]"));
                 }
                 (Some(_), _) => {}
@@ -210,17 +211,16 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(crate) fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn word<T: Copy>(&self, key: &str, words: &[Word<T>]) -> Option<T> {
         let entry = self.entry(key)?;
         let found = match &entry.value {
-            Value::Text(text) => words.iter().find(|(word, _)| word == text),
+            Value::Text(text) => words::value_of(words, text),
             _ => None,
         };
         if found.is_none() {
-            let list: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-            self.problem(key, format!("expected one of {}", list.join(", ")));
+            self.problem(key, format!("expected one of {}", words::list(words)));
         }
-        found.map(|(_, value)| *value)
+        found
     }
 }
 

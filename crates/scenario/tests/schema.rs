@@ -4,11 +4,13 @@
 
 mod rig;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rig::{GOOD, load, load_text};
 use scenario::schema;
-use serde_json::Value;
+use serde_json::{Value, json};
+use swarm::{PeerConfig, SeederConfig};
 
 /// Every key that is not a table, with its schema. Names that the user chooses are `region-a` for a region, else `x`.
 fn keys() -> Vec<(String, Value)> {
@@ -118,6 +120,51 @@ fn defaults_that_the_schema_tells_are_those_of_the_reader() {
     assert!(told >= 10, "{told}");
 }
 
+/// A default stands in the core; file, schema and what the two drivers are given all have it from there.
+#[test]
+fn defaults_of_the_swarm_are_those_of_the_core() {
+    let scenario = load_text(GOOD, &[]).unwrap();
+    let plan = scenario.plan(0);
+    let (host, seeder) = (&plan.hosts[0], &plan.seeders[0]);
+    let core = PeerConfig::with_seeders(host.id, Vec::new().into(), []);
+    let given = scenario.swarm.peer_config(host, core.clone());
+    assert_eq!(format!("{given:?}"), format!("{core:?}"));
+    let core_seeder = SeederConfig::new(seeder.id);
+    let given = scenario.swarm.seeder_config(seeder);
+    assert_eq!(format!("{given:?}"), format!("{core_seeder:?}"));
+    let told: BTreeMap<String, Value> = keys()
+        .into_iter()
+        .filter(|(key, _)| key.starts_with("swarm."))
+        .filter_map(|(key, schema)| Some((key, schema.get("default")?.clone())))
+        .collect();
+    let expected = [
+        ("swarm.chunks_in_flight", json!(core.chunks_in_flight_max)),
+        ("swarm.degree", json!(core.degree)),
+        ("swarm.have_interval", json!(format!("{:?}", core.have_interval))),
+        ("swarm.locality", json!("zones")),
+        ("swarm.patience", json!(format!("{:?}", core.patience_min))),
+        ("swarm.policy", json!("latest-useful")),
+        ("swarm.seeder_clients", json!(core_seeder.clients)),
+        ("swarm.upload_slots", json!(core.upload_slots)),
+    ];
+    assert_eq!(told, expected.map(|(key, value)| (key.to_owned(), value)).into());
+}
+
+#[test]
+fn every_word_of_a_choice_says_what_it_means() {
+    let mut choices = 0;
+    for (key, schema) in keys() {
+        let words = schema["oneOf"].as_array().into_iter().flatten();
+        let words: Vec<_> = words.filter(|one| one.get("const").is_some()).collect();
+        for word in &words {
+            let meaning = word["description"].as_str();
+            assert!(meaning.is_some_and(|text| text.ends_with('.')), "{key}: {word}");
+        }
+        choices += usize::from(!words.is_empty());
+    }
+    assert_eq!(choices, 5);
+}
+
 #[test]
 fn numbers_are_taken_to_their_limits_and_not_beyond() {
     let mut limited = 0;
@@ -140,8 +187,13 @@ fn numbers_are_taken_to_their_limits_and_not_beyond() {
 #[test]
 fn every_word_and_example_of_the_schema_is_taken() {
     for (key, schema) in settable() {
-        let values = schema["enum"].as_array().or_else(|| schema["examples"].as_array());
-        for value in values.into_iter().flatten() {
+        let words = schema["oneOf"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|one| one.get("const"));
+        let examples = schema["examples"].as_array().into_iter().flatten();
+        for value in words.chain(examples) {
             let own = format!("{key}={value}");
             let mut sets = around(&key);
             // The faults that have no time are told so by another test.

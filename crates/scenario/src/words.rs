@@ -1,0 +1,86 @@
+//! The words of each choice of a scenario file, with what they stand for and what they mean: one table for each choice.
+//! The reader takes a word's value from it, the schema and the messages take the words and their meanings.
+
+use std::fmt::Debug;
+
+use crate::{FaultKind, Fidelity, Policy, Transport};
+
+/// A word, the value that it stands for, and its meaning.
+#[derive(Debug)]
+pub(crate) struct Word<T> {
+    pub(crate) word: &'static str,
+    pub(crate) value: T,
+    pub(crate) meaning: &'static str,
+}
+
+/// The words of a choice, whatever they stand for.
+pub(crate) trait Words: Debug + Sync {
+    /// Each word with its meaning.
+    fn told(&self) -> Vec<(&'static str, &'static str)>;
+}
+
+impl<T: Debug + Sync, const N: usize> Words for [Word<T>; N] {
+    fn told(&self) -> Vec<(&'static str, &'static str)> {
+        self.iter().map(|word| (word.word, word.meaning)).collect()
+    }
+}
+
+/// What `text` stands for.
+pub(crate) fn value_of<T: Copy>(words: &[Word<T>], text: &str) -> Option<T> {
+    words.iter().find(|word| word.word == text).map(|word| word.value)
+}
+
+/// The word for `value`.
+pub(crate) fn word_of<T: PartialEq>(words: &[Word<T>], value: &T) -> Option<&'static str> {
+    words.iter().find(|word| word.value == *value).map(|word| word.word)
+}
+
+/// The words in quotes, one after another.
+pub(crate) fn list<T>(words: &[Word<T>]) -> String {
+    let quoted: Vec<_> = words.iter().map(|word| format!("\"{}\"", word.word)).collect();
+    quoted.join(", ")
+}
+
+const fn word<T>(word: &'static str, value: T, meaning: &'static str) -> Word<T> {
+    Word { word, value, meaning }
+}
+
+// One word a line: they are read as tables.
+#[rustfmt::skip]
+pub(crate) const TRANSPORTS: [Word<Transport>; 4] = [
+    word("in-process", Transport::InProcess, "Between the hosts of one process, without encryption."),
+    word("memory", Transport::Memory, "The memory transport of libp2p, without encryption."),
+    word("tcp", Transport::Tcp, "TCP on loopback, encrypted by Noise."),
+    word("quic", Transport::Quic, "QUIC on loopback, encrypted by TLS."),
+];
+
+#[rustfmt::skip]
+pub(crate) const POLICIES: [Word<Policy>; 4] = [
+    word("latest-useful", Policy::LatestUseful, "The highest index: the newest while the seeder injects in order."),
+    word("rarest-first", Policy::RarestFirst, "What the fewest neighbours hold."),
+    word("random", Policy::Random, "Any, by chance."),
+    word("sequential", Policy::Sequential, "The lowest index."),
+];
+
+#[rustfmt::skip]
+pub(crate) const LOCALITIES: [Word<bool>; 2] = [
+    word("zones", true, "Hosts fetch from hosts of their own zone as far as possible."),
+    word("none", false, "Hosts do not know their zones."),
+];
+
+#[rustfmt::skip]
+pub(crate) const FIDELITIES: [Word<Fidelity>; 2] = [
+    word("faithful", Fidelity::Faithful, "The state machines of the protocol, and all they say to each other."),
+    word("kernel", Fidelity::Kernel, "The bare policy with perfect knowledge, without messages."),
+];
+
+/// None is what is no host's fault.
+#[rustfmt::skip]
+pub(crate) const FAULT_KINDS: [Word<Option<FaultKind>>; 6] = [
+    word("leave", Some(FaultKind::Leave), "Its hosts go without a word at that time."),
+    word("join-late", Some(FaultKind::JoinLate), "Its hosts start only at that time."),
+    word("corrupt", Some(FaultKind::Corrupt), "Its hosts serve corrupt chunks."),
+    word("stall", Some(FaultKind::Stall), "Its hosts take requests and never serve."),
+    word("slow-down", Some(FaultKind::SlowDown), "Links of its hosts are slower from that time on, for a while (forecasts only)."),
+    word("seeder-restart", None, "Seeders go at that time and come back with the build (forecasts only)."),
+];
