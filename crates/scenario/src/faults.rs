@@ -117,6 +117,16 @@ pub enum FaultKind {
     SlowDown,
 }
 
+impl FaultKind {
+    /// Whether it begins at some time; else it holds from the start.
+    pub(crate) const fn has_time(self) -> bool {
+        match self {
+            Self::Leave | Self::JoinLate | Self::SlowDown => true,
+            Self::Corrupt | Self::Stall => false,
+        }
+    }
+}
+
 /// A seeder that goes and comes back with the build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeederRestart {

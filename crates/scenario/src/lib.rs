@@ -45,6 +45,7 @@ pub use run_outcome::{
     RunOutcome, Stages, Stop,
 };
 pub use schema::schema;
+pub use swarm::ChunkPolicy as Policy;
 pub use thresholds::{Threshold, ThresholdError, Verdict};
 
 /// A checked scenario. Goes to worker processes as JSON.
@@ -236,26 +237,13 @@ impl Links {
     }
 }
 
-/// Which chunk is asked for first; see the core's policy of the same names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Policy {
-    /// The highest index.
-    LatestUseful,
-    /// The fewest holders.
-    RarestFirst,
-    /// By chance.
-    Random,
-    /// The lowest index.
-    Sequential,
-}
-
 /// How the swarm behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwarmSettings {
     /// Neighbours of a host.
     pub degree: u16,
-    /// Which chunk first.
+    /// Which chunk first. Goes to worker processes as its word.
+    #[serde(with = "words::policy")]
     pub policy: Policy,
     /// Chunks served at a time.
     pub upload_slots: usize,

@@ -1,8 +1,8 @@
 //! From a scenario's settings to the core's: the same for a live run and a forecast.
 
-use swarm::{ChunkPolicy, HostId, PeerConfig, SeederConfig};
+use swarm::{HostId, PeerConfig, SeederConfig};
 
-use crate::{HostPlan, Policy, SeederPlan, SwarmSettings};
+use crate::{HostPlan, SeederPlan, SwarmSettings};
 
 impl SwarmSettings {
     /// A host of this swarm. In `base` is what its driver knows: its address, and those of the seeders.
@@ -11,7 +11,7 @@ impl SwarmSettings {
             host: host.id,
             zone: host.swarm_zone,
             degree: self.degree,
-            policy: self.policy.into(),
+            policy: self.policy,
             upload_slots: self.upload_slots,
             chunks_in_flight_max: self.chunks_in_flight,
             have_interval: self.have_interval,
@@ -44,7 +44,7 @@ impl Default for SwarmSettings {
         let seeder = SeederConfig::new(nobody);
         Self {
             degree: host.degree,
-            policy: host.policy.into(),
+            policy: host.policy,
             upload_slots: host.upload_slots,
             chunks_in_flight: host.chunks_in_flight_max,
             seeder_clients: seeder.clients,
@@ -52,28 +52,6 @@ impl Default for SwarmSettings {
             have_interval: host.have_interval,
             patience: host.patience_min,
             locality: true,
-        }
-    }
-}
-
-impl From<ChunkPolicy> for Policy {
-    fn from(policy: ChunkPolicy) -> Self {
-        match policy {
-            ChunkPolicy::LatestUseful => Self::LatestUseful,
-            ChunkPolicy::RarestFirst => Self::RarestFirst,
-            ChunkPolicy::Random => Self::Random,
-            ChunkPolicy::Sequential => Self::Sequential,
-        }
-    }
-}
-
-impl From<Policy> for ChunkPolicy {
-    fn from(policy: Policy) -> Self {
-        match policy {
-            Policy::LatestUseful => Self::LatestUseful,
-            Policy::RarestFirst => Self::RarestFirst,
-            Policy::Random => Self::Random,
-            Policy::Sequential => Self::Sequential,
         }
     }
 }

@@ -389,7 +389,7 @@ fn read_faults(root: &Section<'_>) -> Vec<Fault> {
         }
         let chosen = read_chosen_regions(root, &fault);
         let at = fault.parsed("at", parse_duration);
-        let timed = matches!(kind, Some(FaultKind::Leave | FaultKind::JoinLate | FaultKind::SlowDown));
+        let timed = kind.is_some_and(FaultKind::has_time);
         if timed && fault.entry("at").is_none() {
             fault.problem(
                 "at",

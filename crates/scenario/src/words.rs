@@ -84,3 +84,26 @@ pub(crate) const FAULT_KINDS: [Word<Option<FaultKind>>; 6] = [
     word("slow-down", Some(FaultKind::SlowDown), "Links of its hosts are slower from that time on, for a while (forecasts only)."),
     word("seeder-restart", None, "Seeders go at that time and come back with the build (forecasts only)."),
 ];
+
+/// A policy as its word, since the core's enum knows no format.
+pub(crate) mod policy {
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::{POLICIES, Policy, list, value_of, word_of};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    pub(crate) fn serialize<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Error> {
+        match word_of(&POLICIES, policy) {
+            Some(word) => serializer.serialize_str(word),
+            None => Err(S::Error::custom("a policy without a word")),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Policy, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        let unknown = || D::Error::custom(format!("expected one of {}", list(&POLICIES)));
+        value_of(&POLICIES, &word).ok_or_else(unknown)
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rig::{GOOD, load, load_text};
-use scenario::schema;
+use scenario::{SwarmSettings, schema};
 use serde_json::{Value, json};
 use swarm::{PeerConfig, SeederConfig};
 
@@ -148,6 +148,27 @@ fn defaults_of_the_swarm_are_those_of_the_core() {
         ("swarm.upload_slots", json!(core.upload_slots)),
     ];
     assert_eq!(told, expected.map(|(key, value)| (key.to_owned(), value)).into());
+}
+
+/// Worker processes get the scenario as JSON.
+#[test]
+fn every_policy_goes_to_a_worker_and_comes_back() {
+    let (_, schema) = keys().into_iter().find(|(key, _)| key == "swarm.policy").unwrap();
+    let words = schema["oneOf"].as_array().unwrap();
+    assert!(words.len() >= 4);
+    for word in words.iter().map(|one| &one["const"]) {
+        let settings = load_text(GOOD, &[&format!("swarm.policy={word}")]).unwrap().swarm;
+        let sent = serde_json::to_value(&settings).unwrap();
+        assert_eq!(sent["policy"], *word);
+        assert_eq!(serde_json::from_value::<SwarmSettings>(sent).unwrap(), settings);
+    }
+    let wrong = json!({"policy": "dearest-first"});
+    assert!(
+        serde_json::from_value::<SwarmSettings>(wrong)
+            .unwrap_err()
+            .to_string()
+            .contains("latest-useful")
+    );
 }
 
 #[test]

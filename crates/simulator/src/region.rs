@@ -10,7 +10,7 @@ use std::time::Duration;
 use scenario::{HostState, RegionEnd, RegionPlan, Serves, SwarmSettings};
 use smallvec::SmallVec;
 use swarm::{
-    Action, Bitfield, ChunkIndex, ChunkPolicy, Contact, Event, HoldingsSource, HostId, Manifest, Message, Peer,
+    Action, Bitfield, ChunkIndex, Contact, Event, HoldingsSource, HostId, Manifest, Message, Peer,
     PeerConfig, PeerStats, Seeder, Time, Views,
 };
 
@@ -809,9 +809,10 @@ impl World {
         let base = PeerConfig::with_seeders(plan.id, Vec::new().into(), seeders);
         let mut config = self.setup.settings.peer_config(plan, base);
         // Whoever counts holders has to be told of each.
-        config.holdings = match config.policy {
-            ChunkPolicy::RarestFirst => HoldingsSource::Messages,
-            ChunkPolicy::LatestUseful | ChunkPolicy::Random | ChunkPolicy::Sequential => HoldingsSource::Supplied,
+        config.holdings = if config.policy.counts_holders() {
+            HoldingsSource::Messages
+        } else {
+            HoldingsSource::Supplied
         };
         (config, plan.seed)
     }

@@ -23,6 +23,16 @@ pub enum ChunkPolicy {
     Sequential,
 }
 
+impl ChunkPolicy {
+    /// Whether it counts holders, and so has to be told of each.
+    pub const fn counts_holders(self) -> bool {
+        match self {
+            Self::RarestFirst => true,
+            Self::LatestUseful | Self::Random | Self::Sequential => false,
+        }
+    }
+}
+
 /// The states of one host's chunks and the choice among them.
 #[derive(Clone, Debug)]
 pub struct ChunkScheduler {
@@ -42,7 +52,7 @@ impl ChunkScheduler {
         }
         Self {
             policy,
-            availability: (policy == ChunkPolicy::RarestFirst).then(|| Box::new(Availability::new(held.len()))),
+            availability: policy.counts_holders().then(|| Box::new(Availability::new(held.len()))),
             wanted,
             held,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
