@@ -10,8 +10,8 @@ use std::time::Duration;
 use scenario::{HostState, RegionEnd, RegionPlan, Serves, SwarmSettings};
 use smallvec::SmallVec;
 use swarm::{
-    Action, Bitfield, ChunkIndex, Contact, Event, HoldingsSource, HostId, Manifest, Message, Peer,
-    PeerConfig, PeerStats, Seeder, Time, Views,
+    Action, Bitfield, ChunkIndex, Contact, Event, HoldingsSource, HostId, Manifest, Message, Peer, PeerConfig,
+    PeerStats, Seeder, Time, Views,
 };
 
 use crate::event_queue::EventQueue;
