@@ -144,4 +144,4 @@ fn the_main_job_compiles_no_more_crates_than_it_did() {
 }
 
 /// What it compiled when the build was last made shorter.
-const MAIN_JOB_CRATES_MAX: usize = 380;
+const MAIN_JOB_CRATES_MAX: usize = 345;
