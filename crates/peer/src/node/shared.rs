@@ -3,7 +3,7 @@
 //! woken. The lock is held for microseconds and never while waiting.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use libp2p::Multiaddr;
 use libp2p::swarm::ConnectionId;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use swarm::wire::{DataHeader, Frame};
 use swarm::{
     Action, Bytes as ByteCount, ChunkIndex, DisconnectReason, Event, HostId, Manifest, Message, Peer, PeerStats,
@@ -99,7 +100,7 @@ struct State {
     links: HashMap<HostId, Link<Outlet>>,
     /// Whose connection's tasks have something to do besides reading. Nearly always there are none, and a task that was woken
     /// to read need not look for its link to know that.
-    attention: BTreeSet<HostId>,
+    attention: SmallVec<[HostId; 4]>,
     /// Whose connection brought the news that is being handled: its task is awake.
     awake: Option<HostId>,
     servings: u64,
@@ -190,7 +191,7 @@ impl Shared {
             state: Mutex::new(State {
                 core: None,
                 links: HashMap::new(),
-                attention: BTreeSet::new(),
+                attention: SmallVec::new(),
                 awake: None,
                 servings: 0,
                 commands: VecDeque::new(),
@@ -423,7 +424,7 @@ impl Shared {
         if outlet.is_none() && !state.attention.contains(&to) {
             return Outgoing::Nothing;
         }
-        state.attention.remove(&to);
+        state.attention.retain(|host| *host != to);
         let Some(link) = state.links.get_mut(&to).filter(|link| link.connection == connection) else {
             return Outgoing::Closed;
         };
@@ -434,7 +435,7 @@ impl Shared {
             let Some((serving, store)) = link.serving.front_mut().zip(state.store.as_ref()) else {
                 link.park(outlet, cx);
                 if link.is_stuck() {
-                    state.attention.insert(to);
+                    state.attention.push(to);
                 }
                 return Outgoing::Nothing;
             };
@@ -663,7 +664,7 @@ impl Shared {
                 if let Some(link) = state.links.get_mut(&to)
                     && link.serve(chunk, state.servings, state.awake == Some(to))
                 {
-                    state.attention.insert(to);
+                    state.ask_attention(to);
                 }
             }
             Action::StopServing { to, chunk } => {
@@ -740,14 +741,21 @@ impl State {
             return 0;
         };
         self.traffic.control_sent += link.post(frame) as u64;
-        if link.is_stuck() {
-            self.attention.insert(to);
+        let (is_stuck, waiting) = (link.is_stuck(), link.waiting());
+        if is_stuck {
+            self.ask_attention(to);
         }
-        link.waiting()
+        waiting
+    }
+
+    fn ask_attention(&mut self, host: HostId) {
+        if !self.attention.contains(&host) {
+            self.attention.push(host);
+        }
     }
 
     fn remove_link(&mut self, host: HostId) -> Option<Link<Outlet>> {
-        self.attention.remove(&host);
+        self.attention.retain(|other| *other != host);
         self.links.remove(&host)
     }
 

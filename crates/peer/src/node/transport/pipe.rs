@@ -155,9 +155,64 @@ pub(super) struct Pipe {
     state: Mutex<PipeState>,
 }
 
+/// Bytes of one write that wait.
+#[derive(Debug)]
+enum Piece {
+    Shared(Bytes),
+    /// A message, which needs no memory of its own: most writes are one.
+    Small {
+        start: u8,
+        end: u8,
+        bytes: [u8; SMALL],
+    },
+}
+
+/// Bytes that a piece holds without growing.
+const SMALL: usize = 22;
+const _: () = assert!(size_of::<Piece>() == size_of::<Bytes>());
+
+impl Piece {
+    fn of(slice: &[u8]) -> Self {
+        match u8::try_from(slice.len()) {
+            Ok(end) if slice.len() <= SMALL => {
+                let mut bytes = [0; SMALL];
+                bytes[..slice.len()].copy_from_slice(slice);
+                Self::Small { start: 0, end, bytes }
+            }
+            _ => Self::Shared(share(slice)),
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Small { start, end, bytes } => &bytes[usize::from(*start)..usize::from(*end)],
+        }
+    }
+
+    /// Takes up to as many bytes as there is room for in `buf`.
+    fn move_to(&mut self, buf: &mut [u8]) -> usize {
+        let slice = self.as_slice();
+        let taken = slice.len().min(buf.len());
+        buf[..taken].copy_from_slice(&slice[..taken]);
+        match self {
+            Self::Shared(bytes) => bytes.advance(taken),
+            Self::Small { start, .. } => *start += u8::try_from(taken).expect("no more than is there"),
+        }
+        taken
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Small { .. } => Bytes::copy_from_slice(self.as_slice()),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct PipeState {
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<Piece>,
     waiting: usize,
     /// Bytes written that have not landed.
     on_the_way: usize,
@@ -181,7 +236,7 @@ impl Pipe {
     /// Takes the next bytes as they were written; `None` at the end.
     fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         let mut state = self.state.lock();
-        let Some(bytes) = state.queue.pop_front() else {
+        let Some(bytes) = state.queue.pop_front().map(Piece::into_bytes) else {
             if state.on_the_way == 0 && (state.cut || state.writer_gone) {
                 return Poll::Ready(None);
             }
@@ -206,7 +261,7 @@ impl Pipe {
             return;
         }
         state.waiting += bytes.len();
-        state.queue.push_back(bytes);
+        state.queue.push_back(Piece::Shared(bytes));
         // Whoever waits to write may have waited for the way to be free.
         let has_room = state.waiting < self.limit;
         let writer = if has_room { state.writer.take() } else { None };
@@ -219,11 +274,12 @@ impl Pipe {
 impl PipeState {
     /// Up to `most` of the next bytes as they were written, where that is worth more than a copy of them.
     fn take_large(&mut self, most: usize) -> Option<Bytes> {
-        let front = self.queue.front_mut().filter(|front| front.len() >= SHARED_FROM)?;
-        if front.len() > most {
-            return Some(front.split_to(most));
+        match self.queue.front_mut()? {
+            Piece::Shared(front) if front.len() < SHARED_FROM => None,
+            Piece::Shared(front) if front.len() > most => Some(front.split_to(most)),
+            Piece::Shared(_) => self.queue.pop_front().map(Piece::into_bytes),
+            Piece::Small { .. } => None,
         }
-        self.queue.pop_front()
     }
 
     /// Copies what is there to `buf`, as far as there is room.
@@ -232,11 +288,8 @@ impl PipeState {
         while filled < buf.len()
             && let Some(front) = self.queue.front_mut()
         {
-            let taken = front.len().min(buf.len() - filled);
-            buf[filled..filled + taken].copy_from_slice(&front[..taken]);
-            front.advance(taken);
-            filled += taken;
-            if front.is_empty() {
+            filled += front.move_to(&mut buf[filled..]);
+            if front.as_slice().is_empty() {
                 self.queue.pop_front();
             }
         }
@@ -312,7 +365,7 @@ impl AsyncWrite for PipeEnd {
             drop(state);
             path.send(Arc::clone(pipe), share(&buf[..taken]));
         } else {
-            state.queue.push_back(share(&buf[..taken]));
+            state.queue.push_back(Piece::of(&buf[..taken]));
             state.waiting += taken;
             let reader = state.reader.take();
             drop(state);
@@ -459,23 +512,23 @@ mod tests {
         assert_eq!(written.unwrap(), 50);
         near.write_all(b"foreign").await.unwrap();
         let state = far.incoming.state.lock();
-        assert_eq!(state.queue[0].as_ptr(), bytes.as_ptr());
-        assert_eq!(&state.queue[1][..], b"foreign");
+        assert_eq!(state.queue[0].as_slice().as_ptr(), bytes.as_ptr());
+        assert_eq!(state.queue[1].as_slice(), b"foreign");
     }
 
     #[tokio::test]
     async fn a_shared_buffer_passes_libp2p_s_boxes_and_a_full_window_uncopied() {
         let (near, mut far) = pair(30, None);
         let mut boxed = SubstreamBox::new(near);
-        let bytes = Bytes::from(vec![7; 50]);
+        let bytes = Bytes::from(vec![7; 60]);
         let written = std::future::poll_fn(|cx| write_shared(Pin::new(&mut boxed), cx, &bytes)).await;
         assert_eq!(written.unwrap(), 30);
-        assert_eq!(far.incoming.state.lock().queue[0].as_ptr(), bytes.as_ptr());
+        assert_eq!(far.incoming.state.lock().queue[0].as_slice().as_ptr(), bytes.as_ptr());
         far.read_exact(&mut [0; 30]).await.unwrap();
         let rest = bytes.slice(30..);
         let written = std::future::poll_fn(|cx| write_shared(Pin::new(&mut boxed), cx, &rest)).await;
-        assert_eq!(written.unwrap(), 20);
-        assert_eq!(far.incoming.state.lock().queue[0].as_ptr(), rest.as_ptr());
+        assert_eq!(written.unwrap(), 30);
+        assert_eq!(far.incoming.state.lock().queue[0].as_slice().as_ptr(), rest.as_ptr());
     }
 
     #[tokio::test]
