@@ -9,11 +9,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use super::pipe::Pipe;
+use super::pipe::{Piece, Pipe};
 
 /// A one-way delay between hosts, up to a millisecond longer than asked for: timers are no finer. The nodes of a process share
 /// one, by its clones.
@@ -37,7 +36,7 @@ struct Way {
 struct Parcel {
     due: Instant,
     to: Arc<Pipe>,
-    bytes: Bytes,
+    piece: Piece,
 }
 
 impl PathDelay {
@@ -54,12 +53,12 @@ impl PathDelay {
         self.0.delay
     }
 
-    /// Lets `bytes` land in `to` after the delay. Within a runtime.
-    pub(super) fn send(&self, to: Arc<Pipe>, bytes: Bytes) {
+    /// Lets `piece` land in `to` after the delay. Within a runtime.
+    pub(super) fn send(&self, to: Arc<Pipe>, piece: Piece) {
         let mut way = self.0.way.lock();
         // Under the lock, or parcels would not be in the order of their times.
         let due = Instant::now() + self.0.delay;
-        way.parcels.push_back(Parcel { due, to, bytes });
+        way.parcels.push_back(Parcel { due, to, piece });
         if !std::mem::replace(&mut way.has_carrier, true) {
             drop(way);
             let path = Arc::clone(&self.0);
@@ -82,7 +81,7 @@ impl Carrier {
                 sleep_until(next).await;
             }
             for parcel in due.drain(..) {
-                parcel.to.land(parcel.bytes);
+                parcel.to.land(parcel.piece);
             }
         }
     }

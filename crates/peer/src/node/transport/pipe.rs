@@ -157,7 +157,7 @@ pub(super) struct Pipe {
 
 /// Bytes of one write that wait.
 #[derive(Debug)]
-enum Piece {
+pub(super) enum Piece {
     Shared(Bytes),
     /// A message, which needs no memory of its own: most writes are one.
     Small {
@@ -254,14 +254,15 @@ impl Pipe {
     }
 
     /// What was on the way is here.
-    pub(super) fn land(&self, bytes: Bytes) {
+    pub(super) fn land(&self, piece: Piece) {
         let mut state = self.state.lock();
-        state.on_the_way -= bytes.len();
+        let length = piece.as_slice().len();
+        state.on_the_way -= length;
         if state.reader_gone {
             return;
         }
-        state.waiting += bytes.len();
-        state.queue.push_back(Piece::Shared(bytes));
+        state.waiting += length;
+        state.queue.push_back(piece);
         // Whoever waits to write may have waited for the way to be free.
         let has_room = state.waiting < self.limit;
         let writer = if has_room { state.writer.take() } else { None };
@@ -363,7 +364,7 @@ impl AsyncWrite for PipeEnd {
         if let Some(path) = &pipe.path {
             state.on_the_way += taken;
             drop(state);
-            path.send(Arc::clone(pipe), share(&buf[..taken]));
+            path.send(Arc::clone(pipe), Piece::of(&buf[..taken]));
         } else {
             state.queue.push_back(Piece::of(&buf[..taken]));
             state.waiting += taken;
