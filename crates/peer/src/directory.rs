@@ -4,18 +4,21 @@
 //! travels in a round trip and an idle host costs a message in half a minute. The connection proves the directory's peer id, so whom a
 //! host believes is part of the address that it was given.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt;
-use libp2p::core::multiaddr::Protocol;
 use libp2p::request_response::{Config as RequestConfig, Event, Message, ProtocolSupport, ResponseChannel, json};
-use libp2p::swarm::{Config, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm};
+use libp2p::swarm::{Config, NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, StreamProtocol, Swarm};
 use serde::{Deserialize, Serialize};
+use swarm::SwarmId;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::node::{NodeError, NodeIdentity, TransportKind, listen_on, transport_of};
+use crate::node::{
+    Addresses, Endpoint, EndpointConfig, Hub, NodeError, NodeIdentity, TransportKind, cause_of, open, transport_of,
+};
 
 /// A build that hosts can fetch now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,13 @@ pub struct SeededBuild {
     pub version: String,
     /// Addresses of its seeders, peer ids included.
     pub seeders: Vec<Multiaddr>,
+}
+
+impl SeededBuild {
+    /// The swarm in which it is seeded.
+    pub fn swarm(&self) -> SwarmId {
+        SwarmId::of_build(&self.key, &self.version)
+    }
 }
 
 /// What has changed since?
@@ -46,86 +56,97 @@ type Behaviour = json::Behaviour<Ask, Answer>;
 /// A directory. Dropping it ends it.
 #[derive(Debug)]
 pub struct DirectoryServer {
-    address: Multiaddr,
-    builds: watch::Sender<Vec<SeededBuild>>,
-    task: JoinHandle<()>,
+    endpoint: Endpoint,
+    builds: watch::Sender<Option<Vec<SeededBuild>>>,
 }
 
 impl DirectoryServer {
-    /// Starts an empty directory: hosts can ask when this returns.
+    /// Starts a directory: hosts can ask when this returns, and are answered as soon as it is told of builds. It shares its
+    /// endpoint, and with that its port, with the swarms of these builds.
     ///
     /// # Errors
-    /// Where the address cannot be listened on.
-    pub async fn start(
-        identity: &NodeIdentity,
-        transport: &TransportKind,
-        listen: Multiaddr,
-        advertise: Option<Multiaddr>,
-    ) -> Result<Self, NodeError> {
-        let mut swarm = swarm_of(identity, transport)?;
-        let listening = listen_on(&mut swarm, listen).await?;
-        let address = advertise.unwrap_or(listening).with(Protocol::P2p(identity.peer_id()));
-        let (builds, changes) = watch::channel(Vec::new());
-        let task = tokio::spawn(serve(swarm, changes));
-        Ok(Self { address, builds, task })
+    /// Where an address cannot be listened on.
+    pub async fn start(config: EndpointConfig) -> Result<Self, NodeError> {
+        let (hub, swarm) = open(config, |members| Both {
+            members,
+            directory: behaviour(),
+        })
+        .await?;
+        let (builds, changes) = watch::channel(None);
+        let task = tokio::spawn(serve(swarm, Arc::clone(&hub), changes));
+        let endpoint = Endpoint::running(hub, task.abort_handle());
+        Ok(Self { endpoint, builds })
     }
 
-    /// Where hosts reach it, peer id included.
-    pub const fn address(&self) -> &Multiaddr {
-        &self.address
+    /// The endpoint, for the swarms of the builds.
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
-    /// These are the builds from now on.
+    /// These are the builds from now on. Nobody is answered before the first time: a directory that has been started again does not
+    /// yet know what it seeds, and must not say that it is nothing.
     pub fn publish(&self, builds: Vec<SeededBuild>) {
         self.builds.send_if_modified(|known| {
-            let is_new = *known != builds;
-            *known = builds;
+            let is_new = known.as_ref() != Some(&builds);
+            *known = Some(builds);
             is_new
         });
     }
 }
 
-impl Drop for DirectoryServer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// Members of swarms and a directory at one port.
+#[derive(NetworkBehaviour)]
+#[behaviour(prelude = "libp2p::swarm::derive_prelude")]
+struct Both {
+    members: crate::node::MembersBehaviour,
+    directory: Behaviour,
 }
 
-async fn serve(mut swarm: Swarm<Behaviour>, mut changes: watch::Receiver<Vec<SeededBuild>>) {
+async fn serve(mut swarm: Swarm<Both>, hub: Arc<Hub>, mut changes: watch::Receiver<Option<Vec<SeededBuild>>>) {
     let mut answer = Answer {
         // A directory that was restarted is not taken for the one before.
         generation: generation_now(),
         builds: Vec::new(),
     };
+    let mut is_told = false;
     let mut waiting: Vec<(Instant, ResponseChannel<Answer>)> = Vec::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
             event = swarm.select_next_some() => {
-                let SwarmEvent::Behaviour(Event::Message { message: Message::Request { request, channel, .. }, .. }) = event else {
+                hub.note(&event);
+                let SwarmEvent::Behaviour(BothEvent::Directory(Event::Message {
+                    message: Message::Request { request, channel, .. },
+                    ..
+                })) = event else {
                     continue;
                 };
-                if request.known == Some(answer.generation) {
+                if !is_told || request.known == Some(answer.generation) {
                     waiting.push((Instant::now(), channel));
                 } else {
                     // Who is gone needs no answer.
-                    let _ = swarm.behaviour_mut().send_response(channel, answer.clone());
+                    let _ = swarm.behaviour_mut().directory.send_response(channel, answer.clone());
                 }
             }
             changed = changes.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                answer.builds.clone_from(&changes.borrow_and_update());
+                let Some(builds) = changes.borrow_and_update().clone() else {
+                    continue;
+                };
+                answer.builds = builds;
                 answer.generation += 1;
+                is_told = true;
                 for (_, channel) in waiting.drain(..) {
-                    let _ = swarm.behaviour_mut().send_response(channel, answer.clone());
+                    let _ = swarm.behaviour_mut().directory.send_response(channel, answer.clone());
                 }
             }
             _ = tick.tick() => {
                 let due = waiting.partition_point(|(since, _)| since.elapsed() >= HOLD);
+                let due = if is_told { due } else { 0 };
                 for (_, channel) in waiting.drain(..due) {
-                    let _ = swarm.behaviour_mut().send_response(channel, answer.clone());
+                    let _ = swarm.behaviour_mut().directory.send_response(channel, answer.clone());
                 }
             }
         }
@@ -140,15 +161,15 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Follows the directory at `address`, which ends with its peer id. While it cannot be reached it is tried again.
+    /// Follows the directory at these addresses. While it cannot be reached it is tried again, and names are looked up anew.
     ///
     /// # Errors
     /// Where the transport cannot be set up.
-    pub fn follow(address: Multiaddr, directory: PeerId) -> Result<Self, NodeError> {
-        let transport = TransportKind::of(&address);
+    pub fn follow(directory: Addresses) -> Result<Self, NodeError> {
+        let transport = directory.at().first().map_or(TransportKind::Tcp, TransportKind::of);
         let swarm = swarm_of(&NodeIdentity::random(), &transport)?;
         let (told, builds) = watch::channel(Vec::new());
-        let task = tokio::spawn(ask(swarm, directory, address, told));
+        let task = tokio::spawn(ask(swarm, directory, told));
         Ok(Self { builds, task })
     }
 
@@ -165,31 +186,18 @@ impl Drop for Directory {
     }
 }
 
-async fn ask(
-    mut swarm: Swarm<Behaviour>,
-    directory: PeerId,
-    address: Multiaddr,
-    told: watch::Sender<Vec<SeededBuild>>,
-) {
+async fn ask(mut swarm: Swarm<Behaviour>, directory: Addresses, told: watch::Sender<Vec<SeededBuild>>) {
     let (mut known, mut failures) = (None, 0_u32);
+    let address = directory.to_string();
     loop {
-        let addresses = vec![address.clone()];
-        let behaviour = swarm.behaviour_mut();
-        behaviour.send_request_with_addresses(&directory, Ask { known }, addresses);
-        let answered = loop {
-            match swarm.select_next_some().await {
-                SwarmEvent::Behaviour(Event::Message {
-                    message: Message::Response { response, .. },
-                    ..
-                }) => break Ok(response),
-                SwarmEvent::Behaviour(Event::OutboundFailure { error, .. }) => break Err(error),
-                _ => {}
-            }
+        let answered = match directory.clone().resolved().await {
+            Ok(directory) => ask_once(&mut swarm, &directory, known).await,
+            Err(error) => Err(format!("the name is not known: {error}")),
         };
         match answered {
             Ok(answer) => {
                 if failures > 0 {
-                    tracing::info!(%address, "the directory answers again");
+                    tracing::info!(address, "the directory answers again");
                 }
                 (known, failures) = (Some(answer.generation), 0);
                 told.send_if_modified(|builds| {
@@ -201,19 +209,50 @@ async fn ask(
             Err(error) => {
                 let wait = (AGAIN_FIRST * (1 << failures.min(10))).min(AGAIN_MAX);
                 failures += 1;
-                tracing::warn!(%address, %error, ?wait, "the directory does not answer; trying again");
+                if failures == 1 {
+                    tracing::warn!(
+                        address,
+                        error,
+                        "the directory does not answer; trying again until it does"
+                    );
+                }
                 tokio::time::sleep(wait).await;
             }
         }
     }
 }
 
-fn swarm_of(identity: &NodeIdentity, transport: &TransportKind) -> Result<Swarm<Behaviour>, NodeError> {
+/// One question and its answer, or why there is none.
+async fn ask_once(swarm: &mut Swarm<Behaviour>, directory: &Addresses, known: Option<u64>) -> Result<Answer, String> {
+    let (peer, addresses) = (directory.peer(), directory.at().to_vec());
+    let question = swarm
+        .behaviour_mut()
+        .send_request_with_addresses(&peer, Ask { known }, addresses);
+    let mut dial_error = None;
+    loop {
+        match swarm.select_next_some().await {
+            SwarmEvent::Behaviour(Event::Message {
+                message: Message::Response { response, request_id },
+                ..
+            }) if request_id == question => return Ok(response),
+            SwarmEvent::OutgoingConnectionError { error, .. } => dial_error = Some(cause_of(&error)),
+            SwarmEvent::Behaviour(Event::OutboundFailure { error, request_id, .. }) if request_id == question => {
+                return Err(dial_error.unwrap_or_else(|| error.to_string()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn behaviour() -> Behaviour {
     let config = RequestConfig::default().with_request_timeout(PATIENCE);
-    let behaviour = Behaviour::new([(PROTOCOL, ProtocolSupport::Full)], config);
+    Behaviour::new([(PROTOCOL, ProtocolSupport::Full)], config)
+}
+
+fn swarm_of(identity: &NodeIdentity, transport: &TransportKind) -> Result<Swarm<Behaviour>, NodeError> {
     let config = Config::with_tokio_executor().with_idle_connection_timeout(2 * HOLD);
     let transport = transport_of(transport, identity, None)?;
-    Ok(Swarm::new(transport, behaviour, identity.peer_id(), config))
+    Ok(Swarm::new(transport, behaviour(), identity.peer_id(), config))
 }
 
 fn generation_now() -> u64 {

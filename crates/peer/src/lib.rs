@@ -14,8 +14,8 @@ pub use directory::{Directory, DirectoryServer, SeededBuild};
 pub use libp2p::{Multiaddr, PeerId};
 pub use logging::log_to_stderr;
 pub use node::{
-    Clock, Downlinks, InProcessNetwork, Limits, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer,
-    PathDelay, Role, Shaping, Traffic, TransportKind, host_of,
+    AddressError, Addresses, Clock, Downlinks, Endpoint, EndpointConfig, InProcessNetwork, Limits, Node, NodeConfig,
+    NodeError, NodeIdentity, NodeReport, Observer, PathDelay, Role, Shaping, Traffic, TransportKind, host_of,
 };
 pub use rate_limit::{LinkUse, TokenBucket};
 pub use store::{

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use cloud::{Cloud, CloudConfig, DeploymentLogWriter};
 use peer::{
-    Clock, Directory, HostPlacement, Limits, Multiaddr, Node, NodeConfig, NodeIdentity, Observer, PeerId, Role,
-    SeededBuild, Shaping, StoreError, StoreOpener, Traffic, TransportKind, deployment_log, host_of, log_to_stderr,
+    Addresses, Clock, Directory, Endpoint, EndpointConfig, HostPlacement, Limits, Multiaddr, Node, NodeConfig,
+    NodeIdentity, Observer, PeerId, Role, SeededBuild, Shaping, StoreError, StoreOpener, Traffic, TransportKind,
+    deployment_log, host_of, log_to_stderr,
 };
-use swarm::{Contact, HostId, PeerConfig, Time, ZoneId};
+use swarm::{Contact, HostId, PeerConfig, SwarmId, Time, ZoneId};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -42,12 +43,13 @@ struct Arguments {
     /// Where the builds of a directory go, each by its key.
     #[arg(long, value_name = "FOLDER", requires = "directory")]
     folder: Option<PathBuf>,
-    /// Where to listen for other hosts; tcp or quic, as the seeder. For a directory, with port 0.
+    /// Where to listen for other hosts; tcp or quic, as the seeder. May be repeated. Without it at every address of this machine, at
+    /// a port that is free, or on the loopback interface where the seeder is there. All builds share the port.
     #[arg(long, value_name = "MULTIADDR")]
-    listen: Option<Multiaddr>,
-    /// Where other hosts reach this one, if not where it listens.
-    #[arg(long, value_name = "MULTIADDR", conflicts_with = "directory")]
-    advertise: Option<Multiaddr>,
+    listen: Vec<Multiaddr>,
+    /// Where other hosts reach this one, if not at the addresses at which it listens. May be repeated; names are fine.
+    #[arg(long, value_name = "MULTIADDR")]
+    advertise: Vec<Multiaddr>,
     /// Give up a build after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     timeout: u64,
@@ -127,7 +129,15 @@ async fn run(arguments: Arguments) -> ExitCode {
             fail(failure)
         }
         (_, _, Some(out)) => {
-            let fetched = fetch(&arguments, &arguments.seeder, out, stopped).await;
+            let seeders = match Addresses::by_peer(&arguments.seeder) {
+                Ok(seeders) => seeders,
+                Err(error) => return fail((2, format!("--seeder {error}"))),
+            };
+            let endpoint = match start_endpoint(&arguments, &seeders).await {
+                Ok(endpoint) => endpoint,
+                Err(failure) => return fail(failure),
+            };
+            let fetched = fetch(&arguments, &endpoint, SwarmId::ONLY, &seeders, out, stopped).await;
             match fetched {
                 Ok(_serving) => {
                     tokio::time::sleep(Duration::from_secs(arguments.linger)).await;
@@ -145,10 +155,15 @@ async fn run(arguments: Arguments) -> ExitCode {
 
 /// Fetches what the directory lists, each build in a task of its own, for as long as it is listed there.
 async fn follow(arguments: &Arguments, address: &Multiaddr, folder: &Path) -> Failure {
-    let Some(peer) = peer_of(address) else {
-        return (2, no_peer_id("--directory", address));
+    let addresses = match Addresses::of([address]) {
+        Ok(addresses) => addresses,
+        Err(error) => return (2, format!("--directory {error}")),
     };
-    let mut directory = match Directory::follow(address.clone(), peer) {
+    let endpoint = match start_endpoint(arguments, &[addresses.clone()]).await {
+        Ok(endpoint) => endpoint,
+        Err(failure) => return failure,
+    };
+    let mut directory = match Directory::follow(addresses) {
         Ok(directory) => directory,
         Err(error) => return (4, cloud::chain(&error)),
     };
@@ -164,7 +179,7 @@ async fn follow(arguments: &Arguments, address: &Multiaddr, folder: &Path) -> Fa
                 tracing::error!(key = build.key, "leads out of the folder; the build is not fetched");
                 continue;
             };
-            let task = tokio::spawn(keep_trying(arguments.clone(), build.clone(), out));
+            let task = tokio::spawn(keep_trying(arguments.clone(), endpoint.clone(), build.clone(), out));
             hosts.insert(build.key.clone(), (build, Fetching(task)));
         }
     }
@@ -181,9 +196,9 @@ impl Drop for Fetching {
 }
 
 /// Fetches a build, again where that fails, and serves it.
-async fn keep_trying(arguments: Arguments, build: SeededBuild, out: PathBuf) {
+async fn keep_trying(arguments: Arguments, endpoint: Endpoint, build: SeededBuild, out: PathBuf) {
     loop {
-        match fetch(&arguments, &build.seeders, &out, std::future::pending()).await {
+        match fetch_listed(&arguments, &endpoint, &build, &out).await {
             Ok(_serving) => {
                 print_line(&format!("{} {}", build.key, out.display()));
                 std::future::pending::<()>().await;
@@ -196,61 +211,78 @@ async fn keep_trying(arguments: Arguments, build: SeededBuild, out: PathBuf) {
     }
 }
 
+/// Fetches a build of the directory.
+async fn fetch_listed(
+    arguments: &Arguments,
+    endpoint: &Endpoint,
+    build: &SeededBuild,
+    out: &Path,
+) -> Result<Node, Failure> {
+    let seeders = Addresses::by_peer(&build.seeders).map_err(|error| (2, format!("its seeder {error}")))?;
+    let (swarm, stopped) = (build.swarm(), std::future::pending());
+    fetch(arguments, endpoint, swarm, &seeders, out, stopped).await
+}
+
 /// The file of a build by its key, below `folder`.
 fn place_of(folder: &Path, key: &str) -> Option<PathBuf> {
     let is_name = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
     key.split('/').all(is_name).then(|| folder.join(key))
 }
 
+/// Starts what this process listens with, for all builds that it fetches.
+async fn start_endpoint(arguments: &Arguments, seeders: &[Addresses]) -> Result<Endpoint, Failure> {
+    let (identity, transport) = (NodeIdentity::random(), transport_to(seeders));
+    let mut config = EndpointConfig::everywhere(identity.clone(), transport.clone());
+    if !arguments.listen.is_empty() {
+        config.listen.clone_from(&arguments.listen);
+    } else if seeders.iter().all(Addresses::is_on_loopback) {
+        config = EndpointConfig::on_loopback(identity, transport);
+    }
+    config.advertise.clone_from(&arguments.advertise);
+    Endpoint::start(config).await.map_err(|error| (4, cloud::chain(&error)))
+}
+
+/// As the first of the addresses says.
+fn transport_to(seeders: &[Addresses]) -> TransportKind {
+    let first = seeders.first().and_then(|seeder| seeder.at().first());
+    first.map_or(TransportKind::Tcp, TransportKind::of)
+}
+
 /// Fetches a build to `out` and writes its row. The node that is the result serves it to others until it is dropped.
 async fn fetch(
     arguments: &Arguments,
-    addresses: &[Multiaddr],
+    endpoint: &Endpoint,
+    swarm: SwarmId,
+    seeders: &[Addresses],
     out: &Path,
     stopped: impl Future<Output = Failure>,
 ) -> Result<Node, Failure> {
-    let mut seeders = Vec::new();
-    for address in addresses {
-        let seeder = peer_of(address).ok_or_else(|| (2, no_peer_id("--seeder", address)))?;
-        seeders.push(Contact {
-            host: host_of(seeder),
-            address: address.to_vec().into(),
-        });
-    }
-    let Some(first) = addresses.first() else {
-        return Err((2, "no seeder".to_owned()));
-    };
-    let transport = TransportKind::of(first);
-    let listen = match (&arguments.listen, first.to_string().starts_with("/ip4/127.")) {
-        (Some(listen), _) => listen.clone(),
-        (None, loopback) => listen_by_default(&transport, loopback).map_err(|error| (2, error))?,
-    };
-    let identity = NodeIdentity::random();
-    let host = identity.host();
-    let peer_id = identity.peer_id();
+    let contacts: Vec<Contact> = seeders
+        .iter()
+        .map(|seeder| Contact {
+            host: host_of(seeder.peer()),
+            address: seeder.encode(),
+        })
+        .collect();
+    let peer_id = endpoint.peer_id();
+    let host = host_of(peer_id);
     let zone = arguments.zone.as_deref().map(ZoneId::named);
     let (sender, mut state) = watch::channel(State::Fetching);
     let started = Instant::now();
-    let node = Node::start(NodeConfig {
-        identity,
+    let node = endpoint.join(NodeConfig {
+        swarm,
         host,
-        transport,
-        listen,
-        advertise: arguments.advertise.clone(),
         shaping: Shaping::default(),
-        path: None,
         limits: Limits::default(),
         store: StoreOpener::on_disk(out.to_owned()),
         role: Role::Host(Box::new(move |address| PeerConfig {
             zone,
-            ..PeerConfig::with_seeders(host, address.into(), seeders)
+            ..PeerConfig::with_seeders(host, address, contacts)
         })),
         seed: host.get(),
         clock: Clock::start(),
         observer: Arc::new(Progress(sender)),
-    })
-    .await
-    .map_err(|error| (4, cloud::chain(&error)))?;
+    });
     let done = state.wait_for(|state| !matches!(state, State::Fetching));
     let failure = tokio::select! {
         done = done => match done.as_deref() {
@@ -297,24 +329,6 @@ async fn write_row(
         Some(lost) => Err((4, format!("the row was not written: {}", lost.error))),
         None => Ok(()),
     }
-}
-
-fn listen_by_default(transport: &TransportKind, loopback: bool) -> Result<Multiaddr, String> {
-    let ip = if loopback { "127.0.0.1" } else { "0.0.0.0" };
-    let address = match transport {
-        TransportKind::Quic => format!("/ip4/{ip}/udp/0/quic-v1"),
-        _ => format!("/ip4/{ip}/tcp/0"),
-    };
-    address.parse().map_err(|error| format!("{address}: {error}"))
-}
-
-fn peer_of(address: &Multiaddr) -> Option<PeerId> {
-    let text = address.to_string();
-    text.rsplit_once("/p2p/")?.1.parse().ok()
-}
-
-fn no_peer_id(option: &str, address: &Multiaddr) -> String {
-    format!("{option} {address}: expected an address that ends with /p2p/<peer id>")
 }
 
 #[expect(

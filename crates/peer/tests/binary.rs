@@ -12,37 +12,41 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peer::{
-    ChunkPool, ChunkStore, Clock, DirectoryServer, Limits, MemoryStore, Multiaddr, Node, NodeConfig, NodeIdentity,
-    Role, SeededBuild, Shaping, StoreOpener, TransportKind,
+    ChunkPool, ChunkStore, Clock, DirectoryServer, EndpointConfig, Limits, MemoryStore, Multiaddr, Node, NodeConfig,
+    NodeIdentity, Role, SeededBuild, Shaping, StoreOpener, TransportKind,
 };
 use rig::{Seen, data};
-use swarm::{Manifest, SeederConfig};
+use swarm::{Manifest, SeederConfig, SwarmId};
 
 async fn seeder(transport: TransportKind, build: &[u8]) -> Node {
     seeder_of(transport, build, (0, 1)).await
 }
 
 async fn seeder_of(transport: TransportKind, build: &[u8], part: (u32, u32)) -> Node {
+    seeder_in(SwarmId::ONLY, transport, build, part).await
+}
+
+async fn seeder_in(swarm: SwarmId, transport: TransportKind, build: &[u8], part: (u32, u32)) -> Node {
     let identity = NodeIdentity::random();
     let host = identity.host();
-    let node = Node::start(NodeConfig {
-        identity,
-        host,
-        listen: rig::listen(&transport, host),
-        transport,
-        advertise: None,
-        shaping: Shaping::default(),
-        path: None,
-        limits: Limits::default(),
-        store: StoreOpener::in_memory(ChunkPool::default()),
-        role: Role::Seeder(SeederConfig {
-            part,
-            ..SeederConfig::new(host)
-        }),
-        seed: 1,
-        clock: Clock::start(),
-        observer: Arc::new(Seen::default()),
-    })
+    let listen = rig::listen(&transport, host);
+    let node = Node::start(
+        EndpointConfig::at(identity, transport, listen),
+        NodeConfig {
+            swarm,
+            host,
+            shaping: Shaping::default(),
+            limits: Limits::default(),
+            store: StoreOpener::in_memory(ChunkPool::default()),
+            role: Role::Seeder(SeederConfig {
+                part,
+                ..SeederConfig::new(host)
+            }),
+            seed: 1,
+            clock: Clock::start(),
+            observer: Arc::new(Seen::default()),
+        },
+    )
     .await
     .unwrap();
     let manifest = Arc::new(Manifest::of("build-1.zip", build, 64 << 10).unwrap());
@@ -69,7 +73,7 @@ async fn a_peer_fetches_over(transport: TransportKind) {
     let build = data(700_001);
     let seeder = seeder(transport, &build).await;
     let out = folder.path().join("app.zip");
-    let output = fetch(seeder.address(), &out, &["--timeout", "60"]).await;
+    let output = fetch(&seeder.address(), &out, &["--timeout", "60"]).await;
     assert_eq!(
         output.status.code(),
         Some(0),
@@ -99,7 +103,7 @@ async fn a_peer_fetches_from_two_seeders_and_from_the_one_that_is_left() {
     for name in ["both.zip", "one.zip"] {
         let out = folder.path().join(name);
         let more = ["--seeder", &second.address().to_string(), "--timeout", "60"];
-        let output = fetch(first.address(), &out, &more).await;
+        let output = fetch(&first.address(), &out, &more).await;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{name}: {said}");
         assert!(std::fs::read(&out).unwrap() == build, "{name}");
@@ -116,12 +120,13 @@ async fn a_peer_follows_a_directory_and_keeps_every_build_that_is_listed() {
     let folder = tempfile::tempdir().unwrap();
     let identity = NodeIdentity::kept_in(&folder.path().join("state/directory.key")).unwrap();
     let listen: Multiaddr = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
-    let directory = DirectoryServer::start(&identity, &TransportKind::Tcp, listen, None)
+    let directory = DirectoryServer::start(EndpointConfig::at(identity, TransportKind::Tcp, listen))
         .await
         .unwrap();
+    let address = directory.endpoint().addresses().remove(0);
     let builds = folder.path().join("builds");
     let mut agent = Command::new(env!("CARGO_BIN_EXE_peer"))
-        .args(["--directory", &directory.address().to_string(), "--folder"])
+        .args(["--directory", &address.to_string(), "--folder"])
         .arg(&builds)
         .stdout(Stdio::piped())
         .spawn()
@@ -131,11 +136,17 @@ async fn a_peer_follows_a_directory_and_keeps_every_build_that_is_listed() {
     let listed = |key: &str, seeder: &Node, version: &str| SeededBuild {
         key: key.to_owned(),
         version: version.to_owned(),
-        seeders: vec![seeder.address().clone()],
+        seeders: vec![seeder.address()],
     };
     let (first, second) = (data(300_000), data(200_000));
-    let of_first = seeder(TransportKind::Tcp, &first).await;
-    let of_second = seeder(TransportKind::Tcp, &second).await;
+    let of_first = seeder_in(SwarmId::of_build("one.zip", "1"), TransportKind::Tcp, &first, (0, 1)).await;
+    let of_second = seeder_in(
+        SwarmId::of_build("apps/two.zip", "1"),
+        TransportKind::Tcp,
+        &second,
+        (0, 1),
+    )
+    .await;
     let escaping = listed("../out.zip", &of_second, "1");
     directory.publish(vec![listed("one.zip", &of_first, "1"), escaping]);
     let begun = Instant::now();
@@ -145,18 +156,17 @@ async fn a_peer_follows_a_directory_and_keeps_every_build_that_is_listed() {
     }
     assert!(std::fs::read(builds.join("one.zip")).unwrap() == first);
     // The directory is restarted where it was, with the key that was kept, and lists another build.
-    let address = directory.address().clone();
     drop(directory);
     let listen: Multiaddr = address.to_string().rsplit_once("/p2p/").unwrap().0.parse().unwrap();
     let identity = NodeIdentity::kept_in(&folder.path().join("state/directory.key")).unwrap();
     let directory = loop {
-        match DirectoryServer::start(&identity, &TransportKind::Tcp, listen.clone(), None).await {
+        match DirectoryServer::start(EndpointConfig::at(identity.clone(), TransportKind::Tcp, listen.clone())).await {
             Ok(directory) => break directory,
             Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    assert_eq!(*directory.address(), address);
+    assert_eq!(directory.endpoint().addresses(), [address]);
     directory.publish(vec![listed("apps/two.zip", &of_second, "1")]);
     let lines = tokio::time::timeout(Duration::from_secs(60), reading)
         .await

@@ -8,11 +8,12 @@ use std::time::Duration;
 use clap::Parser;
 use cloud::{Buckets, Cloud, CloudConfig, chain};
 use peer::{
-    Clock, DirectoryServer, Limits, Multiaddr, NodeIdentity, SeededBuild, Shaping, TransportKind, log_to_stderr,
+    Clock, DirectoryServer, Endpoint, EndpointConfig, Limits, Multiaddr, NodeIdentity, SeededBuild, Shaping,
+    TransportKind, host_of, log_to_stderr,
 };
 use pipeline::PipelineClients;
 use seeder::{BuildFeed, BuildNotice, PullOptions, QueueFeed, RegionalSeeder, SeederOptions, Spool};
-use swarm::SeederConfig;
+use swarm::{SeederConfig, SwarmId};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Seed a build from a regional bucket.
@@ -26,8 +27,7 @@ struct Arguments {
     #[arg(long, requires = "bucket")]
     key: Option<String>,
     /// Instead of one build: the queue that tells of builds, such as region-a-builds-events. The first line printed is the address of
-    /// the directory that hosts follow (`peer --directory`); each build gets a swarm and an address of its own, printed as
-    /// KEY ADDRESS.
+    /// the directory that hosts follow (`peer --directory`), in a line for each address at which it can be reached.
     #[arg(long, conflicts_with_all = ["bucket", "key"])]
     queue: Option<String>,
     /// Builds of a queue that are seeded at a time; the oldest gives way to the newest.
@@ -36,23 +36,14 @@ struct Arguments {
     /// Seconds after which the build of a seeder that died while pulling is taken up by another one.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(2..=43_200))]
     visible_after: u16,
-    /// Where the directory of a queue listens; hosts are started with this address, so it wants a port that stays.
-    #[arg(
-        long,
-        value_name = "MULTIADDR",
-        default_value = "/ip4/127.0.0.1/tcp/0",
-        requires = "queue"
-    )]
-    directory_listen: Multiaddr,
-    /// Where hosts reach the directory, if not where it listens.
-    #[arg(long, value_name = "MULTIADDR", requires = "queue")]
-    directory_advertise: Option<Multiaddr>,
-    /// Where to listen: /ip4/0.0.0.0/tcp/4001, or /ip4/0.0.0.0/udp/4001/quic-v1. For a queue, with port 0.
-    #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/127.0.0.1/tcp/0")]
-    listen: Multiaddr,
-    /// Where hosts reach it, if not where it listens.
+    /// Where to listen: /ip4/0.0.0.0/tcp/4001, or /ip4/0.0.0.0/udp/4001/quic-v1. May be repeated. Without it at every address of
+    /// this machine, at a port that is free. All builds of a queue and their directory share the port; hosts are started with the
+    /// directory's address, so it wants one that stays.
     #[arg(long, value_name = "MULTIADDR")]
-    advertise: Option<Multiaddr>,
+    listen: Vec<Multiaddr>,
+    /// Where hosts reach it, if not at the addresses at which it listens. May be repeated; names are fine.
+    #[arg(long, value_name = "MULTIADDR")]
+    advertise: Vec<Multiaddr>,
     /// Folder for the build while it is seeded. For a queue also for the key that proves who the directory is, and the list of builds that a
     /// seeder takes up again when it is restarted.
     #[arg(long, value_name = "FOLDER", default_value = "seeder-spool")]
@@ -112,11 +103,12 @@ async fn run(arguments: Arguments) -> ExitCode {
 
 /// Seeds one build until it is told to stop. Hosts can join before the build is here.
 async fn seed_one(arguments: &Arguments, buckets: &Buckets, notice: &BuildNotice) -> ExitCode {
-    let seeder = match start(arguments).await {
-        Ok(seeder) => seeder,
+    let endpoint = match Endpoint::start(endpoint_config(arguments, NodeIdentity::random())).await {
+        Ok(endpoint) => endpoint,
         Err(error) => return fail(&error),
     };
-    print_line(&seeder.address().to_string());
+    print_addresses(&endpoint);
+    let seeder = start(arguments, &endpoint, SwarmId::ONLY);
     match seeder.pull(buckets, notice).await {
         Ok(pulled) => seeder.seed(pulled),
         Err(error) => return fail(&error),
@@ -139,16 +131,11 @@ async fn seed_all(arguments: &Arguments, cloud: &Cloud, queue: &str) -> ExitCode
             return ExitCode::from(4);
         }
     };
-    let transport = TransportKind::of(&arguments.directory_listen);
-    let (listen, advertise) = (
-        arguments.directory_listen.clone(),
-        arguments.directory_advertise.clone(),
-    );
-    let directory = match DirectoryServer::start(&identity, &transport, listen, advertise).await {
+    let directory = match DirectoryServer::start(endpoint_config(arguments, identity)).await {
         Ok(directory) => directory,
         Err(error) => return fail(&error),
     };
-    print_line(&directory.address().to_string());
+    print_addresses(directory.endpoint());
     let visible_after = Duration::from_secs(arguments.visible_after.into());
     let mut builds = Builds {
         arguments,
@@ -184,7 +171,8 @@ struct Builds<'a> {
 struct Seeding {
     notice: BuildNotice,
     version: String,
-    seeder: RegionalSeeder,
+    /// Its part in the swarm, for as long as this is here.
+    _swarm: RegionalSeeder,
 }
 
 impl Builds<'_> {
@@ -195,16 +183,19 @@ impl Builds<'_> {
         if self.seeding.iter().any(is_known) {
             return Ok(());
         }
-        let seeder = start(self.arguments).await?;
+        let swarm = SwarmId::of_build(&notice.key, &version);
+        let seeder = start(self.arguments, self.directory.endpoint(), swarm);
         let pulled = seeder.pull(&self.buckets, notice).await?;
         let version = pulled.object.etag.clone();
-        print_line(&format!("{} {}", notice.key, seeder.address()));
+        if let Some(address) = self.directory.endpoint().addresses().first() {
+            print_line(&format!("{} {address}", notice.key));
+        }
         seeder.seed(pulled);
         self.seeding.retain(|known| known.notice != *notice);
         self.seeding.push(Seeding {
             notice: notice.clone(),
             version,
-            seeder,
+            _swarm: seeder,
         });
         if self.seeding.len() > usize::from(self.arguments.builds_max) {
             self.seeding.remove(0);
@@ -212,7 +203,7 @@ impl Builds<'_> {
         let listed = self.seeding.iter().map(|build| SeededBuild {
             key: build.notice.key.clone(),
             version: build.version.clone(),
-            seeders: vec![build.seeder.address().clone()],
+            seeders: self.directory.endpoint().addresses(),
         });
         self.directory.publish(listed.collect());
         // The queue does not tell of it again, so a seeder that is started again has to know by itself.
@@ -261,31 +252,46 @@ fn kept(folder: &Path) -> Vec<BuildNotice> {
     })
 }
 
-async fn start(arguments: &Arguments) -> Result<RegionalSeeder, peer::NodeError> {
-    let identity = NodeIdentity::random();
-    let mut core = SeederConfig::new(identity.host());
+/// Where this process listens, for all builds.
+fn endpoint_config(arguments: &Arguments, identity: NodeIdentity) -> EndpointConfig {
+    let transport = arguments.listen.first().map_or(TransportKind::Tcp, TransportKind::of);
+    let mut config = EndpointConfig::everywhere(identity, transport);
+    if !arguments.listen.is_empty() {
+        config.listen.clone_from(&arguments.listen);
+    }
+    config.advertise.clone_from(&arguments.advertise);
+    config.connections = arguments.hosts_max;
+    config
+}
+
+/// Says where hosts reach it, each address in a line: any of them, or all, are given to hosts.
+fn print_addresses(endpoint: &Endpoint) {
+    for address in endpoint.addresses() {
+        print_line(&address.to_string());
+    }
+}
+
+/// Starts the swarm of a build.
+fn start(arguments: &Arguments, endpoint: &Endpoint, swarm: SwarmId) -> RegionalSeeder {
+    let host = host_of(endpoint.peer_id());
+    let mut core = SeederConfig::new(host);
     core.part = arguments.part;
-    RegionalSeeder::start(SeederOptions {
-        seed: identity.host().get(),
-        identity,
-        core,
-        transport: TransportKind::of(&arguments.listen),
-        listen: arguments.listen.clone(),
-        advertise: arguments.advertise.clone(),
-        shaping: Shaping::default(),
-        path: None,
-        limits: Limits {
-            connections: arguments.hosts_max,
-            ..Limits::default()
+    RegionalSeeder::join(
+        endpoint,
+        SeederOptions {
+            swarm,
+            core,
+            shaping: Shaping::default(),
+            limits: Limits::default(),
+            seed: host.get(),
+            clock: Clock::start(),
+            pull: PullOptions {
+                chunk_size: arguments.chunk_size,
+                requests: 8,
+                spool: Spool::Folder(arguments.folder.clone()),
+            },
         },
-        clock: Clock::start(),
-        pull: PullOptions {
-            chunk_size: arguments.chunk_size,
-            requests: 8,
-            spool: Spool::Folder(arguments.folder.clone()),
-        },
-    })
-    .await
+    )
 }
 
 /// The part as a number from 0, and how many there are.

@@ -4,31 +4,23 @@ use std::sync::Arc;
 
 use cloud::Buckets;
 use peer::{
-    ChunkPool, Clock, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, PathDelay,
-    Role, Shaping, StoreOpener, TransportKind,
+    ChunkPool, Clock, Endpoint, EndpointConfig, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeReport, Observer,
+    Role, Shaping, StoreOpener,
 };
-use swarm::{SeederConfig, SeederStats};
+use swarm::{SeederConfig, SeederStats, SwarmId};
 
 use crate::build_feed::{BuildFeed, BuildNotice, Delivery};
 use crate::s3_pull::{PullError, PullOptions, Pulled, pull};
 
-/// What a seeder needs to start.
+/// What a seeder needs besides its endpoint, to which every host of the region keeps a connection.
 pub struct SeederOptions {
-    /// Its key.
-    pub identity: NodeIdentity,
+    /// Which swarm it seeds to.
+    pub swarm: SwarmId,
     /// Its part of the protocol.
     pub core: SeederConfig,
-    /// How it connects.
-    pub transport: TransportKind,
-    /// Where it listens.
-    pub listen: Multiaddr,
-    /// Where hosts reach it, if not where it listens.
-    pub advertise: Option<Multiaddr>,
     /// Its links.
     pub shaping: Shaping,
-    /// What is between it and its hosts besides the network that is there, in a run on one machine.
-    pub path: Option<PathDelay>,
-    /// Its limits. Every host of the region keeps a connection to it.
+    /// Its limits.
     pub limits: Limits,
     /// Seed of its random choices.
     pub seed: u64,
@@ -66,31 +58,37 @@ struct Silent;
 
 impl Observer for Silent {}
 
-impl RegionalSeeder {
-    /// Starts it: hosts can join when this returns.
-    pub async fn start(options: SeederOptions) -> Result<Self, NodeError> {
-        let host = options.core.host;
-        let node = Node::start(NodeConfig {
-            identity: options.identity,
-            host,
-            transport: options.transport,
-            listen: options.listen,
-            advertise: options.advertise,
-            shaping: options.shaping,
-            path: options.path,
-            limits: options.limits,
+impl SeederOptions {
+    fn split(self) -> (NodeConfig, PullOptions) {
+        let config = NodeConfig {
+            swarm: self.swarm,
+            host: self.core.host,
+            shaping: self.shaping,
+            limits: self.limits,
             // What it seeds comes with the build.
             store: StoreOpener::in_memory(ChunkPool::default()),
-            role: Role::Seeder(options.core),
-            seed: options.seed,
-            clock: options.clock,
+            role: Role::Seeder(self.core),
+            seed: self.seed,
+            clock: self.clock,
             observer: Arc::new(Silent),
-        })
-        .await?;
-        Ok(Self {
-            node,
-            pull: options.pull,
-        })
+        };
+        (config, self.pull)
+    }
+}
+
+impl RegionalSeeder {
+    /// Starts it with an endpoint of its own: hosts can join when this returns.
+    pub async fn start(endpoint: EndpointConfig, options: SeederOptions) -> Result<Self, NodeError> {
+        let (config, pull) = options.split();
+        let node = Node::start(endpoint, config).await?;
+        Ok(Self { node, pull })
+    }
+
+    /// Starts it at an endpoint that it shares with other swarms: hosts can join when this returns.
+    pub fn join(endpoint: &Endpoint, options: SeederOptions) -> Self {
+        let (config, pull) = options.split();
+        let node = endpoint.join(config);
+        Self { node, pull }
     }
 
     /// Waits for a build and pulls it. The delivery is to be told when it is seeded.
@@ -122,7 +120,7 @@ impl RegionalSeeder {
     }
 
     /// Where hosts dial it.
-    pub fn address(&self) -> &Multiaddr {
+    pub fn address(&self) -> Multiaddr {
         self.node.address()
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cloud::{Cloud, CloudConfig, Credentials};
-use peer::{Directory, Multiaddr};
+use peer::{Addresses, Directory, Multiaddr};
 use pipeline::PipelineClients;
 use rig::eventually;
 use seeder::{BuildFeed, BuildNotice, QueueFeed};
@@ -50,8 +50,20 @@ async fn make_queue(endpoint: &str, name: &str) {
 }
 
 fn start_seeder(endpoint: &str, folder: &Path, more: &[&str]) -> Child {
+    start_seeder_at("/ip4/127.0.0.1/tcp/0", endpoint, folder, more)
+}
+
+fn start_seeder_at(listen: &str, endpoint: &str, folder: &Path, more: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_seeder"))
-        .args(["--queue", "builds", "--endpoint-url", endpoint, "--folder"])
+        .args([
+            "--queue",
+            "builds",
+            "--listen",
+            listen,
+            "--endpoint-url",
+            endpoint,
+            "--folder",
+        ])
         .arg(folder)
         .args(more)
         .env("AWS_ACCESS_KEY_ID", "test")
@@ -155,9 +167,8 @@ async fn the_binary_seeds_every_build_of_its_queue_and_goes_on_after_one_that_is
     assert!(lines[0].starts_with("one.zip /ip4/127.0.0.1/tcp/"), "{lines:?}");
     assert!(lines[1].starts_with("two.zip /ip4/127.0.0.1/tcp/"), "{lines:?}");
     // A host that follows the directory hears of both.
-    let peer = directory.to_string().rsplit_once("/p2p/").unwrap().1.parse().unwrap();
     let address = directory.clone();
-    let mut directory = Directory::follow(directory, peer).unwrap();
+    let mut directory = Directory::follow(Addresses::of([&directory]).unwrap()).unwrap();
     let mut listed = Vec::new();
     while listed.len() < 2 {
         let heard = tokio::time::timeout(Duration::from_secs(60), directory.changed()).await;
@@ -174,8 +185,7 @@ async fn the_binary_seeds_every_build_of_its_queue_and_goes_on_after_one_that_is
     // Started again it seeds what it has seeded, though no message tells of it, and is the same directory.
     stop(seeder);
     let listen = address.to_string().rsplit_once("/p2p/").unwrap().0.to_owned();
-    let more = ["--directory-listen", &listen];
-    let mut seeder = start_seeder(&endpoint, &folder.path().join("spool"), &more);
+    let mut seeder = start_seeder_at(&listen, &endpoint, &folder.path().join("spool"), &[]);
     let lines = BufReader::new(seeder.stdout.take().unwrap()).lines();
     let read = tokio::task::spawn_blocking(move || lines.take(3).map(Result::unwrap).collect::<Vec<String>>());
     let again = tokio::time::timeout(Duration::from_secs(60), read).await;

@@ -56,5 +56,5 @@ pub use overlay::Overlay;
 pub use peer::{Peer, PeerConfig, Timer};
 pub use seeder::{Seeder, SeederConfig};
 pub use stats::{PeerStats, SeederStats};
-pub use units::{ByteRate, Bytes, ChunkIndex, HostId, Time, ZoneId};
+pub use units::{ByteRate, Bytes, ChunkIndex, HostId, SwarmId, Time, ZoneId};
 pub use wire::{Contact, Message};

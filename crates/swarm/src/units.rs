@@ -207,6 +207,46 @@ impl fmt::Display for HostId {
     }
 }
 
+/// Which swarm a connection is for: the hosts and seeders of one build. A process that is in several tells by it which of them
+/// a neighbour means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SwarmId([u8; SwarmId::LENGTH]);
+
+impl SwarmId {
+    /// Bytes of it.
+    pub const LENGTH: usize = 16;
+    /// The only swarm of a process that is told of none.
+    pub const ONLY: Self = Self([0; Self::LENGTH]);
+
+    /// From its bytes.
+    pub const fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; Self::LENGTH] {
+        &self.0
+    }
+
+    /// The swarm of this version of the object under a key, by a hash of both: hosts and seeders agree on it without a list.
+    pub fn of_build(key: &str, version: &str) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("fleetcast 2 swarm of a build");
+        // The length keeps the two apart.
+        hasher.update(&(key.len() as u64).to_le_bytes());
+        hasher.update(key.as_bytes());
+        hasher.update(version.as_bytes());
+        let mut id = [0; Self::LENGTH];
+        id.copy_from_slice(&hasher.finalize().as_bytes()[..Self::LENGTH]);
+        Self(id)
+    }
+}
+
+impl fmt::Display for SwarmId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// The place of a chunk in its build, from 0. Made by [`crate::Manifest`] only, which knows how many there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkIndex(u32);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rig::{Fault, Mesh, SEEDER, Shape};
 use swarm::wire::{ChunkList, RejectReason};
-use swarm::{Bitfield, HostId, Manifest, Message, ZoneId};
+use swarm::{Bitfield, HostId, Manifest, Message, SwarmId, ZoneId};
 
 const LONG: Duration = Duration::from_secs(300);
 
@@ -139,7 +139,10 @@ fn nonsense_from_a_neighbour_ends_in_a_counter_or_a_disconnect_and_never_in_a_pa
     let (victim, bad) = (HostId::new(1), HostId::new(2));
     let other = Arc::new(Manifest::of("other", &[1, 2, 3], 16).unwrap());
     let nonsense = [
-        Message::Hello { host: bad },
+        Message::Hello {
+            swarm: SwarmId::ONLY,
+            host: bad,
+        },
         Message::Announce {
             address: "x".into(),
             wanted: u16::MAX,

@@ -6,18 +6,19 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use cloud::{Cloud, CloudConfig, DeploymentLog, DeploymentLogWriter};
 use parking_lot::Mutex;
 use peer::{
-    ChunkPool, Clock, CorruptStore, Downlinks, HostPlacement, InProcessNetwork, Limits, Multiaddr, Node, NodeConfig,
-    NodeError, NodeIdentity, NodeReport, Observer, PathDelay, Role, Shaping, StallingStore, StoreError, StoreOpener,
-    Traffic, TransportKind, deployment_log,
+    Addresses, ChunkPool, Clock, CorruptStore, Downlinks, EndpointConfig, HostPlacement, InProcessNetwork, Limits,
+    Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, PathDelay, Role, Shaping,
+    StallingStore, StoreError, StoreOpener, Traffic, TransportKind, deployment_log,
 };
 use scenario::{
     HostOutcome, HostPlan, HostState, Links, ProtocolCounts, RegionPlan, Scenario, Serves, Transport, host_index,
 };
 use serde::{Deserialize, Serialize};
-use swarm::{Contact, DisconnectReason, HostId, PeerConfig, PeerStats, Time};
+use swarm::{Contact, DisconnectReason, HostId, PeerConfig, PeerStats, SwarmId, Time};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -408,7 +409,11 @@ async fn start_host(
     surroundings: &Surroundings,
     finished: &mpsc::Sender<usize>,
 ) -> Result<(), NodeError> {
-    let node = Node::start(node_config(shared, slot, surroundings, finished)).await?;
+    let node = Node::start(
+        endpoint_config(shared, slot, surroundings),
+        node_config(shared, slot, surroundings, finished),
+    )
+    .await?;
     let _ = shared.slots[slot].started_at.set(surroundings.clock.now());
     *shared.slots[slot].node.lock() = Some(Arc::new(node));
     shared.started.fetch_add(1, Ordering::Relaxed);
@@ -432,6 +437,22 @@ fn slots(plans: &[RegionPlan], slice: Slice) -> Vec<Slot> {
     .collect()
 }
 
+fn endpoint_config(shared: &FleetShared, slot: usize, surroundings: &Surroundings) -> EndpointConfig {
+    let scenario = &shared.scenario;
+    let region = shared.slots[slot].region;
+    let plan = shared.plan(slot);
+    let identity = NodeIdentity::from_seed(shared.plans[region].seed, plan.id);
+    EndpointConfig {
+        connections: 4 * u32::from(scenario.swarm.degree) + 16,
+        path: surroundings.path.clone(),
+        ..EndpointConfig::at(
+            identity,
+            transport(scenario, &surroundings.network),
+            listen(scenario, region, plan.id),
+        )
+    }
+}
+
 fn node_config(
     shared: &Arc<FleetShared>,
     slot: usize,
@@ -445,24 +466,19 @@ fn node_config(
     let seeders: Vec<Contact> = members
         .map(|(seeder, address)| Contact {
             host: seeder.id,
-            address: address.to_vec().into(),
+            address: contact_address(address),
         })
         .collect();
     let (settings, host) = (scenario.swarm.clone(), plan.clone());
-    let configure = move |address: Vec<u8>| {
-        let base = PeerConfig::with_seeders(host.id, address.into(), seeders);
+    let configure = move |address| {
+        let base = PeerConfig::with_seeders(host.id, address, seeders);
         settings.peer_config(&host, base)
     };
     NodeConfig {
-        identity: NodeIdentity::from_seed(fleet.seed, plan.id),
+        swarm: SwarmId::ONLY,
         host: plan.id,
-        transport: transport(scenario, &surroundings.network),
-        listen: listen(scenario, region, plan.id),
-        advertise: None,
         shaping: shaping(plan.links.as_ref(), &surroundings.downlinks[region]),
-        path: surroundings.path.clone(),
         limits: Limits {
-            connections: 4 * u32::from(scenario.swarm.degree) + 16,
             segment: segment(scenario, plan.links.as_ref()),
             ..Limits::default()
         },
@@ -476,6 +492,12 @@ fn node_config(
             finished: finished.clone(),
         }),
     }
+}
+
+/// The address of a seeder of ours, as a contact carries it.
+fn contact_address(address: &Multiaddr) -> Bytes {
+    let addresses = Addresses::of([address]).expect("the address of a node ends with its peer id");
+    addresses.encode()
 }
 
 /// The store of a host that does so with requests: what goes wrong with it is put around it here.
@@ -591,7 +613,7 @@ mod tests {
                 let Role::Host(configure) = config.role else {
                     panic!("a host is a host");
                 };
-                let core = configure(Vec::new());
+                let core = configure(Bytes::new());
                 assert_eq!((core.host, core.zone), (plan.id, plan.swarm_zone));
                 let seeders = plans[region].seeders.iter().map(|seeder| seeder.id);
                 assert!(core.seeders.iter().map(|seeder| seeder.host).eq(seeders));

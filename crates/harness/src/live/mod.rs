@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{Cloud, CloudConfig, CloudError, EmbeddedCloud, EmbeddedError, RegionCopy, regional_bucket, replicate};
-use peer::{ChunkPool, Clock, Downlinks, InProcessNetwork, Limits, NodeError, NodeIdentity, PathDelay};
+use peer::{ChunkPool, Clock, Downlinks, EndpointConfig, InProcessNetwork, Limits, NodeError, NodeIdentity, PathDelay};
 use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Stop, Transport};
 use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeederOptions, Spool};
-use swarm::Time;
+use swarm::{SwarmId, Time};
 use tokio::sync::watch;
 
 use crate::machine::{self, MachineUse, ProcessLoad};
@@ -239,7 +239,7 @@ impl Run<'_> {
             for plan in &fleet.seeders {
                 seeders.push(self.start_seeder(fleet, plan, surroundings).await?);
             }
-            let addresses = seeders.iter().map(|seeder| seeder.address().clone());
+            let addresses = seeders.iter().map(RegionalSeeder::address);
             surroundings.seeders.push(addresses.collect());
             self.seeders.push(seeders);
         }
@@ -306,11 +306,14 @@ impl Run<'_> {
         surroundings: &Surroundings,
     ) -> Result<RegionalSeeder, RunError> {
         let scenario = self.scenario;
+        let endpoint = seeder_endpoint(scenario, fleet, plan, surroundings);
         let options = seeder_options(scenario, fleet, plan, surroundings, Some(scenario.chunk_size()));
-        RegionalSeeder::start(options).await.map_err(|error| RunError::Seeder {
-            region: scenario.regions[fleet.region].name.clone(),
-            source: Box::new(error),
-        })
+        RegionalSeeder::start(endpoint, options)
+            .await
+            .map_err(|error| RunError::Seeder {
+                region: scenario.regions[fleet.region].name.clone(),
+                source: Box::new(error),
+            })
     }
 
     async fn start_hosts(&mut self, surroundings: &Surroundings, workers: u32, epoch: u64) -> Result<(), RunError> {
@@ -503,6 +506,25 @@ impl Run<'_> {
     }
 }
 
+/// Where one of a region's seeders listens.
+fn seeder_endpoint(
+    scenario: &Scenario,
+    fleet: &RegionPlan,
+    plan: &SeederPlan,
+    surroundings: &Surroundings,
+) -> EndpointConfig {
+    let hosts = scenario.regions[fleet.region].hosts;
+    EndpointConfig {
+        connections: 2 * hosts + 64,
+        path: surroundings.path.clone(),
+        ..EndpointConfig::at(
+            NodeIdentity::from_seed(fleet.seed, plan.id),
+            fleet::transport(scenario, &surroundings.network),
+            fleet::listen(scenario, fleet.region, plan.id),
+        )
+    }
+}
+
 /// One of a region's seeders.
 fn seeder_options(
     scenario: &Scenario,
@@ -511,17 +533,11 @@ fn seeder_options(
     surroundings: &Surroundings,
     chunk_size: Option<u32>,
 ) -> SeederOptions {
-    let hosts = scenario.regions[fleet.region].hosts;
     SeederOptions {
-        identity: NodeIdentity::from_seed(fleet.seed, plan.id),
-        transport: fleet::transport(scenario, &surroundings.network),
-        listen: fleet::listen(scenario, fleet.region, plan.id),
+        swarm: SwarmId::ONLY,
         core: scenario.swarm.seeder_config(plan),
-        advertise: None,
         shaping: fleet::shaping(plan.links.as_ref(), &surroundings.downlinks[fleet.region]),
-        path: surroundings.path.clone(),
         limits: Limits {
-            connections: 2 * hosts + 64,
             segment: fleet::segment(scenario, plan.links.as_ref()),
             ..Limits::default()
         },

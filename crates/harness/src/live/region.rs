@@ -10,7 +10,7 @@ use seeder::{Delivery, RegionalSeeder};
 use tokio::sync::watch;
 
 use super::fleet::{Fleet, FleetStatus, Slice, Surroundings};
-use super::{RunError, seeder_options};
+use super::{RunError, seeder_endpoint, seeder_options};
 
 /// What came of it.
 #[derive(Debug)]
@@ -60,8 +60,10 @@ pub(crate) async fn deploy(
     let buckets = Cloud::connect(config).await.buckets();
     let mut seeders = Vec::new();
     for plan in &plans[0].seeders {
+        let endpoint = seeder_endpoint(&own, &plans[0], plan, &surroundings);
         let options = seeder_options(&own, &plans[0], plan, &surroundings, scenario.build.chunk_size);
-        let seeder = RegionalSeeder::start(options).await.map_err(|error| RunError::Seeder {
+        let started = RegionalSeeder::start(endpoint, options).await;
+        let seeder = started.map_err(|error| RunError::Seeder {
             region: name.clone(),
             source: Box::new(error),
         })?;
@@ -72,7 +74,7 @@ pub(crate) async fn deploy(
         own.build.chunk_size = Some(pulled.manifest.chunk_size());
         seeders.push((seeder, pulled));
     }
-    let addresses = seeders.iter().map(|(seeder, _)| seeder.address().clone());
+    let addresses = seeders.iter().map(|(seeder, _)| seeder.address());
     surroundings.seeders.push(addresses.collect());
     let clock = surroundings.clock;
     let mut fleet = Fleet::new(&own, plans, Slice { index: 0, count: 1 }, surroundings).await;

@@ -2,29 +2,31 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use libp2p::core::Endpoint;
-use libp2p::core::multiaddr::Protocol;
-use libp2p::core::transport::PortUse;
-use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::core::transport::{PortUse, TransportError};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{
-    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm, NetworkBehaviour,
-    THandlerInEvent, THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm,
+    NetworkBehaviour, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 use swarm::HostId;
 
-use super::handler::{Closing, Handler};
-use super::shared::{Command, Shared};
+use super::addresses::{Addresses, ip_of};
+use super::endpoint::{Command, Hub};
+use super::handler::{Closing, Handler, Side};
+use super::shared::Shared;
 
-pub(super) struct Behaviour {
-    shared: Arc<Shared>,
-    connections: u32,
+pub(crate) struct Behaviour {
+    hub: Arc<Hub>,
     connections_max: u32,
-    /// Dials under way and connections made by them.
-    dialled: HashMap<ConnectionId, HostId>,
+    /// Dials under way and connections made by them: for which member, and to whom.
+    dialled: HashMap<ConnectionId, (Arc<Shared>, HostId)>,
     peers: HashMap<ConnectionId, PeerId>,
     closing: Vec<ConnectionId>,
 }
@@ -36,11 +38,15 @@ struct TooManyConnections {
     limit: u32,
 }
 
+/// A connection that no member asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("no member of this process has dialled")]
+struct NobodyDialled;
+
 impl Behaviour {
-    pub(super) fn new(shared: Arc<Shared>, connections_max: u32) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, connections_max: u32) -> Self {
         Self {
-            shared,
-            connections: 0,
+            hub,
             connections_max,
             dialled: HashMap::new(),
             peers: HashMap::new(),
@@ -48,19 +54,14 @@ impl Behaviour {
         }
     }
 
-    fn dial(&mut self, host: HostId, address: Multiaddr) -> ToSwarm<Infallible, Infallible> {
-        let peer = address.iter().find_map(|part| match part {
-            Protocol::P2p(peer) => Some(peer),
-            _ => None,
-        });
-        let opts: DialOpts = match peer {
-            Some(peer) => DialOpts::peer_id(peer)
-                .addresses(vec![address])
-                .allocate_new_port()
-                .build(),
-            None => DialOpts::unknown_peer_id().address(address).allocate_new_port().build(),
-        };
-        self.dialled.insert(opts.connection_id(), host);
+    fn dial(&mut self, member: Arc<Shared>, host: HostId, addresses: &Addresses) -> ToSwarm<Infallible, Infallible> {
+        // Several swarms may each want a connection to the same peer.
+        let opts: DialOpts = DialOpts::peer_id(addresses.peer())
+            .condition(PeerCondition::Always)
+            .addresses(addresses.at().to_vec())
+            .allocate_new_port()
+            .build();
+        self.dialled.insert(opts.connection_id(), (member, host));
         ToSwarm::Dial { opts }
     }
 }
@@ -75,7 +76,7 @@ impl NetworkBehaviour for Behaviour {
         _local: &Multiaddr,
         _remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        if self.connections >= self.connections_max {
+        if self.hub.connections.load(Ordering::Relaxed) >= self.connections_max {
             let limit = self.connections_max;
             return Err(ConnectionDenied::new(TooManyConnections { limit }));
         }
@@ -87,10 +88,14 @@ impl NetworkBehaviour for Behaviour {
         connection: ConnectionId,
         peer: PeerId,
         _local: &Multiaddr,
-        _remote: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
         self.peers.insert(connection, peer);
-        Ok(Handler::new(Arc::clone(&self.shared), connection, None, false))
+        let side = Side::Accepted {
+            hub: Arc::clone(&self.hub),
+            seen_at: ip_of(remote),
+        };
+        Ok(Handler::new(connection, side))
     }
 
     fn handle_established_outbound_connection(
@@ -101,26 +106,35 @@ impl NetworkBehaviour for Behaviour {
         _role: Endpoint,
         _port: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
+        let Some((member, host)) = self.dialled.get(&connection) else {
+            return Err(ConnectionDenied::new(NobodyDialled));
+        };
         self.peers.insert(connection, peer);
-        let host = self.dialled.get(&connection).copied();
-        Ok(Handler::new(Arc::clone(&self.shared), connection, host, true))
+        let side = Side::Dialled {
+            member: Arc::clone(member),
+            host: *host,
+        };
+        Ok(Handler::new(connection, side))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(_) => self.connections += 1,
+            FromSwarm::ConnectionEstablished(_) => _ = self.hub.connections.fetch_add(1, Ordering::Relaxed),
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => {
-                self.connections = self.connections.saturating_sub(1);
+                self.hub.connections.fetch_sub(1, Ordering::Relaxed);
                 self.peers.remove(&connection_id);
-                let host = self.dialled.remove(&connection_id);
-                self.shared.link_down(connection_id, host);
+                if let Some((member, host)) = self.dialled.remove(&connection_id) {
+                    member.link_down(connection_id, Some(host));
+                } else if let Some(member) = self.hub.ended(connection_id) {
+                    member.link_down(connection_id, None);
+                }
             }
             FromSwarm::DialFailure(DialFailure {
                 connection_id, error, ..
             }) => {
-                tracing::debug!(host = %self.shared.host, %error, "dial failed");
-                if let Some(host) = self.dialled.remove(&connection_id) {
-                    self.shared.link_down(connection_id, Some(host));
+                if let Some((member, host)) = self.dialled.remove(&connection_id) {
+                    tracing::debug!(host = %member.host, other = %host, %error, "dial failed");
+                    member.dial_failed(connection_id, host, error);
                 }
             }
             _ => {}
@@ -129,7 +143,7 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_connection_handler_event(&mut self, _peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
         let Closing { reason } = event;
-        tracing::debug!(host = %self.shared.host, reason, "closing a connection");
+        tracing::debug!(?connection, reason, "closing a connection");
         self.closing.push(connection);
     }
 
@@ -142,11 +156,51 @@ impl NetworkBehaviour for Behaviour {
                 }
                 continue;
             }
-            match self.shared.next_command(cx) {
-                Some(Command::Dial { host, address }) => return Poll::Ready(self.dial(host, address)),
+            match self.hub.next_command(cx) {
+                Some(Command::Dial {
+                    member,
+                    host,
+                    addresses,
+                }) => return Poll::Ready(self.dial(member, host, &addresses)),
                 Some(Command::Close(connection)) => self.closing.push(connection),
+                Some(Command::CloseAll) => self.closing.extend(self.peers.keys().copied()),
                 None => return Poll::Pending,
             }
+        }
+    }
+}
+
+/// Why a dial has failed, each address with its reason, as its operator wants it.
+pub(crate) fn cause_of(error: &DialError) -> String {
+    match error {
+        DialError::Transport(failed) => {
+            let reasons = failed.iter().map(|(address, error)| match error {
+                TransportError::Other(error) => format!("{address}: {}", innermost(error)),
+                TransportError::MultiaddrNotSupported(_) => {
+                    format!("{address}: not reachable by the transport that is used; expected TCP or QUIC, as this process listens")
+                }
+            });
+            reasons.collect::<Vec<_>>().join("; ")
+        }
+        DialError::WrongPeerId { obtained, address } => {
+            format!("{address}: another peer answers there, {obtained}; is the address of an earlier run?")
+        }
+        other => innermost(other),
+    }
+}
+
+/// What was said first: the errors around it tell which layer passed it on.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    loop {
+        let inner = innermost
+            .downcast_ref::<io::Error>()
+            .and_then(|error| error.get_ref())
+            .map(|inner| -> &(dyn std::error::Error + 'static) { inner })
+            .or_else(|| innermost.source());
+        match inner {
+            Some(inner) => innermost = inner,
+            None => return innermost.to_string(),
         }
     }
 }

@@ -7,9 +7,11 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::io::{ReadHalf, WriteHalf};
@@ -19,6 +21,7 @@ use swarm::wire::{self, DataHeader, Frame};
 use swarm::{HostId, Message};
 use tokio::time::Sleep;
 
+use super::endpoint::Hub;
 use super::shared::{Departure, Incoming, Outgoing, Segment, Shared};
 use super::transport::{Arrived, read_shared, write_shared};
 use crate::store::ChunkSink;
@@ -68,6 +71,51 @@ struct Payload {
     keep: bool,
 }
 
+/// Finds out which swarm a connection is for that somebody made, and moves its bytes until it is of no more use; why it is not.
+pub(super) async fn accept(
+    hub: Arc<Hub>,
+    connection: ConnectionId,
+    seen_at: Option<IpAddr>,
+    mut stream: Stream,
+) -> &'static str {
+    let hello = match tokio::time::timeout(HELLO_PATIENCE, first_frame(&mut stream)).await {
+        Ok(Ok(frame)) => frame,
+        Ok(Err(reason)) => return reason,
+        Err(_late) => return "no hello for long",
+    };
+    let Frame::Message(Message::Hello { swarm, host }) = hello else {
+        return "no hello";
+    };
+    let Some(member) = hub.accept(swarm, connection) else {
+        return "for a swarm that this process is not in";
+    };
+    drop(hub);
+    if let Some(ip) = seen_at {
+        member.saw(host, ip);
+    }
+    let carrier = Carrier::new(member, connection, None, stream);
+    carrier.carry(Some(hello)).await
+}
+
+/// Reads one frame and nothing beyond it.
+async fn first_frame(stream: &mut Stream) -> Result<Frame, &'static str> {
+    let mut frame = BytesMut::new();
+    loop {
+        let wanted = wire::bytes_wanted(&frame).map_err(|_too_long| "frame beyond the limit")?;
+        // As long as a hello, and part of the task's memory.
+        let mut buffer = [0; 32];
+        let wanted = wanted.min(buffer.len());
+        let count = stream.read(&mut buffer[..wanted]).await;
+        match count.map_err(|_gone| "closed by the other side")? {
+            0 => return Err("closed by the other side"),
+            count => frame.extend_from_slice(&buffer[..count]),
+        }
+        if let Some(whole) = wire::decode(&mut frame).map_err(|_malformed| "malformed frame")? {
+            return Ok(whole);
+        }
+    }
+}
+
 /// Why a connection ends from within.
 enum End {
     Closed,
@@ -83,7 +131,10 @@ impl From<io::Error> for End {
 impl Carrier {
     pub(super) fn new(shared: Arc<Shared>, connection: ConnectionId, expected: Option<HostId>, stream: Stream) -> Self {
         let mut hello = BytesMut::new();
-        let message = Message::Hello { host: shared.host };
+        let message = Message::Hello {
+            swarm: shared.swarm,
+            host: shared.host,
+        };
         wire::encode(&Frame::Message(message), &mut hello);
         let (inlet, outlet) = stream.split();
         Self {
@@ -109,8 +160,13 @@ impl Carrier {
     }
 
     /// Moves bytes until the connection is of no more use; why it is not.
-    pub(super) async fn carry(mut self) -> &'static str {
-        let end = std::future::poll_fn(|cx| self.poll(cx)).await;
+    ///
+    /// `hello` is what the other side has said already, where it was asked before.
+    pub(super) async fn carry(mut self, hello: Option<Frame>) -> &'static str {
+        let end = match hello.map_or(Ok(()), |hello| self.handle_frame(hello)) {
+            Ok(()) => std::future::poll_fn(|cx| self.poll(cx)).await,
+            Err(end) => end,
+        };
         self.abandon_sink();
         match end {
             End::Closed => "closed by the other side",
@@ -291,7 +347,10 @@ impl Carrier {
 
     fn handle_frame(&mut self, frame: Frame) -> Result<(), End> {
         match (frame, self.remote) {
-            (Frame::Message(Message::Hello { host }), None) => {
+            (Frame::Message(Message::Hello { swarm, host }), None) => {
+                if swarm != self.shared.swarm {
+                    return Err(End::Violation("of another swarm"));
+                }
                 if self.expected.is_some_and(|expected| expected != host) {
                     return Err(End::Violation("not the host that was dialled"));
                 }
@@ -423,5 +482,7 @@ const FRAME_READ_MAX: usize = 512;
 const READS_PER_POLL: usize = 256;
 /// Writes before others get the thread.
 const WRITES_PER_POLL: usize = 64;
+/// Who has connected says which swarm it is for within this; a machine with thousands of peers may be that busy.
+const HELLO_PATIENCE: Duration = Duration::from_secs(60);
 /// Capacity that a connection's frame buffer may keep.
 const FRAME_CAPACITY_KEPT: usize = 512;

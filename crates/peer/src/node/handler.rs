@@ -1,6 +1,7 @@
 //! The libp2p side of a connection: opens its stream, has a task carry its bytes, and says when that has ended.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,20 +14,27 @@ use libp2p::swarm::{ConnectionId, Stream, StreamProtocol, SubstreamProtocol};
 use swarm::{HostId, wire};
 use tokio::task::JoinHandle;
 
-use super::carrier::Carrier;
+use super::carrier::{Carrier, accept};
+use super::endpoint::Hub;
 use super::shared::Shared;
 
 /// What a handler tells its behaviour: this connection is of no more use.
 #[derive(Debug)]
-pub(super) struct Closing {
+pub(crate) struct Closing {
     pub(super) reason: &'static str,
 }
 
-pub(super) struct Handler {
-    shared: Arc<Shared>,
+/// Who made the connection.
+pub(super) enum Side {
+    /// A member of this process, to reach this host.
+    Dialled { member: Arc<Shared>, host: HostId },
+    /// Somebody else, for one of the members here; where he was seen to come from.
+    Accepted { hub: Arc<Hub>, seen_at: Option<IpAddr> },
+}
+
+pub(crate) struct Handler {
     connection: ConnectionId,
-    /// Whom we dialled, where we did.
-    expected: Option<HostId>,
+    side: Side,
     open_stream: bool,
     carrier: Option<JoinHandle<&'static str>>,
     closing: Option<&'static str>,
@@ -34,12 +42,11 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(shared: Arc<Shared>, connection: ConnectionId, expected: Option<HostId>, dialler: bool) -> Self {
+    pub(super) fn new(connection: ConnectionId, side: Side) -> Self {
         Self {
-            shared,
             connection,
-            expected,
-            open_stream: dialler,
+            open_stream: matches!(side, Side::Dialled { .. }),
+            side,
             carrier: None,
             closing: None,
             closed: false,
@@ -49,8 +56,15 @@ impl Handler {
     /// The connection has its stream; one is enough.
     fn carry(&mut self, stream: Stream) {
         if self.carrier.is_none() {
-            let carrier = Carrier::new(Arc::clone(&self.shared), self.connection, self.expected, stream);
-            self.carrier = Some(tokio::spawn(carrier.carry()));
+            self.carrier = Some(match &self.side {
+                Side::Dialled { member, host } => {
+                    let carrier = Carrier::new(Arc::clone(member), self.connection, Some(*host), stream);
+                    tokio::spawn(carrier.carry(None))
+                }
+                Side::Accepted { hub, seen_at } => {
+                    tokio::spawn(accept(Arc::clone(hub), self.connection, *seen_at, stream))
+                }
+            });
         }
     }
 }

@@ -1,14 +1,16 @@
 //! One member of a swarm on the network: a libp2p `Swarm` in a task of its own, around the state machine of a peer or a
 //! seeder. Everything a protocol decides is decided by the core; this module holds, sends and hashes bytes.
 //!
-//! Map: `shared` is the core with its connections, behind one lock that is never held while waiting; `link` is a connection
+//! Map: `endpoint` is what a process has once for all its swarms; `shared` is one member's core with its connections, behind one lock that is never held while waiting; `link` is a connection
 //! as the core's driver sees it and `carrier` the task that moves its bytes; `alarm` keeps the core's time; `behaviour` and
 //! `handler` are what libp2p asks for: they dial, close and open streams; `transport` are the ways to connect.
 
+mod addresses;
 mod alarm;
 mod behaviour;
 mod carrier;
 mod downlinks;
+mod endpoint;
 mod handler;
 mod link;
 mod shared;
@@ -18,23 +20,27 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use futures::StreamExt;
-use libp2p::core::multiaddr::Protocol;
+use bytes::Bytes;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::identity::Keypair;
-use libp2p::swarm::{Config, NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm};
-use swarm::{ByteRate, HostId, Manifest, Peer, PeerConfig, PeerStats, Seeder, SeederConfig, SeederStats, Time};
+use libp2p::{Multiaddr, PeerId};
+use swarm::{
+    ByteRate, HostId, Manifest, Peer, PeerConfig, PeerStats, Seeder, SeederConfig, SeederStats, SwarmId, Time,
+};
 use tokio::task::AbortHandle;
 
 use crate::store::{ChunkStore, StoreOpener};
-use behaviour::Behaviour;
 use shared::{Core, Shared};
 
+pub(crate) use behaviour::{Behaviour as MembersBehaviour, cause_of};
+pub(crate) use endpoint::{Hub, open};
+
+pub use addresses::{AddressError, Addresses};
 pub use downlinks::Downlinks;
+pub use endpoint::{Endpoint, EndpointConfig};
 pub use shared::{NodeReport, Observer, Traffic};
 pub use transport::{InProcessNetwork, PathDelay, TransportKind};
 
@@ -148,8 +154,6 @@ pub struct Shaping {
 /// Hard limits of a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time. What comes beyond is refused.
-    pub connections: u32,
     /// Payload bytes between two control messages of a connection, and the grain of shaping.
     pub segment: u32,
     /// Control bytes that may wait for a connection that does not take them, before it is closed.
@@ -159,7 +163,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 512,
             segment: 64 << 10,
             outbox: 8 << 20,
         }
@@ -169,27 +172,19 @@ impl Default for Limits {
 /// Which half of the core a node drives.
 pub enum Role {
     /// A host that fetches the build. Given the address that it can be dialled at, it makes the configuration.
-    Host(Box<dyn FnOnce(Vec<u8>) -> PeerConfig + Send>),
+    Host(Box<dyn FnOnce(Bytes) -> PeerConfig + Send>),
     /// The seeder and tracker.
     Seeder(SeederConfig),
 }
 
-/// Everything a node needs to start.
+/// Everything a member of a swarm needs besides its endpoint.
 pub struct NodeConfig {
-    /// Its key.
-    pub identity: NodeIdentity,
+    /// Which swarm.
+    pub swarm: SwarmId,
     /// Its number in the swarm.
     pub host: HostId,
-    /// How it connects.
-    pub transport: TransportKind,
-    /// Where it listens, such as `/ip4/127.0.0.1/tcp/0`.
-    pub listen: Multiaddr,
-    /// Where others reach it, if not where it listens.
-    pub advertise: Option<Multiaddr>,
     /// Its links.
     pub shaping: Shaping,
-    /// What is between it and the others besides the network that is there, in a run on one machine.
-    pub path: Option<PathDelay>,
     /// Its limits.
     pub limits: Limits,
     /// How it gets the store of its chunks.
@@ -220,54 +215,65 @@ pub enum NodeError {
     },
 }
 
-/// A running node. Dropping it ends it.
+/// A member of a swarm. Dropping it ends its part in the swarm.
 pub struct Node {
     shared: Arc<Shared>,
-    address: Multiaddr,
-    tasks: [AbortHandle; 2],
+    endpoint: Endpoint,
+    /// The endpoint is nobody else's.
+    is_alone: bool,
+    keeper: AbortHandle,
 }
 
 impl Node {
-    /// Starts a node: it listens when this returns. Not cancel-safe in the sense that a cancelled start leaves nothing behind.
-    pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        let transport = transport_of(&config.transport, &config.identity, config.path.as_ref())?;
+    /// Starts a node with an endpoint of its own: it listens when this returns.
+    ///
+    /// # Errors
+    /// Where the address cannot be listened on.
+    pub async fn start(endpoint: EndpointConfig, config: NodeConfig) -> Result<Self, NodeError> {
+        let endpoint = Endpoint::start(endpoint).await?;
+        let mut node = Self::joined(endpoint, config);
+        node.is_alone = true;
+        Ok(node)
+    }
+
+    pub(super) fn joined(endpoint: Endpoint, config: NodeConfig) -> Self {
         let shared = Arc::new(Shared::new(
-            config.host,
+            Arc::clone(endpoint.hub()),
+            (config.swarm, config.host),
             config.clock,
             config.shaping,
             config.limits,
             config.store,
             config.observer,
         ));
-        let behaviour = Behaviour::new(Arc::clone(&shared), config.limits.connections);
-        let peer_id = config.identity.peer_id();
-        let swarm_config = Config::with_tokio_executor()
-            .with_idle_connection_timeout(Duration::from_secs(60))
-            .with_substream_upgrade_protocol_override(libp2p::core::upgrade::Version::V1Lazy);
-        let mut swarm = Swarm::new(transport, behaviour, peer_id, swarm_config);
-        let listening = listen_on(&mut swarm, config.listen).await?;
-        let address = config.advertise.unwrap_or(listening).with(Protocol::P2p(peer_id));
         let now = config.clock.now();
         let core = match config.role {
-            Role::Host(configure) => Core::Peer(Peer::new(configure(address.to_vec()), config.seed, now)),
+            Role::Host(configure) => Core::Peer(Peer::new(configure(endpoint.hub().contact(&[])), config.seed, now)),
             Role::Seeder(seeder) => Core::Seeder(Seeder::new(seeder, config.seed, now)),
         };
+        endpoint.hub().enter(config.swarm, &shared);
         shared.start(core);
-        let keeper = tokio::spawn(Arc::clone(&shared).keep_time());
-        let task = tokio::spawn(async move {
-            loop {
-                if let SwarmEvent::ListenerClosed { reason, addresses, .. } = swarm.select_next_some().await {
-                    tracing::warn!(?addresses, ?reason, "listener closed");
-                }
-            }
-        });
-        let tasks = [task.abort_handle(), keeper.abort_handle()];
-        Ok(Self { shared, address, tasks })
+        let keeper = tokio::spawn(Arc::clone(&shared).keep_time()).abort_handle();
+        Self {
+            shared,
+            endpoint,
+            is_alone: false,
+            keeper,
+        }
     }
 
-    /// Where others can dial it, peer id included.
-    pub fn address(&self) -> &Multiaddr {
-        &self.address
+    /// The listener that it shares with other swarms of this process.
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Where others can dial it, peer id included: the best of its addresses.
+    pub fn address(&self) -> Multiaddr {
+        self.endpoint
+            .addresses()
+            .into_iter()
+            .next()
+            .unwrap_or_else(Multiaddr::empty)
     }
 
     /// Begins to seed a build whose chunks are all in `store`. Only a seeder can, and only once.
@@ -302,7 +308,11 @@ impl Node {
 
     /// Ends it at once: connections are dropped, as when a host dies.
     pub fn stop(&self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
+        self.keeper.abort();
+        if self.is_alone {
+            self.endpoint.abort();
+        }
+        self.shared.stop();
     }
 }
 
@@ -313,26 +323,6 @@ pub(crate) fn transport_of(
     path: Option<&PathDelay>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NodeError> {
     transport::build(kind, &identity.0, path).map_err(|error| NodeError::Transport(Box::new(error)))
-}
-
-/// Listens on `address`; the result is the address as it has become.
-pub(crate) async fn listen_on<B: NetworkBehaviour>(
-    swarm: &mut Swarm<B>,
-    address: Multiaddr,
-) -> Result<Multiaddr, NodeError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| NodeError::Listen {
-        address: address.clone(),
-        source,
-    };
-    swarm.listen_on(address.clone()).map_err(|e| failed(Box::new(e)))?;
-    loop {
-        match swarm.select_next_some().await {
-            SwarmEvent::NewListenAddr { address, .. } => return Ok(address),
-            SwarmEvent::ListenerError { error, .. } => return Err(failed(Box::new(error))),
-            SwarmEvent::ListenerClosed { reason: Err(error), .. } => return Err(failed(Box::new(error))),
-            _ => {}
-        }
-    }
 }
 
 impl Drop for Node {

@@ -5,23 +5,26 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use libp2p::Multiaddr;
-use libp2p::swarm::ConnectionId;
+use libp2p::swarm::{ConnectionId, DialError};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use swarm::wire::{DataHeader, Frame};
+use swarm::wire::{ADDRESS_LENGTH_MAX, DataHeader, Frame};
 use swarm::{
     Action, Bytes as ByteCount, ChunkIndex, DisconnectReason, Event, HostId, Manifest, Message, Peer, PeerStats,
-    Seeder, SeederStats, Time,
+    Seeder, SeederStats, SwarmId, Time,
 };
 
+use super::addresses::{Addresses, local_towards};
 use super::alarm::Alarm;
 use super::carrier::Outlet;
 use super::downlinks::{Downlink, Downlinks};
+use super::endpoint::{Command, Hub};
 use super::link::{Link, abort};
 use super::{Clock, Limits, Shaping};
 use crate::rate_limit::{LinkUse, TokenBucket};
@@ -35,6 +38,10 @@ pub trait Observer: Send + Sync {
     fn complete(&self, _host: HostId, _at: Time, _traffic: Traffic) {}
     /// The host cannot go on.
     fn failed(&self, _host: HostId, _error: &StoreError) {}
+    /// A member could not be dialled.
+    fn unreachable(&self, _host: HostId, _other: HostId, _error: &DialError) {}
+    /// The name of a member could not be resolved.
+    fn unresolved(&self, _host: HostId, _other: HostId, _names: &str, _error: &io::Error) {}
     /// The host has banned another for what it sent.
     fn banned(&self, _host: HostId, _other: HostId, _reason: DisconnectReason) {}
 }
@@ -81,17 +88,13 @@ pub(super) enum Core {
     Seeder(Seeder),
 }
 
-/// What only the behaviour can do.
-pub(super) enum Command {
-    Dial { host: HostId, address: Multiaddr },
-    Close(ConnectionId),
-}
-
 pub(super) struct Shared {
+    pub(super) swarm: SwarmId,
     pub(super) host: HostId,
     pub(super) clock: Clock,
     pub(super) limits: Limits,
     downlinks: Downlinks,
+    hub: Arc<Hub>,
     state: Mutex<State>,
 }
 
@@ -104,8 +107,10 @@ struct State {
     /// Whose connection brought the news that is being handled: its task is awake.
     awake: Option<HostId>,
     servings: u64,
-    commands: VecDeque<Command>,
-    behaviour: Option<Waker>,
+    /// The addresses from which it reaches its seeders, and with that where others best reach it.
+    towards_seeders: Vec<IpAddr>,
+    /// Where members of this seeder's swarm were seen to come from.
+    seen_at: HashMap<HostId, IpAddr>,
     /// Rings when the core wants to be woken.
     alarm: Alarm,
     /// Events that carrying out an action gave rise to.
@@ -169,7 +174,8 @@ pub(super) enum Incoming {
 
 impl Shared {
     pub(super) fn new(
-        host: HostId,
+        hub: Arc<Hub>,
+        (swarm, host): (SwarmId, HostId),
         clock: Clock,
         shaping: Shaping,
         limits: Limits,
@@ -184,9 +190,11 @@ impl Shared {
             shaping.downlinks.add(host, Arc::clone(downlink));
         }
         Self {
+            swarm,
             host,
             clock,
             limits,
+            hub,
             downlinks: shaping.downlinks,
             state: Mutex::new(State {
                 core: None,
@@ -194,8 +202,8 @@ impl Shared {
                 attention: SmallVec::new(),
                 awake: None,
                 servings: 0,
-                commands: VecDeque::new(),
-                behaviour: None,
+                towards_seeders: Vec::new(),
+                seen_at: HashMap::new(),
                 alarm: Alarm::default(),
                 feedback: VecDeque::new(),
                 store_opener,
@@ -215,6 +223,35 @@ impl Shared {
         let mut state = self.state.lock();
         state.core = Some(core);
         self.carry_out(&mut state);
+    }
+
+    /// Ends its part in the swarm: all its connections are closed.
+    pub(super) fn stop(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        state.core = None;
+        let hosts: Vec<HostId> = state.links.keys().copied().collect();
+        for host in hosts {
+            if let Some(link) = state.remove_link(host) {
+                self.hub.command(Command::Close(link.connection));
+            }
+        }
+        drop(state);
+        self.hub.leave(self.swarm, self);
+    }
+
+    /// Where this process listens has changed.
+    pub(super) fn tell_address(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        self.set_address(&mut state);
+        self.carry_out(&mut state);
+    }
+
+    /// A member of this seeder's swarm was seen to come from there.
+    pub(super) fn saw(&self, host: HostId, ip: IpAddr) {
+        let mut state = self.state.lock();
+        if matches!(state.core, Some(Core::Seeder(_))) {
+            state.seen_at.insert(host, ip);
+        }
     }
 
     pub(super) fn seed(self: &Arc<Self>, manifest: Arc<Manifest>, store: Arc<dyn ChunkStore>) {
@@ -317,8 +354,21 @@ impl Shared {
         }
     }
 
-    pub(super) fn handle_message(self: &Arc<Self>, from: HostId, message: Message) {
+    /// A dial has failed.
+    pub(super) fn dial_failed(self: &Arc<Self>, connection: ConnectionId, host: HostId, error: &DialError) {
+        self.state.lock().observer.unreachable(self.host, host, error);
+        self.link_down(connection, Some(host));
+    }
+
+    pub(super) fn handle_message(self: &Arc<Self>, from: HostId, mut message: Message) {
         let mut state = self.state.lock();
+        if let Message::Announce { address, .. } = &mut message
+            && let Some(ip) = state.seen_at.get(&from)
+            && let Ok(addresses) = Addresses::decode(address)
+            && let Some(seen) = addresses.seen_at(*ip)
+        {
+            *address = seen.encode_within(ADDRESS_LENGTH_MAX);
+        }
         self.tell_awake(&mut state, from, Event::Message(from, message));
     }
 
@@ -544,16 +594,6 @@ impl Shared {
         }
     }
 
-    /// The next command for the behaviour, which is woken when there is one.
-    pub(super) fn next_command(&self, cx: &Context<'_>) -> Option<Command> {
-        let mut state = self.state.lock();
-        let command = state.commands.pop_front();
-        if command.is_none() {
-            state.behaviour = Some(cx.waker().clone());
-        }
-        command
-    }
-
     /// Wakes the core whenever it wants to be woken. Ends with the node.
     pub(super) async fn keep_time(self: Arc<Self>) -> Infallible {
         std::future::poll_fn(|cx| self.poll_time(cx)).await
@@ -618,19 +658,15 @@ impl Shared {
         if let Some(at) = state.next_wakeup() {
             state.alarm.set_at_latest(at, self.clock);
         }
-        if !state.commands.is_empty()
-            && let Some(waker) = state.behaviour.take()
-        {
-            waker.wake();
-        }
     }
 
     fn carry_out_one(self: &Arc<Self>, state: &mut State, action: Action) {
         match action {
             Action::Connect(contact) => {
                 let host = contact.host;
-                match Multiaddr::try_from(contact.address.to_vec()) {
-                    Ok(address) => state.commands.push_back(Command::Dial { host, address }),
+                match Addresses::decode(&contact.address) {
+                    Ok(addresses) if addresses.has_name() => self.dial_by_name(host, addresses),
+                    Ok(addresses) => self.dial(state, host, addresses),
                     Err(error) => {
                         tracing::warn!(%host, %error, "contact has no address that can be dialled");
                         state.feedback.push_back(Event::Disconnected(host));
@@ -639,7 +675,7 @@ impl Shared {
             }
             Action::Disconnect { host, reason } => {
                 if let Some(link) = state.remove_link(host) {
-                    state.commands.push_back(Command::Close(link.connection));
+                    self.hub.command(Command::Close(link.connection));
                 }
                 tracing::debug!(host = %self.host, other = %host, ?reason, "disconnected");
                 if matches!(reason, DisconnectReason::CorruptChunk | DisconnectReason::WrongManifest) {
@@ -652,7 +688,7 @@ impl Shared {
                     && let Some(link) = state.links.get(&to)
                 {
                     tracing::warn!(host = %self.host, other = %to, "does not take what is sent to it; closing");
-                    state.commands.push_back(Command::Close(link.connection));
+                    self.hub.command(Command::Close(link.connection));
                 }
             }
             Action::OpenStore(manifest) => self.open_store(state, manifest),
@@ -680,6 +716,62 @@ impl Shared {
             // Here neighbours are told by HAVE messages.
             Action::PublishHoldings => {}
             Action::Complete => self.complete(state),
+        }
+    }
+
+    /// Dials a member at all of its addresses that may lead to it from here.
+    fn dial(self: &Arc<Self>, state: &mut State, host: HostId, mut addresses: Addresses) {
+        let is_seeder = matches!(&state.core, Some(Core::Peer(peer)) if peer.is_seeder(host));
+        if is_seeder {
+            self.find_way_to(state, &addresses);
+        } else if !state.towards_seeders.iter().all(IpAddr::is_loopback) {
+            addresses = addresses.without_loopback();
+        }
+        if addresses.at().is_empty() {
+            tracing::debug!(host = %self.host, other = %host, "has no address that leads to it from here");
+            state.feedback.push_back(Event::Disconnected(host));
+            return;
+        }
+        self.hub.command(Command::Dial {
+            member: Arc::clone(self),
+            host,
+            addresses,
+        });
+    }
+
+    /// The same where a name has to be looked up first, each time: what it means may have changed.
+    fn dial_by_name(self: &Arc<Self>, host: HostId, addresses: Addresses) {
+        let member = Arc::clone(self);
+        tokio::spawn(async move {
+            let names = addresses.to_string();
+            let resolved = addresses.resolved().await;
+            let mut state = member.state.lock();
+            match resolved {
+                Ok(addresses) => member.dial(&mut state, host, addresses),
+                Err(error) => {
+                    state.observer.unresolved(member.host, host, &names, &error);
+                    state.feedback.push_back(Event::Disconnected(host));
+                }
+            }
+            member.carry_out(&mut state);
+        });
+    }
+
+    /// Which addresses of this machine lead to a seeder may have changed since it was last dialled.
+    fn find_way_to(&self, state: &mut State, seeder: &Addresses) {
+        for ip in seeder.at().iter().filter_map(local_towards) {
+            state.towards_seeders.retain(|known| *known != ip);
+            state.towards_seeders.insert(0, ip);
+            state.towards_seeders.truncate(WAYS_MAX);
+        }
+        self.set_address(state);
+    }
+
+    /// Where others dial this host, as far as it knows.
+    fn set_address(&self, state: &mut State) {
+        let now = self.clock.now();
+        if let Some(Core::Peer(peer)) = &mut state.core {
+            peer.set_address(now, self.hub.contact(&state.towards_seeders));
         }
     }
 
@@ -755,6 +847,7 @@ impl State {
     }
 
     fn remove_link(&mut self, host: HostId) -> Option<Link<Outlet>> {
+        self.seen_at.remove(&host);
         self.attention.retain(|other| *other != host);
         self.links.remove(&host)
     }
@@ -788,6 +881,9 @@ thread_local! {
     /// for each.
     static ACTIONS: RefCell<VecDeque<Action>> = const { RefCell::new(VecDeque::new()) };
 }
+
+/// Addresses of this machine towards its seeders that are remembered, the latest first.
+const WAYS_MAX: usize = 4;
 
 /// What an uplink sends in the ten milliseconds that a busy scheduler may be late.
 fn catch_up(rate: swarm::ByteRate) -> ByteCount {

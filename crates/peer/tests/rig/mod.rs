@@ -14,10 +14,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use peer::{
-    ChunkPool, ChunkStore, Clock, InProcessNetwork, Limits, MemoryStore, Multiaddr, Node, NodeConfig, NodeIdentity,
-    Observer, PathDelay, Role, Shaping, StoreError, StoreOpener, Traffic, TransportKind,
+    Addresses, ChunkPool, ChunkStore, Clock, EndpointConfig, InProcessNetwork, Limits, MemoryStore, Multiaddr, Node,
+    NodeConfig, NodeIdentity, Observer, PathDelay, Role, Shaping, StoreError, StoreOpener, Traffic, TransportKind,
 };
-use swarm::{Contact, DisconnectReason, HostId, Manifest, PeerConfig, SeederConfig, Time};
+use swarm::{Contact, DisconnectReason, HostId, Manifest, PeerConfig, SeederConfig, SwarmId, Time};
 use tokio::sync::Notify;
 
 /// The first seeder; others have ids above those of all hosts.
@@ -98,24 +98,23 @@ impl Fleet {
                 index => HostId::new(OTHER_SEEDERS + u64::from(index)),
             };
             let part = (index, count);
-            let seeder = Node::start(NodeConfig {
-                identity: NodeIdentity::from_seed(1, host),
-                host,
-                listen: listen(&transport, host),
-                transport: transport.clone(),
-                advertise: None,
-                shaping: shaping.clone(),
-                path: path.clone(),
-                limits: limits(),
-                store: StoreOpener::in_memory(pool.clone()),
-                role: Role::Seeder(SeederConfig {
-                    part,
-                    ..SeederConfig::new(host)
-                }),
-                seed: 1,
-                clock,
-                observer: Arc::<Seen>::clone(&seen),
-            })
+            let seeder = Node::start(
+                endpoint(&transport, host, &path),
+                NodeConfig {
+                    swarm: SwarmId::ONLY,
+                    host,
+                    shaping: shaping.clone(),
+                    limits: limits(),
+                    store: StoreOpener::in_memory(pool.clone()),
+                    role: Role::Seeder(SeederConfig {
+                        part,
+                        ..SeederConfig::new(host)
+                    }),
+                    seed: 1,
+                    clock,
+                    observer: Arc::<Seen>::clone(&seen),
+                },
+            )
             .await
             .unwrap();
             seeders.push((host, seeder));
@@ -150,26 +149,25 @@ impl Fleet {
         let host = HostId::new(number);
         let contact = |(host, seeder): &(HostId, Node)| Contact {
             host: *host,
-            address: seeder.address().to_vec().into(),
+            address: Addresses::of([&seeder.address()]).unwrap().encode(),
         };
         seeders.extend(self.seeders.iter().map(contact));
-        let node = Node::start(NodeConfig {
-            identity: NodeIdentity::from_seed(1, host),
-            host,
-            listen: listen(&self.transport, host),
-            transport: self.transport.clone(),
-            advertise: None,
-            shaping: self.shaping.clone(),
-            path: self.path.clone(),
-            limits: limits(),
-            store,
-            role: Role::Host(Box::new(move |address| {
-                PeerConfig::with_seeders(host, address.into(), seeders)
-            })),
-            seed: number,
-            clock: self.clock,
-            observer: Arc::<Seen>::clone(&self.seen),
-        })
+        let node = Node::start(
+            endpoint(&self.transport, host, &self.path),
+            NodeConfig {
+                swarm: SwarmId::ONLY,
+                host,
+                shaping: self.shaping.clone(),
+                limits: limits(),
+                store,
+                role: Role::Host(Box::new(move |address| {
+                    PeerConfig::with_seeders(host, address, seeders)
+                })),
+                seed: number,
+                clock: self.clock,
+                observer: Arc::<Seen>::clone(&self.seen),
+            },
+        )
         .await
         .unwrap();
         self.hosts.insert(host, node);
@@ -219,6 +217,15 @@ impl Fleet {
     pub async fn wait_complete(&self, count: usize) {
         self.wait("all complete", |seen| seen.complete.lock().len() >= count)
             .await;
+    }
+}
+
+/// Where a member of a test's swarm listens.
+pub fn endpoint(transport: &TransportKind, host: HostId, path: &Option<PathDelay>) -> EndpointConfig {
+    let identity = NodeIdentity::from_seed(1, host);
+    EndpointConfig {
+        path: path.clone(),
+        ..EndpointConfig::at(identity, transport.clone(), listen(transport, host))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes as ByteBuffer;
 use smallvec::SmallVec;
 
 use super::{Build, Peer, Timer};
@@ -123,6 +124,16 @@ impl Peer {
             self.backoff(ANNOUNCE_FIRST, ANNOUNCE_INTERVAL)
         };
         self.timers.set(Timer::Announce, now + delay);
+    }
+
+    /// Neighbours dial it there from now on: the tracker is told.
+    pub fn set_address(&mut self, now: Time, address: ByteBuffer) {
+        if self.config.address != address {
+            self.config.address = address;
+            if self.tracker.answered {
+                self.timers.set_at_latest(Timer::Announce, now + ANNOUNCE_GATHER);
+            }
+        }
     }
 
     fn announce_to(&mut self, index: usize, wanted: u16) {

@@ -10,7 +10,7 @@ use super::message::{ChunkList, Contact, DataHeader, Frame, Message, RejectReaso
 use super::{ADDRESS_LENGTH_MAX, CONTACTS_MAX, DATA_LENGTH_MAX, FRAME_LENGTH_MAX};
 use crate::bitfield::Bitfield;
 use crate::manifest::{BUILD_ID_LENGTH_MAX, BuildInfo, CHUNKS_MAX, Hash, Manifest, ManifestError};
-use crate::units::{Bytes, HostId, ZoneId};
+use crate::units::{Bytes, HostId, SwarmId, ZoneId};
 
 /// Why bytes are no frame. The connection cannot be trusted after one of these.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,8 +116,9 @@ pub fn bytes_wanted(input: &[u8]) -> Result<usize, WireError> {
 
 fn encode_message(message: &Message, out: &mut BytesMut) {
     match message {
-        Message::Hello { host } => {
+        Message::Hello { swarm, host } => {
             out.put_u8(kind::HELLO);
+            out.put_slice(swarm.as_bytes());
             out.put_u64_le(host.get());
         }
         Message::Announce {
@@ -234,6 +235,7 @@ impl Body<'_> {
         let message = match self.kind {
             kind::DATA => return self.data_header().map(Frame::Data),
             kind::HELLO => Message::Hello {
+                swarm: SwarmId::from_bytes(self.array()?),
                 host: HostId::new(self.u64()?),
             },
             kind::ANNOUNCE => Message::Announce {
@@ -462,7 +464,8 @@ mod tests {
 
     fn frame() -> impl Strategy<Value = Frame> {
         let message = prop_oneof![
-            any::<u64>().prop_map(|host| Message::Hello {
+            any::<([u8; SwarmId::LENGTH], u64)>().prop_map(|(swarm, host)| Message::Hello {
+                swarm: SwarmId::from_bytes(swarm),
                 host: HostId::new(host)
             }),
             (contact(), any::<(u16, bool, u32)>()).prop_map(|(contact, (wanted, complete, zone))| Message::Announce {

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::bitfield::Bitfield;
 use crate::manifest::{BuildInfo, Manifest};
-use crate::units::{HostId, ZoneId};
+use crate::units::{HostId, SwarmId, ZoneId};
 
 /// How to reach a member: its id and an address that only the driver understands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +25,10 @@ pub type ChunkList = SmallVec<[u32; 4]>;
 /// A control message. Chunk numbers are as they came over the wire: whoever handles one checks it against the manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// First on every connection, both ways.
+    /// First on every connection, both ways: who dialled says it first, so that the other knows which of its swarms is meant.
     Hello {
+        /// What the connection is for.
+        swarm: SwarmId,
         /// Who is speaking.
         host: HostId,
     },

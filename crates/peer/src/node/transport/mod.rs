@@ -45,6 +45,21 @@ impl TransportKind {
     }
 }
 
+impl TransportKind {
+    /// Any port of `ip`, which is written as a multiaddr, such as `/ip4/127.0.0.1`.
+    ///
+    /// # Panics
+    /// Where that is none.
+    pub(crate) fn any_port(&self, ip: &str) -> Multiaddr {
+        let address = match self {
+            Self::InProcess(_) | Self::Memory => "/memory/0".to_owned(),
+            Self::Tcp => format!("{ip}/tcp/0"),
+            Self::Quic => format!("{ip}/udp/0/quic-v1"),
+        };
+        address.parse().expect("written as a multiaddr by the caller")
+    }
+}
+
 /// A transport could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransportError {

@@ -1,0 +1,422 @@
+//! What a process has once, however many swarms it is in: its identity, its listener and its connections. One port is open in
+//! the firewall, and the first message of a connection says which swarm it is for.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use libp2p::core::transport::ListenerId;
+use libp2p::swarm::{Config, ConnectionId, NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm};
+use parking_lot::Mutex;
+use swarm::wire::ADDRESS_LENGTH_MAX;
+use swarm::{HostId, SwarmId};
+use tokio::task::AbortHandle;
+
+use super::addresses::{self, Addresses};
+use super::behaviour::Behaviour;
+use super::shared::Shared;
+use super::{Node, NodeConfig, NodeError, NodeIdentity, PathDelay, TransportKind, transport_of};
+
+/// What an endpoint needs to start.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Its key.
+    pub identity: NodeIdentity,
+    /// How it connects.
+    pub transport: TransportKind,
+    /// Where it listens: addresses of this machine, or a wildcard for all of a family. A port 0 is any, and the same for both
+    /// families where that can be had.
+    pub listen: Vec<Multiaddr>,
+    /// Where others reach it, if not where it listens.
+    pub advertise: Vec<Multiaddr>,
+    /// Connections at a time. What comes beyond is refused.
+    pub connections: u32,
+    /// What is between it and the others besides the network that is there, in a run on one machine.
+    pub path: Option<PathDelay>,
+}
+
+impl EndpointConfig {
+    /// With this key, listening at one address.
+    pub fn at(identity: NodeIdentity, transport: TransportKind, listen: Multiaddr) -> Self {
+        Self {
+            identity,
+            transport,
+            listen: vec![listen],
+            advertise: Vec::new(),
+            connections: CONNECTIONS,
+            path: None,
+        }
+    }
+
+    /// With this key, listening for who is on this machine.
+    pub fn on_loopback(identity: NodeIdentity, transport: TransportKind) -> Self {
+        let listen = transport.any_port("/ip4/127.0.0.1");
+        Self::at(identity, transport, listen)
+    }
+
+    /// With this key, listening at every address of the machine, of both families.
+    pub fn everywhere(identity: NodeIdentity, transport: TransportKind) -> Self {
+        let families = ["/ip4/0.0.0.0", "/ip6/::"];
+        let listen = families.iter().map(|family| transport.any_port(family)).collect();
+        Self {
+            listen,
+            ..Self::at(identity, transport, Multiaddr::empty())
+        }
+    }
+}
+
+/// A listener that the members of swarms share. The last one to drop it ends it.
+#[derive(Clone)]
+pub struct Endpoint(Arc<Running>);
+
+struct Running {
+    hub: Arc<Hub>,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Endpoint {
+    /// Starts it: it listens when this returns.
+    ///
+    /// # Errors
+    /// Where an address cannot be listened on.
+    pub async fn start(config: EndpointConfig) -> Result<Self, NodeError> {
+        let (hub, swarm) = open(config, |behaviour| behaviour).await?;
+        let task = tokio::spawn(drive(swarm, Arc::clone(&hub)));
+        Ok(Self::running(hub, task.abort_handle()))
+    }
+
+    pub(crate) fn running(hub: Arc<Hub>, task: AbortHandle) -> Self {
+        Self(Arc::new(Running { hub, task }))
+    }
+
+    /// Becomes a member of a swarm. Who comes for a swarm that it is in already is turned away until the first has ended.
+    pub fn join(&self, config: NodeConfig) -> Node {
+        Node::joined(self.clone(), config)
+    }
+
+    /// Who it is.
+    pub fn peer_id(&self) -> PeerId {
+        self.0.hub.peer
+    }
+
+    /// Where others can dial it, peer id included: what another machine may reach first, loopback last.
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        let peer = libp2p::core::multiaddr::Protocol::P2p(self.0.hub.peer);
+        let at = self.0.hub.reachable_at(&[]).into_iter();
+        at.map(|address| address.with(peer.clone())).collect()
+    }
+
+    /// Ends all connections, so that the other sides know at once, and waits until that is done; not longer than a second.
+    pub async fn close(&self) {
+        self.0.hub.command(Command::CloseAll);
+        for _ in 0..CLOSE_TICKS {
+            if self.0.hub.connections.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            tokio::time::sleep(CLOSE_TICK).await;
+        }
+    }
+
+    pub(super) fn hub(&self) -> &Arc<Hub> {
+        &self.0.hub
+    }
+
+    /// Ends it at once, whoever else has it.
+    pub(super) fn abort(&self) {
+        self.0.task.abort();
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Endpoint").field(&self.0.hub.peer).finish()
+    }
+}
+
+/// What only the behaviour can do.
+pub(super) enum Command {
+    Dial {
+        member: Arc<Shared>,
+        host: HostId,
+        addresses: Addresses,
+    },
+    Close(ConnectionId),
+    CloseAll,
+}
+
+/// What members and connections of an endpoint share. Its lock is taken last and never held while a member is called.
+pub(crate) struct Hub {
+    peer: PeerId,
+    pub(super) connections: AtomicU32,
+    state: Mutex<HubState>,
+}
+
+#[derive(Default)]
+struct HubState {
+    members: HashMap<SwarmId, Arc<Shared>>,
+    /// Which swarm a connection is for that others made.
+    accepted: HashMap<ConnectionId, Arc<Shared>>,
+    commands: VecDeque<Command>,
+    behaviour: Option<Waker>,
+    listening: Vec<Multiaddr>,
+    advertise: Vec<Multiaddr>,
+}
+
+impl Hub {
+    fn new(peer: PeerId, advertise: Vec<Multiaddr>) -> Self {
+        Self {
+            peer,
+            connections: AtomicU32::new(0),
+            state: Mutex::new(HubState {
+                advertise,
+                ..HubState::default()
+            }),
+        }
+    }
+
+    /// `false` where there is a member of that swarm already.
+    pub(super) fn enter(&self, swarm: SwarmId, member: &Arc<Shared>) -> bool {
+        let mut state = self.state.lock();
+        match state.members.entry(swarm) {
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(Arc::clone(member));
+                true
+            }
+            std::collections::hash_map::Entry::Occupied(_) => false,
+        }
+    }
+
+    /// Forgets a member and the connections that were made to it.
+    pub(super) fn leave(&self, swarm: SwarmId, member: &Arc<Shared>) {
+        let mut state = self.state.lock();
+        if state
+            .members
+            .get(&swarm)
+            .is_some_and(|known| Arc::ptr_eq(known, member))
+        {
+            state.members.remove(&swarm);
+        }
+        state.accepted.retain(|_, known| !Arc::ptr_eq(known, member));
+    }
+
+    /// Whom a connection that somebody made is for.
+    pub(super) fn accept(&self, swarm: SwarmId, connection: ConnectionId) -> Option<Arc<Shared>> {
+        let mut state = self.state.lock();
+        let member = Arc::clone(state.members.get(&swarm)?);
+        state.accepted.insert(connection, Arc::clone(&member));
+        Some(member)
+    }
+
+    /// A connection has ended: whom it was for, where others made it.
+    pub(super) fn ended(&self, connection: ConnectionId) -> Option<Arc<Shared>> {
+        self.state.lock().accepted.remove(&connection)
+    }
+
+    pub(super) fn command(&self, command: Command) {
+        let mut state = self.state.lock();
+        state.commands.push_back(command);
+        if let Some(waker) = state.behaviour.take() {
+            waker.wake();
+        }
+    }
+
+    /// The next command for the behaviour, which is woken when there is one.
+    pub(super) fn next_command(&self, cx: &Context<'_>) -> Option<Command> {
+        let mut state = self.state.lock();
+        let command = state.commands.pop_front();
+        if command.is_none() {
+            state.behaviour = Some(cx.waker().clone());
+        }
+        command
+    }
+
+    /// Where others can reach it: what was said, or the addresses it listens at. Those of `towards`, from which it reaches its seeders,
+    /// come first; loopback is for those who are on this machine, so it is there where a seeder is, or where there is nothing else.
+    pub(super) fn reachable_at(&self, towards: &[IpAddr]) -> Vec<Multiaddr> {
+        let state = self.state.lock();
+        if !state.advertise.is_empty() {
+            return state.advertise.clone();
+        }
+        let rank = |address: &Multiaddr| match addresses::ip_of(address) {
+            Some(ip) if towards.contains(&ip) => Some(0),
+            _ if addresses::is_routable(address) => Some(1),
+            Some(ip) if ip.is_loopback() => Some(2),
+            _ => None,
+        };
+        let ranked = state
+            .listening
+            .iter()
+            .filter_map(|address| Some((rank(address)?, address)));
+        let mut ranked: Vec<(u8, &Multiaddr)> = ranked.collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        let only_loopback = ranked.iter().all(|(rank, _)| *rank == 2);
+        let said = ranked
+            .into_iter()
+            .filter(|(rank, _)| *rank < 2 || towards.is_empty() || only_loopback);
+        said.map(|(_, address)| address.clone()).collect()
+    }
+
+    /// The same as a contact carries it.
+    pub(super) fn contact(&self, towards: &[IpAddr]) -> Bytes {
+        Addresses::new(self.peer, self.reachable_at(towards)).encode_within(ADDRESS_LENGTH_MAX)
+    }
+
+    /// Where it listens has changed: members tell others.
+    pub(crate) fn note<E>(&self, event: &SwarmEvent<E>) {
+        match event {
+            SwarmEvent::NewListenAddr { address, .. } => {
+                let mut state = self.state.lock();
+                if state.listening.contains(address) {
+                    return;
+                }
+                state.listening.push(address.clone());
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.state.lock().listening.retain(|known| known != address);
+                tracing::info!(%address, "this machine has this address no more");
+            }
+            SwarmEvent::ListenerClosed { reason, addresses, .. } => {
+                tracing::warn!(?addresses, ?reason, "listener closed");
+                self.state.lock().listening.retain(|known| !addresses.contains(known));
+            }
+            _ => return,
+        }
+        let members: Vec<Arc<Shared>> = self.state.lock().members.values().cloned().collect();
+        members.iter().for_each(|member| member.tell_address());
+    }
+}
+
+async fn drive(mut swarm: Swarm<Behaviour>, hub: Arc<Hub>) {
+    loop {
+        let event = swarm.select_next_some().await;
+        hub.note(&event);
+    }
+}
+
+/// Makes the libp2p swarm of an endpoint, listening. `around` puts other protocols beside the one of members.
+pub(crate) async fn open<B: NetworkBehaviour>(
+    config: EndpointConfig,
+    around: impl FnOnce(Behaviour) -> B,
+) -> Result<(Arc<Hub>, Swarm<B>), NodeError> {
+    let transport = transport_of(&config.transport, &config.identity, config.path.as_ref())?;
+    let peer = config.identity.peer_id();
+    let hub = Arc::new(Hub::new(peer, config.advertise));
+    let behaviour = around(Behaviour::new(Arc::clone(&hub), config.connections));
+    let swarm_config = Config::with_tokio_executor()
+        .with_idle_connection_timeout(IDLE_CONNECTION)
+        .with_substream_upgrade_protocol_override(libp2p::core::upgrade::Version::V1Lazy);
+    let mut swarm = Swarm::new(transport, behaviour, peer, swarm_config);
+    listen_at(&mut swarm, &hub, &config.listen).await?;
+    Ok((hub, swarm))
+}
+
+/// Listens at all of `wanted`. Of several wildcards one may fail, for a machine may lack a family.
+async fn listen_at<B: NetworkBehaviour>(
+    swarm: &mut Swarm<B>,
+    hub: &Hub,
+    wanted: &[Multiaddr],
+) -> Result<(), NodeError> {
+    let failed = |address: &Multiaddr, source: Box<dyn std::error::Error + Send + Sync>| NodeError::Listen {
+        address: address.clone(),
+        source,
+    };
+    let is_everywhere = wanted.iter().any(addresses::is_wildcard);
+    let mut port = None;
+    let mut last_failure = None;
+    for address in wanted {
+        if let Some(reason) = cannot_be_listened_on(address) {
+            return Err(failed(address, reason.into()));
+        }
+        let same_port = port
+            .filter(|_| addresses::port_of(address) == Some(0))
+            .map(|port| addresses::with_port(address, port));
+        let begun = match same_port.map(|address| swarm.listen_on(address)) {
+            Some(Ok(listener)) => Ok(listener),
+            _ => swarm.listen_on(address.clone()),
+        };
+        match begun {
+            Ok(listener) => match first_address(swarm, hub, listener, address).await? {
+                Some(at) => port = addresses::port_of(&at),
+                None => tracing::warn!(%address, "no network interface has an address yet"),
+            },
+            Err(error) if wanted.len() > 1 && addresses::is_wildcard(address) => {
+                tracing::debug!(%address, %error, "this family is left out");
+                last_failure = Some(failed(address, Box::new(error)));
+            }
+            Err(error) => return Err(failed(address, Box::new(error))),
+        }
+    }
+    if let Some(failure) = last_failure.filter(|_| port.is_none()) {
+        return Err(failure);
+    }
+    // The addresses of a wildcard come one after the other, loopback first.
+    while is_everywhere && let Ok(event) = tokio::time::timeout(SETTLE, swarm.select_next_some()).await {
+        hub.note(&event);
+    }
+    Ok(())
+}
+
+/// Waits until a listener has an address; `None` where it has none for long, as without any interface.
+async fn first_address<B: NetworkBehaviour>(
+    swarm: &mut Swarm<B>,
+    hub: &Hub,
+    listener: ListenerId,
+    wanted: &Multiaddr,
+) -> Result<Option<Multiaddr>, NodeError> {
+    let failed = |source: io::Error| NodeError::Listen {
+        address: wanted.clone(),
+        source: source.into(),
+    };
+    loop {
+        let Ok(event) = tokio::time::timeout(FIRST_ADDRESS, swarm.select_next_some()).await else {
+            return Ok(None);
+        };
+        hub.note(&event);
+        match event {
+            SwarmEvent::NewListenAddr { listener_id, address } if listener_id == listener => return Ok(Some(address)),
+            SwarmEvent::ListenerError { listener_id, error } if listener_id == listener => return Err(failed(error)),
+            SwarmEvent::ListenerClosed {
+                listener_id,
+                reason: Err(error),
+                ..
+            } if listener_id == listener => return Err(failed(error)),
+            _ => {}
+        }
+    }
+}
+
+/// Why nobody can listen there, where the transport would only say that it does not support it.
+fn cannot_be_listened_on(address: &Multiaddr) -> Option<&'static str> {
+    use libp2p::core::multiaddr::Protocol;
+    match address.iter().next() {
+        Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)) => Some(
+            "a name; expected an address of this machine, /ip4/… or /ip6/…, and the name where others are told of it (--advertise)",
+        ),
+        _ => None,
+    }
+}
+
+/// Connections that an endpoint takes where nobody says how many.
+const CONNECTIONS: u32 = 512;
+/// A connection that nothing uses is closed after this.
+const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+/// Without an address for so long there is no interface.
+const FIRST_ADDRESS: Duration = Duration::from_secs(2);
+/// The addresses of a wildcard come within this of each other.
+const SETTLE: Duration = Duration::from_millis(20);
+/// How often, and with what pause, the end of all connections is looked for.
+const CLOSE_TICKS: u32 = 200;
+const CLOSE_TICK: Duration = Duration::from_millis(5);
