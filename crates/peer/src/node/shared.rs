@@ -332,6 +332,7 @@ impl Shared {
             return false;
         }
         state.links.insert(host, Link::new(connection, self.downlinks.of(host)));
+        tracing::debug!(host = %self.host, other = %host, links = state.links.len(), "connected");
         self.tell(&mut state, Event::Connected(host));
         true
     }
@@ -492,7 +493,12 @@ impl Shared {
             let chunk = serving.chunk;
             let read = match &serving.bytes {
                 Some(bytes) => Ok(bytes.clone()),
-                None if store.is_blocking() => return Outgoing::Read(Arc::clone(store), chunk),
+                None if store.is_blocking() => {
+                    // The task comes back for what it has read, so the outlet is its own until then.
+                    let store = Arc::clone(store);
+                    link.take_outlet(outlet);
+                    return Outgoing::Read(store, chunk);
+                }
                 None => store.read(chunk),
             };
             match read {

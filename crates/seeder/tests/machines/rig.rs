@@ -1,0 +1,342 @@
+//! Machines on one switch.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use cloud::CloudConfig;
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+/// Which addresses machines have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Families {
+    V4,
+    V6,
+    Both,
+}
+
+/// Machines, and the processes on them. Dropping it ends the processes and takes the machines down.
+pub(crate) struct Machines {
+    prefix: String,
+    count: usize,
+    families: Families,
+    folder: TempDir,
+    servers: Mutex<Vec<(Child, ChildStdin)>>,
+}
+
+/// A process on a machine; dropping it ends it.
+pub(crate) struct Process {
+    child: Child,
+    stdout: Option<ChildStdout>,
+    stderr: PathBuf,
+}
+
+impl Process {
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        self.stdout.take().unwrap()
+    }
+
+    /// What it has said on stderr.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.stderr).unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Machines {
+    /// So many machines with links of so many Mbit/s each way; `None`, said on stderr, where this process may not make any.
+    pub(crate) fn new(count: usize, families: Families, mbit: u32) -> Option<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("fc{}-{}-", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let machines = Self {
+            prefix,
+            count,
+            families,
+            folder: tempfile::tempdir().unwrap(),
+            servers: Mutex::default(),
+        };
+        let switch = machines.switch();
+        if let Err(error) = try_ip(&["netns", "add", &switch]) {
+            eprintln!("left out: machines of their own need root and iproute2 ({error})");
+            return None;
+        }
+        ip(&["-n", &switch, "link", "add", "br0", "type", "bridge"]);
+        ip(&["-n", &switch, "link", "set", "br0", "up"]);
+        for machine in 0..count {
+            let (name, port) = (machines.namespace(machine), format!("p{machine}"));
+            ip(&["netns", "add", &name]);
+            ip(&["-n", &name, "link", "set", "lo", "up"]);
+            ip(&[
+                "-n", &name, "link", "add", "eth0", "type", "veth", "peer", "name", &port, "netns", &switch,
+            ]);
+            ip(&["-n", &name, "link", "set", "eth0", "up"]);
+            ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"]);
+            machines.address_up(machine);
+            let rate = format!("{mbit}mbit");
+            for (namespace, device) in [(&name, "eth0"), (&switch, port.as_str())] {
+                let shape = [
+                    "-n", namespace, "qdisc", "add", "dev", device, "root", "tbf", "rate", &rate,
+                ];
+                run("tc", &[&shape[..], &["burst", "64kb", "limit", "512kb"]].concat()).unwrap();
+            }
+        }
+        Some(machines)
+    }
+
+    /// Gives a machine its addresses.
+    pub(crate) fn address_up(&self, machine: usize) {
+        let name = self.namespace(machine);
+        if self.families != Families::V6 {
+            ip(&[
+                "-n",
+                &name,
+                "addr",
+                "add",
+                &format!("{}/24", v4(machine)),
+                "dev",
+                "eth0",
+            ]);
+        }
+        if self.families != Families::V4 {
+            ip(&[
+                "-n",
+                &name,
+                "addr",
+                "add",
+                &format!("{}/64", v6(machine)),
+                "dev",
+                "eth0",
+                "nodad",
+            ]);
+        }
+    }
+
+    /// Where a machine can be reached, as a listener is told.
+    pub(crate) fn address(&self, machine: usize, port: u16) -> String {
+        match self.families {
+            Families::V6 => format!("/ip6/{}/tcp/{port}", v6(machine)),
+            Families::V4 | Families::Both => format!("/ip4/{}/tcp/{port}", v4(machine)),
+        }
+    }
+
+    /// An interface with an address, and nothing behind it.
+    pub(crate) fn add_dead_end(&self, machine: usize, address: &str) {
+        let name = self.namespace(machine);
+        // The other end of the pair is never up.
+        ip(&[
+            "-n", &name, "link", "add", "dead0", "type", "veth", "peer", "name", "dead1",
+        ]);
+        ip(&["-n", &name, "link", "set", "dead0", "up"]);
+        ip(&["-n", &name, "addr", "add", address, "dev", "dead0"]);
+    }
+
+    /// All machines know a machine by this name, which leads to `others` first.
+    pub(crate) fn name(&self, machine: usize, name: &str, others: &[&str]) {
+        let of_machine = match self.families {
+            Families::V6 => v6(machine),
+            Families::V4 | Families::Both => v4(machine),
+        };
+        let addresses = others.iter().map(|other| (*other).to_owned()).chain([of_machine]);
+        let lines: String = addresses.map(|address| format!("{address} {name}\n")).collect();
+        for other in 0..self.count {
+            // What iproute2 shows in place of the system's own files.
+            let folder = self.etc(other);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("hosts"), format!("127.0.0.1 localhost\n{lines}")).unwrap();
+        }
+    }
+
+    /// A folder for the files of a machine.
+    pub(crate) fn folder(&self, machine: usize) -> PathBuf {
+        let folder = self.folder.path().join(machine.to_string());
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// Ends what serves S3 and removes all files.
+    pub(crate) fn clear(&self) {
+        self.end_servers();
+        for machine in 0..self.count {
+            std::fs::remove_dir_all(self.folder(machine)).unwrap();
+        }
+    }
+
+    /// A program on a machine, which ends with this process.
+    pub(crate) fn command(&self, machine: usize, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace(machine)]).arg(program);
+        command.env("AWS_REGION", "us-east-1").env("NO_COLOR", "1");
+        command
+    }
+
+    pub(crate) fn start(&self, mut command: Command) -> Process {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let stderr = self.folder.path().join(format!("stderr-{number}"));
+        command.stderr(File::create(&stderr).unwrap()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = child.stdout.take();
+        Process { child, stdout, stderr }
+    }
+
+    /// Starts S3 on a machine; how programs there get in.
+    pub(crate) fn serve_s3(&self, machine: usize) -> S3 {
+        let folder = self.folder(machine).join("s3");
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut command = self.command(machine, std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "serve_s3", "--ignored", "--nocapture"])
+            .env(S3_FOLDER, &folder);
+        let mut server = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let stdin = server.stdin.take().unwrap();
+        self.servers.lock().push((server, stdin));
+        let begun = Instant::now();
+        loop {
+            if let Some(s3) = S3::told(&folder) {
+                return s3;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "S3 does not come up");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn end_servers(&self) {
+        for (mut server, stdin) in self.servers.lock().drain(..) {
+            // It ends when its input does.
+            drop(stdin);
+            let _ = server.wait();
+        }
+    }
+
+    fn namespace(&self, machine: usize) -> String {
+        format!("{}{machine}", self.prefix)
+    }
+
+    fn switch(&self) -> String {
+        format!("{}switch", self.prefix)
+    }
+
+    fn etc(&self, machine: usize) -> PathBuf {
+        Path::new("/etc/netns").join(self.namespace(machine))
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        self.end_servers();
+        let namespaces = (0..self.count).map(|machine| self.namespace(machine));
+        for namespace in namespaces.chain([self.switch()]) {
+            let _ = try_ip(&["netns", "del", &namespace]);
+        }
+        for machine in 0..self.count {
+            let _ = std::fs::remove_dir_all(self.etc(machine));
+        }
+    }
+}
+
+/// The host's agent that was built beside the seeder.
+pub(crate) fn peer_binary() -> PathBuf {
+    let binary = Path::new(env!("CARGO_BIN_EXE_seeder")).with_file_name("peer");
+    assert!(
+        binary.exists(),
+        "{} is not built; run `cargo build -p peer`",
+        binary.display()
+    );
+    binary
+}
+
+/// The most links that a host had within `span` of the first line of its log, by that log.
+pub(crate) fn links_within(log: &str, span: Duration) -> usize {
+    let time = |line: &str| -> Option<f64> {
+        let clock = line.split_once('T')?.1.split_once('Z')?.0;
+        let mut parts = clock.split(':').map(str::parse::<f64>);
+        Some(parts.next()?.ok()? * 3600.0 + parts.next()?.ok()? * 60.0 + parts.next()?.ok()?)
+    };
+    let Some(first) = log.lines().find_map(time) else {
+        return 0;
+    };
+    let early = log
+        .lines()
+        .filter(|line| time(line).is_some_and(|at| at - first <= span.as_secs_f64()));
+    let links = early.filter_map(|line| line.split_once("links=")?.1.split_whitespace().next()?.parse().ok());
+    links.max().unwrap_or(0)
+}
+
+/// How to get into a machine's S3.
+pub(crate) struct S3 {
+    pub(crate) endpoint: String,
+    id: String,
+    secret: String,
+}
+
+impl S3 {
+    /// What its server has told, once it has.
+    fn told(folder: &Path) -> Option<Self> {
+        let told = std::fs::read_to_string(folder.with_extension("told")).ok()?;
+        let mut lines = told.lines().map(str::to_owned);
+        let s3 = Self {
+            endpoint: lines.next()?,
+            id: lines.next()?,
+            secret: lines.next()?,
+        };
+        // The last line says that the others are whole.
+        lines.next().map(|_end| s3)
+    }
+
+    /// Gives a program its key.
+    pub(crate) fn let_in(&self, command: &mut Command) {
+        command
+            .env("AWS_ACCESS_KEY_ID", &self.id)
+            .env("AWS_SECRET_ACCESS_KEY", &self.secret);
+    }
+}
+
+/// Tells whoever started this server of S3 how to get in.
+pub(crate) fn tell_s3(folder: &Path, config: &CloudConfig) {
+    let (endpoint, key) = (
+        config.s3_endpoint.as_ref().unwrap(),
+        config.credentials.as_ref().unwrap(),
+    );
+    let told = format!("{endpoint}\n{}\n{}\nend\n", key.access_key_id, key.secret_access_key);
+    std::fs::write(folder.with_extension("told"), told).unwrap();
+}
+
+fn v4(machine: usize) -> String {
+    format!("10.88.0.{}", machine + 1)
+}
+
+fn v6(machine: usize) -> String {
+    format!("fd00:88::{:x}", machine + 1)
+}
+
+fn ip(arguments: &[&str]) {
+    try_ip(arguments).unwrap();
+}
+
+fn try_ip(arguments: &[&str]) -> Result<(), String> {
+    run("ip", arguments)
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{program} {}: {said}", arguments.join(" ")))
+    }
+}
+
+/// The folder of a server of S3, in its environment.
+pub(crate) const S3_FOLDER: &str = "FLEETCAST_TEST_S3";
