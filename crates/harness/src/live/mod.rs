@@ -9,6 +9,7 @@ mod by_pipeline;
 #[path = "no_pipeline.rs"]
 mod by_pipeline;
 mod fleet;
+mod processes;
 #[cfg(feature = "pipeline")]
 mod region;
 mod worker;
@@ -78,10 +79,11 @@ pub(crate) enum RunError {
     #[error("failed to read the build {}", path.display())]
     Build { path: PathBuf, source: std::io::Error },
     #[error(
-        "{needed} open files are needed and {limit} are allowed per process; expected workers.processes = {workers} or \
-         more (network.transport tcp or quic), fewer hosts, a smaller swarm.degree, or a higher limit (ulimit -n)"
+        "{needed} open files are needed and {limit} are allowed per process; {advice}, fewer hosts, or a smaller swarm.degree"
     )]
-    FileLimit { needed: u64, limit: u64, workers: u64 },
+    FileLimit { needed: u64, limit: u64, advice: String },
+    #[error("this harness is built without QUIC; expected network.transport tcp, or a build with `--features quic`")]
+    NoQuic,
     #[error("the {transport} transport works within one process; expected no workers.processes")]
     WorkersWithoutSockets { transport: &'static str },
 }
@@ -117,7 +119,11 @@ pub(crate) async fn run(
     }
     let started = Instant::now();
     let epoch = machine::monotonic_nanos();
-    let workers = worker_count(scenario, machine::raise_file_limit())?;
+    if scenario.network.transport == Transport::Quic && !cfg!(feature = "quic") {
+        return Err(RunError::NoQuic);
+    }
+    let workers = processes::worker_count(scenario, machine::raise_file_limit())?;
+    processes::settle_memory(scenario);
     let regions: Vec<String> = scenario.regions.iter().map(|region| region.name.clone()).collect();
     let (embedded, config) = match choice {
         CloudChoice::Embedded => {
@@ -551,51 +557,4 @@ fn seeder_options(
     }
 }
 
-/// How many worker processes a run takes, 0 for none, or why it does not fit.
-fn worker_count(scenario: &Scenario, limit: u64) -> Result<u32, RunError> {
-    let transport = match scenario.network.transport {
-        Transport::InProcess => "in-process",
-        Transport::Memory => "memory",
-        Transport::Tcp | Transport::Quic => "",
-    };
-    if !transport.is_empty() {
-        return match scenario.worker_processes {
-            Some(_) => Err(RunError::WorkersWithoutSockets { transport }),
-            None => Ok(0),
-        };
-    }
-    let hosts = u64::from(scenario.host_count());
-    // A TCP host has a listener, a connection to each seeder and, on average, one to each of its degree of neighbours, and
-    // for a while some more; a QUIC host has a socket and its copy. The parent has the seeders' ends.
-    let seeders = scenario.regions.iter().map(|region| region.seeders).max();
-    let seeders = u64::from(seeders.unwrap_or(1));
-    let per_host = match scenario.network.transport {
-        Transport::Tcp => 3 + seeders + u64::from(scenario.swarm.degree),
-        _ => 2,
-    };
-    let of_seeders = if scenario.network.transport == Transport::Tcp {
-        hosts * seeders
-    } else {
-        0
-    };
-    let usable = limit.saturating_sub(FILES_OF_THE_REST);
-    let least = (hosts * per_host).div_ceil(usable.max(1));
-    let local = hosts * per_host + of_seeders;
-    match scenario.worker_processes {
-        None if local <= usable => Ok(0),
-        None if of_seeders <= usable => Ok(u32::try_from(least).unwrap_or(u32::MAX)),
-        Some(workers) if u64::from(workers) >= least && of_seeders <= usable => Ok(workers),
-        chosen => Err(RunError::FileLimit {
-            needed: match chosen {
-                Some(workers) => (hosts * per_host / u64::from(workers)).max(of_seeders),
-                None => of_seeders,
-            } + FILES_OF_THE_REST,
-            limit,
-            workers: least,
-        }),
-    }
-}
-
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Open files of a process that are not its hosts': runtime, cloud, standard streams.
-const FILES_OF_THE_REST: u64 = 400;

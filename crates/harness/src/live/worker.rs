@@ -15,8 +15,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use super::RunError;
 use super::fleet::{Fleet, FleetResult, FleetStatus, Slice, Surroundings};
+use super::{RunError, processes};
 use crate::machine;
 
 /// What a worker is told.
@@ -173,6 +173,7 @@ pub(crate) async fn serve() -> std::io::Result<()> {
     let Some(ToWorker::Start(job)) = next(&mut lines).await? else {
         return Ok(());
     };
+    processes::settle_memory(&job.scenario);
     let parse = |addresses: &Vec<String>| addresses.iter().map(|address| address.parse()).collect();
     let seeders: Result<Vec<Vec<Multiaddr>>, _> = job.seeders.iter().map(parse).collect();
     let seeders = seeders.map_err(std::io::Error::other)?;

@@ -38,6 +38,12 @@ pub(crate) fn raise_file_limit() -> u64 {
     limit.unwrap_or(u64::MAX)
 }
 
+/// Memory that this process gets from now on comes in small pages: where it has large buffers and touches little of them. A
+/// system without huge pages needs no telling.
+pub(crate) fn keep_to_small_pages() {
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
+
 /// CPU time of this process so far.
 pub(crate) fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use libp2p::core::Endpoint;
+use libp2p::core::multiaddr::Protocol;
 use libp2p::core::transport::{PortUse, TransportError};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{
@@ -56,11 +57,20 @@ impl Behaviour {
 
     fn dial(&mut self, member: Arc<Shared>, host: HostId, addresses: &Addresses) -> ToSwarm<Infallible, Infallible> {
         // Several swarms may each want a connection to the same peer.
-        let opts: DialOpts = DialOpts::peer_id(addresses.peer())
+        let opts = DialOpts::peer_id(addresses.peer())
             .condition(PeerCondition::Always)
-            .addresses(addresses.at().to_vec())
-            .allocate_new_port()
-            .build();
+            .addresses(addresses.at().to_vec());
+        // Two hosts that dial each other by TCP from the ports at which they listen meet in one connection. QUIC has its
+        // connections at the socket that listens: another one for each takes more than a megabyte.
+        let is_quic = addresses
+            .at()
+            .iter()
+            .any(|address| address.iter().any(|part| part == Protocol::QuicV1));
+        let opts: DialOpts = if is_quic {
+            opts.build()
+        } else {
+            opts.allocate_new_port().build()
+        };
         self.dialled.insert(opts.connection_id(), (member, host));
         ToSwarm::Dial { opts }
     }

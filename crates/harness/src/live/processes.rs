@@ -1,0 +1,174 @@
+//! Over how many processes a run's hosts are spread, so that each keeps to the limit of open files, or why they do not fit.
+
+use scenario::{Scenario, Transport};
+
+use super::RunError;
+use crate::machine;
+
+/// How many worker processes a run takes, 0 for none.
+///
+/// # Errors
+/// Where so many files are not allowed: what would help.
+pub(super) fn worker_count(scenario: &Scenario, limit: u64) -> Result<u32, RunError> {
+    let transport = match scenario.network.transport {
+        Transport::InProcess => "in-process",
+        Transport::Memory => "memory",
+        Transport::Tcp | Transport::Quic => "",
+    };
+    if !transport.is_empty() {
+        return match scenario.worker_processes {
+            Some(_) => Err(RunError::WorkersWithoutSockets { transport }),
+            None => Ok(0),
+        };
+    }
+    let files = Files::of(scenario);
+    match (scenario.worker_processes, files.processes(limit)) {
+        (None, Some(processes)) => Ok(processes),
+        (Some(chosen), Some(processes)) if chosen >= processes.max(1) => Ok(chosen),
+        (chosen, processes) => Err(RunError::FileLimit {
+            needed: files.needed(chosen.unwrap_or(0)),
+            limit,
+            advice: files.advice(processes),
+        }),
+    }
+}
+
+/// How transports use memory differs: called before the hosts are started.
+pub(super) fn settle_memory(scenario: &Scenario) {
+    // Each QUIC host has a buffer of 3 MB for what may arrive at once, of which it touches little. In huge pages all of it is
+    // resident: 100 hosts took 570 MiB, and take 240.
+    if scenario.network.transport == Transport::Quic {
+        machine::keep_to_small_pages();
+    }
+}
+
+/// Open files of a run.
+#[derive(Clone, Copy, Debug)]
+struct Files {
+    hosts: u64,
+    per_host: u64,
+    /// Of the seeders, which are in one process.
+    of_seeders: u64,
+}
+
+impl Files {
+    fn of(scenario: &Scenario) -> Self {
+        let hosts = u64::from(scenario.host_count());
+        let seeders = scenario.regions.iter().map(|region| region.seeders).max();
+        let seeders = u64::from(seeders.unwrap_or(1));
+        if scenario.network.transport == Transport::Tcp {
+            // A host has a listener, a connection to each seeder and, on average, one to each of its degree of neighbours, and
+            // for a while some more. The parent has the seeders' ends.
+            Self {
+                hosts,
+                per_host: 3 + seeders + u64::from(scenario.swarm.degree),
+                of_seeders: hosts * seeders,
+            }
+        } else {
+            // A QUIC host has a socket and its copy.
+            Self {
+                hosts,
+                per_host: 2,
+                of_seeders: 2 * seeders,
+            }
+        }
+    }
+
+    /// Of the process that has the most, with so many workers.
+    fn needed(self, workers: u32) -> u64 {
+        let most = match workers {
+            0 => self.hosts * self.per_host + self.of_seeders,
+            workers => (self.hosts.div_ceil(u64::from(workers)) * self.per_host).max(self.of_seeders),
+        };
+        most + FILES_OF_THE_REST
+    }
+
+    /// The fewest workers that keep to the limit, if any number does that is of use.
+    fn processes(self, limit: u64) -> Option<u32> {
+        (0..=WORKERS_MAX).find(|workers| self.needed(*workers) <= limit)
+    }
+
+    /// What would help.
+    fn advice(self, processes: Option<u32>) -> String {
+        match processes {
+            Some(workers) => format!("expected workers.processes = {workers} or more"),
+            None => {
+                let (least, alone) = (self.needed(WORKERS_MAX), self.needed(0));
+                if least == alone {
+                    format!("expected a higher limit, {alone} or more (ulimit -n {alone})")
+                } else {
+                    format!(
+                        "expected a higher limit, {alone} or more (ulimit -n {alone}), or {least} with workers.processes = {WORKERS_MAX}"
+                    )
+                }
+            }
+        }
+    }
+}
+
+/// Open files of a process that are not its hosts': runtime, cloud, standard streams.
+const FILES_OF_THE_REST: u64 = 400;
+/// More worker processes than this cost more than they bring: each has threads and clients of its own.
+const WORKERS_MAX: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use scenario::LoadOptions;
+
+    use super::*;
+
+    fn scenario(transport: &str, hosts: u32, more: &str) -> Scenario {
+        let text = format!(
+            "[build]\nsize = \"1 MiB\"\n[regions.region-a]\nhosts = {hosts}\n[network]\ntransport = \"{transport}\"\n{more}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("scenario.toml");
+        std::fs::write(&file, text).unwrap();
+        Scenario::load(&file, &LoadOptions::default()).unwrap()
+    }
+
+    fn said(scenario: &Scenario, limit: u64) -> String {
+        worker_count(scenario, limit).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_advised_is_taken_when_it_is_followed() {
+        for transport in ["tcp", "quic"] {
+            for hosts in [1, 200, 3_000, 20_000] {
+                for limit in [0, 256, 400, 401, 402, 700, 1_024, 4_096, 65_536] {
+                    let plain = scenario(transport, hosts, "");
+                    match worker_count(&plain, limit) {
+                        Ok(workers) => assert!(workers <= WORKERS_MAX && u64::from(workers) <= u64::from(hosts)),
+                        Err(error) => {
+                            let said = error.to_string();
+                            let advised = said.split("ulimit -n ").nth(1).unwrap();
+                            let advised: String = advised.chars().take_while(char::is_ascii_digit).collect();
+                            assert_eq!(worker_count(&plain, advised.parse().unwrap()).unwrap(), 0, "{said}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_fleet_under_a_low_limit_is_not_told_of_thousands_of_workers() {
+        let said = said(&scenario("tcp", 200, ""), 400);
+        assert!(
+            said.contains("400 are allowed") && said.contains("ulimit -n 3800"),
+            "{said}"
+        );
+        assert!(!said.contains("3200"), "{said}");
+    }
+
+    #[test]
+    fn too_few_workers_are_told_how_many_would_do() {
+        let few = scenario("tcp", 3_000, "[workers]\nprocesses = 2\n");
+        let said = said(&few, 4_096);
+        let workers = worker_count(&scenario("tcp", 3_000, ""), 4_096).unwrap();
+        assert!(
+            said.contains(&format!("workers.processes = {workers} or more")),
+            "{said}"
+        );
+    }
+}
