@@ -36,6 +36,9 @@ async fn serve_s3() {
     let _ = end.await.unwrap();
 }
 
+/// So that a transfer lasts long enough for something to happen in its middle.
+const SLOW_LINK_MBIT: u32 = 16;
+
 /// What became of the hosts.
 #[derive(Debug)]
 struct Outcome {
@@ -170,4 +173,38 @@ fn an_interface_that_leads_nowhere_keeps_nobody_from_being_found() {
     }
     let outcome = distribute(&machines, &[], printed, |_| Vec::new());
     assert!(outcome.links.iter().all(|links| *links > 3), "{outcome:?}");
+}
+
+#[test]
+fn a_host_whose_address_changes_in_mid_transfer_goes_on_from_the_new_one() {
+    let Some(machines) = Machines::new(HOSTS + 1, Families::V4, SLOW_LINK_MBIT) else {
+        return;
+    };
+    let moves = std::thread::scope(|scope| {
+        let moving = scope.spawn(|| {
+            machines.wait_for_part(1);
+            machines.move_to(1, "10.88.0.101");
+        });
+        let outcome = distribute(&machines, &[], printed, |_| Vec::new());
+        moving.join().unwrap();
+        outcome
+    });
+    assert!(moves.took < Duration::from_secs(40), "{moves:?}");
+}
+
+#[test]
+fn a_host_whose_interface_comes_up_late_joins_when_it_is_there() {
+    let Some(machines) = Machines::new(HOSTS + 1, Families::V4, LINK_MBIT) else {
+        return;
+    };
+    machines.take_address(1);
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(4));
+            machines.address_up(1);
+        });
+        distribute(&machines, &[], printed, |_| Vec::new())
+    });
+    // It was away for some 4 s; then it takes no longer than the others did, and does not sit out a wait that has grown meanwhile.
+    assert!(outcome.took < Duration::from_secs(12), "{outcome:?}");
 }

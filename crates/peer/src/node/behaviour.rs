@@ -105,7 +105,7 @@ impl NetworkBehaviour for Behaviour {
             hub: Arc::clone(&self.hub),
             seen_at: ip_of(remote),
         };
-        Ok(Handler::new(connection, side))
+        Ok(Handler::new(connection, peer, side))
     }
 
     fn handle_established_outbound_connection(
@@ -124,7 +124,7 @@ impl NetworkBehaviour for Behaviour {
             member: Arc::clone(member),
             host: *host,
         };
-        Ok(Handler::new(connection, side))
+        Ok(Handler::new(connection, peer, side))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::io::{ReadHalf, WriteHalf};
 use futures::{AsyncRead, AsyncReadExt};
+use libp2p::PeerId;
 use libp2p::swarm::{ConnectionId, Stream};
 use swarm::wire::{self, DataHeader, Frame};
 use swarm::{HostId, Message};
@@ -39,6 +40,8 @@ pub(super) struct Carrier {
     remote: Option<HostId>,
     writer: Writer,
     connection: ConnectionId,
+    /// Who has proven to be at the other end.
+    peer: PeerId,
     /// Whom we dialled, where we did.
     expected: Option<HostId>,
 }
@@ -74,7 +77,7 @@ struct Payload {
 /// Finds out which swarm a connection is for that somebody made, and moves its bytes until it is of no more use; why it is not.
 pub(super) async fn accept(
     hub: Arc<Hub>,
-    connection: ConnectionId,
+    (connection, peer): (ConnectionId, PeerId),
     seen_at: Option<IpAddr>,
     mut stream: Stream,
 ) -> &'static str {
@@ -93,7 +96,7 @@ pub(super) async fn accept(
     if let Some(ip) = seen_at {
         member.saw(host, ip);
     }
-    let carrier = Carrier::new(member, connection, None, stream);
+    let carrier = Carrier::new(member, (connection, peer), None, stream);
     carrier.carry(Some(hello)).await
 }
 
@@ -129,7 +132,12 @@ impl From<io::Error> for End {
 }
 
 impl Carrier {
-    pub(super) fn new(shared: Arc<Shared>, connection: ConnectionId, expected: Option<HostId>, stream: Stream) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        (connection, peer): (ConnectionId, PeerId),
+        expected: Option<HostId>,
+        stream: Stream,
+    ) -> Self {
         let mut hello = BytesMut::new();
         let message = Message::Hello {
             swarm: shared.swarm,
@@ -140,6 +148,7 @@ impl Carrier {
         Self {
             shared,
             connection,
+            peer,
             expected,
             remote: None,
             writer: Writer {
@@ -354,7 +363,7 @@ impl Carrier {
                 if self.expected.is_some_and(|expected| expected != host) {
                     return Err(End::Violation("not the host that was dialled"));
                 }
-                if !self.shared.link_up(host, self.connection) {
+                if !self.shared.link_up(host, self.connection, self.peer) {
                     return Err(End::Violation("connected already"));
                 }
                 self.remote = Some(host);

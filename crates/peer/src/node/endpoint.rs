@@ -276,6 +276,7 @@ impl Hub {
 
     /// Where it listens has changed: members tell others.
     pub(crate) fn note<E>(&self, event: &SwarmEvent<E>) {
+        let mut lost = None;
         match event {
             SwarmEvent::NewListenAddr { address, .. } => {
                 let mut state = self.state.lock();
@@ -287,6 +288,7 @@ impl Hub {
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.state.lock().listening.retain(|known| known != address);
                 tracing::info!(%address, "this machine has this address no more");
+                lost = addresses::ip_of(address);
             }
             SwarmEvent::ListenerClosed { reason, addresses, .. } => {
                 tracing::warn!(?addresses, ?reason, "listener closed");
@@ -295,7 +297,12 @@ impl Hub {
             _ => return,
         }
         let members: Vec<Arc<Shared>> = self.state.lock().members.values().cloned().collect();
-        members.iter().for_each(|member| member.tell_address());
+        for member in members {
+            if let Some(ip) = lost {
+                member.address_lost(ip);
+            }
+            member.tell_address();
+        }
     }
 }
 

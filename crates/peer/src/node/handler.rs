@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use libp2p::PeerId;
 use libp2p::core::upgrade::ReadyUpgrade;
 use libp2p::swarm::handler::{
     ConnectionEvent, ConnectionHandler, ConnectionHandlerEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound,
@@ -33,7 +34,7 @@ pub(super) enum Side {
 }
 
 pub(crate) struct Handler {
-    connection: ConnectionId,
+    connection: (ConnectionId, PeerId),
     side: Side,
     open_stream: bool,
     carrier: Option<JoinHandle<&'static str>>,
@@ -42,9 +43,10 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(connection: ConnectionId, side: Side) -> Self {
+    /// Of a connection with who has proven to be this peer.
+    pub(super) fn new(connection: ConnectionId, peer: PeerId, side: Side) -> Self {
         Self {
-            connection,
+            connection: (connection, peer),
             open_stream: matches!(side, Side::Dialled { .. }),
             side,
             carrier: None,

@@ -9,18 +9,23 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::AsyncWrite;
+use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
-use swarm::ChunkIndex;
 use swarm::wire::{self, DataHeader, Frame};
+use swarm::{ChunkIndex, Time};
 
 use super::downlinks::Downlink;
 
 /// One connection. `W` is the writing half of its stream.
 pub(super) struct Link<W> {
     pub(super) connection: ConnectionId,
+    /// Who has proven to be at the other end, and since when.
+    peer: PeerId,
+    since: Time,
     /// Chunks to be sent, the first of which is being sent.
     pub(super) serving: VecDeque<Serving>,
     /// Of the host at the other end, where that is known: each of both waits for the other's then.
@@ -50,14 +55,22 @@ struct Parked<W> {
 
 impl<W: AsyncWrite + Unpin> Link<W> {
     /// A link whose task holds the outlet.
-    pub(super) fn new(connection: ConnectionId, downlink: Option<Downlink>) -> Self {
+    pub(super) fn new(connection: ConnectionId, peer: PeerId, since: Time, downlink: Option<Downlink>) -> Self {
         Self {
             connection,
+            peer,
+            since,
             serving: VecDeque::new(),
             downlink,
             outbox: BytesMut::new(),
             parked: None,
         }
+    }
+
+    /// Whether another connection of `peer` takes this one's place: who connects again has lost the first, though that may not
+    /// show here. Two that dial each other at once keep the first.
+    pub(super) fn gives_way_to(&self, peer: PeerId, now: Time) -> bool {
+        self.peer == peer && now.since(self.since) >= SURELY_MADE
     }
 
     /// Sends a control frame: at once where the outlet is here, else as soon as the task is through with what it writes. How
@@ -196,6 +209,8 @@ thread_local! {
     static ENCODED: RefCell<BytesMut> = RefCell::new(BytesMut::new());
 }
 
+/// Two hosts that dial each other at once do so within this.
+const SURELY_MADE: Duration = Duration::from_secs(5);
 /// A manifest may need more; what did is not kept for the thread's life.
 const ENCODED_CAPACITY_KEPT: usize = 16 << 10;
 
@@ -260,7 +275,7 @@ mod tests {
 
     fn parked(room: usize, flushes: usize) -> (Link<Narrow>, Arc<Wakes>) {
         let wakes = Arc::<Wakes>::default();
-        let mut link = Link::new(ConnectionId::new_unchecked(1), None);
+        let mut link = Link::new(ConnectionId::new_unchecked(1), PeerId::random(), Time::ZERO, None);
         let taken = Vec::new();
         let waker = Waker::from(Arc::clone(&wakes));
         let mut outlet = Some(Narrow { taken, room, flushes });

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use libp2p::PeerId;
 use libp2p::swarm::{ConnectionId, DialError};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -326,15 +327,44 @@ impl Shared {
     }
 
     /// A connection's other end has said who it is. `false` where the connection is not wanted.
-    pub(super) fn link_up(self: &Arc<Self>, host: HostId, connection: ConnectionId) -> bool {
-        let mut state = self.state.lock();
-        if state.core.is_none() || host == self.host || state.links.contains_key(&host) {
+    pub(super) fn link_up(self: &Arc<Self>, host: HostId, connection: ConnectionId, peer: PeerId) -> bool {
+        let (mut state, now) = (self.state.lock(), self.clock.now());
+        if state.core.is_none() || host == self.host {
             return false;
         }
-        state.links.insert(host, Link::new(connection, self.downlinks.of(host)));
+        if let Some(link) = state.links.get(&host) {
+            if !link.gives_way_to(peer, now) {
+                return false;
+            }
+            self.cut(&mut state, host);
+        }
+        let link = Link::new(connection, peer, now, self.downlinks.of(host));
+        state.links.insert(host, link);
         tracing::debug!(host = %self.host, other = %host, links = state.links.len(), "connected");
         self.tell(&mut state, Event::Connected(host));
         true
+    }
+
+    /// Ends a connection that leads nowhere any more.
+    fn cut(self: &Arc<Self>, state: &mut State, host: HostId) {
+        if let Some(link) = state.remove_link(host) {
+            self.hub.command(Command::Close(link.connection));
+            self.tell(state, Event::Disconnected(host));
+        }
+    }
+
+    /// This machine has lost an address. Connections from there are dead though nobody says so: all are made anew, where the
+    /// seeders were reached from it.
+    pub(super) fn address_lost(self: &Arc<Self>, ip: IpAddr) {
+        let mut state = self.state.lock();
+        if !state.towards_seeders.contains(&ip) {
+            return;
+        }
+        state.towards_seeders.retain(|known| *known != ip);
+        let hosts: Vec<HostId> = state.links.keys().copied().collect();
+        for host in hosts {
+            self.cut(&mut state, host);
+        }
     }
 
     /// A connection has ended; `host` is who it was made for, where we made it.

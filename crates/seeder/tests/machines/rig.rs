@@ -121,6 +121,43 @@ impl Machines {
         }
     }
 
+    /// Takes a machine's addresses away.
+    pub(crate) fn take_address(&self, machine: usize) {
+        ip(&["-n", &self.namespace(machine), "addr", "flush", "dev", "eth0"]);
+    }
+
+    /// Gives a machine another address than it had.
+    pub(crate) fn move_to(&self, machine: usize, address: &str) {
+        self.take_address(machine);
+        ip(&[
+            "-n",
+            &self.namespace(machine),
+            "addr",
+            "add",
+            &format!("{address}/24"),
+            "dev",
+            "eth0",
+        ]);
+    }
+
+    /// Waits until a host has begun to fetch.
+    pub(crate) fn wait_for_part(&self, machine: usize) {
+        let begun = Instant::now();
+        let is_part = |name: &OsStr| name.to_string_lossy().ends_with(".part");
+        let has_part = || {
+            let files = std::fs::read_dir(self.folder(machine)).unwrap();
+            files.flatten().any(|file| is_part(&file.file_name()))
+        };
+        while !has_part() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "machine {machine} does not begin"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+
     /// Where a machine can be reached, as a listener is told.
     pub(crate) fn address(&self, machine: usize, port: u16) -> String {
         match self.families {

@@ -132,6 +132,9 @@ impl Peer {
             self.config.address = address;
             if self.tracker.answered {
                 self.timers.set_at_latest(Timer::Announce, now + ANNOUNCE_GATHER);
+            } else if self.tracker.seeders.contains(&SeederLink::Lost) {
+                // From another address a seeder may be in reach that was not.
+                self.timers.set_at_latest(Timer::Reconnect, now + RECONNECT_FIRST);
             }
         }
     }
