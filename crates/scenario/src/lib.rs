@@ -36,7 +36,7 @@ pub use file::Override;
 pub use host_parts::HostParts;
 pub use host_plan::{Absence, HostPlan, RegionPlan, SeederPlan, Serves, host_index};
 pub use machine_load::{MachineLoad, TimerLag};
-pub use outcome::{HostOutcome, HostState, LatencyHistogram, LatencySummary};
+pub use outcome::{HostOutcome, HostState, LatencyHistogram, LatencySummary, nearest_rank};
 pub use problem::{Problem, ScenarioError};
 pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size};
 pub use report_fields::{REPORT_FIELDS, REPORT_LISTS, ReportField, ReportsOf, Unit, UnknownField, find_in_report};

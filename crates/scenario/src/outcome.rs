@@ -51,6 +51,12 @@ pub struct HostOutcome {
     pub neighbours: u32,
 }
 
+/// The least of sorted values that so many of a thousand do not exceed; `None` where there are no values.
+pub fn nearest_rank<T>(sorted: &[T], per_mille: usize) -> Option<&T> {
+    let rank = (sorted.len() * per_mille).div_ceil(1000).max(1);
+    sorted.get(rank - 1)
+}
+
 /// Percentiles of exact latencies, nearest rank. `None` falls among hosts that did not finish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatencySummary {
@@ -74,10 +80,7 @@ impl LatencySummary {
         let mut sorted: Vec<Option<Duration>> = latencies.into_iter().collect();
         // None is the least by itself, and here the latest.
         sorted.sort_unstable_by_key(|latency| latency.unwrap_or(Duration::MAX));
-        let at = |per_mille: usize| {
-            let rank = (sorted.len() * per_mille).div_ceil(1000).max(1);
-            sorted.get(rank - 1).copied().flatten()
-        };
+        let at = |per_mille| nearest_rank(&sorted, per_mille).copied().flatten();
         Self {
             p50: at(500),
             p90: at(900),

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use scenario::{HostOutcome, Scenario, Slack};
+use scenario::{HostOutcome, Scenario, Slack, nearest_rank};
 use serde::Serialize;
 
 /// Percentiles of the quotients.
@@ -77,10 +77,7 @@ impl Stretch {
             .collect();
         sorted.sort_unstable_by(f64::total_cmp);
         let finite = |quotient: f64| quotient.is_finite().then(|| super::round(quotient));
-        let at = |per_mille: usize| {
-            let rank = (sorted.len() * per_mille).div_ceil(1000).max(1);
-            sorted.get(rank - 1).copied().and_then(finite)
-        };
+        let at = |per_mille| nearest_rank(&sorted, per_mille).copied().and_then(finite);
         let last = bounded.iter().map(|r| late(r.last)).max_by(f64::total_cmp);
         Self {
             p50: at(500),

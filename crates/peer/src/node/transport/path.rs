@@ -62,18 +62,18 @@ impl PathDelay {
         if !std::mem::replace(&mut way.has_carrier, true) {
             drop(way);
             let path = Arc::clone(&self.0);
-            tokio::spawn(Carrier { path, is_done: false }.carry());
+            tokio::spawn(Delivery { path, is_done: false }.carry());
         }
     }
 }
 
 /// Lands what is due for as long as something is on the way.
-struct Carrier {
+struct Delivery {
     path: Arc<Path>,
     is_done: bool,
 }
 
-impl Carrier {
+impl Delivery {
     async fn carry(mut self) {
         let mut due = Vec::new();
         while let Some(next) = self.take_due(&mut due) {
@@ -102,7 +102,7 @@ impl Carrier {
     }
 }
 
-impl Drop for Carrier {
+impl Drop for Delivery {
     /// Its runtime has ended before it was done: what is on the way holds pipes, and they hold the path.
     fn drop(&mut self) {
         if !self.is_done {
