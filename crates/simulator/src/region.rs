@@ -588,7 +588,7 @@ impl World {
                     peer.swap_actions(&mut self.actions);
                 }
             }
-            Action::StopReceiving { .. } => {}
+            Action::StopReceiving { .. } | Action::Suspect { .. } => {}
             Action::Complete => {
                 let plan = &self.setup.plan.hosts[host as usize - 1];
                 let result = &mut self.result.hosts[host as usize - 1];

@@ -144,6 +144,15 @@ impl ChunkScheduler {
         self.held.insert(chunk)
     }
 
+    /// HELD becomes WANTED; tells whether it was held.
+    pub fn mark_lost(&mut self, chunk: ChunkIndex) -> bool {
+        let was_held = self.held.remove(chunk);
+        if was_held {
+            self.wanted.insert(chunk);
+        }
+        was_held
+    }
+
     /// A neighbour now has `chunk` too.
     pub fn neighbour_gained(&mut self, chunk: ChunkIndex) {
         if let Some(availability) = &mut self.availability {

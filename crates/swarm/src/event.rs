@@ -52,6 +52,17 @@ pub enum Event {
         /// The chunk.
         chunk: ChunkIndex,
     },
+    /// A chunk that was held is not any more: its bytes were changed, cut off or cannot be read. The driver gives up on what it
+    /// serves of it as on any other, with [`Event::ChunkServed`]. Not where neighbours' holdings are supplied: those only grow.
+    ChunkLost {
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// A chunk is held that no neighbour has sent: it was found on this machine, or put back after it was lost.
+    ChunkFound {
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
     /// What the driver supplies of neighbours' holdings has grown; only where it does.
     NeighboursGained,
     /// The last byte of a chunk is on its way to a neighbour, or the driver has stopped sending it as it was told to.
@@ -104,7 +115,14 @@ pub enum Action {
     /// them have passed. Only where the driver supplies what they know ([`crate::HoldingsSource::Supplied`]); it stands for
     /// the HAVE messages to all of them and the time that these wait for company.
     PublishHoldings,
-    /// Every chunk is held. Said once.
+    /// Tell the operator: a host says that what this seeder sent it was corrupt. Said once, of the first.
+    Suspect {
+        /// Who says so.
+        by: HostId,
+        /// The chunk.
+        chunk: u32,
+    },
+    /// Every chunk is held. Said once, also where one is lost and comes back.
     Complete,
 }
 

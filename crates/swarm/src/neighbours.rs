@@ -17,6 +17,8 @@ pub(crate) struct Neighbour {
     pub(crate) said_early: Option<Box<EarlyHave>>,
     /// Times that it let requests become overdue since it last delivered.
     pub(crate) strikes: u32,
+    /// Times that it gave up on a chunk since it last delivered.
+    pub(crate) aborts: u32,
     /// How much of the log of acquired chunks it has been told.
     pub(crate) told: usize,
     /// Where it says it is.
@@ -100,6 +102,7 @@ impl Neighbours {
             has: Bitfield::new(chunk_count),
             said_early: None,
             strikes: 0,
+            aborts: 0,
             told: 0,
             zone: None,
         });

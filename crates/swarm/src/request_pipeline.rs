@@ -265,6 +265,15 @@ impl RequestPipeline {
         losers
     }
 
+    /// `chunk` is here without any of those that were asked for it: the neighbours to cancel it at.
+    pub(crate) fn withdraw(&mut self, chunk: ChunkIndex) -> Vec<HostId> {
+        let asked = self.requests.iter().filter(|r| r.chunk == chunk);
+        let asked = asked.map(|r| r.from).collect();
+        self.requests.retain(|r| r.chunk != chunk);
+        self.count();
+        asked
+    }
+
     /// `from` will not send `chunk`. Tells whether nobody else is asked for it now.
     pub(crate) fn drop_request(&mut self, from: HostId, chunk: ChunkIndex) -> bool {
         let before = self.requests.len();

@@ -5,7 +5,7 @@
 //! (super-seeding). Seeders of one region begin with different parts, and help each other when they are through. It does so by saying HAVE of one chunk to one client at a time; a client answers such an offer with a
 //! request, or says that it has the chunk or is getting it. After that first pass the seeder serves like any peer.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub struct Seeder {
     clients: IndexMap<HostId, Client>,
     injection: Injection,
     rescue: Rescue,
+    /// Chunks whose bytes are not there any more.
+    lost: BTreeSet<ChunkIndex>,
     /// When each chunk was last begun to be sent.
     sent_at: Vec<Option<Time>>,
     /// How long sending a chunk takes, in the mean.
@@ -145,6 +147,7 @@ impl Seeder {
             clients: IndexMap::new(),
             injection: Injection::default(),
             rescue: Rescue::default(),
+            lost: BTreeSet::new(),
             sent_at: Vec::new(),
             usual: Duration::ZERO,
             uploads: UploadQueue::new(config.upload_slots),
@@ -196,6 +199,8 @@ impl Seeder {
             Event::Disconnected(host) => self.forget(now, host),
             Event::Message(host, message) => self.handle_message(now, host, message),
             Event::ChunkServed { to, chunk } => self.handle_served(now, to, chunk),
+            Event::ChunkLost { chunk } => self.handle_lost(now, chunk),
+            Event::ChunkFound { chunk } => self.handle_found(now, chunk),
             Event::StoreOpened { .. }
             | Event::ChunkProgress { .. }
             | Event::ChunkStored { .. }
@@ -302,6 +307,9 @@ impl Seeder {
             }
             Message::Reject { chunk, .. } => self.offer_settled(now, host, chunk),
             Message::Complete => self.member_complete(now, host),
+            Message::Complaint { host: about, chunk } if about == self.config.host => {
+                self.hear_complaint(host, chunk);
+            }
             Message::Complaint { host: about, .. } => {
                 if self.tracker.contains(host) && self.tracker.complain(host, about) {
                     self.stats.members_expelled += 1;
@@ -333,7 +341,9 @@ impl Seeder {
         if let Some(client) = self.clients.get_mut(&host) {
             client.strikes = 0;
         }
-        let reason = if self.is_spent() && !self.may_rescue(host) {
+        let reason = if self.lost.contains(&index) {
+            RejectReason::NotHeld
+        } else if self.is_spent() && !self.may_rescue(host) {
             RejectReason::NotHeld
         } else {
             match self.uploads.push(host, index, held) {
@@ -348,7 +358,10 @@ impl Seeder {
     }
 
     fn handle_served(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
-        if let Some(taken) = self.uploads.finish(now, to, chunk) {
+        // Of a chunk that was lost nothing, or not all, has gone out.
+        if let Some(taken) = self.uploads.finish(now, to, chunk)
+            && !self.lost.contains(&chunk)
+        {
             self.stats.chunks_served += 1;
             self.usual = if self.usual.is_zero() {
                 taken
@@ -430,6 +443,11 @@ impl Seeder {
             return;
         }
         self.stats.chunks_injected += 1;
+        self.offers_changed(now);
+    }
+
+    /// There is room for an offer, or all chunks are out, which the clients are told.
+    fn offers_changed(&mut self, now: Time) {
         if self.is_first_pass() {
             self.pump_offers(now);
         } else {
@@ -437,6 +455,52 @@ impl Seeder {
             for host in hosts {
                 self.send(host, Message::HaveAll);
             }
+        }
+    }
+
+    /// The bytes of `chunk` are not there any more: nobody is to count on them.
+    fn handle_lost(&mut self, now: Time, chunk: ChunkIndex) {
+        if self.build.is_none() || !self.lost.insert(chunk) {
+            return;
+        }
+        let was_first_pass = self.is_first_pass();
+        self.injection.waiting.retain(|waiting| *waiting != chunk);
+        let mut refused = self.uploads.remove_waiting(chunk);
+        self.injection.offers.retain(|offer| {
+            if offer.chunk == chunk {
+                refused.push(offer.to);
+            }
+            offer.chunk != chunk
+        });
+        refused.sort_unstable();
+        refused.dedup();
+        for host in refused {
+            let (chunk, reason) = (chunk.get(), RejectReason::NotHeld);
+            self.send(host, Message::Reject { chunk, reason });
+        }
+        if was_first_pass {
+            self.offers_changed(now);
+        }
+    }
+
+    /// The bytes of `chunk` are there again. They are offered as those of a chunk that never went out: hosts may have been told
+    /// that it is not to be had here.
+    fn handle_found(&mut self, now: Time, chunk: ChunkIndex) {
+        if self.lost.remove(&chunk) {
+            self.injection.waiting.push_front(chunk);
+            self.pump_offers(now);
+        }
+    }
+
+    /// A host got wrong bytes from here. One may lie, so nothing is done but to say so, once.
+    fn hear_complaint(&mut self, by: HostId, chunk: u32) {
+        if !self.tracker.contains(by) || self.chunk(chunk).is_none() {
+            self.stats.messages_ignored += 1;
+            return;
+        }
+        self.stats.complaints_of_self += 1;
+        if self.stats.complaints_of_self == 1 {
+            self.actions.push_back(Action::Suspect { by, chunk });
         }
     }
 

@@ -54,6 +54,8 @@ pub struct SeederStats {
     pub members_complete: u64,
     /// Members expelled after complaints of several others.
     pub members_expelled: u64,
+    /// Complaints of members about chunks that the seeder itself sent.
+    pub complaints_of_self: u64,
     /// Messages that made no sense where they came.
     pub messages_ignored: u64,
 }

@@ -129,6 +129,13 @@ impl UploadQueue {
         Cancelled::Unknown
     }
 
+    /// Takes out the requests for `chunk` that wait; tells whose they were.
+    pub(crate) fn remove_waiting(&mut self, chunk: ChunkIndex) -> Vec<HostId> {
+        let hosts = self.waiting.iter().filter(|w| w.chunk == chunk).map(|w| w.to).collect();
+        self.waiting.retain(|w| w.chunk != chunk);
+        hosts
+    }
+
     /// Forgets everything of a host that has gone.
     pub(crate) fn remove_host(&mut self, host: HostId) {
         self.waiting.retain(|w| w.to != host);

@@ -27,6 +27,8 @@ pub(super) struct Download {
     pub(super) latest: Option<ChunkIndex>,
     /// Times in a row that there was nothing to ask for.
     starved: u32,
+    /// Whether it was once told that every chunk is held.
+    completion_told: bool,
 }
 
 impl Download {
@@ -135,6 +137,7 @@ impl Peer {
             latest: held.iter().last(),
             acquired: held.iter().collect(),
             starved: 0,
+            completion_told: false,
             scheduler: ChunkScheduler::new(self.config.policy, held, seed),
             requests: RequestPipeline::new(self.config.patience_min, *round_trip),
             manifest: Arc::clone(manifest),
@@ -512,6 +515,7 @@ impl Peer {
         let losers = download.requests.complete(now, from, chunk);
         if let Some(neighbour) = self.neighbours.get_mut(from) {
             neighbour.strikes = 0;
+            neighbour.aborts = 0;
         }
         let is_new = download.scheduler.mark_held(chunk);
         let complete = download.scheduler.is_complete();
@@ -527,11 +531,7 @@ impl Peer {
                 download.starved = 0;
             }
         }
-        for host in &losers {
-            let from = *host;
-            self.actions.push_back(Action::StopReceiving { from, chunk });
-        }
-        self.cancel_at(losers, chunk);
+        self.stop_receiving(losers, chunk);
         if !is_new {
             return;
         }
@@ -543,9 +543,20 @@ impl Peer {
         self.refill = true;
     }
 
+    /// Whoever else was asked for `chunk` need not send it.
+    pub(super) fn stop_receiving(&mut self, losers: Vec<HostId>, chunk: ChunkIndex) {
+        for host in &losers {
+            let from = *host;
+            self.actions.push_back(Action::StopReceiving { from, chunk });
+        }
+        self.cancel_at(losers, chunk);
+    }
+
     pub(super) fn handle_chunk_corrupt(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
         self.stats.chunks_corrupt += 1;
-        if !self.config.is_seeder(from) {
+        if self.config.is_seeder(from) {
+            self.tracker.complain_when_back(from, chunk);
+        } else {
             let chunk = chunk.get();
             self.tell_seeders(&Message::Complaint { host: from, chunk });
         }
@@ -574,16 +585,6 @@ impl Peer {
             self.refill = true;
         } else if self.timers.get(Timer::Starved).is_none() {
             self.timers.set(Timer::Starved, now + STARVED_AFTER);
-        }
-    }
-
-    /// `from` will not send `chunk` after all.
-    pub(super) fn request_failed(&mut self, from: HostId, chunk: ChunkIndex) {
-        if let Build::Fetching(download) = &mut self.build {
-            if download.requests.drop_request(from, chunk) {
-                download.scheduler.release(chunk);
-            }
-            self.refill = true;
         }
     }
 
@@ -706,13 +707,17 @@ impl Peer {
         }
     }
 
-    fn completed(&mut self, now: Time) {
+    pub(super) fn completed(&mut self, now: Time) {
         self.timers.clear(Timer::Starved);
         self.timers.clear(Timer::RequestExpiry);
         self.timers.clear(Timer::Late);
-        self.tell_seeders(&Message::Complete);
-        self.actions.push_back(Action::Complete);
         self.schedule_flush(now);
+        if let Build::Fetching(download) = &mut self.build
+            && !std::mem::replace(&mut download.completion_told, true)
+        {
+            self.tell_seeders(&Message::Complete);
+            self.actions.push_back(Action::Complete);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! (who to connect to), the download (what to ask of whom), the upload queue (whom to serve).
 
 mod download;
+mod losses;
 mod order;
 mod tracker_link;
 mod zones;
@@ -220,6 +221,8 @@ impl Peer {
             Event::ChunkStored { from, chunk } => self.handle_chunk_stored(now, from, chunk),
             Event::ChunkCorrupt { from, chunk } => self.handle_chunk_corrupt(now, from, chunk),
             Event::ChunkAborted { from, chunk } => self.request_failed(from, chunk),
+            Event::ChunkLost { chunk } => self.handle_chunk_lost(now, chunk),
+            Event::ChunkFound { chunk } => self.handle_chunk_found(now, chunk),
             Event::ChunkServed { to, chunk } => {
                 self.uploads.finish(now, to, chunk);
                 self.pump_uploads(now);

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::{Build, Peer, Timer};
 use crate::event::Action;
 use crate::manifest::BuildInfo;
-use crate::units::{HostId, Time};
+use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::{Contact, Message};
 
 /// State of the links to the seeders.
@@ -25,6 +25,8 @@ pub(super) struct TrackerLink {
     /// Attempts since a tracker was last heard of.
     attempts: u32,
     dialling: Vec<HostId>,
+    /// Seeders that sent a corrupt chunk, and which: their connections were ended, so they hear of it over the next.
+    complaints: Vec<(HostId, ChunkIndex)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,7 @@ impl TrackerLink {
             answered: false,
             attempts: 0,
             dialling: Vec::new(),
+            complaints: Vec::new(),
         }
     }
 
@@ -51,6 +54,12 @@ impl TrackerLink {
 
     pub(super) fn dialling_count(&self) -> usize {
         self.dialling.len()
+    }
+
+    /// `seeder` is to hear that `chunk` was corrupt as soon as it is connected again: the last such chunk, once.
+    pub(super) fn complain_when_back(&mut self, seeder: HostId, chunk: ChunkIndex) {
+        self.complaints.retain(|(host, _)| *host != seeder);
+        self.complaints.push((seeder, chunk));
     }
 
     /// A dial has ended, one way or the other.
@@ -89,6 +98,12 @@ impl Peer {
             self.announce(now);
         } else {
             self.announce_to(index, 0);
+        }
+        // After the announce: it counts what members say.
+        let complaints = &mut self.tracker.complaints;
+        if let Some(place) = complaints.iter().position(|(seeder, _)| *seeder == host) {
+            let chunk = complaints.swap_remove(place).1.get();
+            self.send(host, Message::Complaint { host, chunk });
         }
     }
 

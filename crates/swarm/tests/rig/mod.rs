@@ -73,6 +73,12 @@ pub struct Mesh {
     pub peers: BTreeMap<HostId, Peer>,
     pub completed_at: BTreeMap<HostId, Time>,
     pub faults: BTreeMap<HostId, Fault>,
+    /// Chunks whose bytes are gone where they were held. They show when they are to be sent.
+    pub gone: BTreeSet<(HostId, ChunkIndex)>,
+    /// Times that a chunk was found to be gone.
+    pub losses: u64,
+    /// Times that the seeder was suspected.
+    pub suspected: u64,
     pub manifest: Arc<Manifest>,
     pub started_at: Time,
     /// Payload bytes sent by each member.
@@ -128,6 +134,9 @@ impl Mesh {
             peers: BTreeMap::new(),
             completed_at: BTreeMap::new(),
             faults: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            losses: 0,
+            suspected: 0,
             manifest: Arc::new(manifest),
             started_at: Time::ZERO,
             sent: BTreeMap::new(),
@@ -377,6 +386,14 @@ impl Mesh {
                 if self.faults.get(&host) == Some(&Fault::Stall) {
                     return;
                 }
+                if self.gone.contains(&(host, chunk)) {
+                    let from = host;
+                    self.losses += 1;
+                    self.push(latency, to, Input::Event(Event::ChunkAborted { from, chunk }));
+                    self.push(Duration::ZERO, host, Input::Event(Event::ChunkLost { chunk }));
+                    self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
+                    return;
+                }
                 self.uplinks.entry(host).or_default().serving.push((to, chunk, PIECES));
                 self.pump_uplink(host);
             }
@@ -386,6 +403,7 @@ impl Mesh {
                 self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
             }
             Action::StopReceiving { .. } | Action::PublishHoldings => {}
+            Action::Suspect { .. } => self.suspected += 1,
             Action::Complete => {
                 let first = self.completed_at.insert(host, self.now);
                 assert_eq!(first, None, "{host} was complete twice");
@@ -468,8 +486,19 @@ impl Mesh {
         } else if self.faults.get(&from) == Some(&Fault::Corrupt) {
             self.tell(host, Event::ChunkCorrupt { from, chunk });
         } else {
+            self.gone.remove(&(host, chunk));
             self.tell(host, Event::ChunkStored { from, chunk });
         }
+    }
+
+    pub fn chunk(&self, index: u32) -> ChunkIndex {
+        self.manifest.chunk(index).unwrap()
+    }
+
+    /// The bytes of a chunk are there again, or for the first time, without anybody having sent them.
+    pub fn find(&mut self, host: HostId, chunk: ChunkIndex) {
+        self.gone.remove(&(host, chunk));
+        self.tell(host, Event::ChunkFound { chunk });
     }
 
     fn push(&mut self, delay: Duration, host: HostId, input: Input) {

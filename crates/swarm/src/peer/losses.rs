@@ -1,0 +1,81 @@
+//! Chunks that are held no more, that were found without a neighbour, and neighbours that cannot send what they have.
+//!
+//! Invariant: nobody is told of a chunk that is not held. A neighbour that was told learns that it is gone by the same message
+//! that turns a request down, sent before it asks.
+
+use super::{Build, Peer};
+use crate::units::{ChunkIndex, HostId, Time};
+use crate::wire::{Message, RejectReason};
+
+impl Peer {
+    /// The bytes of `chunk` are gone: it is asked for again, and nobody is to ask it of this host.
+    pub(super) fn handle_chunk_lost(&mut self, now: Time, chunk: ChunkIndex) {
+        let Build::Fetching(download) = &mut self.build else {
+            return;
+        };
+        if !download.scheduler.mark_lost(chunk) {
+            return;
+        }
+        let place = download.acquired.iter().position(|acquired| *acquired == chunk);
+        if let Some(place) = place {
+            download.acquired.remove(place);
+            for neighbour in self.neighbours.iter_mut() {
+                neighbour.told -= usize::from(neighbour.told > place);
+            }
+        }
+        download.latest = download.acquired.last().copied();
+        self.uploads.remove_waiting(chunk);
+        // All that may count on it: those that were told, and those that asked.
+        let hosts = self.neighbours.hosts().iter().copied();
+        let hosts: Vec<HostId> = hosts.filter(|host| !self.config.is_seeder(*host)).collect();
+        for host in hosts {
+            let (chunk, reason) = (chunk.get(), RejectReason::NotHeld);
+            self.send(host, Message::Reject { chunk, reason });
+        }
+        self.pump_uploads(now);
+        self.refill = true;
+    }
+
+    /// `chunk` is held without anybody having sent it.
+    pub(super) fn handle_chunk_found(&mut self, now: Time, chunk: ChunkIndex) {
+        let Build::Fetching(download) = &mut self.build else {
+            return;
+        };
+        if !download.scheduler.mark_held(chunk) {
+            return;
+        }
+        download.acquired.push(chunk);
+        download.latest = Some(chunk);
+        let losers = download.requests.withdraw(chunk);
+        let complete = download.scheduler.is_complete();
+        self.stop_receiving(losers, chunk);
+        self.schedule_flush(now);
+        if complete {
+            self.completed(now);
+        }
+        self.refill = true;
+    }
+
+    /// `from` will not send `chunk` after all. Once it may be by chance; who does it again before it has delivered anything does
+    /// not have the chunk, or else both would ask and give up as fast as messages pass.
+    pub(super) fn request_failed(&mut self, from: HostId, chunk: ChunkIndex) {
+        let Build::Fetching(download) = &mut self.build else {
+            return;
+        };
+        if download.requests.is_asked(from, chunk)
+            && let Some(neighbour) = self.neighbours.get_mut(from)
+        {
+            neighbour.aborts += 1;
+            if neighbour.aborts >= ABORTS_MAX && neighbour.has.remove(chunk) {
+                download.scheduler.neighbour_lost(chunk);
+            }
+        }
+        if download.requests.drop_request(from, chunk) {
+            download.scheduler.release(chunk);
+        }
+        self.refill = true;
+    }
+}
+
+/// From so many chunks on that a neighbour gave up and none that it delivered, it does not have what it gives up.
+const ABORTS_MAX: u32 = 2;
