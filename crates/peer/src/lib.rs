@@ -19,6 +19,6 @@ pub use node::{
 };
 pub use rate_limit::{LinkUse, TokenBucket};
 pub use store::{
-    ChunkPool, ChunkSink, ChunkStore, CorruptStore, DiskStore, MemoryStore, Received, StallingStore, StoreError,
-    StoreOpener,
+    ChunkPool, ChunkSink, ChunkStore, Corrupt, CorruptStore, DiskOptions, DiskStore, Faulty, Looked, MemoryStore,
+    Received, Stalling, StallingStore, StoreError, StoreOpener,
 };

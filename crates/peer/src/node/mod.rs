@@ -13,6 +13,7 @@ mod downlinks;
 mod endpoint;
 mod handler;
 mod link;
+mod losses;
 mod shared;
 mod transport;
 
@@ -28,7 +29,8 @@ use libp2p::core::transport::Boxed;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 use swarm::{
-    ByteRate, HostId, Manifest, Peer, PeerConfig, PeerStats, Seeder, SeederConfig, SeederStats, SwarmId, Time,
+    ByteRate, ChunkIndex, HostId, Manifest, Peer, PeerConfig, PeerStats, Seeder, SeederConfig, SeederStats, SwarmId,
+    Time,
 };
 use tokio::task::AbortHandle;
 
@@ -279,6 +281,11 @@ impl Node {
     /// Begins to seed a build whose chunks are all in `store`. Only a seeder can, and only once.
     pub fn seed(&self, manifest: Arc<Manifest>, store: Arc<dyn ChunkStore>) {
         self.shared.seed(manifest, store);
+    }
+
+    /// A chunk is held again that was lost ([`Observer::chunk_lost`]), or was found otherwise: it is in the store already.
+    pub fn chunk_found(&self, chunk: ChunkIndex) {
+        self.shared.chunk_found(chunk);
     }
 
     /// What it has done so far.

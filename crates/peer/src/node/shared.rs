@@ -27,6 +27,7 @@ use super::carrier::Outlet;
 use super::downlinks::{Downlink, Downlinks};
 use super::endpoint::{Command, Hub};
 use super::link::{Link, abort};
+use super::losses::Looking;
 use super::{Clock, Limits, Shaping};
 use crate::rate_limit::{LinkUse, TokenBucket};
 use crate::store::{ChunkSink, ChunkStore, Received, StoreError, StoreOpener};
@@ -45,6 +46,13 @@ pub trait Observer: Send + Sync {
     fn unresolved(&self, _host: HostId, _other: HostId, _names: &str, _error: &io::Error) {}
     /// The host has banned another for what it sent.
     fn banned(&self, _host: HostId, _other: HostId, _reason: DisconnectReason) {}
+    /// Bytes that were kept are gone or changed, as was found when they were to be served or looked at; told once a loss. A host
+    /// fetches the chunk again by itself. For a seeder its owner can [`crate::ChunkStore::keep`] it again, on a thread that may wait, and say
+    /// so with [`super::Node::chunk_found`].
+    fn chunk_lost(&self, _host: HostId, _chunk: ChunkIndex, _error: &StoreError) {}
+    /// A host says that a chunk which this seeder sent was corrupt; told once, of the first. One host may lie; a second opinion
+    /// is in [`SeederStats::complaints_of_self`].
+    fn suspected(&self, _host: HostId, _by: HostId, _chunk: u32) {}
 }
 
 /// Payload bytes of a node.
@@ -54,6 +62,8 @@ pub struct Traffic {
     pub from_seeder: u64,
     /// Of chunks stored that came from other hosts.
     pub from_peers: u64,
+    /// Of chunks that were found on this machine and so not fetched.
+    pub reused: u64,
     /// Received and thrown away: duplicates, corrupt chunks, chunks that came twice.
     pub wasted: u64,
     /// Sent.
@@ -96,12 +106,12 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     downlinks: Downlinks,
     hub: Arc<Hub>,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
-struct State {
+pub(super) struct State {
     core: Option<Core>,
-    links: HashMap<HostId, Link<Outlet>>,
+    pub(super) links: HashMap<HostId, Link<Outlet>>,
     /// Whose connection's tasks have something to do besides reading. Nearly always there are none, and a task that was woken
     /// to read need not look for its link to know that.
     attention: SmallVec<[HostId; 4]>,
@@ -117,13 +127,15 @@ struct State {
     /// Events that carrying out an action gave rise to.
     feedback: VecDeque<Event>,
     store_opener: StoreOpener,
-    store: Option<Arc<dyn ChunkStore>>,
+    pub(super) store: Option<Arc<dyn ChunkStore>>,
+    /// Whether a thread looks through the store.
+    pub(super) looking: Looking,
     manifest: Option<Arc<Manifest>>,
     uplink: Option<TokenBucket>,
     downlink: Option<Downlink>,
     traffic: Traffic,
     joined: bool,
-    observer: Arc<dyn Observer>,
+    pub(super) observer: Arc<dyn Observer>,
 }
 
 /// What a connection is to write next.
@@ -209,6 +221,7 @@ impl Shared {
                 feedback: VecDeque::new(),
                 store_opener,
                 store: None,
+                looking: Looking::default(),
                 manifest: None,
                 // An uplink that is late by a moment of scheduling may catch up, but sends nothing ahead of its rate.
                 uplink: shaping.uplink.map(|rate| TokenBucket::new(rate, catch_up(rate))),
@@ -276,7 +289,7 @@ impl Shared {
                 .as_ref()
                 .map(|link| link.lock().used())
                 .unwrap_or_default(),
-            ..state.traffic
+            ..state.traffic()
         };
         match &state.core {
             Some(Core::Peer(peer)) => {
@@ -494,50 +507,57 @@ impl Shared {
     /// The next thing for the connection with `to` to write, for which it gets its outlet back; where there is nothing the
     /// outlet is parked.
     pub(super) fn next_outgoing(
-        &self,
+        self: &Arc<Self>,
         to: HostId,
         connection: ConnectionId,
         outlet: &mut Option<Outlet>,
         cx: &mut Context<'_>,
     ) -> Outgoing {
         let mut state = self.state.lock();
-        let state = &mut *state;
         if outlet.is_none() && !state.attention.contains(&to) {
             return Outgoing::Nothing;
         }
+        loop {
+            match self.try_next_outgoing(&mut state, to, connection, outlet, cx) {
+                Ok(outgoing) => return outgoing,
+                Err((chunk, error)) => self.serving_failed(&mut state, to, chunk, &error),
+            }
+        }
+    }
+
+    /// [`Shared::next_outgoing`], or a chunk that cannot be read.
+    fn try_next_outgoing(
+        &self,
+        state: &mut State,
+        to: HostId,
+        connection: ConnectionId,
+        outlet: &mut Option<Outlet>,
+        cx: &mut Context<'_>,
+    ) -> Result<Outgoing, (ChunkIndex, StoreError)> {
         state.attention.retain(|host| *host != to);
         let Some(link) = state.links.get_mut(&to).filter(|link| link.connection == connection) else {
-            return Outgoing::Closed;
+            return Ok(Outgoing::Closed);
         };
         if let Some(control) = link.take_outbox(outlet) {
-            return Outgoing::Control(control);
+            return Ok(Outgoing::Control(control));
         }
-        let (serving, bytes) = loop {
-            let Some((serving, store)) = link.serving.front_mut().zip(state.store.as_ref()) else {
-                link.park(outlet, cx);
-                if link.is_stuck() {
-                    state.attention.push(to);
-                }
-                return Outgoing::Nothing;
-            };
-            let chunk = serving.chunk;
-            let read = match &serving.bytes {
-                Some(bytes) => Ok(bytes.clone()),
-                None if store.is_blocking() => {
-                    // The task comes back for what it has read, so the outlet is its own until then.
-                    let store = Arc::clone(store);
-                    link.take_outlet(outlet);
-                    return Outgoing::Read(store, chunk);
-                }
-                None => store.read(chunk),
-            };
-            match read {
-                Ok(bytes) => break (serving, bytes),
-                Err(error) => {
-                    tracing::error!(host = %self.host, %chunk, %error, "chunk not readable");
-                    link.serving.pop_front();
-                }
+        let Some((serving, store)) = link.serving.front_mut().zip(state.store.as_ref()) else {
+            link.park(outlet, cx);
+            if link.is_stuck() {
+                state.attention.push(to);
             }
+            return Ok(Outgoing::Nothing);
+        };
+        let chunk = serving.chunk;
+        let bytes = match &serving.bytes {
+            Some(bytes) => bytes.clone(),
+            None if store.is_blocking() => {
+                // The task comes back for what it has read, so the outlet is its own until then.
+                let store = Arc::clone(store);
+                link.take_outlet(outlet);
+                return Ok(Outgoing::Read(store, chunk));
+            }
+            None => store.read(chunk).map_err(|error| (chunk, error))?,
         };
         let length = u32::try_from(bytes.len()).expect("a chunk's length is a u32");
         let size = self.limits.segment.min(length - serving.sent);
@@ -553,14 +573,14 @@ impl Shared {
         let uplink = state.uplink.as_mut().map_or(now, |uplink| uplink.reserve(now, bytes));
         let downlink = link.downlink.as_ref();
         let departs = downlink.map_or(uplink, |downlink| uplink.max(downlink.lock().reserve(now, bytes)));
-        Outgoing::Segment(Segment {
+        Ok(Outgoing::Segment(Segment {
             header,
             payload,
             chunk: serving.chunk,
             ticket: serving.ticket,
             departs,
             last: header.offset + size == length,
-        })
+        }))
     }
 
     /// What becomes of the segment of `ticket`, whose time has come where it is `due`. It gets the outlet where there is
@@ -605,12 +625,7 @@ impl Shared {
         };
         match read {
             Ok(bytes) => link.serving[index].bytes = Some(bytes),
-            Err(error) => {
-                tracing::error!(host = %self.host, %chunk, %error, "chunk not readable");
-                link.serving.remove(index);
-                state.post(to, &abort(chunk));
-                self.tell(state, Event::ChunkServed { to, chunk });
-            }
+            Err(error) => self.serving_failed(state, to, chunk, &error),
         }
     }
 
@@ -655,7 +670,7 @@ impl Shared {
         state.awake = None;
     }
 
-    fn tell(self: &Arc<Self>, state: &mut State, event: Event) {
+    pub(super) fn tell(self: &Arc<Self>, state: &mut State, event: Event) {
         let now = self.clock.now();
         ACTIONS.with_borrow_mut(|actions| {
             state.swap_actions(actions);
@@ -751,6 +766,10 @@ impl Shared {
             Action::StopReceiving { .. } => {}
             // Here neighbours are told by HAVE messages.
             Action::PublishHoldings => {}
+            Action::Suspect { by, chunk } => {
+                tracing::warn!(host = %self.host, %by, chunk, "a host says that a chunk from here was corrupt; are disk and memory well?");
+                state.observer.suspected(self.host, by, chunk);
+            }
             Action::Complete => self.complete(state),
         }
     }
@@ -840,6 +859,7 @@ impl Shared {
         let held = store.held();
         state.store = Some(store);
         self.tell(state, Event::StoreOpened { held: held.into() });
+        self.look_through_store(state);
     }
 
     fn complete(self: &Arc<Self>, state: &mut State) {
@@ -847,7 +867,7 @@ impl Shared {
             return;
         };
         if !store.is_blocking() {
-            state.observer.complete(self.host, self.clock.now(), state.traffic);
+            state.observer.complete(self.host, self.clock.now(), state.traffic());
             return;
         }
         let shared = Arc::clone(self);
@@ -855,7 +875,9 @@ impl Shared {
             let finished = store.finish();
             let state = shared.state.lock();
             match finished {
-                Ok(()) => state.observer.complete(shared.host, shared.clock.now(), state.traffic),
+                Ok(()) => state
+                    .observer
+                    .complete(shared.host, shared.clock.now(), state.traffic()),
                 Err(error) => state.observer.failed(shared.host, &error),
             }
         });
@@ -863,8 +885,14 @@ impl Shared {
 }
 
 impl State {
+    /// What it has moved, and what it need not move.
+    fn traffic(&self) -> Traffic {
+        let reused = self.store.as_ref().map_or(0, |store| store.reused());
+        Traffic { reused, ..self.traffic }
+    }
+
     /// Sends a control frame. How many bytes wait then because the connection does not take them.
-    fn post(&mut self, to: HostId, frame: &Frame) -> usize {
+    pub(super) fn post(&mut self, to: HostId, frame: &Frame) -> usize {
         let Some(link) = self.links.get_mut(&to) else {
             return 0;
         };

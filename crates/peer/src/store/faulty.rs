@@ -7,92 +7,95 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use swarm::{Bitfield, ChunkIndex};
 
-use super::{ChunkStore, StoreError};
+use super::{ChunkStore, Looked, StoreError};
+
+/// A store of which what goes out is wrong in one way.
+pub struct Faulty<F> {
+    inner: Arc<dyn ChunkStore>,
+    fault: F,
+}
 
 /// Flips a bit of what is read.
-pub struct CorruptStore {
-    inner: Arc<dyn ChunkStore>,
+pub type CorruptStore = Faulty<Corrupt>;
+
+/// Answers no request.
+pub type StallingStore = Faulty<Stalling>;
+
+/// See [`CorruptStore`].
+pub struct Corrupt {
     /// The chunks that are read wrong; all of them where this is `None`.
     chosen: Option<Bitfield>,
+}
+
+/// See [`StallingStore`].
+pub struct Stalling;
+
+/// What goes out wrong; all else is the inner store's.
+trait Fault: Send + Sync {
+    fn read(&self, _chunk: ChunkIndex, right: Bytes) -> Bytes {
+        right
+    }
+
+    fn answers(&self, _chunk: ChunkIndex) -> bool {
+        true
+    }
 }
 
 impl CorruptStore {
     /// Puts the fault around `inner`, for every chunk.
     pub fn new(inner: Arc<dyn ChunkStore>) -> Self {
-        Self { inner, chosen: None }
+        let fault = Corrupt { chosen: None };
+        Self { inner, fault }
     }
 
     /// Puts the fault around `inner`, for the `chosen` chunks only.
     pub fn of_chunks(inner: Arc<dyn ChunkStore>, chosen: Bitfield) -> Self {
-        Self {
-            inner,
-            chosen: Some(chosen),
-        }
+        let chosen = Some(chosen);
+        let fault = Corrupt { chosen };
+        Self { inner, fault }
     }
 }
 
-impl ChunkStore for CorruptStore {
-    fn held(&self) -> Bitfield {
-        self.inner.held()
+impl StallingStore {
+    /// Puts the fault around `inner`.
+    pub fn new(inner: Arc<dyn ChunkStore>) -> Self {
+        let fault = Stalling;
+        Self { inner, fault }
     }
+}
 
-    fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError> {
-        let right = self.inner.read(chunk)?;
+impl Fault for Corrupt {
+    fn read(&self, chunk: ChunkIndex, right: Bytes) -> Bytes {
         if self.chosen.as_ref().is_some_and(|chosen| !chosen.contains(chunk)) {
-            return Ok(right);
+            return right;
         }
         // A copy: the right bytes may be shared with every other host of the process.
         let mut wrong = BytesMut::from(&right[..]);
         if let Some(last) = wrong.last_mut() {
             *last ^= 1;
         }
-        Ok(wrong.freeze())
-    }
-
-    fn answers(&self, chunk: ChunkIndex) -> bool {
-        self.inner.answers(chunk)
-    }
-
-    fn shared(&self, chunk: ChunkIndex) -> Option<Bytes> {
-        self.inner.shared(chunk)
-    }
-
-    fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError> {
-        self.inner.keep(chunk, bytes)
-    }
-
-    fn finish(&self) -> Result<(), StoreError> {
-        self.inner.finish()
-    }
-
-    fn is_blocking(&self) -> bool {
-        self.inner.is_blocking()
+        wrong.freeze()
     }
 }
 
-/// Answers no request.
-pub struct StallingStore {
-    inner: Arc<dyn ChunkStore>,
-}
-
-impl StallingStore {
-    /// Puts the fault around `inner`.
-    pub fn new(inner: Arc<dyn ChunkStore>) -> Self {
-        Self { inner }
+impl Fault for Stalling {
+    fn answers(&self, _chunk: ChunkIndex) -> bool {
+        false
     }
 }
 
-impl ChunkStore for StallingStore {
+impl<F: Fault> ChunkStore for Faulty<F> {
     fn held(&self) -> Bitfield {
         self.inner.held()
     }
 
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError> {
-        self.inner.read(chunk)
+        let right = self.inner.read(chunk)?;
+        Ok(self.fault.read(chunk, right))
     }
 
-    fn answers(&self, _chunk: ChunkIndex) -> bool {
-        false
+    fn answers(&self, chunk: ChunkIndex) -> bool {
+        self.fault.answers(chunk) && self.inner.answers(chunk)
     }
 
     fn shared(&self, chunk: ChunkIndex) -> Option<Bytes> {
@@ -105,6 +108,14 @@ impl ChunkStore for StallingStore {
 
     fn finish(&self) -> Result<(), StoreError> {
         self.inner.finish()
+    }
+
+    fn look(&self) -> Looked {
+        self.inner.look()
+    }
+
+    fn reused(&self) -> u64 {
+        self.inner.reused()
     }
 
     fn is_blocking(&self) -> bool {

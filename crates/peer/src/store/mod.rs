@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use swarm::{Bitfield, ChunkIndex, Hash, Manifest};
 
-pub use disk::DiskStore;
-pub use faulty::{CorruptStore, StallingStore};
+pub use disk::{DiskOptions, DiskStore};
+pub use faulty::{Corrupt, CorruptStore, Faulty, Stalling, StallingStore};
 pub use memory::{ChunkPool, MemoryStore};
 pub use opener::StoreOpener;
 
@@ -24,7 +24,8 @@ pub trait ChunkStore: Send + Sync {
     /// The chunks that are there from before, verified.
     fn held(&self) -> Bitfield;
 
-    /// The bytes of a chunk that is held.
+    /// The bytes of a chunk that is held, and right. An error of [`StoreError::Lost`] says, once, that they are not there any more; from
+    /// then on the chunk is not held, and can be kept again.
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError>;
 
     /// Whether a neighbour's request for a chunk is answered. One that is not lies until its sender gives up on it.
@@ -33,14 +34,36 @@ pub trait ChunkStore: Send + Sync {
     /// The bytes of a chunk if another member of this process has them: then only the hash of what arrives is needed.
     fn shared(&self, chunk: ChunkIndex) -> Option<Bytes>;
 
-    /// Keeps a verified chunk.
+    /// Keeps a verified chunk, also one that was held and lost.
     fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError>;
 
     /// Every chunk is kept: makes the build visible under its name. An error where a chunk is missing.
     fn finish(&self) -> Result<(), StoreError>;
 
+    /// Looks, for a moment, whether more chunks can be had on this machine and whether those that are held are still there. To be
+    /// called after the store was opened and after a loss, until there is no more to look at, by one thread at a time.
+    fn look(&self) -> Looked {
+        Looked::default()
+    }
+
+    /// Bytes of chunks that were found on this machine in place of fetched.
+    fn reused(&self) -> u64 {
+        0
+    }
+
     /// Whether calls may wait for a disk.
     fn is_blocking(&self) -> bool;
+}
+
+/// What a store has come across.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// Chunks that are held now and were not.
+    pub found: Vec<ChunkIndex>,
+    /// Chunks that are not held any more, each with [`StoreError::Lost`].
+    pub lost: Vec<(ChunkIndex, StoreError)>,
+    /// Whether there is more to look at.
+    pub more: bool,
 }
 
 /// Why a store cannot do what it is asked to.
@@ -72,12 +95,58 @@ pub enum StoreError {
         /// Chunks of the build.
         chunks: u32,
     },
+    /// Somebody else writes to the target.
+    #[error(
+        "{} is in use by {}, which is writing a build to it; wait until it has ended, or name another file",
+        path.display(), process_name(*process)
+    )]
+    InUse {
+        /// The target.
+        path: PathBuf,
+        /// The process, where it has said which it is.
+        process: Option<u32>,
+    },
+    /// The part file was removed, replaced or cut while the build was written to it.
+    #[error(
+        "{} is not the file any more that the build was written to; what else writes there? Start again to fetch the build anew",
+        path.display()
+    )]
+    PartReplaced {
+        /// The part file.
+        path: PathBuf,
+    },
+    /// A chunk that was held is not there any more. It is not held from now on.
+    #[error("{chunk} of {} {how}", path.display())]
+    Lost {
+        /// The chunk.
+        chunk: ChunkIndex,
+        /// The file it was in.
+        path: PathBuf,
+        /// What is the matter with it.
+        how: &'static str,
+        /// What the system says, where it says something.
+        source: Option<io::Error>,
+    },
+    /// A chunk is lost as often as it is written.
+    #[error("{chunk} of {} was lost {losses} times; the disk does not keep it, or something else writes to the file", path.display())]
+    DoesNotStay {
+        /// The chunk.
+        chunk: ChunkIndex,
+        /// The build's file.
+        path: PathBuf,
+        /// How often it was lost.
+        losses: u32,
+    },
     /// A chunk that is not held was asked for: our own bug, but no reason to go down.
     #[error("{chunk} is not held")]
     NotHeld {
         /// The chunk.
         chunk: ChunkIndex,
     },
+}
+
+fn process_name(process: Option<u32>) -> String {
+    process.map_or_else(|| "another process".to_owned(), |process| format!("process {process}"))
 }
 
 /// What became of a chunk that has arrived.

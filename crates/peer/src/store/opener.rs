@@ -8,62 +8,88 @@ use std::sync::Arc;
 
 use swarm::Manifest;
 
-use super::{ChunkPool, ChunkStore, DiskStore, MemoryStore, StoreError};
+use super::{ChunkPool, ChunkStore, DiskOptions, DiskStore, MemoryStore, StoreError};
 
 /// Opens the store of one member as soon as its build is known.
 #[derive(Clone)]
 pub struct StoreOpener {
-    open: Arc<Open>,
-    is_blocking: bool,
+    kind: Kind,
+    decorations: Vec<Arc<Decoration>>,
 }
 
-type Open = dyn Fn(Arc<Manifest>) -> Result<Arc<dyn ChunkStore>, StoreError> + Send + Sync;
+#[derive(Clone, Debug)]
+enum Kind {
+    Memory(ChunkPool),
+    Disk { target: PathBuf, options: DiskOptions },
+}
+
+type Decoration = dyn Fn(Arc<dyn ChunkStore>) -> Arc<dyn ChunkStore> + Send + Sync;
 
 impl StoreOpener {
     /// A store in memory, which shares equal chunks with all others of `pool`.
     pub fn in_memory(pool: ChunkPool) -> Self {
-        Self {
-            open: Arc::new(move |manifest| Ok(Arc::new(MemoryStore::new(pool.clone(), manifest)))),
-            is_blocking: false,
-        }
+        Self::of(Kind::Memory(pool))
     }
 
     /// A store in the file `target`.
     pub fn on_disk(target: PathBuf) -> Self {
-        Self {
-            open: Arc::new(move |manifest| Ok(Arc::new(DiskStore::open(&target, manifest)?))),
-            is_blocking: true,
+        let options = DiskOptions::default();
+        Self::of(Kind::Disk { target, options })
+    }
+
+    fn of(kind: Kind) -> Self {
+        let decorations = Vec::new();
+        Self { kind, decorations }
+    }
+
+    /// The same, where the file is to have these permission bits ([`DiskOptions::mode`]). Changes nothing in memory.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Self {
+        if let Kind::Disk { options, .. } = &mut self.kind {
+            options.mode = Some(mode);
         }
+        self
+    }
+
+    /// The same, where these files may have chunks of the build too ([`DiskOptions::reusing`]). Changes nothing in memory.
+    #[must_use]
+    pub fn reusing(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        if let Kind::Disk { options, .. } = &mut self.kind {
+            options.reusing.extend(paths);
+        }
+        self
     }
 
     /// The same with `decorate` around the store.
     #[must_use]
     pub fn decorated(
-        self,
+        mut self,
         decorate: impl Fn(Arc<dyn ChunkStore>) -> Arc<dyn ChunkStore> + Send + Sync + 'static,
     ) -> Self {
-        let open = self.open;
-        Self {
-            open: Arc::new(move |manifest| open(manifest).map(&decorate)),
-            ..self
-        }
+        self.decorations.push(Arc::new(decorate));
+        self
     }
 
     /// Opens the store for the build of `manifest`.
     pub fn open(&self, manifest: Arc<Manifest>) -> Result<Arc<dyn ChunkStore>, StoreError> {
-        (self.open)(manifest)
+        let store: Arc<dyn ChunkStore> = match &self.kind {
+            Kind::Memory(pool) => Arc::new(MemoryStore::new(pool.clone(), manifest)),
+            Kind::Disk { target, options } => Arc::new(DiskStore::open_with(target, manifest, options)?),
+        };
+        let decorations = self.decorations.iter();
+        Ok(decorations.fold(store, |store, decorate| decorate(store)))
     }
 
     /// Whether opening may wait for a disk.
     pub fn is_blocking(&self) -> bool {
-        self.is_blocking
+        matches!(self.kind, Kind::Disk { .. })
     }
 }
 
 impl fmt::Debug for StoreOpener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreOpener")
-            .field("is_blocking", &self.is_blocking)
+            .field("kind", &self.kind)
             .finish_non_exhaustive()
     }
 }
