@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use peer::{ChunkStore, DiskStore};
+use peer::{ChunkStore, DiskStore, StoreError, StoreOpener};
 use swarm::Manifest;
 use tempfile::TempDir;
 
@@ -156,4 +156,287 @@ fn the_next_version_takes_from_the_last_what_is_the_same() {
     assert_eq!(fetch(&store, &next, &of_next), 1);
     store.finish().unwrap();
     assert_eq!(std::fs::read(&target).unwrap(), next);
+}
+
+fn is_lost<T>(result: Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Lost { .. }))
+}
+
+#[test]
+fn a_loss_is_told_once_and_the_file_is_mended_by_a_new_one_at_its_place() {
+    let (folder, target) = folder();
+    let (data, manifest) = build(1, |_| true);
+    std::fs::write(&target, b"the last version").unwrap();
+    std::fs::set_permissions(&target, Permissions::from_mode(0o750)).unwrap();
+    let store = install(&target, &data, &manifest);
+    let reader = File::open(&target).unwrap();
+    let spoiled = {
+        let mut spoiled = data.clone();
+        spoiled[2 * CHUNK] ^= 1;
+        spoiled.truncate(9 * CHUNK + 10);
+        std::fs::write(&target, &spoiled).unwrap();
+        spoiled
+    };
+    let chunk = |index| manifest.chunk(index).unwrap();
+    assert!(is_lost(store.read(chunk(2))));
+    assert!(matches!(store.read(chunk(2)), Err(StoreError::NotHeld { .. })));
+    // The others that are wrong are found before somebody asks for them.
+    let mut lost = Vec::new();
+    loop {
+        let looked = store.look();
+        lost.extend(looked.lost.into_iter().map(|(chunk, _)| chunk.get()));
+        if !looked.more {
+            break;
+        }
+    }
+    assert_eq!(lost, [9]);
+    assert_eq!(fetch(&store, &data, &manifest), 2);
+    assert_eq!(std::fs::read(&target).unwrap(), data);
+    assert_eq!(mode(&target), 0o750);
+    assert_eq!(names(folder.path()), ["app.zip"]);
+    // Who has the file open, or runs it, sees no byte of it change.
+    let mut seen = vec![0; spoiled.len()];
+    reader.read_exact_at(&mut seen, 0).unwrap();
+    assert_eq!(seen, spoiled);
+    for index in 0..manifest.chunk_count() {
+        store.read(chunk(index)).unwrap();
+    }
+}
+
+#[test]
+fn a_build_that_is_mended_does_not_take_the_place_of_the_next_version() {
+    let (first, of_first) = build(1, |_| true);
+    let (second, of_second) = build(2, |index| index > 5);
+    // The next version is in place, or is being fetched and holds the lock.
+    for is_in_place in [true, false] {
+        let (folder, target) = folder();
+        let store = install(&target, &first, &of_first);
+        let chunk = of_first.chunk(1).unwrap();
+        let file = File::options().write(true).open(&target).unwrap();
+        file.write_all_at(b"spoiled", CHUNK as u64).unwrap();
+        let next = DiskStore::open(&target, Arc::clone(&of_second)).unwrap();
+        if is_in_place {
+            fetch(&next, &second, &of_second);
+            next.finish().unwrap();
+        }
+        assert!(is_lost(store.read(chunk)));
+        assert_eq!(fetch(&store, &first, &of_first), 1);
+        assert_eq!(store.read(chunk).unwrap(), first[CHUNK..2 * CHUNK]);
+        fetch(&next, &second, &of_second);
+        next.finish().unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), second);
+        assert_eq!(names(folder.path()), ["app.zip"]);
+    }
+}
+
+#[test]
+fn a_chunk_that_does_not_stay_is_an_error_at_last() {
+    let (_folder, target) = folder();
+    let (data, manifest) = build(1, |_| true);
+    let store = install(&target, &data, &manifest);
+    let chunk = manifest.chunk(0).unwrap();
+    let mut times = 0;
+    let error = loop {
+        let file = File::options().write(true).open(&target).unwrap();
+        file.write_all_at(b"spoiled", 0).unwrap();
+        assert!(is_lost(store.read(chunk)));
+        match store.keep(chunk, Bytes::copy_from_slice(&data[..CHUNK])) {
+            Ok(()) => times += 1,
+            Err(error) => break error.to_string(),
+        }
+        assert!(times < 20, "for ever");
+    };
+    assert!(
+        error.contains("was lost 5 times") && error.contains("app.zip"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_part_file_that_somebody_replaces_or_cuts_does_not_reach_the_target() {
+    for replace in [true, false] {
+        let (folder, target) = folder();
+        let (data, manifest) = build(1, |_| true);
+        std::fs::write(&target, b"the last version").unwrap();
+        let store = DiskStore::open(&target, Arc::clone(&manifest)).unwrap();
+        fetch(&store, &data, &manifest);
+        let part = names(folder.path()).into_iter().find(|name| name.ends_with(".part"));
+        let part = folder.path().join(part.unwrap());
+        if replace {
+            std::fs::remove_file(&part).unwrap();
+            std::fs::write(&part, vec![0; data.len()]).unwrap();
+        } else {
+            File::options().write(true).open(&part).unwrap().set_len(10).unwrap();
+        }
+        let error = store.finish().unwrap_err();
+        assert!(matches!(error, StoreError::PartReplaced { .. }), "{error}");
+        assert_eq!(std::fs::read(&target).unwrap(), b"the last version");
+    }
+}
+
+#[test]
+fn what_other_versions_left_is_used_and_goes_when_the_build_is_in_place() {
+    let (folder, target) = folder();
+    let (first, of_first) = build(1, |_| true);
+    // The next one differs in the second half.
+    let (second, of_second) = build(1, |index| index < 5);
+    let given_up = DiskStore::open(&target, Arc::clone(&of_first)).unwrap();
+    fetch(&given_up, &first, &of_first);
+    drop(given_up);
+    assert_eq!(names(folder.path()).len(), 1, "the part, and no lock");
+    let store = DiskStore::open(&target, Arc::clone(&of_second)).unwrap();
+    assert_eq!(store.reused(), 5 * CHUNK as u64);
+    assert_eq!(fetch(&store, &second, &of_second), 5);
+    store.finish().unwrap();
+    assert_eq!(names(folder.path()), ["app.zip"]);
+    assert_eq!(std::fs::read(&target).unwrap(), second);
+    // One that was left while nobody looked goes when the build is found in place.
+    let part = format!(".app.zip.{}.part", &of_first.root().to_string()[..16]);
+    std::fs::write(folder.path().join(part), b"x").unwrap();
+    std::fs::write(folder.path().join(".app.zip.lock"), b"1\n").unwrap();
+    drop(DiskStore::open(&target, of_second).unwrap());
+    assert_eq!(names(folder.path()), ["app.zip"]);
+}
+
+#[test]
+fn a_part_of_an_earlier_release_is_taken_over_if_it_is_of_this_build() {
+    let (folder, target) = folder();
+    let (data, manifest) = build(1, |_| true);
+    let legacy = folder.path().join("app.zip.part");
+    let mut half = data.clone();
+    half[5 * CHUNK..].fill(0);
+    std::fs::write(&legacy, &half).unwrap();
+    let store = DiskStore::open(&target, Arc::clone(&manifest)).unwrap();
+    assert_eq!(store.held().count(), 5);
+    assert_eq!(fetch(&store, &data, &manifest), 5);
+    store.finish().unwrap();
+    assert_eq!(names(folder.path()), ["app.zip"]);
+    std::fs::write(&legacy, b"of another build").unwrap();
+    let (other, of_other) = build(2, |_| true);
+    install(&target, &other, &of_other);
+    assert_eq!(names(folder.path()), ["app.zip", "app.zip.part"]);
+}
+
+#[test]
+fn a_mode_as_told_is_given_whatever_stood_there_and_a_part_is_nobody_elses() {
+    for stands in [None, Some(0o600), Some(0o755)] {
+        let (folder, target) = folder();
+        if let Some(mode) = stands {
+            std::fs::write(&target, b"the last version").unwrap();
+            std::fs::set_permissions(&target, Permissions::from_mode(mode)).unwrap();
+        }
+        let (data, manifest) = build(1, |_| true);
+        let opener = StoreOpener::on_disk(target.clone()).mode(0o640);
+        for _ in 0..2 {
+            let store = opener.open(Arc::clone(&manifest)).unwrap();
+            for name in names(folder.path()).iter().filter(|name| name.ends_with(".part")) {
+                assert_eq!(mode(&folder.path().join(name)), 0o600, "{name}");
+            }
+            for (chunk, bytes) in manifest.chunks().zip(data.chunks(CHUNK)) {
+                store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
+            }
+            store.finish().unwrap();
+            assert_eq!(mode(&target), 0o640);
+            // Found in place it is given the mode too.
+            std::fs::set_permissions(&target, Permissions::from_mode(0o666)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn links_that_lead_in_a_circle_are_refused_with_a_sentence() {
+    let (folder, target) = folder();
+    symlink("other", &target).unwrap();
+    symlink("app.zip", folder.path().join("other")).unwrap();
+    let (_, manifest) = build(1, |_| true);
+    let error = DiskStore::open(&target, manifest).unwrap_err().to_string();
+    assert!(
+        error.contains("app.zip is a symbolic link that leads in a circle"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_name_as_long_as_names_may_be_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, manifest) = build(1, |_| true);
+    for name in ["n".repeat(255), "n".repeat(254), format!("{}é", "n".repeat(253))] {
+        let target = folder.path().join(&name);
+        let store = DiskStore::open(&target, Arc::clone(&manifest)).unwrap();
+        assert!(DiskStore::open(&target, Arc::clone(&manifest)).is_err());
+        fetch(&store, &data, &manifest);
+        store.finish().unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), data);
+    }
+    assert_eq!(names(folder.path()).len(), 3);
+}
+
+#[test]
+fn chunks_are_taken_from_the_files_that_are_named_wherever_they_are_in_them() {
+    let (folder, target) = folder();
+    let (data, manifest) = build(1, |_| true);
+    let mut moved = vec![9; CHUNK];
+    moved.extend_from_slice(&data[3 * CHUNK..]);
+    std::fs::write(folder.path().join("other-key.zip"), &moved).unwrap();
+    let named = ["missing", "other-key.zip", "."].map(|name| folder.path().join(name));
+    let opener = StoreOpener::on_disk(target).reusing(named);
+    let store = opener.open(Arc::clone(&manifest)).unwrap();
+    assert_eq!(
+        store.held().iter().map(|chunk| chunk.get()).collect::<Vec<_>>(),
+        [3, 4, 5, 6, 7, 8, 9]
+    );
+    assert_eq!(store.reused(), data.len() as u64 - 3 * CHUNK as u64);
+    for (chunk, bytes) in manifest.chunks().zip(data.chunks(CHUNK)) {
+        assert_eq!(store.held().contains(chunk), chunk.get() >= 3);
+        store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
+        assert_eq!(store.read(chunk).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_a_lock_that_does_not_count_and_a_part_that_does() {
+    let (folder, target) = folder();
+    let (data, manifest) = build(1, |_| true);
+    let mut holder = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "holds_the_lock_until_it_is_killed", "--include-ignored"])
+        .env("FLEETCAST_TEST_TARGET", &target)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let half = |folder: &Path| names(folder).iter().any(|name| name == "half");
+    while !half(folder.path()) {
+        assert!(holder.try_wait().unwrap().is_none(), "it ended");
+        std::thread::yield_now();
+    }
+    let refused = DiskStore::open(&target, Arc::clone(&manifest)).unwrap_err();
+    let process = Some(holder.id());
+    assert!(
+        matches!(refused, StoreError::InUse { process: p, .. } if p == process),
+        "{refused}"
+    );
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(names(folder.path()).contains(&".app.zip.lock".to_owned()));
+    let store = DiskStore::open(&target, Arc::clone(&manifest)).unwrap();
+    assert_eq!(fetch(&store, &data, &manifest), 5);
+    store.finish().unwrap();
+    assert_eq!(names(folder.path()), ["app.zip", "half"]);
+}
+
+/// The other process of the test above.
+#[test]
+#[ignore = "waits until it is killed"]
+fn holds_the_lock_until_it_is_killed() {
+    let Some(target) = std::env::var_os("FLEETCAST_TEST_TARGET").map(PathBuf::from) else {
+        return;
+    };
+    let (data, manifest) = build(1, |_| true);
+    let store = DiskStore::open(&target, Arc::clone(&manifest)).unwrap();
+    for (chunk, bytes) in manifest.chunks().zip(data.chunks(CHUNK)).take(5) {
+        store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
+    }
+    std::fs::write(target.with_file_name("half"), b"").unwrap();
+    loop {
+        std::thread::park();
+    }
 }
