@@ -5,9 +5,10 @@ use std::fs::{File, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use peer::{ChunkStore, DiskStore, StoreError, StoreOpener};
+use peer::{ChunkStore, DiskOptions, DiskStore, StoreError, StoreOpener};
 use swarm::Manifest;
 use tempfile::TempDir;
 
@@ -439,4 +440,41 @@ fn holds_the_lock_until_it_is_killed() {
     loop {
         std::thread::park();
     }
+}
+
+#[test]
+fn what_there_was_no_time_for_at_the_opening_is_found_afterwards() {
+    let (_folder, target) = folder();
+    let (last, of_last) = build(1, |_| true);
+    drop(install(&target, &last, &of_last));
+    let mut next = last;
+    next.push(1);
+    let manifest = Arc::new(Manifest::of("app.zip", &next, CHUNK as u32).unwrap());
+    let options = DiskOptions {
+        look_at_open: Duration::ZERO,
+        ..DiskOptions::default()
+    };
+    let store = DiskStore::open_with(&target, Arc::clone(&manifest), &options).unwrap();
+    assert!(store.held().is_empty());
+    // One of them comes meanwhile.
+    store
+        .keep(
+            manifest.chunk(3).unwrap(),
+            Bytes::copy_from_slice(&next[3 * CHUNK..4 * CHUNK]),
+        )
+        .unwrap();
+    let mut found = Vec::new();
+    loop {
+        let looked = store.look();
+        assert!(looked.lost.is_empty());
+        found.extend(looked.found.into_iter().map(|chunk| chunk.get()));
+        if !looked.more {
+            break;
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, [0, 1, 2, 4, 5, 6, 7, 8]);
+    assert_eq!(fetch(&store, &next, &manifest), 1);
+    store.finish().unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), next);
 }

@@ -33,8 +33,9 @@ impl Shared {
         if let Some(link) = state.links.get_mut(&to) {
             link.stop_serving(chunk);
         }
-        state.post(to, &abort(chunk));
+        // Told first that it is not to be had here, the other side does not ask for it again when it is given up.
         self.chunk_lost(state, chunk, error);
+        state.post(to, &abort(chunk));
         self.tell(state, Event::ChunkServed { to, chunk });
     }
 

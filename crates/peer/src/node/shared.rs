@@ -850,6 +850,7 @@ impl Shared {
                 let held = store.held();
                 state.store = Some(store);
                 state.feedback.push_back(Event::StoreOpened { held: held.into() });
+                self.look_through_store(state);
             }
             Err(error) => state.observer.failed(self.host, &error),
         }

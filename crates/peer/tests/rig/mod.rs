@@ -19,7 +19,7 @@ use peer::{
     Multiaddr, Node, NodeConfig, NodeIdentity, Observer, PathDelay, Role, Shaping, StoreError, StoreOpener, Traffic,
     TransportKind,
 };
-use swarm::{Contact, DisconnectReason, HostId, Manifest, PeerConfig, SeederConfig, SwarmId, Time};
+use swarm::{ChunkIndex, Contact, DisconnectReason, HostId, Manifest, PeerConfig, SeederConfig, SwarmId, Time};
 use tokio::sync::Notify;
 
 /// The first seeder; others have ids above those of all hosts.
@@ -34,6 +34,10 @@ pub struct Seen {
     pub complete_at: Mutex<BTreeMap<HostId, Time>>,
     pub failed: Mutex<Vec<String>>,
     pub banned: Mutex<Vec<HostId>>,
+    /// How often hosts said that they are complete.
+    pub completions: Mutex<usize>,
+    pub lost: Mutex<Vec<(HostId, ChunkIndex)>>,
+    pub suspected: Mutex<usize>,
     pub news: Notify,
 }
 
@@ -44,6 +48,7 @@ impl Observer for Seen {
     }
 
     fn complete(&self, host: HostId, at: Time, traffic: Traffic) {
+        *self.completions.lock() += 1;
         self.complete_at.lock().insert(host, at);
         self.complete.lock().insert(host, traffic);
         self.news.notify_one();
@@ -51,6 +56,17 @@ impl Observer for Seen {
 
     fn failed(&self, _host: HostId, error: &StoreError) {
         self.failed.lock().push(error.to_string());
+        self.news.notify_one();
+    }
+
+    fn chunk_lost(&self, host: HostId, chunk: ChunkIndex, error: &StoreError) {
+        assert!(matches!(error, StoreError::Lost { .. }), "{error}");
+        self.lost.lock().push((host, chunk));
+        self.news.notify_one();
+    }
+
+    fn suspected(&self, _host: HostId, _by: HostId, _chunk: u32) {
+        *self.suspected.lock() += 1;
         self.news.notify_one();
     }
 
@@ -192,11 +208,14 @@ impl Fleet {
         for (chunk, bytes) in manifest.chunks().zip(data.chunks(chunk_size as usize)) {
             store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
         }
-        let store: Arc<dyn ChunkStore> = Arc::new(store);
-        for (_, seeder) in &self.seeders {
-            seeder.seed(Arc::clone(&manifest), Arc::clone(&store));
-        }
+        self.seed_from(&manifest, Arc::new(store));
         manifest
+    }
+
+    pub fn seed_from(&self, manifest: &Arc<Manifest>, store: Arc<dyn ChunkStore>) {
+        for (_, seeder) in &self.seeders {
+            seeder.seed(Arc::clone(manifest), Arc::clone(&store));
+        }
     }
 
     /// Waits until `done` holds; the limit is for a hang, not a measure.

@@ -18,7 +18,7 @@
 //! capabilities and other extended attributes are not taken over, since the new build is a new file.
 //!
 //! **The next version.** What an older build at the place has, or another file that is named ([`DiskOptions::reusing`]), is copied and
-//! not fetched. Opening looks for [`LOOK_AT_OPEN`] at most; what is left is looked at by [`ChunkStore::look`], beside the transfer.
+//! not fetched. Opening looks for two seconds at most ([`DiskOptions::look_at_open`]); what is left is looked at by [`ChunkStore::look`], beside the transfer.
 
 mod dress;
 mod install;
@@ -50,12 +50,25 @@ use place::{Place, Stamp, sync_folder};
 use reuse::Search;
 
 /// How a file is to be written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DiskOptions {
     /// Its permission bits; those of what stands at the place where absent, and where nothing does those that the umask leaves.
     pub mode: Option<u32>,
     /// Files that may have chunks of the build: older builds, other keys. Each that is missing or cannot be read is passed over.
     pub reusing: Vec<PathBuf>,
+    /// How long opening looks for chunks in other files before the transfer may begin. More is less that is fetched though it is here;
+    /// less is a transfer that begins sooner, beside which the rest is looked for.
+    pub look_at_open: Duration,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self {
+            mode: None,
+            reusing: Vec::new(),
+            look_at_open: LOOK_AT_OPEN,
+        }
+    }
 }
 
 /// The chunks of one member, in a file.
@@ -133,7 +146,7 @@ impl DiskStore {
         };
         let store = Self::of(place, manifest, options, backing, held);
         store.looking.lock().search = Some(search);
-        store.search_until(Instant::now() + LOOK_AT_OPEN);
+        store.search_until(Instant::now() + options.look_at_open);
         Ok(store)
     }
 
@@ -332,7 +345,7 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
 const NO_LINKS: i32 = flag(rustix::fs::OFlags::NOFOLLOW);
 /// Opening does not wait for anybody.
 const NO_WAIT: i32 = flag(rustix::fs::OFlags::NONBLOCK);
-/// How long opening looks for chunks in other files before the transfer may begin: enough for a gigabyte or two.
+/// Enough for a gigabyte or two.
 const LOOK_AT_OPEN: Duration = Duration::from_secs(2);
 /// How long [`ChunkStore::look`] takes at a time, and so how long a node that was stopped goes on reading.
 const LOOK_STEP: Duration = Duration::from_millis(200);
