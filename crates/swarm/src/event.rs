@@ -52,8 +52,8 @@ pub enum Event {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// A chunk that was held is not any more: its bytes were changed, cut off or cannot be read. The driver gives up on what it
-    /// serves of it as on any other, with [`Event::ChunkServed`]. Not where neighbours' holdings are supplied: those only grow.
+    /// A chunk that was held is not any more: its bytes were changed, cut off or cannot be read. Servings of
+    /// it end as told. Not where neighbours' holdings are supplied: those only grow.
     ChunkLost {
         /// The chunk.
         chunk: ChunkIndex,

@@ -465,7 +465,11 @@ impl Seeder {
         }
         let was_first_pass = self.is_first_pass();
         self.injection.waiting.retain(|waiting| *waiting != chunk);
-        let mut refused = self.uploads.remove_waiting(chunk);
+        let (mut refused, receivers) = self.uploads.remove_chunk(chunk);
+        for to in receivers {
+            self.actions.push_back(Action::StopServing { to, chunk });
+            refused.push(to);
+        }
         self.injection.offers.retain(|offer| {
             if offer.chunk == chunk {
                 refused.push(offer.to);

@@ -129,11 +129,12 @@ impl UploadQueue {
         Cancelled::Unknown
     }
 
-    /// Takes out the requests for `chunk` that wait; tells whose they were.
-    pub(crate) fn remove_waiting(&mut self, chunk: ChunkIndex) -> Vec<HostId> {
-        let hosts = self.waiting.iter().filter(|w| w.chunk == chunk).map(|w| w.to).collect();
+    /// Takes out the requests for `chunk` that wait; tells whose they were, and whom it is being sent to.
+    pub(crate) fn remove_chunk(&mut self, chunk: ChunkIndex) -> (Vec<HostId>, Vec<HostId>) {
+        let waiting = self.waiting.iter().filter(|w| w.chunk == chunk).map(|w| w.to).collect();
         self.waiting.retain(|w| w.chunk != chunk);
-        hosts
+        let active = self.active.iter().filter(|a| a.chunk == chunk).map(|a| a.to).collect();
+        (waiting, active)
     }
 
     /// Forgets everything of a host that has gone.

@@ -142,3 +142,32 @@ proptest! {
         mesh.run_for(Duration::from_secs(1));
     }
 }
+
+/// Also where chunks are found to be gone while they are being sent, and come back while somebody still counts on what was on
+/// its way.
+#[test]
+fn no_request_is_left_without_an_answer_where_everything_was_lost() {
+    for seed in 0..50 {
+        let mut mesh = Mesh::seeded(Shape {
+            hosts: 1,
+            chunks: 64,
+            seed,
+            ..Shape::default()
+        });
+        mesh.run_until_complete(LONG);
+        (2..=6).for_each(|number| mesh.join(host(number)));
+        mesh.run_for(Duration::from_millis(600 + 7 * seed));
+        for index in 0..64 {
+            let chunk = mesh.chunk(index);
+            mesh.lose(host(1), chunk);
+            if index % 3 == 0 {
+                mesh.run_for(Duration::from_millis(1));
+                mesh.find(host(1), chunk);
+            }
+        }
+        mesh.run_until_complete(LONG);
+        for (host, peer) in &mesh.peers {
+            assert_eq!(peer.stats().requests_overdue, 0, "{host} of seed {seed}");
+        }
+    }
+}

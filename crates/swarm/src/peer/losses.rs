@@ -4,6 +4,7 @@
 //! that turns a request down, sent before it asks.
 
 use super::{Build, Peer};
+use crate::event::Action;
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::{Message, RejectReason};
 
@@ -24,7 +25,11 @@ impl Peer {
             }
         }
         download.latest = download.acquired.last().copied();
-        self.uploads.remove_waiting(chunk);
+        // What is on its way is given up as well: who is told that it is not here throws it away, and asks again when it is.
+        let (_, receivers) = self.uploads.remove_chunk(chunk);
+        for to in receivers {
+            self.actions.push_back(Action::StopServing { to, chunk });
+        }
         // All that may count on it: those that were told, and those that asked.
         let hosts = self.neighbours.hosts().iter().copied();
         let hosts: Vec<HostId> = hosts.filter(|host| !self.config.is_seeder(*host)).collect();

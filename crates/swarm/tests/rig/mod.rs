@@ -75,6 +75,8 @@ pub struct Mesh {
     pub faults: BTreeMap<HostId, Fault>,
     /// Chunks whose bytes are gone where they were held. They show when they are to be sent.
     pub gone: BTreeSet<(HostId, ChunkIndex)>,
+    /// Chunks on their way of which a part was thrown away: by whom, to whom, and which.
+    pub broken: BTreeSet<(HostId, HostId, ChunkIndex)>,
     /// Times that a chunk was found to be gone.
     pub losses: u64,
     /// Times that the seeder was suspected.
@@ -135,6 +137,7 @@ impl Mesh {
             completed_at: BTreeMap::new(),
             faults: BTreeMap::new(),
             gone: BTreeSet::new(),
+            broken: BTreeSet::new(),
             losses: 0,
             suspected: 0,
             manifest: Arc::new(manifest),
@@ -398,6 +401,7 @@ impl Mesh {
                 self.pump_uplink(host);
             }
             Action::StopServing { to, chunk } => {
+                self.broken.remove(&(host, to, chunk));
                 let uplink = self.uplinks.entry(host).or_default();
                 uplink.serving.retain(|(t, c, _)| !(*t == to && *c == chunk));
                 self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
@@ -478,7 +482,16 @@ impl Mesh {
         let expected = self.peers.get(&host).is_some_and(|p| p.expects(from, chunk));
         if !expected {
             self.wasted += u64::from(self.manifest.chunk_size() / PIECES);
+            if last {
+                self.broken.remove(&(from, host, chunk));
+            } else {
+                self.broken.insert((from, host, chunk));
+            }
             self.tell(host, Event::ChunkProgress { from, chunk });
+            return;
+        }
+        if last && self.broken.remove(&(from, host, chunk)) {
+            self.wasted += u64::from(self.manifest.chunk_size() / PIECES);
             return;
         }
         if !last {
@@ -493,6 +506,12 @@ impl Mesh {
 
     pub fn chunk(&self, index: u32) -> ChunkIndex {
         self.manifest.chunk(index).unwrap()
+    }
+
+    /// A chunk is found to be gone without anybody having asked for it.
+    pub fn lose(&mut self, host: HostId, chunk: ChunkIndex) {
+        self.losses += 1;
+        self.tell(host, Event::ChunkLost { chunk });
     }
 
     /// The bytes of a chunk are there again, or for the first time, without anybody having sent them.
