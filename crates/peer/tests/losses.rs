@@ -1,5 +1,7 @@
 //! Bytes that change on the disks of hosts and seeders while they are served, and chunks that are found where nobody sent them.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod rig;
 
 use std::collections::BTreeSet;

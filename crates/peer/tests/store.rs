@@ -1,6 +1,8 @@
 //! The store of a host on a real file system: two processes at one place, bytes that change, files as people keep them, and
 //! the next version beside the last.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};

@@ -341,9 +341,8 @@ impl Seeder {
         if let Some(client) = self.clients.get_mut(&host) {
             client.strikes = 0;
         }
-        let reason = if self.lost.contains(&index) {
-            RejectReason::NotHeld
-        } else if self.is_spent() && !self.may_rescue(host) {
+        let is_there = !self.lost.contains(&index);
+        let reason = if !is_there || (self.is_spent() && !self.may_rescue(host)) {
             RejectReason::NotHeld
         } else {
             match self.uploads.push(host, index, held) {

@@ -171,7 +171,7 @@ fn follow(path: &Path) -> Option<PathBuf> {
             return Some(path);
         };
         // An absolute link takes the place of all before it.
-        path = path.parent().unwrap_or(Path::new("")).join(link);
+        path = path.parent().unwrap_or_else(|| Path::new("")).join(link);
     }
     None
 }
