@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
 
 use crate::error::CloudError;
 use crate::names::{HOST_DEPLOYMENT_LOGS, build_shard};
 use crate::tracking_table::{string, text};
 
 /// Whether a host has the build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum DeploymentStatus {
     /// Verified and in place.
     Succeeded,
@@ -30,11 +31,14 @@ impl DeploymentStatus {
     }
 }
 
-/// What a host reports about a build.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a host reports about a build. As JSON it waits on a host's disk until the table can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentLog {
     /// The build.
     pub build_id: String,
+    /// Which version of the build, where the host knows: equal builds have equal ones.
+    #[serde(default)]
+    pub version: Option<String>,
     /// The host.
     pub host_id: String,
     /// Its region.
@@ -46,8 +50,10 @@ pub struct DeploymentLog {
     /// Why not. The table keeps its first 1,000 characters.
     pub error: Option<String>,
     /// When it learned of the build. The table keeps milliseconds.
+    #[serde(with = "milliseconds")]
     pub started_at: SystemTime,
     /// When it had verified it, or gave up. The table keeps milliseconds.
+    #[serde(with = "milliseconds")]
     pub completed_at: SystemTime,
     /// Time between the two. The table keeps milliseconds.
     pub duration: Duration,
@@ -84,6 +90,9 @@ pub(crate) fn to_item(row: &DeploymentLog) -> Item {
     set("chunks_held", number(row.chunks_held.into()));
     set("chunks_total", number(row.chunks_total.into()));
     set("agent_version", text(env!("CARGO_PKG_VERSION")));
+    if let Some(version) = &row.version {
+        set("version", text(version));
+    }
     if let Some(error) = &row.error {
         set("error", text(&error.chars().take(ERROR_LENGTH_MAX).collect::<String>()));
     }
@@ -118,6 +127,7 @@ pub(crate) fn from_item(item: &Item) -> Result<DeploymentLog, CloudError> {
     };
     Ok(DeploymentLog {
         build_id: string(item, "build_id"),
+        version: item.get("version").and_then(|version| version.as_s().ok()).cloned(),
         host_id: string(item, "host_id"),
         region: string(item, "region"),
         zone: string(item, "zone"),
@@ -145,6 +155,28 @@ pub fn timestamp(time: SystemTime) -> String {
         .unwrap_or_default()
 }
 
+/// A time in JSON: milliseconds since 1970. One before that, of a clock that was never set, is 0.
+mod milliseconds {
+    use std::time::{Duration, SystemTime};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis())
+            .unwrap_or(u64::MAX)
+            .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+        let since = Duration::from_millis(u64::deserialize(deserializer)?);
+        let time = SystemTime::UNIX_EPOCH.checked_add(since);
+        time.ok_or_else(|| {
+            serde::de::Error::custom("expected a time that this system knows, in milliseconds since 1970")
+        })
+    }
+}
+
 /// Characters of an error that a row keeps: a row that is too large would be refused as a whole.
 const ERROR_LENGTH_MAX: usize = 1000;
 
@@ -156,6 +188,7 @@ mod tests {
         let started_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_007);
         DeploymentLog {
             build_id: "b.zip".to_owned(),
+            version: Some("v1".to_owned()),
             host_id: "region-a-00001".to_owned(),
             region: "region-a".to_owned(),
             zone: "zone-0".to_owned(),
@@ -175,6 +208,16 @@ mod tests {
     #[test]
     fn a_row_comes_back_as_it_was() {
         assert_eq!(from_item(&to_item(&row())).unwrap(), row());
+    }
+
+    #[test]
+    fn a_row_that_waits_on_a_disk_comes_back_as_it_was() {
+        let text = serde_json::to_string(&row()).unwrap();
+        assert_eq!(serde_json::from_str::<DeploymentLog>(&text).unwrap(), row());
+        assert!(text.contains("\"started_at\":1700000000007"), "{text}");
+        let endless = text.replace("1700000000007", "18446744073709551615");
+        // Refused or taken, but no panic.
+        let _ = serde_json::from_str::<DeploymentLog>(&endless);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{PutRequest, Select, WriteRequest};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::deployment_log::{DeploymentLog, Item, from_item, to_item};
+use crate::deployment_log::{DeploymentLog, DeploymentStatus, Item, from_item, to_item};
 use crate::error::CloudError;
 use crate::names::{DEPLOYMENT_LOG_SHARDS, fnv1a, shard_key};
 use crate::retry::Backoff;
@@ -19,6 +19,15 @@ use crate::tracking_table::{create_table, string, text};
 pub struct DeploymentLogTable {
     client: Client,
     table: String,
+}
+
+/// What became of a row that may only be the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRow {
+    /// It is in the table.
+    Written,
+    /// The table has a success of this version already, and keeps it.
+    Kept,
 }
 
 /// Build and host: what a row is known by.
@@ -157,6 +166,45 @@ impl DeploymentLogTable {
             items.extend(page.items.unwrap_or_default());
         }
         Ok(items)
+    }
+
+    /// Writes a row unless the table has a success of the same version of the build on this host, in one call, without trying
+    /// again: a row says when a version came the first time. A failure gives way, and so does a row of another version.
+    ///
+    /// A row that does not say its version replaces nothing but a failure.
+    ///
+    /// # Errors
+    /// `Invalid` where the table will never take the row; `Service` for all else, some of it retryable.
+    pub async fn write_first(&self, row: &DeploymentLog) -> Result<FirstRow, CloudError> {
+        let mut condition = "attribute_not_exists(build_shard) OR #status = :failed".to_owned();
+        let mut request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(row)))
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":failed", text(DeploymentStatus::Failed.as_str()));
+        if let Some(version) = &row.version {
+            condition.push_str(" OR attribute_not_exists(#version) OR #version <> :version");
+            request = request
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":version", text(version));
+        }
+        match request.condition_expression(condition).send().await {
+            Ok(_) => Ok(FirstRow::Written),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
+            {
+                Ok(FirstRow::Kept)
+            }
+            Err(error) => {
+                let (build, host) = (&row.build_id, &row.host_id);
+                let action = format!("write the row of build {build} and host {host} to {}", self.table);
+                Err(CloudError::service(action, &error))
+            }
+        }
     }
 
     /// Writes rows in one call, without trying again.

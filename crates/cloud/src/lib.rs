@@ -21,7 +21,7 @@ mod uploads;
 pub use buckets::{Buckets, ObjectInfo};
 pub use clients::{Cloud, CloudConfig, Credentials};
 pub use deployment_log::{DeploymentLog, DeploymentStatus, timestamp};
-pub use deployment_log_table::DeploymentLogTable;
+pub use deployment_log_table::{DeploymentLogTable, FirstRow};
 pub use deployment_log_writer::{DeploymentLogWriter, Undelivered, WriterReport};
 #[cfg(feature = "embedded")]
 pub use embedded::{EmbeddedCloud, EmbeddedError, Faults, FaultsHappened};

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use cloud::{Cloud, DeploymentLog, DeploymentLogWriter, DeploymentStatus, EmbeddedCloud};
+use cloud::{Cloud, DeploymentLog, DeploymentLogWriter, DeploymentStatus, EmbeddedCloud, FirstRow};
 use rig::{Answer, Rule, TestCloud};
 
 fn row(host: u32) -> DeploymentLog {
     DeploymentLog {
         build_id: "b.zip".to_owned(),
+        version: None,
         host_id: format!("region-a-{host:06}"),
         region: "region-a".to_owned(),
         zone: "region-a-zone-0".to_owned(),
@@ -129,4 +130,66 @@ async fn a_folder_that_cannot_be_used_is_named() {
     std::fs::write(&file, b"").unwrap();
     let error = EmbeddedCloud::start(&file).await.unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
+}
+
+#[tokio::test]
+async fn of_a_version_the_first_success_stays_and_a_failure_gives_way() {
+    let test = TestCloud::start().await;
+    let logs = test.cloud.deployment_logs();
+    let row = |version: Option<&str>, status, bytes_from_peers| DeploymentLog {
+        version: version.map(str::to_owned),
+        status,
+        bytes_from_peers,
+        ..row(1)
+    };
+    let (failed, succeeded) = (DeploymentStatus::Failed, DeploymentStatus::Succeeded);
+    for (version, status, bytes, expected, why) in [
+        (Some("v1"), failed, 1, FirstRow::Written, "nothing is there"),
+        (Some("v1"), failed, 2, FirstRow::Written, "the later failure says more"),
+        (Some("v1"), succeeded, 3, FirstRow::Written, "a failure gives way"),
+        (Some("v1"), succeeded, 4, FirstRow::Kept, "the first success stays"),
+        (
+            Some("v1"),
+            failed,
+            5,
+            FirstRow::Kept,
+            "a later failure undoes no success",
+        ),
+        (None, succeeded, 6, FirstRow::Kept, "which version it is nobody knows"),
+        (Some("v2"), succeeded, 7, FirstRow::Written, "another version"),
+        (
+            Some("v3"),
+            failed,
+            8,
+            FirstRow::Written,
+            "another version that did not come",
+        ),
+    ] {
+        let row = row(version, status, bytes);
+        assert_eq!(logs.write_first(&row).await.unwrap(), expected, "{why}");
+        let there = logs.rows("b.zip").await.unwrap();
+        assert_eq!(there.len(), 1, "{why}");
+        assert_eq!(
+            there[0].bytes_from_peers == bytes,
+            expected == FirstRow::Written,
+            "{why}"
+        );
+    }
+    // Rows of a release that knew no versions.
+    let old = row(None, succeeded, 9);
+    let old = DeploymentLog {
+        host_id: "old".to_owned(),
+        ..old
+    };
+    assert_eq!(logs.write_first(&old).await.unwrap(), FirstRow::Written);
+    let next = DeploymentLog {
+        version: Some("v2".to_owned()),
+        ..old.clone()
+    };
+    assert_eq!(logs.write_first(&next).await.unwrap(), FirstRow::Written);
+    let nameless = DeploymentLog {
+        host_id: String::new(),
+        ..old
+    };
+    assert!(logs.write_first(&nameless).await.is_err(), "a key may not be empty");
 }

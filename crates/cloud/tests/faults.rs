@@ -54,6 +54,7 @@ fn row(build: &str, host: &str) -> DeploymentLog {
     let started_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_007);
     DeploymentLog {
         build_id: build.to_owned(),
+        version: None,
         host_id: host.to_owned(),
         region: "region-a".to_owned(),
         zone: "zone-0".to_owned(),
