@@ -28,6 +28,7 @@ pub fn deployment_log(
     let completed_at = SystemTime::now();
     DeploymentLog {
         build_id: build_id.to_owned(),
+        version: None,
         host_id: placement.host_id.clone(),
         region: placement.region.clone(),
         zone: placement.zone.clone(),

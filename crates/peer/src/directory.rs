@@ -29,6 +29,9 @@ pub struct SeededBuild {
     pub version: String,
     /// Addresses of its seeders, peer ids included.
     pub seeders: Vec<Multiaddr>,
+    /// Its size in bytes, so that a host knows which of several builds is the smallest; 0 where the directory does not say.
+    #[serde(default)]
+    pub size: u64,
 }
 
 impl SeededBuild {
@@ -197,7 +200,7 @@ async fn ask(mut swarm: Swarm<Behaviour>, directory: Addresses, told: watch::Sen
         match answered {
             Ok(answer) => {
                 if failures > 0 {
-                    tracing::info!(address, "the directory answers again");
+                    tracing::warn!(address, "the directory answers again");
                 }
                 (known, failures) = (Some(answer.generation), 0);
                 told.send_if_modified(|builds| {
@@ -213,7 +216,7 @@ async fn ask(mut swarm: Swarm<Behaviour>, directory: Addresses, told: watch::Sen
                     tracing::warn!(
                         address,
                         error,
-                        "the directory does not answer; trying again until it does"
+                        "the directory does not answer; is it running there, and is its port open? it is tried until it does"
                     );
                 }
                 tokio::time::sleep(wait).await;

@@ -11,11 +11,12 @@ mod store;
 
 pub use deployment_log::{HostPlacement, deployment_log};
 pub use directory::{Directory, DirectoryServer, SeededBuild};
+pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};
 pub use logging::log_to_stderr;
 pub use node::{
     AddressError, Addresses, Clock, Downlinks, Endpoint, EndpointConfig, InProcessNetwork, Limits, Node, NodeConfig,
-    NodeError, NodeIdentity, NodeReport, Observer, PathDelay, Role, Shaping, Traffic, TransportKind, host_of,
+    NodeError, NodeIdentity, NodeReport, Observer, PathDelay, Role, Shaping, Traffic, TransportKind, cause_of, host_of,
 };
 pub use rate_limit::{LinkUse, TokenBucket};
 pub use store::{

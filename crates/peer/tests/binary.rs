@@ -137,6 +137,7 @@ async fn a_peer_follows_a_directory_and_keeps_every_build_that_is_listed() {
         key: key.to_owned(),
         version: version.to_owned(),
         seeders: vec![seeder.address()],
+        size: 0,
     };
     let (first, second) = (data(300_000), data(200_000));
     let of_first = seeder_in(SwarmId::of_build("one.zip", "1"), TransportKind::Tcp, &first, (0, 1)).await;

@@ -171,6 +171,7 @@ struct Builds<'a> {
 struct Seeding {
     notice: BuildNotice,
     version: String,
+    size: u64,
     /// Its part in the swarm, for as long as this is here.
     _swarm: RegionalSeeder,
 }
@@ -186,7 +187,7 @@ impl Builds<'_> {
         let swarm = SwarmId::of_build(&notice.key, &version);
         let seeder = start(self.arguments, self.directory.endpoint(), swarm);
         let pulled = seeder.pull(&self.buckets, notice).await?;
-        let version = pulled.object.etag.clone();
+        let (version, size) = (pulled.object.etag.clone(), pulled.object.size);
         if let Some(address) = self.directory.endpoint().addresses().first() {
             print_line(&format!("{} {address}", notice.key));
         }
@@ -195,6 +196,7 @@ impl Builds<'_> {
         self.seeding.push(Seeding {
             notice: notice.clone(),
             version,
+            size,
             _swarm: seeder,
         });
         if self.seeding.len() > usize::from(self.arguments.builds_max) {
@@ -204,6 +206,7 @@ impl Builds<'_> {
             key: build.notice.key.clone(),
             version: build.version.clone(),
             seeders: self.directory.endpoint().addresses(),
+            size: build.size,
         });
         self.directory.publish(listed.collect());
         // The queue does not tell of it again, so a seeder that is started again has to know by itself.

@@ -181,7 +181,7 @@ impl NetworkBehaviour for Behaviour {
 }
 
 /// Why a dial has failed, each address with its reason, as its operator wants it.
-pub(crate) fn cause_of(error: &DialError) -> String {
+pub fn cause_of(error: &DialError) -> String {
     match error {
         DialError::Transport(failed) => {
             let reasons = failed.iter().map(|(address, error)| match error {

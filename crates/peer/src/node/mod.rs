@@ -29,18 +29,19 @@ use libp2p::core::transport::Boxed;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 use swarm::{
-    ByteRate, ChunkIndex, HostId, Manifest, Peer, PeerConfig, PeerStats, Seeder, SeederConfig, SeederStats, SwarmId,
-    Time,
+    ByteRate, ChunkIndex, Hash, HostId, Manifest, Peer, PeerConfig, PeerStats, Seeder, SeederConfig, SeederStats,
+    SwarmId, Time,
 };
 use tokio::task::AbortHandle;
 
 use crate::store::{ChunkStore, StoreOpener};
 use shared::{Core, Shared};
 
-pub(crate) use behaviour::{Behaviour as MembersBehaviour, cause_of};
+pub(crate) use behaviour::Behaviour as MembersBehaviour;
 pub(crate) use endpoint::{Hub, open};
 
 pub use addresses::{AddressError, Addresses};
+pub use behaviour::cause_of;
 pub use downlinks::Downlinks;
 pub use endpoint::{Endpoint, EndpointConfig};
 pub use shared::{NodeReport, Observer, Traffic};
@@ -296,6 +297,11 @@ impl Node {
     /// The build it fetches or seeds, once it knows.
     pub fn build_id(&self) -> Option<String> {
         self.shared.build_id()
+    }
+
+    /// The root of its manifest, once it knows: equal versions of a build have equal ones.
+    pub fn root(&self) -> Option<Hash> {
+        self.shared.root()
     }
 
     /// Counters of a host's core; `None` for a seeder.

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use swarm::wire::{ADDRESS_LENGTH_MAX, DataHeader, Frame};
 use swarm::{
-    Action, Bytes as ByteCount, ChunkIndex, DisconnectReason, Event, HostId, Manifest, Message, Peer, PeerStats,
+    Action, Bytes as ByteCount, ChunkIndex, DisconnectReason, Event, Hash, HostId, Manifest, Message, Peer, PeerStats,
     Seeder, SeederStats, SwarmId, Time,
 };
 
@@ -316,6 +316,10 @@ impl Shared {
             .manifest
             .as_ref()
             .map(|manifest| manifest.build_id().to_owned())
+    }
+
+    pub(super) fn root(&self) -> Option<Hash> {
+        self.state.lock().manifest.as_ref().map(|manifest| manifest.root())
     }
 
     pub(super) fn peer_stats(&self) -> Option<PeerStats> {

@@ -1,0 +1,123 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser;
+use cloud::{CloudConfig, DeploymentLog};
+use peer::{HostPlacement, Multiaddr, NodeReport, deployment_log};
+
+/// Fetch a build, or every build of a region, from seeders and their swarms.
+#[derive(Clone, Debug, Parser)]
+#[command(version, about)]
+pub(crate) struct Arguments {
+    /// Address of the seeder with its peer id, as the seeder prints it: /ip4/10.0.0.1/tcp/4001/p2p/12D3… Given again for each
+    /// seeder of the region, in the order of their parts.
+    #[arg(long, value_name = "MULTIADDR", requires = "out")]
+    pub(crate) seeder: Vec<Multiaddr>,
+    /// Where the build goes. What an interrupted run left beside it is taken up again.
+    #[arg(long, value_name = "FILE", requires = "seeder")]
+    pub(crate) out: Option<PathBuf>,
+    /// Instead of one build: the directory of builds that `seeder --queue` prints first. Every build that it lists is fetched, and
+    /// served to others for as long as it is kept; KEY and PATH are printed when a version is in place, once for each.
+    #[arg(
+        long,
+        value_name = "MULTIADDR",
+        required_unless_present = "seeder",
+        conflicts_with = "seeder",
+        requires = "folder"
+    )]
+    pub(crate) directory: Option<Multiaddr>,
+    /// Where the builds of a directory go, each by its key. A list of what has come is kept there too.
+    #[arg(long, value_name = "FOLDER", requires = "directory")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Where to listen for other hosts; tcp or quic, as the seeder. May be repeated. Without it at every address of this machine, at
+    /// a port that is free, or on the loopback interface where the seeder is there. All builds share the port.
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) listen: Vec<Multiaddr>,
+    /// Where other hosts reach this one, if not at the addresses at which it listens. May be repeated; names are fine.
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) advertise: Vec<Multiaddr>,
+    /// Give up a build after so many seconds. One that a directory still lists is begun again.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub(crate) timeout: u64,
+    /// Keep serving other hosts for so many seconds after the file is in place.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, conflicts_with = "directory")]
+    pub(crate) linger: u64,
+    /// How many builds are fetched at a time. Of those that wait the one that lacks least comes first; one that is far smaller
+    /// than all that are being fetched, and one after others that do not move, does not wait.
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, requires = "directory")]
+    pub(crate) fetches_max: u16,
+    /// How many builds that are not listed any more stay in the folder, the newest of them. The one that came last always
+    /// stays.
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, requires = "directory")]
+    pub(crate) keep: usize,
+    /// How many bytes of them stay; no limit where absent.
+    #[arg(long, value_name = "BYTES", requires = "directory")]
+    pub(crate) keep_size: Option<u64>,
+    /// Do not say on stderr what has come. Warnings and errors are said all the same.
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// Write a row to host-deployment-logs, at the standard AWS environment's DynamoDB.
+    #[arg(long)]
+    pub(crate) log: bool,
+    /// Endpoint of DynamoDB for the row.
+    #[arg(long, value_name = "URL", requires = "log")]
+    pub(crate) endpoint_url: Option<String>,
+    /// This host's id in the row; a peer id where absent, which a directory's host keeps in its folder.
+    #[arg(long, value_name = "ID")]
+    pub(crate) host_id: Option<String>,
+    /// This host's region in the row.
+    #[arg(long, default_value = "unknown")]
+    pub(crate) region: String,
+    /// This host's availability zone: chunks come from hosts of the same zone where they can. Also in the row.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) zone: Option<String>,
+}
+
+impl Arguments {
+    /// After which a build is given up.
+    pub(crate) const fn patience(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
+    /// Where rows go.
+    pub(crate) fn cloud(&self) -> CloudConfig {
+        CloudConfig::at_or_environment(self.endpoint_url.as_deref())
+    }
+
+    /// The row of a build that has come just now, `took` after this host heard of it, or failed.
+    pub(crate) fn row(
+        &self,
+        host_id: &str,
+        build: &str,
+        version: Option<String>,
+        took: Duration,
+        report: &NodeReport,
+        error: Option<String>,
+    ) -> DeploymentLog {
+        let placement = HostPlacement {
+            host_id: self.host_id.clone().unwrap_or_else(|| host_id.to_owned()),
+            region: self.region.clone(),
+            zone: self.zone.clone().unwrap_or_else(|| "unknown".to_owned()),
+        };
+        DeploymentLog {
+            version,
+            ..deployment_log(&placement, build, took, report, error)
+        }
+    }
+
+    /// Says a sentence, unless nobody wants to hear it.
+    pub(crate) fn say(&self, sentence: &str) {
+        if !self.quiet {
+            super::speech::say(sentence);
+        }
+    }
+}
+
+/// The file of a build by its key, below `folder`; `None` where the key leads out of it or to a file of the agent itself.
+pub(crate) fn place_of(folder: &Path, key: &str) -> Option<PathBuf> {
+    let is_name = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+    let is_ours = key.starts_with(super::kept::OURS);
+    (key.split('/').all(is_name) && !is_ours).then(|| folder.join(key))
+}

@@ -1,0 +1,116 @@
+//! One version of a build at a directory's host: waiting for its turn, under way, or in place.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use peer::{Addresses, Multiaddr, PeerId, SeededBuild};
+
+use super::fetch::Fetch;
+use super::kept::Stamp;
+
+/// A version of a build.
+pub(super) struct Build {
+    pub(super) seeded: SeededBuild,
+    pub(super) out: PathBuf,
+    pub(super) is_listed: bool,
+    /// A file stood at its place, when its turn was last waited for, that may be this build.
+    pub(super) may_be_there: bool,
+    /// When it was heard of in this process, and how long before that by the wall clock.
+    pub(super) heard: (Instant, Duration),
+    pub(super) phase: Phase,
+    /// Attempts that failed one after the other.
+    pub(super) failures: u32,
+    pub(super) last_error: Option<String>,
+    /// Its seeders are to be found elsewhere since it was begun.
+    pub(super) has_moved: bool,
+}
+
+/// How far it is.
+pub(super) enum Phase {
+    /// For its turn, by number, which does not come before this moment.
+    Waiting { number: u64, not_before: Instant },
+    /// Being fetched, or checked.
+    UnderWay(Box<Fetch>),
+    /// In place; the node serves it to others.
+    InPlace { _serving: Box<Fetch> },
+}
+
+impl Build {
+    /// Heard of now, and for the first time so long ago; its turn has this number.
+    pub(super) fn new(seeded: SeededBuild, out: PathBuf, heard_ago: Duration, number: u64) -> Self {
+        let now = Instant::now();
+        let mut build = Self {
+            seeded,
+            out,
+            is_listed: true,
+            may_be_there: false,
+            heard: (now, heard_ago),
+            phase: Phase::Waiting {
+                number,
+                not_before: now,
+            },
+            failures: 0,
+            last_error: None,
+            has_moved: false,
+        };
+        build.waits(number, Duration::ZERO);
+        build
+    }
+
+    /// Whether it is not in place, as far as is known.
+    pub(super) fn is_unfinished(&self) -> bool {
+        !matches!(self.phase, Phase::InPlace { .. })
+    }
+
+    /// Its size, where the directory says it.
+    pub(super) fn size(&self) -> Option<u64> {
+        Some(self.seeded.size).filter(|size| *size > 0)
+    }
+
+    /// How long ago this host heard of it.
+    pub(super) fn took(&self) -> Duration {
+        self.heard.0.elapsed() + self.heard.1
+    }
+
+    /// Waits for its turn from now on, and no shorter than `wait`. What was under way or served is given back.
+    pub(super) fn waits(&mut self, number: u64, wait: Duration) -> Phase {
+        let there = Stamp::of(&self.out);
+        self.may_be_there = there.is_some_and(|there| self.size().is_none_or(|size| size == there.size));
+        let not_before = Instant::now() + wait;
+        std::mem::replace(&mut self.phase, Phase::Waiting { number, not_before })
+    }
+
+    /// Its seeders are these now. What comes from the ones before goes on where they are the same at the same places.
+    pub(super) fn seeders_are(&mut self, seeded: SeededBuild, number: u64) {
+        self.is_listed = true;
+        if seeded.seeders == self.seeded.seeders {
+            self.seeded = seeded;
+            return;
+        }
+        let are_same = peers(&seeded.seeders) == peers(&self.seeded.seeders);
+        self.seeded = seeded;
+        match &self.phase {
+            Phase::Waiting { .. } => {}
+            // The connection may well last; if it does not, `has_moved` says what to do.
+            Phase::UnderWay(_) if are_same => self.has_moved = true,
+            // It begins again with what it holds: the part file, or the file in place.
+            Phase::UnderWay(_) | Phase::InPlace { .. } => drop(self.waits(number, Duration::ZERO)),
+        }
+    }
+
+    /// It begins again where its seeders are now.
+    pub(super) fn move_over(&mut self) {
+        tracing::info!(
+            key = self.seeded.key,
+            "nothing comes from where its seeders were; trying where they are"
+        );
+        self.has_moved = false;
+        self.waits(0, Duration::ZERO);
+    }
+}
+
+fn peers(addresses: &[Multiaddr]) -> BTreeSet<PeerId> {
+    let peers = Addresses::by_peer(addresses).unwrap_or_default();
+    peers.iter().map(Addresses::peer).collect()
+}

@@ -1,0 +1,407 @@
+//! The builds of a directory's host: which are fetched, in place, over, and what is told of each.
+//!
+//! Invariant: what is told is on the list before it is told, so a restart tells it not again; and a transfer is on the list
+//! before it begins, so a restart knows whether what it finds in place has come or stood there.
+//!
+//! A build that is listed no more is fetched on from its neighbours, and when it is in place it is served for as long as it is
+//! kept. It gives way only to another version of its key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cloud::DeploymentLog;
+use peer::{Addresses, SeededBuild, Traffic};
+
+use super::arguments::place_of;
+use super::build::{Build, Phase};
+use super::fetch::{Fetch, State, Surroundings};
+use super::kept::{BuildId, Kept, Record, Row, Stamp};
+use super::leftovers::remove_parts;
+use super::turns::{Turns, UnderWay, Waiting};
+use super::{Arguments, speech};
+
+/// All builds of the host.
+pub(crate) struct Builds<'a> {
+    pub(super) arguments: &'a Arguments,
+    pub(super) folder: &'a Path,
+    pub(super) kept: Kept,
+    surroundings: Arc<Surroundings>,
+    pub(super) builds: BTreeMap<BuildId, Build>,
+    turns: Turns,
+    /// Numbers the turns that are waited for.
+    waits: u64,
+    /// Keys that were refused, so that each is told once while it is listed.
+    refused: BTreeSet<String>,
+    to_print: Vec<BuildId>,
+    /// Something has come or is listed no more, so something may have to leave the folder.
+    pub(super) may_be_over: bool,
+    is_stopped: bool,
+}
+
+impl<'a> Builds<'a> {
+    /// None yet; news of `surroundings` wake whoever calls [`Builds::step`].
+    pub(crate) fn new(
+        arguments: &'a Arguments,
+        folder: &'a Path,
+        kept: Kept,
+        surroundings: &Arc<Surroundings>,
+    ) -> Self {
+        Self {
+            arguments,
+            folder,
+            kept,
+            surroundings: Arc::clone(surroundings),
+            builds: BTreeMap::new(),
+            turns: Turns::new(arguments.fetches_max.into()),
+            waits: 0,
+            refused: BTreeSet::new(),
+            to_print: Vec::new(),
+            may_be_over: false,
+            is_stopped: false,
+        }
+    }
+
+    /// The directory lists these builds now, the newest version of a key last.
+    pub(crate) fn listed(&mut self, listed: Vec<SeededBuild>) {
+        if listed.is_empty() {
+            // So says a directory that has just been started, too: it does not know yet.
+            tracing::info!("the directory lists nothing; what there is stays as it is");
+            return;
+        }
+        let listed: BTreeMap<String, SeededBuild> =
+            listed.into_iter().map(|build| (build.key.clone(), build)).collect();
+        self.may_be_over = true;
+        self.refused.retain(|key| listed.contains_key(key));
+        let is_listed = |(key, version): &BuildId| listed.get(key).is_some_and(|build| build.version == *version);
+        for (id, build) in &mut self.builds {
+            build.is_listed = is_listed(id);
+        }
+        let is_over = |(id, build): (&BuildId, &Build)| {
+            let is_over = !build.is_listed && build.is_unfinished() && listed.contains_key(&id.0);
+            is_over.then(|| id.clone())
+        };
+        let superseded: Vec<BuildId> = self.builds.iter().filter_map(is_over).collect();
+        for id in superseded {
+            let (key, version) = (&id.0, &id.1);
+            self.arguments.say(&format!(
+                "{key}: version {version} is given up for the one that is listed now"
+            ));
+            self.builds.remove(&id);
+            self.kept.forget(&id);
+        }
+        for (_, build) in listed {
+            self.list(build);
+        }
+        self.give_up_what_is_not_listed_since_long_ago();
+    }
+
+    fn list(&mut self, seeded: SeededBuild) {
+        let id = (seeded.key.clone(), seeded.version.clone());
+        let number = self.next_number();
+        if let Some(build) = self.builds.get_mut(&id) {
+            build.seeders_are(seeded, number);
+            return;
+        }
+        let Some(out) = place_of(self.folder, &seeded.key) else {
+            if self.refused.insert(seeded.key.clone()) {
+                tracing::error!(key = seeded.key, "leads out of the folder; the build is not fetched");
+            }
+            return;
+        };
+        let heard_ago = self.kept.change(&id).heard_ago();
+        let build = Build::new(seeded, out, heard_ago, number);
+        self.builds.insert(id, build);
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.waits += 1;
+        self.waits
+    }
+
+    /// Carries on: ends what has ended, begins what has its turn, removes what is over, and tells what is to be told.
+    pub(crate) fn step(&mut self) {
+        self.look();
+        self.give_up_what_cannot_begin();
+        self.begin();
+        self.remove_what_is_over();
+        self.save();
+        self.print();
+    }
+
+    /// Whether something is on its way that has to be looked at from time to time.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.builds.values().any(Build::is_unfinished)
+    }
+
+    /// Ends every transfer. What is told afterwards is what has come before.
+    pub(crate) fn stop(&mut self) {
+        self.is_stopped = true;
+        self.step();
+        self.builds.clear();
+    }
+
+    /// Writes the list where it has changed.
+    pub(crate) fn save(&mut self) {
+        // The list is what others wait for, so it is written here; the runtime's other tasks go on meanwhile.
+        tokio::task::block_in_place(|| self.kept.save());
+    }
+
+    /// The rows that are to be written, the oldest first.
+    pub(crate) fn rows_due(&self) -> impl Iterator<Item = (BuildId, Box<DeploymentLog>)> {
+        self.kept.records().iter().filter_map(|record| match &record.row {
+            Row::Due(row) => Some(((record.key.clone(), record.version.clone()), row.clone())),
+            Row::None | Row::Written => None,
+        })
+    }
+
+    /// A row is in the table. Another one may be due by now.
+    pub(crate) fn row_is_written(&mut self, id: &BuildId, row: &DeploymentLog) {
+        let is_due = |due: &Row| matches!(due, Row::Due(due) if **due == *row);
+        if self.kept.get(id).is_some_and(|record| is_due(&record.row)) {
+            self.kept.change(id).row = Row::Written;
+        }
+    }
+
+    /// Where the list is kept.
+    pub(crate) fn list_path(&self) -> &Path {
+        self.kept.path()
+    }
+
+    fn look(&mut self) {
+        let mut ended = Vec::new();
+        for (id, build) in &mut self.builds {
+            let Phase::UnderWay(fetch) = &mut build.phase else {
+                continue;
+            };
+            let patience = self.arguments.patience();
+            match fetch.state() {
+                State::Complete(traffic) => ended.push((id.clone(), Ok(traffic))),
+                State::Failed(error) => ended.push((id.clone(), Err(error))),
+                State::Fetching if fetch.age() >= patience => ended.push((id.clone(), Err(fetch.timed_out(patience)))),
+                State::Fetching => {
+                    fetch.look();
+                    if fetch.lacks_chunks() && !self.kept.get(id).is_some_and(|record| record.is_begun) {
+                        self.kept.change(id).is_begun = true;
+                    }
+                    if build.has_moved && fetch.is_stalled() {
+                        build.move_over();
+                    }
+                }
+            }
+        }
+        for (id, end) in ended {
+            match end {
+                Ok(traffic) => self.has_come(&id, &traffic),
+                Err(error) => self.has_failed(&id, &error),
+            }
+        }
+    }
+
+    fn has_come(&mut self, id: &BuildId, traffic: &Traffic) {
+        let Some(build) = self.builds.get_mut(id) else {
+            return;
+        };
+        let Phase::UnderWay(fetch) = build.waits(0, Duration::ZERO) else {
+            return;
+        };
+        let took = build.took();
+        let was_there = fetch.was_there();
+        let (stamp, report) = (Stamp::of(&build.out), fetch.report());
+        build.phase = Phase::InPlace { _serving: fetch };
+        (build.failures, build.last_error, build.has_moved) = (0, None, false);
+        let stood_there = self.kept.records().iter().any(|record| {
+            let is_other = record.key == id.0 && record.version != id.1;
+            is_other && record.file.is_some()
+        });
+        let host_id = self.kept.host_id().to_owned();
+        let record = self.kept.change(id);
+        let size = stamp.map_or(0, |stamp| stamp.size);
+        if record.has_come() {
+            // Another version was in place meanwhile: whoever deploys what is in place has to hear of the change.
+            if stood_there && !was_there {
+                record.is_printed = false;
+                self.arguments.say(&speech::has_come(&id.0, size, took, traffic));
+            }
+        } else if was_there && !record.is_begun {
+            record.is_printed = true;
+            self.arguments.say(&speech::was_there(&id.0, size, took));
+        } else {
+            self.arguments.say(&speech::has_come(&id.0, size, took, traffic));
+            if self.arguments.log {
+                let row = self
+                    .arguments
+                    .row(&host_id, &id.0, Some(id.1.clone()), took, &report, None);
+                record.row = Row::Due(Box::new(row));
+            }
+        }
+        let is_news = record.file.is_none() || stood_there;
+        record.come(stamp);
+        if !record.is_printed {
+            self.to_print.push(id.clone());
+        }
+        if is_news {
+            self.kept.put_last(id);
+        }
+        self.may_be_over = true;
+        // What stood there before is served no more: its file is this one now.
+        self.builds
+            .retain(|other, build| other.0 != id.0 || other.1 == id.1 || build.is_unfinished());
+    }
+
+    fn has_failed(&mut self, id: &BuildId, error: &str) {
+        let number = self.next_number();
+        let Some(build) = self.builds.get_mut(id) else {
+            return;
+        };
+        let wait = (AGAIN_FIRST * (1 << build.failures.min(10))).min(AGAIN_MAX);
+        build.failures += 1;
+        let report = match build.waits(number, wait) {
+            Phase::UnderWay(fetch) => fetch.report(),
+            Phase::Waiting { .. } | Phase::InPlace { .. } => peer::NodeReport::default(),
+        };
+        let (is_listed, took) = (build.is_listed, build.took());
+        let is_in_place = self.kept.get(id).is_some_and(|record| record.file.is_some()) && build.may_be_there;
+        let error = match is_listed {
+            true => error.to_owned(),
+            false => format!("delisted: {error}"),
+        };
+        // What is tried again and again is told when it is news.
+        if build.last_error.as_ref() != Some(&error) {
+            build.last_error = Some(error.clone());
+            match (is_in_place, is_listed) {
+                (true, true) => tracing::warn!(key = id.0, "in place, but not served to others: {error}"),
+                (true, false) => {}
+                (false, true) => tracing::error!(key = id.0, "not in place: {error}; it is tried until it is"),
+                (false, false) => tracing::error!(key = id.0, "given up: {error}"),
+            }
+            let has_come = self.kept.get(id).is_some_and(Record::has_come);
+            if self.arguments.log && !has_come {
+                let host_id = self.kept.host_id().to_owned();
+                let row = self
+                    .arguments
+                    .row(&host_id, &id.0, Some(id.1.clone()), took, &report, Some(error));
+                self.kept.change(id).row = Row::Due(Box::new(row));
+            }
+        }
+        if !is_listed && let Some(build) = self.builds.remove(id) {
+            self.may_be_over = true;
+            self.kept.forget(id);
+            if !self.builds.keys().any(|other| other.0 == id.0) {
+                remove_parts(&build.out);
+            }
+        }
+    }
+
+    /// What is not begun and is listed no more has nobody to tell it what it is.
+    fn give_up_what_cannot_begin(&mut self) {
+        let cannot_begin = |build: &Build| !build.is_listed && matches!(build.phase, Phase::Waiting { .. });
+        let hopeless = self.builds.iter().filter(|(_, build)| cannot_begin(build));
+        for id in hopeless.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.has_failed(&id, "it was not under way");
+        }
+    }
+
+    /// What an earlier process has begun and nobody lists any more is given up when a build's time is over.
+    fn give_up_what_is_not_listed_since_long_ago(&mut self) {
+        let is_over = |record: &&Record| {
+            !record.has_come() && record.row == Row::None && record.heard_ago() >= self.arguments.patience()
+        };
+        let over = self.kept.records().iter().filter(is_over);
+        let over: Vec<BuildId> = over
+            .map(|record| (record.key.clone(), record.version.clone()))
+            .collect();
+        for id in over.into_iter().filter(|id| !self.builds.contains_key(id)) {
+            self.kept.forget(&id);
+            let is_key = self.builds.keys().any(|other| other.0 == id.0);
+            if let Some(out) = place_of(self.folder, &id.0).filter(|_| !is_key) {
+                tracing::error!(key = id.0, "given up: delisted before it had come");
+                remove_parts(&out);
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.is_stopped {
+            return;
+        }
+        let now = Instant::now();
+        let (mut ids, mut waiting, mut under_way) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, build) in &self.builds {
+            match &build.phase {
+                Phase::Waiting { number, not_before }
+                    if *not_before <= now && self.surroundings.is_free(&build.out) =>
+                {
+                    ids.push(id.clone());
+                    waiting.push(Waiting {
+                        lacks: build.size(),
+                        is_check: build.may_be_there,
+                        number: *number,
+                    });
+                }
+                Phase::UnderWay(fetch) => under_way.push(UnderWay {
+                    lacks: fetch.lacks(build.size()),
+                    is_check: build.may_be_there && !fetch.lacks_chunks(),
+                    is_stalled: fetch.is_stalled(),
+                }),
+                Phase::Waiting { .. } | Phase::InPlace { .. } => {}
+            }
+        }
+        let mut begins = Vec::new();
+        while let Some(index) = self.turns.next(&waiting, &under_way) {
+            let (id, begun) = (ids.swap_remove(index), waiting.swap_remove(index));
+            under_way.push(UnderWay {
+                lacks: begun.lacks,
+                is_check: begun.is_check,
+                is_stalled: false,
+            });
+            if !begun.is_check && self.kept.get(&id).is_some_and(|record| !record.is_begun) {
+                self.kept.change(&id).is_begun = true;
+            }
+            begins.push(id);
+        }
+        if begins.is_empty() {
+            return;
+        }
+        self.save();
+        for id in begins {
+            let Some(build) = self.builds.get_mut(&id) else {
+                continue;
+            };
+            let (swarm, seeders) = (build.seeded.swarm(), Addresses::by_peer(&build.seeded.seeders));
+            let started =
+                seeders.map(|seeders| Fetch::start(self.arguments, swarm, seeders, &build.out, &self.surroundings));
+            match started {
+                Ok(fetch) => build.phase = Phase::UnderWay(Box::new(fetch)),
+                Err(error) => self.has_failed(&id, &format!("its seeder {error}")),
+            }
+        }
+    }
+
+    fn print(&mut self) {
+        let ids = std::mem::take(&mut self.to_print);
+        if ids.is_empty() {
+            return;
+        }
+        // On the list first: a line that is printed twice deploys twice.
+        for id in &ids {
+            self.kept.change(id).is_printed = true;
+        }
+        self.save();
+        for id in ids {
+            let Some(build) = self.builds.get(&id) else {
+                continue;
+            };
+            if let Err(error) = speech::print_line(&format!("{} {}", id.0, build.out.display())) {
+                tracing::warn!(key = id.0, %error, "nobody reads what is in place; it is printed after the next start");
+                self.kept.change(&id).is_printed = false;
+            }
+        }
+    }
+}
+
+/// A build that could not be fetched is tried again after this at first; doubles.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
+/// Longest such wait.
+const AGAIN_MAX: Duration = Duration::from_secs(10);

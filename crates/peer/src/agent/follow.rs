@@ -1,0 +1,166 @@
+//! A directory's host: hears what is listed, keeps the folder by it, and writes rows, until it is stopped.
+//!
+//! One task does all of that: each build is a node and some state, and nothing is looked at while nothing is on its way.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cloud::DeploymentLog;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use peer::{Addresses, Directory, Multiaddr};
+
+use super::builds::Builds;
+use super::fetch::{LOOK_EVERY, Surroundings};
+use super::kept::{BuildId, Kept};
+use super::rows::{Rows, again_after};
+use super::stop::{LAST_WORDS, Stop};
+use super::{Arguments, Failure};
+
+/// Keeps `folder` with what the directory at `address` lists, until it is stopped, which is no failure.
+pub(crate) async fn follow(
+    arguments: &Arguments,
+    address: &Multiaddr,
+    folder: &Path,
+    mut stop: Stop,
+) -> Result<(), Failure> {
+    let addresses = Addresses::of([address]).map_err(|error| (2, format!("--directory {error}")))?;
+    let kept = Kept::open(folder)?;
+    stop.is_planned_from_now_on();
+    let surroundings = Surroundings::start(arguments, std::slice::from_ref(&addresses)).await?;
+    let mut directory = Directory::follow(addresses).map_err(|error| (4, cloud::chain(&error)))?;
+    let mut builds = Builds::new(arguments, folder, kept, &surroundings);
+    let mut rows = RowsUnderWay::new(arguments);
+    loop {
+        builds.step();
+        rows.begin(&builds);
+        let is_busy = builds.is_busy();
+        tokio::select! {
+            _ = stop.first() => break,
+            listed = directory.changed() => match listed {
+                Some(listed) => builds.listed(listed),
+                None => return Err((4, "the directory is not followed any more".to_owned())),
+            },
+            () = surroundings.news.notified() => {}
+            written = rows.next() => rows.end(&mut builds, written),
+            () = tokio::time::sleep(LOOK_EVERY), if is_busy => {}
+        }
+    }
+    builds.stop();
+    let last_words = async {
+        rows.retry_at = None;
+        rows.begin(&builds);
+        while rows.are_under_way() && rows.failures == 0 {
+            let written = rows.next().await;
+            rows.end(&mut builds, written);
+            rows.begin(&builds);
+        }
+    };
+    // What is not written by then is on the list, and written after the next start.
+    let _ = tokio::join!(
+        tokio::time::timeout(LAST_WORDS, last_words),
+        surroundings.endpoint.close()
+    );
+    builds.save();
+    Ok(())
+}
+
+type Written = (BuildId, Box<DeploymentLog>, Result<(), String>);
+
+/// The rows that are being written, some at a time.
+struct RowsUnderWay {
+    rows: Arc<Rows>,
+    is_wanted: bool,
+    writes: FuturesUnordered<BoxFuture<'static, Written>>,
+    ids: Vec<BuildId>,
+    /// Failures since the last row that was written.
+    failures: u32,
+    /// Until when no row is tried.
+    retry_at: Option<Instant>,
+}
+
+impl RowsUnderWay {
+    fn new(arguments: &Arguments) -> Self {
+        Self {
+            rows: Arc::new(Rows::new(arguments.cloud())),
+            is_wanted: arguments.log,
+            writes: FuturesUnordered::new(),
+            ids: Vec::new(),
+            failures: 0,
+            retry_at: None,
+        }
+    }
+
+    fn are_under_way(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    /// Begins to write what is due, as far as there is room. After a failure one row at a time is tried.
+    fn begin(&mut self, builds: &Builds<'_>) {
+        if !self.is_wanted || self.retry_at.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        let room = if self.failures == 0 { ROWS_AT_A_TIME } else { 1 };
+        for (id, row) in builds.rows_due() {
+            if self.writes.len() >= room {
+                break;
+            }
+            // Two rows of one key would be one row of the table: they are written one after the other.
+            if self.ids.iter().any(|(key, _)| *key == id.0) {
+                continue;
+            }
+            self.ids.push(id.clone());
+            let rows = Arc::clone(&self.rows);
+            let write = async move {
+                let written = rows.write(&row).await;
+                (id, row, written)
+            };
+            self.writes.push(write.boxed());
+        }
+    }
+
+    /// The next one that has ended; waits where none is under way, until one may be tried again. Cancel-safe.
+    async fn next(&mut self) -> Option<Written> {
+        if let Some(written) = self.writes.next().await {
+            return Some(written);
+        }
+        match self.retry_at {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
+        None
+    }
+
+    fn end(&mut self, builds: &mut Builds<'_>, written: Option<Written>) {
+        let Some((id, row, written)) = written else {
+            self.retry_at = None;
+            return;
+        };
+        self.ids.retain(|other| *other != id);
+        match written {
+            Ok(()) => {
+                if self.failures > 0 {
+                    tracing::info!("DynamoDB can be reached again");
+                }
+                (self.failures, self.retry_at) = (0, None);
+                builds.row_is_written(&id, &row);
+            }
+            Err(error) => {
+                self.failures += 1;
+                if self.failures == 1 {
+                    let list = builds.list_path().display();
+                    tracing::warn!(
+                        key = id.0,
+                        "not logged yet: {error}; it is kept in {list} and tried until it is"
+                    );
+                }
+                self.retry_at = Some(Instant::now() + again_after(self.failures));
+            }
+        }
+    }
+}
+
+/// Rows that are being written at a time.
+const ROWS_AT_A_TIME: usize = 4;

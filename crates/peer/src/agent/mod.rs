@@ -1,0 +1,51 @@
+//! The host agent: fetches one build to a file, or follows a region's directory and keeps a folder of builds.
+//!
+//! Map: `single` is one build; `follow` the loop of a directory's host, `builds` what it does with each build, `build` one of them, `turns` which one
+//! comes next, `keep` which ones may go and `leftovers` how they go. `kept` is the agent's list on disk: what came, when, and what is still to be told
+//! of it; `rows` writes to DynamoDB what is to be told there. `fetch` is one build on the network: the one place that starts a
+//! node. `stop` hears signals, `speech` words what is said.
+
+mod arguments;
+mod build;
+mod builds;
+mod fetch;
+mod follow;
+mod keep;
+mod kept;
+mod leftovers;
+mod rows;
+mod single;
+mod speech;
+mod stop;
+mod turns;
+
+use std::process::ExitCode;
+
+pub(crate) use arguments::Arguments;
+pub(crate) use stop::Stop;
+
+/// Why it does not go on, and the exit code for that.
+pub(crate) type Failure = (u8, String);
+
+/// Does what the arguments ask for, until it is done or stopped. The exit code is told beforehand to `stop`, which ends the
+/// process where this takes too long.
+pub(crate) async fn run(arguments: Arguments, stop: Stop) -> ExitCode {
+    let ended = match (&arguments.directory, &arguments.folder, &arguments.out) {
+        (Some(directory), Some(folder), _) => follow::follow(&arguments, directory, folder, stop).await,
+        (_, _, Some(out)) => single::fetch(&arguments, out, stop).await,
+        _ => Err((
+            2,
+            "expected --seeder with --out, or --directory with --folder".to_owned(),
+        )),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(failure),
+    }
+}
+
+/// Tells why it ends.
+pub(crate) fn fail((code, message): Failure) -> ExitCode {
+    speech::say(&message);
+    ExitCode::from(code)
+}

@@ -1,0 +1,185 @@
+//! One build to one file. Ends when it is in place, or later where it is to be served.
+//!
+//! A file that is in place already has come before: no row is written of it. A row that cannot be written now is kept beside the
+//! file, and the next run for this file writes it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cloud::{DeploymentLog, DeploymentStatus};
+use peer::Addresses;
+use swarm::SwarmId;
+use tokio::sync::Notify;
+
+use super::fetch::{Fetch, LOOK_EVERY, State, Surroundings};
+use super::rows::{Rows, again_after};
+use super::stop::{LAST_WORDS, Stop};
+use super::{Arguments, Failure, speech};
+
+/// Fetches the build of the seeders to `out`, writes its row, and serves it for as long as it is to linger.
+pub(crate) async fn fetch(arguments: &Arguments, out: &Path, mut stop: Stop) -> Result<(), Failure> {
+    let seeders = Addresses::by_peer(&arguments.seeder).map_err(|error| (2, format!("--seeder {error}")))?;
+    let surroundings = Surroundings::start(arguments, &seeders).await?;
+    let ended = fetch_and_serve(arguments, seeders, out, &mut stop, &surroundings).await;
+    surroundings.endpoint.close().await;
+    ended
+}
+
+async fn fetch_and_serve(
+    arguments: &Arguments,
+    seeders: Vec<Addresses>,
+    out: &Path,
+    stop: &mut Stop,
+    surroundings: &Arc<Surroundings>,
+) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut fetch = Fetch::start(arguments, SwarmId::ONLY, seeders, out, surroundings);
+    let outcome = tokio::select! {
+        outcome = come(&mut fetch, arguments, &surroundings.news) => outcome,
+        signal = stop.first() => Err(signal.unfinished()),
+    };
+    let is_first = outcome.is_err() || !fetch.was_there();
+    let waiting = WaitingRow::beside(out);
+    if let Ok(traffic) = &outcome {
+        let size = std::fs::metadata(out).map_or(0, |file| file.len());
+        let name = out.display().to_string();
+        arguments.say(&if is_first {
+            speech::has_come(&name, size, begun.elapsed(), traffic)
+        } else {
+            speech::was_there(&name, size, begun.elapsed())
+        });
+    }
+    let row = if arguments.log && is_first {
+        let (build, version) = fetch.build().unzip();
+        let error = outcome.as_ref().err().map(|(_, error)| error.clone());
+        let host_id = surroundings.endpoint.peer_id().to_string();
+        let build = build.unwrap_or_else(|| "unknown".to_owned());
+        let row = arguments.row(&host_id, &build, version, begun.elapsed(), &fetch.report(), error);
+        Some(waiting.keep(row))
+    } else {
+        waiting.there().filter(|_| arguments.log)
+    };
+    if outcome.is_ok() && arguments.linger > 0 {
+        stop.is_planned_from_now_on();
+    }
+    let serves_until = Instant::now() + Duration::from_secs(arguments.linger);
+    let written = match (&row, &outcome) {
+        (None, _) => Ok(()),
+        (Some(row), Err(_)) => waiting.write(row, arguments, Instant::now() + LAST_WORDS).await,
+        // One that lingers has time to try until its end.
+        (Some(row), Ok(_)) => tokio::select! {
+            written = waiting.write(row, arguments, serves_until.max(Instant::now() + ROW_PATIENCE)) => written,
+            signal = stop.first() => match waiting.write(row, arguments, Instant::now() + LAST_WORDS).await {
+                Err(lost) if arguments.linger == 0 => {
+                    let (code, _) = signal.unfinished();
+                    return Err((code, format!("the file is in place, and {lost}")));
+                }
+                written => written,
+            },
+        },
+    };
+    if let (Err(_), Err(lost)) = (&outcome, &written) {
+        tracing::warn!("{lost}");
+    }
+    outcome?;
+    if let Err(lost) = written {
+        if arguments.linger == 0 {
+            return Err((4, lost));
+        }
+        tracing::warn!("{lost}");
+    }
+    tokio::select! {
+        () = tokio::time::sleep_until(serves_until.into()) => {}
+        _ = stop.first() => {}
+    }
+    Ok(())
+}
+
+/// Waits until the build is in place. Cancel-safe.
+async fn come(fetch: &mut Fetch, arguments: &Arguments, news: &Notify) -> Result<peer::Traffic, Failure> {
+    loop {
+        match fetch.state() {
+            State::Complete(traffic) => return Ok(traffic),
+            State::Failed(error) => return Err((4, error)),
+            State::Fetching if fetch.age() >= arguments.patience() => {
+                return Err((3, fetch.timed_out(arguments.patience())));
+            }
+            State::Fetching => fetch.look(),
+        }
+        let left = arguments.patience().saturating_sub(fetch.age());
+        // In time or not, the state says what there is.
+        let _ = tokio::time::timeout(LOOK_EVERY.min(left), news.notified()).await;
+    }
+}
+
+/// The row that waits beside a file until the table can be reached.
+struct WaitingRow {
+    path: PathBuf,
+}
+
+impl WaitingRow {
+    fn beside(out: &Path) -> Self {
+        let mut name = out.file_name().unwrap_or_default().to_owned();
+        name.push(".row");
+        Self {
+            path: out.with_file_name(name),
+        }
+    }
+
+    /// Keeps a row before it is tried, and gives back the one that is to be written: what says that a build has come is not
+    /// given up for a later failure.
+    fn keep(&self, row: DeploymentLog) -> DeploymentLog {
+        let is_success = |row: &DeploymentLog| row.status == DeploymentStatus::Succeeded;
+        if let Some(there) = self.there().filter(|there| is_success(there) && !is_success(&row)) {
+            return there;
+        }
+        let new = self.path.with_extension("row-new");
+        let kept = serde_json::to_vec(&row)
+            .map_err(io::Error::from)
+            .and_then(|text| std::fs::write(&new, text))
+            .and_then(|()| std::fs::rename(&new, &self.path));
+        if let Err(error) = kept {
+            let file = self.path.display();
+            tracing::warn!(%file, %error, "the row is lost if it cannot be written now: it cannot be kept");
+        }
+        row
+    }
+
+    /// The row that waits, if one does.
+    fn there(&self) -> Option<DeploymentLog> {
+        let text = std::fs::read(&self.path).ok()?;
+        let row = serde_json::from_slice(&text);
+        let file = self.path.display();
+        row.inspect_err(|error| tracing::warn!(%file, %error, "is no row, and is not written"))
+            .ok()
+    }
+
+    /// Writes it until `deadline`.
+    async fn write(&self, row: &DeploymentLog, arguments: &Arguments, deadline: Instant) -> Result<(), String> {
+        let file = self.path.display();
+        let rows = Rows::new(arguments.cloud());
+        let (mut failures, mut last) = (0, "there was no time to write it".to_owned());
+        while Instant::now() < deadline {
+            match tokio::time::timeout_at(deadline.into(), rows.write(row)).await {
+                Ok(Ok(())) => {
+                    // What stays is written once more by the next run, which changes nothing in the table.
+                    let _ = std::fs::remove_file(&self.path);
+                    return Ok(());
+                }
+                Ok(Err(error)) => last = error,
+                Err(_) => break,
+            }
+            failures += 1;
+            let wait = Instant::now() + again_after(failures);
+            tokio::time::sleep_until(wait.min(deadline).into()).await;
+        }
+        Err(format!(
+            "the row was not written: {last}; it is kept in {file}, and written when this is run again"
+        ))
+    }
+}
+
+/// How long the end waits for a row.
+const ROW_PATIENCE: Duration = Duration::from_secs(12);

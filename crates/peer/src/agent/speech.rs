@@ -1,0 +1,81 @@
+//! What the agent says: results on stdout for programs, sentences on stderr for people. A stream that nobody reads any more is
+//! no reason to end.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use peer::Traffic;
+
+/// A sentence for people.
+pub(crate) fn say(sentence: &str) {
+    // There is nobody to tell that nobody can be told.
+    let _ = writeln!(io::stderr(), "peer: {sentence}");
+}
+
+/// A line for the program that waits for what is in place.
+///
+/// # Errors
+/// Where nobody reads it.
+pub(crate) fn print_line(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// That a build has come: name, size, time, and what share of it other hosts have sent.
+pub(crate) fn has_come(name: &str, size: u64, took: Duration, traffic: &Traffic) -> String {
+    let fetched = traffic.from_peers + traffic.from_seeder;
+    let share = match fetched {
+        0 => "all of it was here before".to_owned(),
+        fetched => format!(
+            "{} % from other hosts",
+            u128::from(traffic.from_peers) * 100 / u128::from(fetched)
+        ),
+    };
+    format!("{name}: in place, {} in {}, {share}", bytes(size), time(took))
+}
+
+/// That a build was in place before.
+pub(crate) fn was_there(name: &str, size: u64, took: Duration) -> String {
+    format!("{name}: in place already, {} verified in {}", bytes(size), time(took))
+}
+
+/// Bytes as people say them.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [(u32, &str); 3] = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match UNITS.iter().find(|(shift, _)| bytes >> shift > 0) {
+        Some((shift, unit)) => {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} bytes"),
+    }
+}
+
+fn time(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_that_has_come_is_told_with_its_size_its_time_and_the_share_of_the_hosts() {
+        let traffic = Traffic {
+            from_seeder: 25,
+            from_peers: 75,
+            ..Traffic::default()
+        };
+        let said = has_come("a/b.zip", 160 << 20, Duration::from_millis(12_340), &traffic);
+        assert_eq!(said, "a/b.zip: in place, 160.0 MiB in 12.3 s, 75 % from other hosts");
+        let said = has_come("b.zip", 1023, Duration::from_millis(3), &Traffic::default());
+        assert_eq!(said, "b.zip: in place, 1023 bytes in 3 ms, all of it was here before");
+        assert_eq!(bytes(1024), "1.0 KiB");
+        assert_eq!(bytes(u64::MAX), "17179869183.9 GiB");
+    }
+}
