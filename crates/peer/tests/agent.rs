@@ -72,7 +72,7 @@ async fn every_mode_stops_within_two_seconds_of_the_first_signal() {
         );
         assert!(after < Duration::from_secs(2), "{after:?}");
     }
-    // The second signal ends it on the spot.
+    // The second signal ends it on the spot. Which of them came first nobody knows.
     let mut host = region.host_logging_to("http://127.0.0.1:9", &[]);
     let sent = chunks_sent(&slow);
     host.until("begun", |_| chunks_sent(&slow) > sent).await;
@@ -80,7 +80,7 @@ async fn every_mode_stops_within_two_seconds_of_the_first_signal() {
     host.signal(Signal::INT);
     let (ended, after) = host.ends().await;
     assert!(
-        matches!(ended, Some(0 | 130)) && after < Duration::from_millis(500),
+        matches!(ended, Some(0 | 130 | 143)) && after < Duration::from_millis(500),
         "{ended:?} {after:?}"
     );
 }
