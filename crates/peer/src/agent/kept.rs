@@ -299,6 +299,8 @@ fn lock(folder: &Path, failed: impl Fn(io::Error) -> Failure) -> Result<File, Fa
                 format!("the folder {folder} is in use by process {owner}; stop it first, or use another --folder"),
             ))
         }
+        // Some network file systems have no locks: there it is up to whoever starts a second agent.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
