@@ -5,6 +5,7 @@
 
 mod region;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use cloud::DeploymentStatus;
@@ -363,4 +364,26 @@ async fn a_hundred_builds_in_place_cost_an_idle_host_little() {
     assert!(number("RssAnon:") < 30 << 10, "{status}");
     host.stops().await;
     assert_eq!(host.said(), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_older_build_of_the_folder_has_is_not_fetched_and_the_mode_is_as_told() {
+    let region = Region::start().await;
+    let (first, mut next) = (data(1, 4_000_000), data(1, 4_000_000));
+    next[2_000_000] ^= 1;
+    let old = Seeder::start("app-1.bin", "v1", &first).await;
+    let new = Seeder::start("app-2.bin", "v1", &next).await;
+    let mut host = region.host(&["--mode", "0755"]);
+    region.publish(&[&old]);
+    host.prints(&["app-1.bin"]).await;
+    region.publish(&[&old, &new]);
+    host.prints(&["app-2.bin"]).await;
+    assert!(std::fs::read(region.file("app-2.bin")).unwrap() == next);
+    assert!(chunks_sent(&new) <= 2, "{} of 62 chunks", chunks_sent(&new));
+    let mode = std::fs::metadata(region.file("app-2.bin"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o7777, 0o755);
+    host.stops().await;
 }

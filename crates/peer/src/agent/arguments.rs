@@ -55,6 +55,9 @@ pub(crate) struct Arguments {
     /// How many bytes of them stay; no limit where absent.
     #[arg(long, value_name = "BYTES", requires = "directory")]
     pub(crate) keep_size: Option<u64>,
+    /// Permission bits of what is fetched, such as 0755. Without it those of what stood at its place, or what the umask leaves.
+    #[arg(long, value_name = "OCTAL", value_parser = mode)]
+    pub(crate) mode: Option<u32>,
     /// Do not say on stderr what has come. Warnings and errors are said all the same.
     #[arg(long)]
     pub(crate) quiet: bool,
@@ -113,6 +116,12 @@ impl Arguments {
             super::speech::say(sentence);
         }
     }
+}
+
+/// Permission bits as chmod takes them.
+fn mode(text: &str) -> Result<u32, String> {
+    let bits = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o7777);
+    bits.ok_or_else(|| "expected permission bits in octal, such as 0755".to_owned())
 }
 
 /// The file of a build by its key, below `folder`; `None` where the key leads out of it or to a file of the agent itself.

@@ -7,7 +7,7 @@
 //! kept. It gives way only to another version of its key.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -365,13 +365,20 @@ impl<'a> Builds<'a> {
             return;
         }
         self.save();
+        let in_folder = self.kept.records().iter().rev().filter(|record| record.file.is_some());
+        let older: Vec<(String, PathBuf)> = in_folder
+            .filter_map(|record| Some((record.key.clone(), place_of(self.folder, &record.key)?)))
+            .take(OLDER_MAX)
+            .collect();
         for id in begins {
+            let older = older.iter().filter(|(key, _)| *key != id.0);
+            let older = older.map(|(_, file)| file.clone()).collect();
             let Some(build) = self.builds.get_mut(&id) else {
                 continue;
             };
             let (swarm, seeders) = (build.seeded.swarm(), Addresses::by_peer(&build.seeded.seeders));
-            let started =
-                seeders.map(|seeders| Fetch::start(self.arguments, swarm, seeders, &build.out, &self.surroundings));
+            let started = seeders
+                .map(|seeders| Fetch::start(self.arguments, swarm, seeders, &build.out, older, &self.surroundings));
             match started {
                 Ok(fetch) => build.phase = Phase::UnderWay(Box::new(fetch)),
                 Err(error) => self.has_failed(&id, &format!("its seeder {error}")),
@@ -401,6 +408,8 @@ impl<'a> Builds<'a> {
     }
 }
 
+/// Newest files of the folder in which chunks of a new build are looked for. What it reads of them it reads while others may wait.
+const OLDER_MAX: usize = 3;
 /// A build that could not be fetched is tried again after this at first; doubles.
 const AGAIN_FIRST: Duration = Duration::from_secs(1);
 /// Longest such wait.

@@ -193,11 +193,13 @@ impl Progress {
 impl Fetch {
     /// Begins to fetch the build of `swarm` to `out`, or to check and serve it where it stands there; what happens is told to the
     /// news of `surroundings`. To be called within a runtime. One fetch of a swarm at a time.
+    /// Chunks that `older` files have are copied from there.
     pub(crate) fn start(
         arguments: &Arguments,
         swarm: SwarmId,
         seeders: Vec<Addresses>,
         out: &Path,
+        older: Vec<PathBuf>,
         surroundings: &Arc<Surroundings>,
     ) -> Self {
         let progress = Arc::new(Progress {
@@ -213,7 +215,9 @@ impl Fetch {
         });
         let token = Arc::new(());
         let opener = Arc::downgrade(&token);
-        let store = store_opener(out, &progress, token);
+        let store = StoreOpener::on_disk(out.to_owned()).reusing(older);
+        let store = arguments.mode.into_iter().fold(store, StoreOpener::mode);
+        let store = watched(store, &progress, token);
         // Looked at before the store puts another one there.
         let before = file_id(out);
         let host = host_of(surroundings.endpoint.peer_id());
@@ -374,10 +378,10 @@ impl Drop for Fetch {
     }
 }
 
-/// Opens the store at `out` and tells `progress` of it. The token is there for as long as it may be opened.
-fn store_opener(out: &Path, progress: &Arc<Progress>, token: Arc<()>) -> StoreOpener {
+/// The same opener, that tells `progress` of the store. The token is there for as long as it may be opened.
+fn watched(opener: StoreOpener, progress: &Arc<Progress>, token: Arc<()>) -> StoreOpener {
     let progress = Arc::clone(progress);
-    StoreOpener::on_disk(out.to_owned()).decorated(move |store| {
+    opener.decorated(move |store| {
         let _there = &token;
         let mut seen = progress.state.lock();
         seen.opened_whole = Some(store.held().is_full());

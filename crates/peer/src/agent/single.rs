@@ -35,7 +35,7 @@ async fn fetch_and_serve(
     surroundings: &Arc<Surroundings>,
 ) -> Result<(), Failure> {
     let begun = Instant::now();
-    let mut fetch = Fetch::start(arguments, SwarmId::ONLY, seeders, out, surroundings);
+    let mut fetch = Fetch::start(arguments, SwarmId::ONLY, seeders, out, Vec::new(), surroundings);
     let outcome = tokio::select! {
         outcome = come(&mut fetch, arguments, &surroundings.news) => outcome,
         signal = stop.first() => Err(signal.unfinished()),
