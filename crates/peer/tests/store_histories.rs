@@ -36,9 +36,13 @@ enum Step {
     Finish {
         version: usize,
     },
+    /// Read every chunk.
     Read {
         version: usize,
-        chunk: u32,
+    },
+    /// Open, fetch and finish.
+    Install {
+        version: usize,
     },
     /// Look until there is nothing more to look at.
     Look {
@@ -185,19 +189,15 @@ impl World {
                 return (self.stands == Some(version)).then_some(version);
             }
             Step::Finish { version } => return self.finish(version),
-            Step::Read { version, chunk } => {
+            Step::Read { version } => {
                 let own = &self.versions[version];
-                let (store, chunk) = (own.store.as_ref()?, own.chunk(chunk));
-                let was_held = store.held().contains(chunk);
-                match store.read(chunk) {
-                    Ok(bytes) => assert!(was_held && bytes == own.bytes(chunk), "wrong bytes are served"),
-                    Err(StoreError::NotHeld { .. }) => assert!(!was_held),
-                    Err(StoreError::Lost { .. }) => {
-                        assert!(was_held && own.spoiled.contains(&chunk.get()), "lost for nothing");
-                        assert!(!store.held().contains(chunk));
-                    }
-                    Err(error) => panic!("{error}"),
-                }
+                let store = own.store.as_ref()?;
+                own.manifest.chunks().for_each(|chunk| read(store, own, chunk));
+            }
+            Step::Install { version } => {
+                self.open(version, true);
+                self.step(&Step::Fetch { version });
+                return self.finish(version);
             }
             Step::Look { version } => {
                 let own = &self.versions[version];
@@ -370,6 +370,19 @@ impl World {
     }
 }
 
+fn read(store: &DiskStore, version: &Version, chunk: ChunkIndex) {
+    let was_held = store.held().contains(chunk);
+    match store.read(chunk) {
+        Ok(bytes) => assert!(was_held && bytes == version.bytes(chunk), "wrong bytes are served"),
+        Err(StoreError::NotHeld { .. }) => assert!(!was_held),
+        Err(StoreError::Lost { .. }) => {
+            assert!(was_held && version.spoiled.contains(&chunk.get()), "lost for nothing");
+            assert!(!store.held().contains(chunk));
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
 fn keep(store: &DiskStore, chunk: ChunkIndex, bytes: &[u8]) {
     match store.keep(chunk, Bytes::copy_from_slice(bytes)) {
         Ok(()) | Err(StoreError::DoesNotStay { .. } | StoreError::PartReplaced { .. }) => {}
@@ -394,12 +407,13 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (version.clone(), any::<bool>()).prop_map(|(version, looks)| Step::Open { version, looks }),
         3 => (version.clone(), any::<u32>()).prop_map(|(version, chunk)| Step::Keep { version, chunk }),
         4 => version.clone().prop_map(|version| Step::Fetch { version }),
-        5 => version.clone().prop_map(|version| Step::Finish { version }),
-        5 => (version.clone(), any::<u32>()).prop_map(|(version, chunk)| Step::Read { version, chunk }),
+        3 => version.clone().prop_map(|version| Step::Finish { version }),
+        4 => version.clone().prop_map(|version| Step::Read { version }),
+        4 => version.clone().prop_map(|version| Step::Install { version }),
         2 => version.clone().prop_map(|version| Step::Look { version }),
         3 => (version.clone(), any::<bool>()).prop_map(|(version, killed)| Step::End { version, killed }),
-        2 => any::<usize>().prop_map(|place| Step::SpoilTarget { place }),
-        1 => (version.clone(), any::<usize>()).prop_map(|(version, place)| Step::SpoilPart { version, place }),
+        4 => any::<usize>().prop_map(|place| Step::SpoilTarget { place }),
+        2 => (version.clone(), any::<usize>()).prop_map(|(version, place)| Step::SpoilPart { version, place }),
         1 => any::<usize>().prop_map(|length| Step::CutTarget { length }),
         1 => (0_usize..20_000).prop_map(|length| Step::Replace { length }),
         1 => Just(Step::Remove),
@@ -417,7 +431,7 @@ proptest! {
         let mut world = World::new();
         for step in &steps {
             // A second fetch at the same place waits for a second before it is refused: in some histories only.
-            if let Step::Open { version, .. } = step
+            if let Step::Open { version, .. } | Step::Install { version } = step
                 && !steps.len().is_multiple_of(8)
                 && world.fetching().is_some_and(|fetching| fetching != *version)
             {
