@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs::{File, Permissions};
+use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -403,6 +404,8 @@ fn a_process_that_is_killed_leaves_a_lock_that_does_not_count_and_a_part_that_do
     let mut holder = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "holds_the_lock_until_it_is_killed", "--include-ignored"])
         .env("FLEETCAST_TEST_TARGET", &target)
+        // It ends with this test, however that ends: when its input does.
+        .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
@@ -439,9 +442,7 @@ fn holds_the_lock_until_it_is_killed() {
         store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
     }
     std::fs::write(target.with_file_name("half"), b"").unwrap();
-    loop {
-        std::thread::park();
-    }
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
 #[test]
