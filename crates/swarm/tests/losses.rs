@@ -54,8 +54,47 @@ fn a_chunk_that_everybody_has_lost_is_asked_for_patiently_and_comes_when_the_see
     assert!(messages < 1500, "{messages} messages in a minute of waiting");
     assert_eq!(losses, 0, "told of what was known to be lost");
     mesh.find(SEEDER, chunk);
-    mesh.run_until_complete(LONG);
+    // It is offered: nobody has to ask for it first.
+    mesh.run_for(Duration::from_secs(1));
     assert!(mesh.everybody_is_complete());
+}
+
+#[test]
+fn nobody_is_asked_for_what_he_was_found_to_have_lost() {
+    let mut mesh = Mesh::seeded(Shape {
+        hosts: 6,
+        ..Shape::default()
+    });
+    mesh.run_until_complete(LONG);
+    mesh.run_for(Duration::from_secs(5));
+    for number in 1..=4 {
+        for index in 0..16 {
+            let chunk = mesh.chunk(index);
+            mesh.lose(host(number), chunk);
+        }
+    }
+    let rejected = |mesh: &Mesh| -> u64 { mesh.peers.values().map(|peer| peer.stats().requests_rejected).sum() };
+    let before = rejected(&mesh);
+    // What was asked before the news came may have been turned down.
+    mesh.run_for(Duration::from_millis(5));
+    let crossed = rejected(&mesh) - before;
+    mesh.run_until_complete(LONG);
+    assert_eq!(rejected(&mesh) - before, crossed);
+}
+
+#[test]
+fn who_gives_up_on_what_he_says_he_has_is_not_asked_for_ever() {
+    let mut mesh = Mesh::new(Shape {
+        hosts: 6,
+        ..Shape::default()
+    });
+    mesh.faults.insert(host(1), Fault::GiveUp);
+    mesh.run_for(Duration::from_secs(5));
+    mesh.seed();
+    mesh.run_for(Duration::from_secs(10));
+    let requests: u64 = mesh.peers.values().map(|peer| peer.stats().requests_sent).sum();
+    assert!(requests < 1000, "{requests} requests for {} chunks", 6 * 16);
+    mesh.run_until_complete(LONG);
 }
 
 #[test]

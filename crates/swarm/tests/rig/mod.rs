@@ -64,6 +64,8 @@ pub enum Fault {
     Corrupt,
     /// It takes requests and never sends.
     Stall,
+    /// It gives up on whatever it is to send, and goes on saying that it has it.
+    GiveUp,
 }
 
 /// A swarm in virtual time.
@@ -387,6 +389,12 @@ impl Mesh {
             }
             Action::ServeChunk { to, chunk } => {
                 if self.faults.get(&host) == Some(&Fault::Stall) {
+                    return;
+                }
+                if self.faults.get(&host) == Some(&Fault::GiveUp) {
+                    let from = host;
+                    self.push(latency, to, Input::Event(Event::ChunkAborted { from, chunk }));
+                    self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
                     return;
                 }
                 if self.gone.contains(&(host, chunk)) {
