@@ -49,6 +49,11 @@ impl Delivery {
         Self { notice, held }
     }
 
+    /// Whether the feed tells of it again if nobody sees to it.
+    pub(crate) const fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// The build is seeded: it is not delivered again.
     ///
     /// # Errors

@@ -1,13 +1,21 @@
 //! The regional seeder: learns of a build, pulls it from the regional bucket, seeds it and tracks the swarm.
 
+mod agent;
 mod build_feed;
+mod get_turns;
 #[cfg(feature = "queue")]
 mod queue_feed;
 mod s3_pull;
 mod seed;
+mod spool;
 
+pub use agent::{Agent, AgentHost, AgentOptions, Patience};
 pub use build_feed::{BuildFeed, BuildNotice, ChannelFeed, Delivery};
+pub use get_turns::{GetTurns, PullTurns, Turn};
 #[cfg(feature = "queue")]
 pub use queue_feed::QueueFeed;
-pub use s3_pull::{PullError, PullOptions, Pulled, Spool, pull};
+pub use s3_pull::{PullError, PullOptions, Pulled, Spool, adopt, pull, pull_object};
 pub use seed::{RegionalSeeder, SeedError, SeederOptions};
+pub use spool::{
+    BuildName, ListedBuild, Origin, PullingBuild, SeedingList, SpoolError, SpoolFolder, SpoolLimits, SpoolStore, WholeBuild,
+};

@@ -1,20 +1,25 @@
 //! `seeder`: pulls a build from a bucket and seeds it to the hosts that join, or every build that a queue tells of, until it
 //! is told to stop.
 
-use std::path::{Path, PathBuf};
+mod run_queue;
+mod signals;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use cloud::{Buckets, Cloud, CloudConfig, chain};
 use peer::{
-    Clock, DirectoryServer, Endpoint, EndpointConfig, Limits, Multiaddr, NodeIdentity, SeededBuild, Shaping,
-    TransportKind, host_of, log_to_stderr,
+    Clock, Endpoint, EndpointConfig, Limits, Multiaddr, NodeIdentity, Shaping, TransportKind, host_of, log_to_stderr,
 };
-use pipeline::PipelineClients;
-use seeder::{BuildFeed, BuildNotice, PullOptions, QueueFeed, RegionalSeeder, SeederOptions, Spool};
+use seeder::{
+    BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool, SpoolFolder,
+    SpoolLimits, adopt, pull_object,
+};
+use signals::Signals;
 use swarm::{SeederConfig, SwarmId};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Seed a build from a regional bucket.
 #[derive(Debug, Parser)]
@@ -30,9 +35,16 @@ struct Arguments {
     /// the directory that hosts follow (`peer --directory`), in a line for each address at which it can be reached.
     #[arg(long, conflicts_with_all = ["bucket", "key"])]
     queue: Option<String>,
-    /// Builds of a queue that are seeded at a time; the oldest gives way to the newest.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Builds of a queue that are seeded at a time. One gives way when all hosts have it or its key has a newer version; until then
+    /// others wait.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     builds_max: u16,
+    /// Seconds for which a build is seeded whatever waits, and for as long after a host has come for it or has it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    seed_at_least: u16,
+    /// Seconds after which a build that a host cannot finish gives way, if nothing of it was sent meanwhile.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..))]
+    give_up_after: u32,
     /// Seconds after which the build of a seeder that died while pulling is taken up by another one.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(2..=43_200))]
     visible_after: u16,
@@ -44,15 +56,19 @@ struct Arguments {
     /// Where hosts reach it, if not at the addresses at which it listens. May be repeated; names are fine.
     #[arg(long, value_name = "MULTIADDR")]
     advertise: Vec<Multiaddr>,
-    /// Folder for the build while it is seeded. For a queue also for the key that proves who the directory is, and the list of builds that a
-    /// seeder takes up again when it is restarted.
+    /// Folder for builds: what is in it is not pulled again by a seeder that is restarted. One seeder at a time has it. For a
+    /// queue also for the key that proves who the directory is.
     #[arg(long, value_name = "FOLDER", default_value = "seeder-spool")]
     folder: PathBuf,
+    /// Bytes that builds take in the folder at most; what the disk has where absent. Builds that are not seeded any more make
+    /// room, the oldest first.
+    #[arg(long, value_name = "BYTES")]
+    spool_max: Option<u64>,
     /// Bytes of a chunk; chosen from the build's size where absent.
     #[arg(long, value_name = "BYTES")]
     chunk_size: Option<u32>,
     /// Which of the region's seeders this is, such as 1/2 for the first of two. All pull the build, and each begins with its part
-    /// of the chunks; hosts are given the addresses of all.
+    /// of the chunks; hosts are given the addresses of all. Not for a queue, whose messages reach one seeder each.
     #[arg(long, value_name = "PART/PARTS", default_value = "1/1", value_parser = part)]
     part: (u32, u32),
     /// Hosts that may be connected.
@@ -66,193 +82,119 @@ struct Arguments {
 fn main() -> ExitCode {
     log_to_stderr("info");
     let arguments = Arguments::parse();
+    if arguments.queue.is_some() && arguments.part.1 != 1 {
+        let message = "--part is for seeders of one build: each message of a --queue reaches one seeder only, which seeds \
+            all of it";
+        Arguments::command()
+            .error(clap::error::ErrorKind::ArgumentConflict, message)
+            .exit();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    runtime.block_on(run(arguments))
+    let exit = runtime.block_on(run(&arguments));
+    // Whoever waits for a disk or for S3 is not waited for: what counts is written down already.
+    runtime.shutdown_background();
+    exit
 }
 
-async fn run(arguments: Arguments) -> ExitCode {
+async fn run(arguments: &Arguments) -> ExitCode {
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error),
+    };
+    let limits = SpoolLimits {
+        bytes_max: arguments.spool_max,
+    };
+    let folder = match SpoolFolder::open(&arguments.folder, limits) {
+        Ok(folder) => folder,
+        Err(error) => return fail(&error),
+    };
     let config = CloudConfig::at_or_environment(arguments.endpoint_url.as_deref());
     let cloud = Cloud::connect(&config).await;
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        eprintln!("seeder: failed to listen for signals");
-        return ExitCode::from(4);
-    };
-    let work = async {
-        match (&arguments.bucket, &arguments.key, &arguments.queue) {
-            (Some(bucket), Some(key), _) => {
-                let notice = BuildNotice {
-                    bucket: bucket.clone(),
-                    key: key.clone(),
-                };
-                seed_one(&arguments, &cloud.buckets(), &notice).await
-            }
-            (_, _, Some(queue)) => seed_all(&arguments, &cloud, queue).await,
-            _ => ExitCode::from(2), // The command line does not let it come to this.
+    match (&arguments.bucket, &arguments.key, &arguments.queue) {
+        (Some(bucket), Some(key), _) => {
+            let notice = BuildNotice {
+                bucket: bucket.clone(),
+                key: key.clone(),
+            };
+            seed_one(arguments, &cloud.buckets(), &notice, &folder, signals).await
         }
-    };
-    tokio::select! {
-        exit = work => exit,
-        _ = interrupt.recv() => ExitCode::from(130),
-        _ = terminate.recv() => ExitCode::from(143),
+        (_, _, Some(queue)) => run_queue::seed_all(arguments, &cloud, queue, &folder, signals).await,
+        _ => ExitCode::from(2), // The command line does not let it come to this.
     }
 }
 
-/// Seeds one build until it is told to stop. Hosts can join before the build is here.
-async fn seed_one(arguments: &Arguments, buckets: &Buckets, notice: &BuildNotice) -> ExitCode {
-    let endpoint = match Endpoint::start(endpoint_config(arguments, NodeIdentity::random())).await {
-        Ok(endpoint) => endpoint,
-        Err(error) => return fail(&error),
-    };
-    print_addresses(&endpoint);
-    let seeder = start(arguments, &endpoint, SwarmId::ONLY);
-    match seeder.pull(buckets, notice).await {
-        Ok(pulled) => seeder.seed(pulled),
-        Err(error) => return fail(&error),
-    }
-    std::future::pending().await
-}
-
-/// Seeds what the queue tells of. A build that cannot be pulled goes back to it, and after some times into its dead-letter
-/// queue.
-async fn seed_all(arguments: &Arguments, cloud: &Cloud, queue: &str) -> ExitCode {
-    let queue = match cloud.queues().named(queue).await {
-        Ok(queue) => queue,
-        Err(error) => return fail(&error),
-    };
-    let key = arguments.folder.join(DIRECTORY_KEY);
-    let identity = match NodeIdentity::kept_in(&key) {
-        Ok(identity) => identity,
-        Err(error) => {
-            eprintln!("seeder: {}: {error}", key.display());
-            return ExitCode::from(4);
-        }
-    };
-    let directory = match DirectoryServer::start(endpoint_config(arguments, identity)).await {
-        Ok(directory) => directory,
-        Err(error) => return fail(&error),
-    };
-    print_addresses(directory.endpoint());
-    let visible_after = Duration::from_secs(arguments.visible_after.into());
-    let mut builds = Builds {
-        arguments,
-        buckets: cloud.buckets(),
-        directory,
-        seeding: Vec::new(),
-    };
-    builds.take_up_again().await;
-    let mut feed = QueueFeed::new(queue, visible_after);
-    while let Some(delivery) = feed.next().await {
-        let told = match builds.take_up(&delivery.notice).await {
-            Ok(()) => delivery.done().await,
-            Err(error) => {
-                tell_failure(&delivery.notice, error.as_ref());
-                delivery.give_back(AGAIN_AFTER).await
-            }
-        };
-        if let Err(error) = told {
-            tracing::warn!(%error, "the queue tells of it again");
-        }
-    }
-    ExitCode::SUCCESS
-}
-
-/// What the seeder of a queue seeds, the oldest first.
-struct Builds<'a> {
-    arguments: &'a Arguments,
-    buckets: Buckets,
-    directory: DirectoryServer,
-    seeding: Vec<Seeding>,
-}
-
-struct Seeding {
-    notice: BuildNotice,
-    version: String,
-    size: u64,
-    /// Its part in the swarm, for as long as this is here.
-    _swarm: RegionalSeeder,
-}
-
-impl Builds<'_> {
-    /// Seeds a build, unless it does so already.
-    async fn take_up(&mut self, notice: &BuildNotice) -> Result<(), Box<dyn std::error::Error>> {
-        let version = self.buckets.head(&notice.bucket, &notice.key).await?.etag;
-        let is_known = |known: &Seeding| known.notice == *notice && known.version == version;
-        if self.seeding.iter().any(is_known) {
-            return Ok(());
-        }
-        let swarm = SwarmId::of_build(&notice.key, &version);
-        let seeder = start(self.arguments, self.directory.endpoint(), swarm);
-        let pulled = seeder.pull(&self.buckets, notice).await?;
-        let (version, size) = (pulled.object.etag.clone(), pulled.object.size);
-        if let Some(address) = self.directory.endpoint().addresses().first() {
-            print_line(&format!("{} {address}", notice.key));
-        }
+/// Seeds one build until it is told to stop, which is no failure once it is seeded. Hosts can join before the build is here.
+async fn seed_one(
+    arguments: &Arguments,
+    buckets: &Buckets,
+    notice: &BuildNotice,
+    folder: &Arc<SpoolFolder>,
+    mut signals: Signals,
+) -> ExitCode {
+    let begin = async {
+        let endpoint = Endpoint::start(endpoint_config(arguments, NodeIdentity::random()));
+        let endpoint = endpoint.await.map_err(|error| fail(&error))?;
+        print_addresses(&endpoint);
+        let seeder = start(arguments, &endpoint, folder, SwarmId::ONLY);
+        let pulled = find(arguments, buckets, notice, folder).await;
+        let pulled = pulled.map_err(|source| {
+            fail(&SeedError::Pull {
+                bucket: notice.bucket.clone(),
+                key: notice.key.clone(),
+                source,
+            })
+        })?;
         seeder.seed(pulled);
-        self.seeding.retain(|known| known.notice != *notice);
-        self.seeding.push(Seeding {
-            notice: notice.clone(),
-            version,
-            size,
-            _swarm: seeder,
-        });
-        if self.seeding.len() > usize::from(self.arguments.builds_max) {
-            self.seeding.remove(0);
-        }
-        let listed = self.seeding.iter().map(|build| SeededBuild {
-            key: build.notice.key.clone(),
-            version: build.version.clone(),
-            seeders: self.directory.endpoint().addresses(),
-            size: build.size,
-        });
-        self.directory.publish(listed.collect());
-        // The queue does not tell of it again, so a seeder that is started again has to know by itself.
-        let notices: Vec<&BuildNotice> = self.seeding.iter().map(|build| &build.notice).collect();
-        if let Err(error) = keep(&self.arguments.folder, &notices) {
-            tracing::warn!(%error, "after a restart the builds that are seeded now are not taken up again");
-        }
-        Ok(())
-    }
-
-    /// Seeds what it seeded before it was started again.
-    async fn take_up_again(&mut self) {
-        for notice in kept(&self.arguments.folder) {
-            if let Err(error) = self.take_up(&notice).await {
-                tell_failure(&notice, error.as_ref());
-            }
-        }
-    }
-}
-
-fn tell_failure(notice: &BuildNotice, error: &(dyn std::error::Error + 'static)) {
-    let (build, bucket) = (&notice.key, &notice.bucket);
-    tracing::error!(build, bucket, "not seeded: {}", chain(error));
-}
-
-fn keep(folder: &Path, notices: &[&BuildNotice]) -> std::io::Result<()> {
-    let (file, new) = (folder.join(SEEDING), folder.join(format!("{SEEDING}.new")));
-    std::fs::create_dir_all(folder)?;
-    std::fs::write(&new, serde_json::to_vec_pretty(notices)?)?;
-    std::fs::rename(new, file)
-}
-
-fn kept(folder: &Path) -> Vec<BuildNotice> {
-    let file = folder.join(SEEDING);
-    let text = match std::fs::read(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            tracing::warn!(file = %file.display(), %error, "cannot be read; what was seeded before is not taken up again");
-            return Vec::new();
+        Ok((endpoint, seeder))
+    };
+    let seeder = tokio::select! {
+        seeder = begin => seeder,
+        signal = signals.first() => {
+            eprintln!("seeder: stopped before {} was seeded; what has come of it stays in {}", notice.key, folder.path().display());
+            return signal.exit_code();
         }
     };
-    serde_json::from_slice(&text).unwrap_or_else(|error| {
-        tracing::warn!(file = %file.display(), %error, "is no list of builds; what was seeded before is not taken up again");
-        Vec::new()
-    })
+    match seeder {
+        Ok(seeding) => {
+            signals.first().await;
+            drop(seeding);
+            ExitCode::SUCCESS
+        }
+        Err(exit) => exit,
+    }
+}
+
+/// The build as the bucket has it; as the spool has it where the bucket does not say soon what it has.
+async fn find(
+    arguments: &Arguments,
+    buckets: &Buckets,
+    notice: &BuildNotice,
+    folder: &Arc<SpoolFolder>,
+) -> Result<Pulled, PullError> {
+    let (spool, known) = (Arc::clone(folder), notice.clone());
+    let look_in_spool = move || spool.newest(&known.bucket, &known.key);
+    let spooled = tokio::task::spawn_blocking(look_in_spool).await.unwrap_or_default();
+    let head = buckets.head(&notice.bucket, &notice.key);
+    let object = match spooled {
+        None => head.await?,
+        Some(spooled) => match tokio::time::timeout(HEAD_PATIENCE, head).await {
+            Ok(Ok(object)) if object != spooled.object => object,
+            Ok(Ok(_)) => return Ok(adopt(buckets, spooled)),
+            other => {
+                let why = match other {
+                    Ok(Err(error)) => chain(&error),
+                    _ => format!("no answer within {} ms", HEAD_PATIENCE.as_millis()),
+                };
+                let (key, bucket, etag) = (&notice.key, &notice.bucket, &spooled.object.etag);
+                tracing::warn!(key, bucket, etag, why, "S3 does not say which version it has; the spool's is seeded");
+                return Ok(adopt(buckets, spooled));
+            }
+        },
+    };
+    pull_object(buckets, object, &pull_options(arguments, folder)).await
 }
 
 /// Where this process listens, for all builds.
@@ -275,7 +217,7 @@ fn print_addresses(endpoint: &Endpoint) {
 }
 
 /// Starts the swarm of a build.
-fn start(arguments: &Arguments, endpoint: &Endpoint, swarm: SwarmId) -> RegionalSeeder {
+fn start(arguments: &Arguments, endpoint: &Endpoint, folder: &Arc<SpoolFolder>, swarm: SwarmId) -> RegionalSeeder {
     let host = host_of(endpoint.peer_id());
     let mut core = SeederConfig::new(host);
     core.part = arguments.part;
@@ -288,13 +230,17 @@ fn start(arguments: &Arguments, endpoint: &Endpoint, swarm: SwarmId) -> Regional
             limits: Limits::default(),
             seed: host.get(),
             clock: Clock::start(),
-            pull: PullOptions {
-                chunk_size: arguments.chunk_size,
-                requests: 8,
-                spool: Spool::Folder(arguments.folder.clone()),
-            },
+            pull: pull_options(arguments, folder),
         },
     )
+}
+
+fn pull_options(arguments: &Arguments, folder: &Arc<SpoolFolder>) -> PullOptions {
+    PullOptions {
+        chunk_size: arguments.chunk_size,
+        turns: GetTurns::new(GETS_MAX),
+        spool: Spool::Folder(Arc::clone(folder)),
+    }
 }
 
 /// The part as a number from 0, and how many there are.
@@ -319,9 +265,7 @@ fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     ExitCode::from(4)
 }
 
-/// Name of the file with the builds that are seeded.
-const SEEDING: &str = "seeding.json";
-/// Name of the file with the directory's key.
-const DIRECTORY_KEY: &str = "directory.key";
-/// A build that could not be pulled is tried again after this.
-const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// GETs of the process at a time: enough to fill its link where one connection to S3 does not, of 8 MiB or a chunk each.
+const GETS_MAX: usize = 8;
+/// The bucket is waited for no longer than this where the spool has a version of the build.
+const HEAD_PATIENCE: Duration = Duration::from_millis(700);

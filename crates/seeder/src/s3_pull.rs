@@ -1,28 +1,30 @@
 //! Pulls a build from its bucket with concurrent ranged GETs, hashes its chunks, and makes manifest and store.
 //!
 //! Invariant: all ranges are of one version of the object, the one that was there when the pull began; an object that is
-//! overwritten meanwhile is an error and never a mixture.
+//! overwritten meanwhile is an error and never a mixture. What the spool has is not asked of S3 again.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cloud::{Buckets, CloudError, ObjectInfo};
 use futures::{StreamExt, TryStreamExt, stream};
-use peer::{ChunkPool, ChunkStore, DiskStore, MemoryStore, StoreError};
+use parking_lot::Mutex;
+use peer::{ChunkPool, ChunkStore, MemoryStore, StoreError};
 use swarm::{Bytes as ByteCount, Hash, Manifest, ManifestError, default_chunk_size};
+use tokio::runtime::Handle;
 
 use crate::build_feed::BuildNotice;
+use crate::get_turns::{GetTurns, PullTurns};
+use crate::spool::{BuildName, Origin, PullingBuild, SpoolError, SpoolFolder, SpoolStore, WholeBuild};
 
 /// Where a pulled build is kept.
 #[derive(Clone, Debug)]
 pub enum Spool {
     /// In memory, shared with the hosts of the process.
     Memory(ChunkPool),
-    /// In a file of this folder.
-    Folder(PathBuf),
+    /// In a folder.
+    Folder(Arc<SpoolFolder>),
 }
 
 /// How to pull.
@@ -30,8 +32,8 @@ pub enum Spool {
 pub struct PullOptions {
     /// Bytes of a chunk; chosen from the build's size where absent.
     pub chunk_size: Option<u32>,
-    /// Ranged GETs at a time.
-    pub requests: usize,
+    /// Whose GET is next, among all pulls that share it.
+    pub turns: GetTurns,
     /// Where to keep it.
     pub spool: Spool,
 }
@@ -44,6 +46,10 @@ pub struct Pulled {
     pub store: Arc<dyn ChunkStore>,
     /// The object it was read from.
     pub object: ObjectInfo,
+    /// Its name in the spool, where it is in a folder.
+    pub name: Option<BuildName>,
+    /// Whether nobody has written to it since it was pulled; where somebody has, what is wrong is found when it is read.
+    pub is_unchanged: bool,
 }
 
 /// Why a build is not here.
@@ -55,152 +61,269 @@ pub enum PullError {
     /// The build cannot be cut into chunks.
     #[error("the build cannot be seeded")]
     Manifest(#[from] ManifestError),
-    /// The disk.
+    /// The memory in which it is kept.
     #[error("the build could not be kept")]
     Store(#[from] StoreError),
-    /// The disk, while it was being written.
-    #[error("failed to write {}", path.display())]
-    Spool {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    /// The folder in which it is kept.
+    #[error("the build could not be kept")]
+    Spool(#[from] SpoolError),
 }
 
-/// Pulls the build of `notice`. Dropping the future ends it; a part file may be left in the spool folder and is
-/// overwritten by the next pull.
+/// Pulls the build of `notice`. Dropping the future ends it; what has come stays in the spool folder, and the next pull of the
+/// same version goes on from there.
+///
+/// # Errors
+/// Where the object is not there or changes, cannot be read, or does not fit.
 pub async fn pull(buckets: &Buckets, notice: &BuildNotice, options: &PullOptions) -> Result<Pulled, PullError> {
     let object = buckets.head(&notice.bucket, &notice.key).await?;
+    pull_object(buckets, object, options).await
+}
+
+/// The same for a version of an object that somebody has looked at.
+///
+/// # Errors
+/// As [`pull`].
+pub async fn pull_object(buckets: &Buckets, object: ObjectInfo, options: &PullOptions) -> Result<Pulled, PullError> {
     let chunk_size = options
         .chunk_size
         .unwrap_or_else(|| default_chunk_size(ByteCount::new(object.size)));
     // Fails for an empty or impossible build before anything is read.
-    let chunks = Manifest::chunk_count_of(&notice.key, ByteCount::new(object.size), chunk_size)?;
-    // A request carries whole chunks, many where they are small.
-    let chunks_per_request = u64::from((REQUEST_SIZE / chunk_size).max(1));
-    let spool = open_spool(options, notice, object.size)?;
-    let requests = chunks.div_ceil(chunks_per_request);
-    let parts: Vec<Part> = stream::iter(0..requests)
-        .map(|request| {
-            let start = request * chunks_per_request * u64::from(chunk_size);
-            let end = (start + chunks_per_request * u64::from(chunk_size)).min(object.size);
-            let (object, spool) = (&object, &spool);
-            async move {
-                let bytes = buckets.get_range(object, start..end).await?;
-                keep_part(spool, start, bytes, chunk_size).await
-            }
-        })
-        .buffered(options.requests.max(1))
-        .try_collect()
-        .await?;
-    let hashes = parts.iter().flat_map(|part| part.hashes.iter().copied()).collect();
-    let manifest = Arc::new(Manifest::new(
-        &notice.key,
-        ByteCount::new(object.size),
+    Manifest::chunk_count_of(&object.key, ByteCount::new(object.size), chunk_size)?;
+    let cut = Cut {
+        size: object.size,
         chunk_size,
-        hashes,
-    )?);
-    let store = finish_spool(spool, &manifest, parts)?;
-    Ok(Pulled {
+    };
+    match &options.spool {
+        Spool::Memory(pool) => pull_into_memory(buckets, object, options, cut, pool).await,
+        Spool::Folder(folder) => pull_into_folder(buckets, object, options, cut, folder).await,
+    }
+}
+
+/// A build that is whole in the spool, as one that was pulled.
+pub fn adopt(buckets: &Buckets, build: WholeBuild) -> Pulled {
+    let origin = Origin {
+        buckets: buckets.clone(),
+        runtime: Handle::current(),
+    };
+    let (manifest, object) = (Arc::clone(&build.manifest), build.object.clone());
+    let (name, is_unchanged) = (Some(build.name.clone()), build.is_unchanged);
+    let store = Arc::new(SpoolStore::new(build, origin));
+    Pulled {
         manifest,
         store,
         object,
+        name,
+        is_unchanged,
+    }
+}
+
+async fn pull_into_memory(
+    buckets: &Buckets,
+    object: ObjectInfo,
+    options: &PullOptions,
+    cut: Cut,
+    pool: &ChunkPool,
+) -> Result<Pulled, PullError> {
+    let chunks = Arc::new(Mutex::default());
+    let all = cut.requests(|_| false);
+    let sink = Sink::Memory(Arc::clone(&chunks));
+    get(buckets, &object, &options.turns, cut, all, &sink).await?;
+    let mut chunks = std::mem::take(&mut *chunks.lock());
+    chunks.sort_unstable_by_key(|(chunk, ..)| *chunk);
+    let hashes = chunks.iter().map(|(.., hash)| *hash).collect();
+    let manifest = Arc::new(cut.manifest(&object.key, hashes)?);
+    let store = MemoryStore::new(pool.clone(), Arc::clone(&manifest));
+    for (chunk, (_, bytes, _)) in manifest.chunks().zip(chunks) {
+        store.keep(chunk, bytes)?;
+    }
+    Ok(Pulled {
+        manifest,
+        store: Arc::new(store),
+        object,
+        name: None,
+        is_unchanged: true,
     })
 }
 
-/// What one request has brought.
-struct Part {
-    hashes: Vec<Hash>,
-    /// The chunks, where they are kept in memory.
-    chunks: Vec<Bytes>,
-}
-
-enum OpenSpool {
-    Memory(ChunkPool),
-    File {
-        file: Arc<File>,
-        part: PathBuf,
-        target: PathBuf,
-    },
-}
-
-fn open_spool(options: &PullOptions, notice: &BuildNotice, size: u64) -> Result<OpenSpool, PullError> {
-    let folder = match &options.spool {
-        Spool::Memory(pool) => return Ok(OpenSpool::Memory(pool.clone())),
-        Spool::Folder(folder) => folder,
-    };
-    let target = folder.join(&notice.key);
-    let mut name = target.as_os_str().to_owned();
-    name.push(".pull");
-    let part = PathBuf::from(name);
-    let failed = |source| PullError::Spool {
-        path: part.clone(),
-        source,
-    };
-    std::fs::create_dir_all(part.parent().unwrap_or(folder)).map_err(failed)?;
-    let mut options = File::options();
-    let file = options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&part)
-        .map_err(failed)?;
-    file.set_len(size).map_err(failed)?;
-    let file = Arc::new(file);
-    Ok(OpenSpool::File { file, part, target })
-}
-
-/// Hashes the chunks of a part and keeps them, on a thread that may wait.
-async fn keep_part(spool: &OpenSpool, start: u64, bytes: Bytes, chunk_size: u32) -> Result<Part, PullError> {
-    let file = match spool {
-        OpenSpool::Memory(_) => None,
-        OpenSpool::File { file, part, .. } => Some((Arc::clone(file), part.clone())),
-    };
-    let kept = tokio::task::spawn_blocking(move || {
-        let hashes = bytes.chunks(chunk_size as usize).map(Hash::of).collect();
-        let Some((file, path)) = file else {
-            let cut = (0..bytes.len()).step_by(chunk_size as usize);
-            let chunks = cut
-                .map(|at| bytes.slice(at..(at + chunk_size as usize).min(bytes.len())))
-                .collect();
-            return Ok(Part { hashes, chunks });
-        };
-        file.write_all_at(&bytes, start)
-            .map_err(|source| PullError::Spool { path, source })?;
-        let chunks = Vec::new();
-        Ok(Part { hashes, chunks })
+async fn pull_into_folder(
+    buckets: &Buckets,
+    object: ObjectInfo,
+    options: &PullOptions,
+    cut: Cut,
+    folder: &Arc<SpoolFolder>,
+) -> Result<Pulled, PullError> {
+    let (opened, known) = (Arc::clone(folder), object.clone());
+    let asked = options.chunk_size;
+    let opened = waiting(move || {
+        // What was cut otherwise is cut again only where somebody asks for it.
+        let fits = |build: &WholeBuild| asked.is_none_or(|chunk_size| chunk_size == build.manifest.chunk_size());
+        match opened.whole(&known).filter(fits) {
+            Some(whole) => Ok(Opened::Whole(whole)),
+            None => opened.begin(&known, cut.chunk_size).map(Opened::Pulling),
+        }
     });
-    kept.await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    let build = match opened.await? {
+        Opened::Whole(whole) => return Ok(adopt(buckets, whole)),
+        Opened::Pulling(build) => Arc::new(build),
+    };
+    let missing = cut.requests(|chunk| build.hash(chunk).is_some());
+    let sink = Sink::Folder(Arc::clone(&build));
+    let got = get(buckets, &object, &options.turns, cut, missing, &sink).await;
+    drop(sink);
+    // Writers of a GET that failed beside another one may still be at it.
+    let Some(build) = only(build).await else {
+        got?;
+        return Err(PullError::Spool(SpoolError::BeingPulled {
+            bucket: object.bucket,
+            key: object.key,
+        }));
+    };
+    if let Err(error) = got {
+        // What can be had later goes on from here. Anything else would lie in the way of other builds.
+        if !matches!(&error, PullError::Cloud(cloud) if cloud.is_retryable()) {
+            waiting(move || build.give_up()).await;
+        }
+        return Err(error);
+    }
+    let hashes = (0..cut.count()).filter_map(|chunk| build.hash(chunk)).collect();
+    let manifest = Arc::new(cut.manifest(&object.key, hashes)?);
+    let whole = waiting(move || build.finish(manifest)).await?;
+    Ok(adopt(buckets, whole))
 }
 
-fn finish_spool(
-    spool: OpenSpool,
-    manifest: &Arc<Manifest>,
-    parts: Vec<Part>,
-) -> Result<Arc<dyn ChunkStore>, PullError> {
-    match spool {
-        OpenSpool::Memory(pool) => {
-            let store = MemoryStore::new(pool, Arc::clone(manifest));
-            let chunks = parts.into_iter().flat_map(|part| part.chunks);
-            for (chunk, bytes) in manifest.chunks().zip(chunks) {
-                store.keep(chunk, bytes)?;
-            }
-            Ok(Arc::new(store))
+enum Opened {
+    Whole(WholeBuild),
+    Pulling(PullingBuild),
+}
+
+/// What an `Arc` holds, as soon as nobody else has it; `None` if that takes long.
+async fn only(mut build: Arc<PullingBuild>) -> Option<PullingBuild> {
+    for _ in 0..WRITERS_ASKED {
+        match Arc::try_unwrap(build) {
+            Ok(build) => return Some(build),
+            Err(shared) => build = shared,
         }
-        OpenSpool::File { file, part, target } => {
-            let failed = |source| PullError::Spool {
-                path: part.clone(),
-                source,
-            };
-            file.sync_all().map_err(failed)?;
-            std::fs::rename(&part, &target).map_err(failed)?;
-            Ok(Arc::new(DiskStore::adopt(&target, Arc::clone(manifest))?))
-        }
+        tokio::time::sleep(WRITERS_WAIT).await;
     }
+    None
+}
+
+/// Where the bytes of a pull go.
+enum Sink {
+    Memory(Arc<Mutex<Vec<HashedChunk>>>),
+    Folder(Arc<PullingBuild>),
+}
+
+type HashedChunk = (u32, Bytes, Hash);
+
+impl Sink {
+    /// Hashes and keeps the chunks from `first` on.
+    async fn keep(&self, cut: Cut, first: u32, bytes: Bytes) -> Result<(), PullError> {
+        match self {
+            Self::Memory(all) => {
+                let all = Arc::clone(all);
+                waiting(move || {
+                    let hashed = (first..).zip(cut.chunks(&bytes)).map(|(chunk, bytes)| {
+                        let hash = Hash::of(&bytes);
+                        (chunk, bytes, hash)
+                    });
+                    let hashed: Vec<HashedChunk> = hashed.collect();
+                    all.lock().extend(hashed);
+                })
+                .await;
+            }
+            Self::Folder(build) => {
+                let build = Arc::clone(build);
+                waiting(move || build.keep(first, &bytes)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gets the requests of a pull, each when it is its turn, and hands over what comes.
+async fn get(
+    buckets: &Buckets,
+    object: &ObjectInfo,
+    turns: &GetTurns,
+    cut: Cut,
+    requests: Vec<Range<u32>>,
+    sink: &Sink,
+) -> Result<(), PullError> {
+    let bytes = requests.iter().map(|chunks| cut.bytes(chunks));
+    let bytes: u64 = bytes.map(|bytes| bytes.end - bytes.start).sum();
+    let at_a_time = turns.count();
+    let turns: PullTurns = turns.pull(bytes);
+    stream::iter(requests)
+        .map(|chunks| {
+            let turns = &turns;
+            async move {
+                let bytes = cut.bytes(&chunks);
+                let turn = turns.wait().await;
+                let got = buckets.get_range(object, bytes).await?;
+                drop(turn);
+                turns.came(got.len() as u64);
+                sink.keep(cut, chunks.start, got).await
+            }
+        })
+        .buffer_unordered(at_a_time)
+        .try_collect()
+        .await
+}
+
+/// How an object is cut.
+#[derive(Clone, Copy)]
+struct Cut {
+    size: u64,
+    chunk_size: u32,
+}
+
+impl Cut {
+    fn count(self) -> u32 {
+        let count = self.size.div_ceil(u64::from(self.chunk_size));
+        u32::try_from(count).expect("at most CHUNKS_MAX, checked when the pull began")
+    }
+
+    /// The chunks that are not there, as few requests. A request carries whole chunks, many where they are small.
+    fn requests(self, is_there: impl Fn(u32) -> bool) -> Vec<Range<u32>> {
+        let most = (REQUEST_SIZE / self.chunk_size).max(1);
+        let mut requests: Vec<Range<u32>> = Vec::new();
+        for chunk in (0..self.count()).filter(|chunk| !is_there(*chunk)) {
+            match requests.last_mut() {
+                Some(last) if last.end == chunk && chunk - last.start < most => last.end += 1,
+                _ => requests.push(chunk..chunk + 1),
+            }
+        }
+        requests
+    }
+
+    fn bytes(self, chunks: &Range<u32>) -> Range<u64> {
+        let start = |chunk: u32| (u64::from(chunk) * u64::from(self.chunk_size)).min(self.size);
+        start(chunks.start)..start(chunks.end)
+    }
+
+    fn chunks(self, bytes: &Bytes) -> impl Iterator<Item = Bytes> + use<'_> {
+        let length = self.chunk_size as usize;
+        (0..bytes.len())
+            .step_by(length)
+            .map(move |at| bytes.slice(at..(at + length).min(bytes.len())))
+    }
+
+    fn manifest(self, key: &str, hashes: Vec<Hash>) -> Result<Manifest, ManifestError> {
+        Manifest::new(key, ByteCount::new(self.size), self.chunk_size, hashes)
+    }
+}
+
+/// Runs what may wait for the disk, or takes long, on a thread that may.
+pub(crate) async fn waiting<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(run)
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Bytes of one ranged GET where chunks are smaller: large enough for the latency of S3 not to matter.
 const REQUEST_SIZE: u32 = 8 << 20;
+/// A pull that failed looks so often whether its last writers have ended …
+const WRITERS_ASKED: u32 = 500;
+/// … with this between.
+const WRITERS_WAIT: std::time::Duration = std::time::Duration::from_millis(10);

@@ -138,4 +138,9 @@ impl RegionalSeeder {
     pub fn member_count(&self) -> usize {
         self.node.member_count()
     }
+
+    /// How many of them lack chunks.
+    pub fn incomplete_count(&self) -> usize {
+        self.node.incomplete_count()
+    }
 }

@@ -230,6 +230,11 @@ impl Seeder {
         self.tracker.len()
     }
 
+    /// How many of them have not said that they are complete.
+    pub fn incomplete_count(&self) -> usize {
+        self.tracker.incomplete_len()
+    }
+
     /// What it has seen and done so far.
     pub fn stats(&self) -> &SeederStats {
         &self.stats

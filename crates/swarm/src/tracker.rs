@@ -162,6 +162,11 @@ impl Tracker {
         self.members.len()
     }
 
+    /// Members that have not said that they are complete.
+    pub(crate) fn incomplete_len(&self) -> usize {
+        self.members.values().filter(|member| !member.complete).count()
+    }
+
     pub(crate) fn hosts(&self) -> impl Iterator<Item = HostId> + '_ {
         self.members.keys().copied()
     }

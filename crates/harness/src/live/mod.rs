@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 use cloud::{Cloud, CloudConfig, CloudError, EmbeddedCloud, EmbeddedError, RegionCopy, regional_bucket, replicate};
 use peer::{ChunkPool, Clock, Downlinks, EndpointConfig, InProcessNetwork, Limits, NodeError, NodeIdentity, PathDelay};
 use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Stop, Transport};
-use seeder::{BuildNotice, ChannelFeed, PullOptions, RegionalSeeder, SeederOptions, Spool};
+use seeder::{BuildNotice, ChannelFeed, GetTurns, PullOptions, RegionalSeeder, SeederOptions, Spool};
 use swarm::{SwarmId, Time};
 use tokio::sync::watch;
 
@@ -551,7 +551,7 @@ fn seeder_options(
         clock: surroundings.clock,
         pull: PullOptions {
             chunk_size,
-            requests: 8,
+            turns: GetTurns::new(8),
             spool: Spool::Memory(surroundings.pool.clone()),
         },
     }

@@ -319,6 +319,11 @@ impl Node {
         self.shared.member_count()
     }
 
+    /// How many of them lack chunks; 0 for a host.
+    pub fn incomplete_count(&self) -> usize {
+        self.shared.incomplete_count()
+    }
+
     /// Ends it at once: connections are dropped, as when a host dies.
     pub fn stop(&self) {
         self.keeper.abort();

@@ -343,6 +343,13 @@ impl Shared {
         }
     }
 
+    pub(super) fn incomplete_count(&self) -> usize {
+        match &self.state.lock().core {
+            Some(Core::Seeder(seeder)) => seeder.incomplete_count(),
+            Some(Core::Peer(_)) | None => 0,
+        }
+    }
+
     /// A connection's other end has said who it is. `false` where the connection is not wanted.
     pub(super) fn link_up(self: &Arc<Self>, host: HostId, connection: ConnectionId, peer: PeerId) -> bool {
         let (mut state, now) = (self.state.lock(), self.clock.now());

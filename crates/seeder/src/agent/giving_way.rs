@@ -1,0 +1,222 @@
+//! When a build that is seeded gives way to one that waits. Decides by counts and time alone; asks and ends nobody.
+//!
+//! Invariant: a build whose hosts may still lack chunks is not given up in silence: either all that could be expected have it,
+//! or the verdict says that they do not.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How long a build is seeded whatever waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// At least this long, and as long after a host has come or has all: hosts hear of a build within that.
+    pub least: Duration,
+    /// While every host that came has it, but fewer came than other builds have: this long after the last one.
+    pub fewer: Duration,
+    /// While a host lacks chunks, or none has come for any build: this long after anything was sent to one or one has all.
+    pub stuck: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            least: Duration::from_secs(5),
+            fewer: Duration::from_secs(60),
+            stuck: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// What a swarm looks like now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Hosts that are there.
+    pub(super) members: usize,
+    /// Hosts of them that lack chunks.
+    pub(super) incomplete: usize,
+    /// Hosts that have said that they have it, whether they are there or not.
+    pub(super) completed: u64,
+    /// Chunks sent.
+    pub(super) served: u64,
+}
+
+impl Counts {
+    /// Hosts that have it.
+    fn have(&self) -> u64 {
+        self.completed.max((self.members - self.incomplete) as u64)
+    }
+}
+
+/// What becomes of a build while another one waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is seeded on.
+    Stays,
+    /// Its hosts have it.
+    GivesWay,
+    /// It has been waited for in vain.
+    GivenUp {
+        /// Hosts that have it.
+        have: u64,
+        /// Hosts that other builds reached.
+        of: u64,
+        /// Hosts that are there and lack chunks.
+        lack: usize,
+    },
+}
+
+/// One build's swarm, watched.
+#[derive(Debug)]
+pub(super) struct Watch {
+    changed_at: Instant,
+    seen: Counts,
+}
+
+impl Watch {
+    /// A watch over a build that so many hosts have already.
+    pub(super) fn new(now: Instant, completed: u64) -> Self {
+        Self {
+            changed_at: now,
+            seen: Counts {
+                completed,
+                ..Counts::default()
+            },
+        }
+    }
+
+    /// Looks at what the swarm is now.
+    pub(super) fn look(&mut self, now: Instant, counts: Counts) {
+        // A count of those that have it is never less for those that went.
+        let completed = counts.completed.max(self.seen.have());
+        let counts = Counts { completed, ..counts };
+        if self.seen != counts {
+            self.seen = counts;
+            self.changed_at = now;
+        }
+    }
+
+    pub(super) fn have(&self) -> u64 {
+        self.seen.have()
+    }
+
+    /// What becomes of it, where `fleet` hosts have what was seeded lately.
+    pub(super) fn verdict(&self, now: Instant, fleet: u64, patience: &Patience) -> Verdict {
+        let quiet = now.saturating_duration_since(self.changed_at);
+        let (have, lack) = (self.have(), self.seen.incomplete);
+        if quiet < patience.least {
+            return Verdict::Stays;
+        }
+        if lack == 0 && have >= fleet && have > 0 {
+            return Verdict::GivesWay;
+        }
+        // Where no host has come for any build, giving way to another one helps nobody for now.
+        let enough = if lack == 0 && fleet > 0 {
+            patience.fewer
+        } else {
+            patience.stuck
+        };
+        if quiet < enough.max(patience.least) {
+            return Verdict::Stays;
+        }
+        Verdict::GivenUp { have, of: fleet, lack }
+    }
+}
+
+/// How many hosts a region has, by what its last builds have reached.
+#[derive(Debug, Default)]
+pub(super) struct Fleet {
+    reached: VecDeque<u64>,
+}
+
+impl Fleet {
+    /// A build that is not seeded any more was on so many hosts.
+    pub(super) fn reached(&mut self, hosts: u64) {
+        if self.reached.len() == BUILDS_REMEMBERED {
+            self.reached.pop_front();
+        }
+        self.reached.push_back(hosts);
+    }
+
+    /// The most that one of the last builds has reached, those that are `seeded` now included.
+    pub(super) fn size(&self, seeded: impl Iterator<Item = u64>) -> u64 {
+        self.reached.iter().copied().chain(seeded).max().unwrap_or_default()
+    }
+}
+
+/// After so many builds a host that is gone for good is not expected any more.
+const BUILDS_REMEMBERED: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        least: Duration::from_secs(5),
+        fewer: Duration::from_secs(60),
+        stuck: Duration::from_secs(600),
+    };
+
+    fn watched(counts: Counts, seconds: u64, fleet: u64) -> Verdict {
+        let start = Instant::now();
+        let mut watch = Watch::new(start, 0);
+        watch.look(start, counts);
+        watch.verdict(start + Duration::from_secs(seconds), fleet, &PATIENCE)
+    }
+
+    fn counts(members: usize, incomplete: usize, completed: u64) -> Counts {
+        Counts {
+            members,
+            incomplete,
+            completed,
+            served: 0,
+        }
+    }
+
+    #[test]
+    fn it_gives_way_when_all_hosts_have_it_and_not_before_they_could_hear_of_it() {
+        assert_eq!(watched(counts(3, 0, 3), 1, 3), Verdict::Stays);
+        assert_eq!(watched(counts(3, 0, 3), 6, 3), Verdict::GivesWay);
+        // Also when they have gone with it.
+        assert_eq!(watched(counts(0, 0, 3), 6, 3), Verdict::GivesWay);
+    }
+
+    #[test]
+    fn it_stays_while_a_host_lacks_chunks_or_has_not_come_and_is_not_given_up_in_silence() {
+        assert_eq!(watched(counts(3, 1, 2), 300, 3), Verdict::Stays);
+        let stuck = Verdict::GivenUp {
+            have: 2,
+            of: 3,
+            lack: 1,
+        };
+        assert_eq!(watched(counts(3, 1, 2), 600, 3), stuck);
+        assert_eq!(watched(counts(2, 0, 2), 30, 3), Verdict::Stays);
+        let fewer = Verdict::GivenUp {
+            have: 2,
+            of: 3,
+            lack: 0,
+        };
+        assert_eq!(watched(counts(2, 0, 2), 60, 3), fewer);
+        assert_eq!(watched(counts(0, 0, 0), 300, 0), Verdict::Stays, "nobody is there");
+    }
+
+    #[test]
+    fn what_is_sent_and_who_comes_begins_the_wait_anew() {
+        let start = Instant::now();
+        let mut watch = Watch::new(start, 0);
+        for second in 0..700 {
+            let now = start + Duration::from_secs(second);
+            let served = second / 10;
+            watch.look(now, Counts { served, ..counts(3, 1, 2) });
+            assert_eq!(watch.verdict(now, 3, &PATIENCE), Verdict::Stays);
+        }
+    }
+
+    #[test]
+    fn a_fleet_that_has_become_smaller_is_known_as_such_after_some_builds() {
+        let mut fleet = Fleet::default();
+        fleet.reached(10);
+        assert_eq!(fleet.size([5].into_iter()), 10);
+        (0..BUILDS_REMEMBERED).for_each(|_| fleet.reached(5));
+        assert_eq!(fleet.size([4].into_iter()), 5);
+    }
+}

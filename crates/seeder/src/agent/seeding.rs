@@ -1,0 +1,210 @@
+//! The builds that are seeded, the oldest first, and which of them gives way to one that waits.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use cloud::ObjectInfo;
+use peer::{ChunkStore, Multiaddr, SeededBuild};
+use swarm::Manifest;
+
+use super::giving_way::{Counts, Fleet, Patience, Verdict, Watch};
+use crate::build_feed::BuildNotice;
+use crate::s3_pull::Pulled;
+use crate::seed::RegionalSeeder;
+use crate::spool::{BuildName, ListedBuild, SpoolFolder};
+
+/// What is seeded.
+pub(super) struct Seeding {
+    builds_max: usize,
+    patience: Patience,
+    builds: Vec<SeededNow>,
+    fleet: Fleet,
+    listed_at: Instant,
+}
+
+struct SeededNow {
+    object: ObjectInfo,
+    name: Option<BuildName>,
+    seeder: RegionalSeeder,
+    watch: Watch,
+    /// Hosts that are written down to have it.
+    listed: u64,
+}
+
+/// Whether one more can be seeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// It can.
+    Free,
+    /// It can, and what was in its place is not seeded any more.
+    Made,
+    /// It has to wait.
+    None,
+}
+
+impl Seeding {
+    pub(super) fn new(builds_max: usize, patience: Patience) -> Self {
+        Self {
+            builds_max,
+            patience,
+            builds: Vec::new(),
+            fleet: Fleet::default(),
+            listed_at: Instant::now(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.builds.len()
+    }
+
+    /// Whether this very version is seeded.
+    pub(super) fn has(&self, object: &ObjectInfo) -> bool {
+        self.builds.iter().any(|build| build.object == *object)
+    }
+
+    /// Whether a version of it is seeded.
+    pub(super) fn has_key(&self, notice: &BuildNotice) -> bool {
+        self.builds.iter().any(|build| is_of(&build.object, notice))
+    }
+
+    /// Begins to seed a pulled build, which so many hosts have already.
+    pub(super) fn add(&mut self, seeder: RegionalSeeder, pulled: Pulled, hosts: u64, now: Instant) {
+        let (object, name) = (pulled.object.clone(), pulled.name.clone());
+        seeder.seed(pulled);
+        self.builds.push(SeededNow {
+            object,
+            name,
+            seeder,
+            watch: Watch::new(now, hosts),
+            listed: hosts,
+        });
+    }
+
+    /// Makes a place for a build: of an older version of its key, of one that its hosts have, or of one that has been waited for in
+    /// vain, which is told.
+    pub(super) fn room_for(&mut self, notice: &BuildNotice, now: Instant) -> Room {
+        let before = self.builds.len();
+        let older = |build: &mut SeededNow| is_of(&build.object, notice);
+        for build in self.builds.extract_if(.., older) {
+            let key = &build.object.key;
+            tracing::info!(key, hosts = build.watch.have(), "a newer version of it is seeded");
+        }
+        let mut room = if self.builds.len() < before { Room::Made } else { Room::Free };
+        self.look_at_swarms(now);
+        // After a restart there may be more than are allowed by now.
+        while self.builds.len() >= self.builds_max {
+            if !self.one_gives_way(now) {
+                return Room::None;
+            }
+            room = Room::Made;
+        }
+        room
+    }
+
+    /// Ends the oldest build that its hosts have, or else the oldest that was waited for in vain. Whether there was one.
+    fn one_gives_way(&mut self, now: Instant) -> bool {
+        let fleet = self.fleet.size(self.builds.iter().map(|build| build.watch.have()));
+        let verdicts = self.builds.iter().map(|build| build.watch.verdict(now, fleet, &self.patience));
+        let verdicts: Vec<Verdict> = verdicts.collect();
+        let goes = verdicts
+            .iter()
+            .position(|verdict| *verdict == Verdict::GivesWay)
+            .or_else(|| verdicts.iter().position(|verdict| *verdict != Verdict::Stays));
+        let Some(goes) = goes else {
+            return false;
+        };
+        let build = self.builds.remove(goes);
+        self.fleet.reached(build.watch.have());
+        let ObjectInfo { key, bucket, .. } = &build.object;
+        match verdicts[goes] {
+            Verdict::GivenUp { have, of, lack } => {
+                tracing::warn!(key, bucket, have, of, lack, "given up: others wait, and not all hosts have it");
+            }
+            Verdict::GivesWay | Verdict::Stays => {
+                let hosts = build.watch.have();
+                tracing::info!(key, bucket, hosts, "not seeded any more: its hosts have it, and others wait");
+            }
+        }
+        true
+    }
+
+    /// Looks at the swarms. Whether what is written down of them has become old.
+    pub(super) fn look(&mut self, now: Instant) -> bool {
+        self.look_at_swarms(now);
+        let is_old = now.saturating_duration_since(self.listed_at) > LISTED_EVERY;
+        is_old && self.builds.iter().any(|build| build.watch.have() != build.listed)
+    }
+
+    fn look_at_swarms(&mut self, now: Instant) {
+        for build in &mut self.builds {
+            let stats = build.seeder.stats();
+            let members = build.seeder.member_count();
+            // Asked for one after the other: somebody may have come between.
+            let incomplete = build.seeder.incomplete_count().min(members);
+            let counts = Counts {
+                members,
+                incomplete,
+                completed: stats.members_complete,
+                served: stats.chunks_served,
+            };
+            build.watch.look(now, counts);
+        }
+    }
+
+    /// What hosts are told.
+    pub(super) fn published(&self, addresses: &[Multiaddr]) -> Vec<SeededBuild> {
+        let published = self.builds.iter().map(|build| SeededBuild {
+            key: build.object.key.clone(),
+            version: build.object.etag.clone(),
+            seeders: addresses.to_vec(),
+        });
+        published.collect()
+    }
+
+    /// What is written down.
+    pub(super) fn list(&mut self) -> Vec<ListedBuild> {
+        self.listed_at = Instant::now();
+        let listed = self.builds.iter_mut().filter_map(|build| {
+            build.listed = build.watch.have();
+            Some(ListedBuild {
+                name: build.name.clone()?,
+                notice: BuildNotice {
+                    bucket: build.object.bucket.clone(),
+                    key: build.object.key.clone(),
+                },
+                hosts: build.listed,
+            })
+        });
+        listed.collect()
+    }
+}
+
+fn is_of(object: &ObjectInfo, notice: &BuildNotice) -> bool {
+    object.bucket == notice.bucket && object.key == notice.key
+}
+
+/// A build that was taken up without reading it.
+pub(super) type Unread = (bool, BuildName, Weak<dyn ChunkStore>, Arc<Manifest>);
+
+/// Reads all of what was taken up again, one chunk after the other: what has changed is mended before a host asks for it. It takes
+/// half of the disk's time at most.
+pub(super) fn look_through(folder: &SpoolFolder, stores: &[Unread]) {
+    for (_, name, store, manifest) in stores {
+        let is_right = manifest.chunks().all(|chunk| {
+            let began = Instant::now();
+            // Gone as soon as it is not seeded any more.
+            let is_right = store.upgrade().is_some_and(|store| store.read(chunk).is_ok());
+            std::thread::sleep(began.elapsed());
+            is_right
+        });
+        if is_right {
+            folder.is_right(name);
+        }
+    }
+    if !stores.is_empty() {
+        tracing::info!(builds = stores.len(), "all builds of the spool have been read and checked");
+    }
+}
+
+/// How many hosts have a build is written down no more often than this.
+const LISTED_EVERY: Duration = Duration::from_secs(5);

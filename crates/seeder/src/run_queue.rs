@@ -1,0 +1,128 @@
+//! The seeder of a queue: its directory, its agent, and a queue that may not be there yet.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloud::{Cloud, CloudError};
+use peer::{DirectoryServer, Multiaddr, NodeIdentity, SeededBuild};
+use pipeline::{PipelineClients, Queues};
+use seeder::{
+    Agent, AgentHost, AgentOptions, BuildFeed, Delivery, Patience, QueueFeed, RegionalSeeder, SpoolFolder,
+};
+use swarm::SwarmId;
+use tokio::sync::oneshot;
+
+use crate::signals::Signals;
+use crate::{Arguments, endpoint_config, fail, print_addresses, print_line, pull_options, start};
+
+/// Seeds what the queue tells of, until a signal comes.
+pub(crate) async fn seed_all(
+    arguments: &Arguments,
+    cloud: &Cloud,
+    queue: &str,
+    folder: &Arc<SpoolFolder>,
+    mut signals: Signals,
+) -> ExitCode {
+    let key = folder.path().join(DIRECTORY_KEY);
+    let identity = match NodeIdentity::kept_in(&key) {
+        Ok(identity) => identity,
+        Err(error) => {
+            eprintln!("seeder: {}: {error}", key.display());
+            return ExitCode::from(4);
+        }
+    };
+    let directory = match DirectoryServer::start(endpoint_config(arguments, identity)).await {
+        Ok(directory) => directory,
+        Err(error) => return fail(&error),
+    };
+    print_addresses(directory.endpoint());
+    let (no_such_queue, refused) = oneshot::channel();
+    let feed = NamedQueue {
+        queues: cloud.queues(),
+        name: queue.to_owned(),
+        visible_after: Duration::from_secs(arguments.visible_after.into()),
+        feed: None,
+        refused: Some(no_such_queue),
+    };
+    let options = AgentOptions {
+        builds_max: arguments.builds_max.into(),
+        patience: Patience {
+            least: Duration::from_secs(arguments.seed_at_least.into()),
+            stuck: Duration::from_secs(arguments.give_up_after.into()),
+            ..Patience::default()
+        },
+        pull: pull_options(arguments, folder),
+        folder: Arc::clone(folder),
+    };
+    let host = Host {
+        arguments,
+        folder,
+        directory,
+    };
+    let agent = Agent::new(host, cloud.buckets(), options);
+    tokio::select! {
+        () = Box::pin(agent.run(feed, async { signals.first().await; })) => ExitCode::SUCCESS,
+        Ok(error) = refused => fail(&error),
+    }
+}
+
+struct Host<'a> {
+    arguments: &'a Arguments,
+    folder: &'a Arc<SpoolFolder>,
+    directory: DirectoryServer,
+}
+
+impl AgentHost for Host<'_> {
+    fn start_swarm(&mut self, swarm: SwarmId) -> RegionalSeeder {
+        start(self.arguments, self.directory.endpoint(), self.folder, swarm)
+    }
+
+    fn addresses(&self) -> Vec<Multiaddr> {
+        self.directory.endpoint().addresses()
+    }
+
+    fn seeding(&mut self, key: &str) {
+        if let Some(address) = self.addresses().first() {
+            print_line(&format!("{key} {address}"));
+        }
+    }
+
+    fn publish(&mut self, builds: Vec<SeededBuild>) {
+        self.directory.publish(builds);
+    }
+}
+
+/// A queue by its name, which is asked for until somebody answers: a seeder seeds what it has whether its queue is there or not.
+struct NamedQueue {
+    queues: Queues,
+    name: String,
+    visible_after: Duration,
+    feed: Option<QueueFeed>,
+    /// Is told if there is no such queue: nobody can do anything about that here.
+    refused: Option<oneshot::Sender<CloudError>>,
+}
+
+impl BuildFeed for NamedQueue {
+    async fn next(&mut self) -> Option<Delivery> {
+        let feed = loop {
+            if let Some(feed) = &mut self.feed {
+                break feed;
+            }
+            match self.queues.named(&self.name).await {
+                Ok(queue) => self.feed = Some(QueueFeed::new(queue, self.visible_after)),
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(queue = self.name, %error, "the queue does not answer; trying again");
+                }
+                Err(error) => {
+                    let _ = self.refused.take()?.send(error);
+                    return None;
+                }
+            }
+        };
+        feed.next().await
+    }
+}
+
+/// Name of the file with the directory's key.
+const DIRECTORY_KEY: &str = "directory.key";

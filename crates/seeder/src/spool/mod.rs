@@ -1,0 +1,463 @@
+//! The folder in which a seeder keeps its builds.
+//!
+//! Invariant: one process at a time has the folder; each version of each object has files of its own (`NAME.data` with a record
+//! `NAME.json` where it is whole, or a journal `NAME.pull` where it is being pulled); what somebody uses is never removed, and
+//! its space was had before its first byte came.
+//!
+//! Map: `record` is what is written down of a build, `space` is who may have how much, `pulling` a build on its way in and
+//! `store` one that is whole, whose every chunk is hashed when it is read.
+//!
+//! All calls may wait for the disk.
+
+mod pulling;
+mod record;
+mod space;
+mod store;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cloud::ObjectInfo;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use swarm::Manifest;
+
+use crate::build_feed::BuildNotice;
+use record::{FileSeen, Journal, Record};
+
+pub use pulling::PullingBuild;
+pub use record::BuildName;
+pub use space::SpoolLimits;
+pub use store::{Origin, SpoolStore};
+
+/// The folder of one seeder. Its lock ends with it.
+#[derive(Debug)]
+pub struct SpoolFolder {
+    path: PathBuf,
+    limits: SpoolLimits,
+    entries: Mutex<BTreeMap<BuildName, Entry>>,
+    _lock: File,
+}
+
+/// What the folder has of one version of an object.
+#[derive(Debug)]
+struct Entry {
+    object: ObjectInfo,
+    /// Bytes that its file takes, or will.
+    size: u64,
+    is_whole: bool,
+    /// Seconds since 1970 when it was last needed: the oldest goes first.
+    needed_at: u64,
+    /// Held by who uses it.
+    used: Arc<()>,
+}
+
+impl Entry {
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.used) > 1
+    }
+}
+
+/// A build whose bytes are all in the folder, as long as this is held.
+#[derive(Debug)]
+pub struct WholeBuild {
+    /// Its name in the folder.
+    pub name: BuildName,
+    /// The object that it was read from.
+    pub object: ObjectInfo,
+    /// Its chunks.
+    pub manifest: Arc<Manifest>,
+    /// Whether its file is the one that was written here, by length, time and inode.
+    pub is_unchanged: bool,
+    file: File,
+    path: PathBuf,
+    _used: Arc<()>,
+}
+
+/// A build that is seeded, as it is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedBuild {
+    /// Its name in the folder.
+    pub name: BuildName,
+    /// What it is of.
+    pub notice: BuildNotice,
+    /// Hosts that have it: they do not come for it again.
+    pub hosts: u64,
+}
+
+/// Which builds a seeder seeded when it was last asked, the oldest first.
+#[derive(Debug, Default)]
+pub struct SeedingList {
+    /// Those that the folder has.
+    pub builds: Vec<ListedBuild>,
+    /// Those of which it knows only what they are of: of an earlier release, or their record is gone.
+    pub notices: Vec<BuildNotice>,
+}
+
+/// Why the folder cannot be had, or does not take a build.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another seeder has it.
+    #[error("the spool {} is in use by process {holder}; give each seeder a --folder of its own", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// The other's process id, or a question mark.
+        holder: String,
+    },
+    /// The file system said no.
+    #[error("failed to {action} {}; expected a --folder that can be written and has space", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no space.
+    #[error("{key} of bucket {bucket} does not fit into the spool: needs {needs} bytes, {free} free")]
+    DoesNotFit {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// Bytes that it needs.
+        needs: u64,
+        /// Bytes that are free when all that nobody uses is gone.
+        free: u64,
+        /// Whether it would fit if no other build were there.
+        later: bool,
+    },
+    /// Another task of this process pulls it.
+    #[error("{key} of bucket {bucket} is being pulled already")]
+    BeingPulled {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
+}
+
+impl SpoolFolder {
+    /// Takes the folder, makes it where there is none, and looks what is in it. Reads records and no builds.
+    ///
+    /// # Errors
+    /// Where another process has it, or it cannot be written.
+    pub fn open(path: &Path, limits: SpoolLimits) -> Result<Arc<Self>, SpoolError> {
+        std::fs::create_dir_all(path).map_err(failed("make the folder", path))?;
+        let lock = take_lock(path)?;
+        let folder = Self {
+            path: path.to_owned(),
+            limits,
+            entries: Mutex::new(look(path).map_err(failed("read the folder", path))?),
+            _lock: lock,
+        };
+        folder.try_to_write()?;
+        Ok(Arc::new(folder))
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A version of an object that is here as a whole.
+    pub fn whole(&self, object: &ObjectInfo) -> Option<WholeBuild> {
+        self.whole_of(&BuildName::of(object))
+    }
+
+    /// The build of a name, if it is here as a whole. One whose files are damaged is forgotten, with a word.
+    pub fn whole_of(&self, name: &BuildName) -> Option<WholeBuild> {
+        let used = {
+            let mut entries = self.entries.lock();
+            let entry = entries.get_mut(name).filter(|entry| entry.is_whole)?;
+            entry.needed_at = now();
+            Arc::clone(&entry.used)
+        };
+        let (path, record) = (self.file(name, "data"), self.file(name, "json"));
+        let opened = Record::read(&record).and_then(|record| {
+            let file = File::options().read(true).write(true).open(&path);
+            let file = file.or_else(|_| File::open(&path)).map_err(|error| error.to_string())?;
+            let metadata = file.metadata().map_err(|error| error.to_string())?;
+            Ok(WholeBuild {
+                name: name.clone(),
+                object: record.object(),
+                manifest: Arc::new(record.manifest()?),
+                is_unchanged: FileSeen::of(&metadata) == record.file && metadata.len() == record.object().size,
+                file,
+                path: path.clone(),
+                _used: Arc::clone(&used),
+            })
+        });
+        drop(used);
+        match opened {
+            Ok(build) => {
+                if !build.is_unchanged {
+                    let key = &build.object.key;
+                    tracing::warn!(key, file = %path.display(), "was changed since it was pulled; each chunk is checked when it is read");
+                }
+                Some(build)
+            }
+            Err(problem) => {
+                tracing::warn!(file = %record.display(), problem, "a build of the spool cannot be used; it is pulled again");
+                self.forget(name);
+                None
+            }
+        }
+    }
+
+    /// The version of a key that was needed last, of those that are here as a whole.
+    pub fn newest(&self, bucket: &str, key: &str) -> Option<WholeBuild> {
+        let name = {
+            let entries = self.entries.lock();
+            let of_key = entries.iter().filter(|(_, entry)| {
+                entry.is_whole && entry.object.bucket == bucket && entry.object.key == key
+            });
+            of_key.max_by_key(|(_, entry)| entry.needed_at)?.0.clone()
+        };
+        self.whole_of(&name)
+    }
+
+    /// Writes down that a file was read as a whole and is right.
+    pub fn is_right(&self, build: &BuildName) {
+        let record = self.file(build, "json");
+        let seen = std::fs::metadata(self.file(build, "data")).map(|file| FileSeen::of(&file));
+        let (Ok(mut known), Ok(seen)) = (Record::read(&record), seen) else {
+            return;
+        };
+        if known.file == seen {
+            return;
+        }
+        known.file = seen;
+        let written = serde_json::to_vec(&known).map_err(io::Error::from);
+        let written = written.and_then(|text| record::replace(&self.path, &build.with("json"), &text));
+        if let Err(error) = written {
+            tracing::warn!(file = %record.display(), %error, "cannot be written");
+        }
+    }
+
+    /// Writes down which builds are seeded, the oldest first: a seeder that is started again goes on with them.
+    ///
+    /// # Errors
+    /// Where it cannot be written; what was written before stands then.
+    pub fn keep_list(&self, builds: &[ListedBuild]) -> Result<(), SpoolError> {
+        let builds = builds.iter().map(|build| Listed {
+            name: build.name.clone(),
+            bucket: build.notice.bucket.clone(),
+            key: build.notice.key.clone(),
+            hosts: build.hosts,
+        });
+        let builds = builds.collect();
+        let list = List { format: 2, builds };
+        let path = self.path.join(LIST);
+        let text = serde_json::to_vec_pretty(&list).map_err(io::Error::from);
+        let written = text.and_then(|text| record::replace(&self.path, LIST, &text));
+        written.map_err(failed("write", &path))
+    }
+
+    /// Which builds were seeded.
+    pub fn list(&self) -> SeedingList {
+        let path = self.path.join(LIST);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return SeedingList::default(),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "cannot be read; all builds of the spool are taken up");
+                return self.all();
+            }
+        };
+        let known = |name: &BuildName| self.entries.lock().get(name).is_some_and(|entry| entry.is_whole);
+        if let Ok(list) = serde_json::from_slice::<List>(&text) {
+            let mut seeding = SeedingList::default();
+            for build in list.builds {
+                let notice = BuildNotice {
+                    bucket: build.bucket,
+                    key: build.key,
+                };
+                if known(&build.name) {
+                    seeding.builds.push(ListedBuild {
+                        name: build.name,
+                        notice,
+                        hosts: build.hosts,
+                    });
+                } else {
+                    seeding.notices.push(notice);
+                }
+            }
+            return seeding;
+        }
+        if let Ok(notices) = serde_json::from_slice::<Vec<BuildNotice>>(&text) {
+            let builds = notices.len();
+            tracing::warn!(file = %path.display(), builds, "is of an earlier release; its builds are pulled again");
+            return SeedingList {
+                builds: Vec::new(),
+                notices,
+            };
+        }
+        tracing::warn!(file = %path.display(), "is no list of builds; all builds of the spool are taken up");
+        self.all()
+    }
+
+    /// All that are whole, the oldest first.
+    fn all(&self) -> SeedingList {
+        let entries = self.entries.lock();
+        let mut whole: Vec<_> = entries.iter().filter(|(_, entry)| entry.is_whole).collect();
+        whole.sort_by_key(|(_, entry)| entry.needed_at);
+        SeedingList {
+            builds: whole
+                .into_iter()
+                .map(|(name, entry)| ListedBuild {
+                    name: name.clone(),
+                    notice: BuildNotice {
+                        bucket: entry.object.bucket.clone(),
+                        key: entry.object.key.clone(),
+                    },
+                    hosts: 0,
+                })
+                .collect(),
+            notices: Vec::new(),
+        }
+    }
+
+    fn file(&self, name: &BuildName, ending: &str) -> PathBuf {
+        self.path.join(name.with(ending))
+    }
+
+    fn forget(&self, name: &BuildName) {
+        self.entries.lock().remove(name);
+        remove_files(&self.path, name);
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    format: u32,
+    builds: Vec<Listed>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    name: BuildName,
+    bucket: String,
+    key: String,
+    hosts: u64,
+}
+
+/// Takes the folder's lock, which the system gives back when the process ends, however it does.
+fn take_lock(folder: &Path) -> Result<File, SpoolError> {
+    let path = folder.join(LOCK);
+    let mut options = File::options();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let mut lock = options.open(&path).map_err(failed("open", &path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let read = lock.read_to_string(&mut holder);
+            let is_pid = read.is_ok() && holder.trim().parse::<u32>().is_ok();
+            return Err(SpoolError::InUse {
+                path: folder.to_owned(),
+                holder: if is_pid { holder.trim().to_owned() } else { "?".to_owned() },
+            });
+        }
+        Err(std::fs::TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+    }
+    // Of one length, so that nothing of an older and longer number is left even on a disk that is full.
+    let written = lock
+        .rewind()
+        .and_then(|()| lock.write_all(format!("{:<10}\n", std::process::id()).as_bytes()));
+    written.map_err(failed("write", &path))?;
+    Ok(lock)
+}
+
+/// What is in the folder. What belongs to no build any more is removed; what is none of ours is left where it is.
+fn look(folder: &Path) -> io::Result<BTreeMap<BuildName, Entry>> {
+    let (mut ours, mut foreign) = (BTreeMap::<BuildName, Vec<String>>::new(), 0_u32);
+    for file in std::fs::read_dir(folder)? {
+        let file_name = file?.file_name();
+        let text = file_name.to_string_lossy();
+        match BuildName::parse(&text) {
+            Some((name, ending)) => ours.entry(name).or_default().push(ending.to_owned()),
+            None => foreign += u32::from(!OWN.contains(&text.as_ref())),
+        }
+    }
+    if foreign > 0 {
+        tracing::warn!(folder = %folder.display(), files = foreign, "has files of an earlier release or of others, which are not used; they may be removed");
+    }
+    let mut entries = BTreeMap::new();
+    for (name, endings) in ours {
+        match entry(folder, &name, &endings) {
+            Some(entry) => {
+                entries.insert(name, entry);
+            }
+            None => remove_files(folder, &name),
+        }
+    }
+    Ok(entries)
+}
+
+fn entry(folder: &Path, name: &BuildName, endings: &[String]) -> Option<Entry> {
+    let has = |ending: &str| endings.iter().any(|other| other == ending);
+    if !has("data") {
+        return None;
+    }
+    let record = has("json").then(|| folder.join(name.with("json")));
+    let (object, is_whole, needed_at) = match record.map(|path| (Record::read(&path), path)) {
+        Some((Ok(record), _)) => (record.object(), true, record.pulled_at),
+        other => {
+            if let Some((Err(problem), path)) = other {
+                tracing::warn!(file = %path.display(), problem, "is no record of a build, which is pulled again");
+            }
+            (Journal::read(&folder.join(name.with("pull")))?.object, false, 0)
+        }
+    };
+    Some(Entry {
+        size: object.size,
+        object,
+        is_whole,
+        needed_at,
+        used: Arc::default(),
+    })
+}
+
+/// The record first: without it the rest is what belongs to no build.
+fn remove_files(folder: &Path, name: &BuildName) {
+    for ending in ["json", "json.new", "pull", "data"] {
+        let file = folder.join(name.with(ending));
+        match std::fs::remove_file(&file) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(file = %file.display(), %error, "cannot be removed"),
+        }
+    }
+}
+
+fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> SpoolError + use<'a> {
+    move |source| SpoolError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// Name of the file with the builds that are seeded.
+const LIST: &str = "seeding.json";
+/// Name of the file by which the folder is one process's.
+const LOCK: &str = "lock";
+/// What else is in the folder of a seeder.
+const OWN: [&str; 5] = [LIST, "seeding.json.new", LOCK, "directory.key", "probe"];
+
+#[cfg(test)]
+mod tests;

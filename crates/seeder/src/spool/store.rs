@@ -1,0 +1,170 @@
+//! The chunks of a build that is whole in the spool. Invariant: what is read has the hash that S3's bytes had. A chunk that has
+//! changed on disk is read from S3 again, written, and given to who asked for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use cloud::{Buckets, CloudError, chain};
+use parking_lot::Mutex;
+use peer::{ChunkStore, StoreError};
+use swarm::{Bitfield, ChunkIndex, Hash};
+use tokio::runtime::Handle;
+
+use super::WholeBuild;
+
+/// Where a build's bytes come from if they are wrong here.
+#[derive(Debug)]
+pub struct Origin {
+    /// The buckets.
+    pub buckets: Buckets,
+    /// What reads from them while a store's reader waits.
+    pub runtime: Handle,
+}
+
+/// The store of a build that is whole.
+#[derive(Debug)]
+pub struct SpoolStore {
+    build: WholeBuild,
+    origin: Origin,
+    /// One chunk is mended at a time: a file that was cut has many, and S3 is slower than the disk.
+    damage: Mutex<Damage>,
+}
+
+#[derive(Debug, Default)]
+struct Damage {
+    /// Chunks that were found wrong once: each is told once.
+    told: BTreeSet<ChunkIndex>,
+    /// Chunks that nobody could give, and when that was found.
+    gone: BTreeMap<ChunkIndex, Instant>,
+}
+
+impl SpoolStore {
+    /// A store of `build`.
+    pub fn new(build: WholeBuild, origin: Origin) -> Self {
+        Self {
+            build,
+            origin,
+            damage: Mutex::default(),
+        }
+    }
+
+    /// The build.
+    pub fn build(&self) -> &WholeBuild {
+        &self.build
+    }
+
+    /// What is on disk, if it is right.
+    fn look(&self, chunk: ChunkIndex) -> Result<Bytes, String> {
+        let manifest = &self.build.manifest;
+        let mut bytes = BytesMut::zeroed(manifest.length(chunk) as usize);
+        let read: io::Result<()> = self.build.file.read_exact_at(&mut bytes, manifest.offset(chunk));
+        read.map_err(|error| error.to_string())?;
+        if Hash::of(&bytes) != manifest.hash(chunk) {
+            return Err("other bytes than were pulled".to_owned());
+        }
+        Ok(bytes.freeze())
+    }
+
+    fn mend(&self, chunk: ChunkIndex, problem: &str) -> Result<Bytes, StoreError> {
+        let mut damage = self.damage.lock();
+        if damage.gone.get(&chunk).is_some_and(|since| since.elapsed() < GONE_FOR) {
+            return Err(StoreError::NotHeld { chunk });
+        }
+        // Somebody else may have mended it meanwhile.
+        if let Ok(bytes) = self.look(chunk) {
+            return Ok(bytes);
+        }
+        let (key, file) = (&self.build.object.key, self.build.path.display());
+        if damage.told.insert(chunk) {
+            tracing::warn!(key, %chunk, %file, problem, "a chunk has changed on disk; it is pulled again");
+        }
+        match self.pull(chunk) {
+            Ok(bytes) => {
+                damage.gone.remove(&chunk);
+                let offset = self.build.manifest.offset(chunk);
+                if let Err(error) = self.build.file.write_all_at(&bytes, offset) {
+                    tracing::warn!(key, %chunk, %file, %error, "a chunk that was pulled again cannot be written");
+                }
+                Ok(bytes)
+            }
+            Err(error) => {
+                if damage.gone.insert(chunk, Instant::now()).is_none() {
+                    tracing::warn!(key, %chunk, error, "a chunk that has changed on disk cannot be pulled again; hosts that have it give it to the others");
+                }
+                Err(StoreError::NotHeld { chunk })
+            }
+        }
+    }
+
+    /// Reads a chunk of the very object from S3.
+    fn pull(&self, chunk: ChunkIndex) -> Result<Bytes, String> {
+        let manifest = &self.build.manifest;
+        let start = manifest.offset(chunk);
+        let range = start..start + u64::from(manifest.length(chunk));
+        let (buckets, object) = (self.origin.buckets.clone(), self.build.object.clone());
+        let (told, answer) = sync_channel::<Result<Bytes, CloudError>>(1);
+        // On a task of its own: whoever reads may do so on a thread of the runtime, and waits here.
+        let task = self.origin.runtime.spawn(async move {
+            let _ = told.send(buckets.get_range(&object, range).await);
+        });
+        match answer.recv_timeout(PATIENCE) {
+            Ok(Ok(bytes)) if Hash::of(&bytes) == manifest.hash(chunk) => Ok(bytes),
+            Ok(Ok(_)) => Err("S3 has other bytes under the same ETag".to_owned()),
+            Ok(Err(error)) => Err(chain(&error)),
+            Err(_) => {
+                task.abort();
+                Err(format!("S3 has not answered for {} s", PATIENCE.as_secs()))
+            }
+        }
+    }
+}
+
+impl ChunkStore for SpoolStore {
+    fn held(&self) -> Bitfield {
+        Bitfield::full(self.build.manifest.chunk_count())
+    }
+
+    fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError> {
+        self.look(chunk).or_else(|problem| self.mend(chunk, &problem))
+    }
+
+    fn answers(&self, _chunk: ChunkIndex) -> bool {
+        true
+    }
+
+    fn shared(&self, _chunk: ChunkIndex) -> Option<Bytes> {
+        None
+    }
+
+    /// Bytes that were verified and come from somewhere else, for a chunk that is wrong here.
+    fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError> {
+        let length = self.build.manifest.length(chunk) as usize;
+        // One byte more would be written over the next chunk.
+        assert_eq!(bytes.len(), length, "the length of {chunk}");
+        let written = self.build.file.write_all_at(&bytes, self.build.manifest.offset(chunk));
+        written.map_err(|source| StoreError::Io {
+            action: "write",
+            path: self.build.path.clone(),
+            source,
+        })?;
+        self.damage.lock().gone.remove(&chunk);
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn is_blocking(&self) -> bool {
+        true
+    }
+}
+
+/// S3 is not waited for longer than this while a host waits for the chunk.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A chunk that nobody could give is asked for again after this.
+const GONE_FOR: Duration = Duration::from_secs(60);
