@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use cloud::{Buckets, Cloud, CloudError, EmbeddedCloud, Faults, regional_bucket};
 use peer::ChunkPool;
-use seeder::{BuildNotice, PullError, PullOptions, Pulled, Spool, pull};
+use seeder::{BuildNotice, GetTurns, PullError, PullOptions, Pulled, Spool, SpoolFolder, SpoolLimits, pull};
 use swarm::Manifest;
 
 struct Test {
@@ -48,10 +48,15 @@ impl Test {
         };
         let options = PullOptions {
             chunk_size,
-            requests: 4,
+            turns: GetTurns::new(4),
             spool,
         };
         pull(&self.buckets, &notice, &options).await
+    }
+
+    fn folder(&self, name: &str) -> Spool {
+        let folder = SpoolFolder::open(&self.folder.path().join(name), SpoolLimits::default());
+        Spool::Folder(folder.unwrap())
     }
 
     fn memory() -> Spool {
@@ -81,13 +86,24 @@ async fn a_pulled_build_is_the_object_in_memory_and_on_disk() {
     test.put(&build).await;
     for chunk_size in [64 << 10, 3 << 20] {
         let expected = Manifest::of(KEY, &build, chunk_size).unwrap();
-        for spool in [Test::memory(), Spool::Folder(test.folder.path().join("spool"))] {
+        for spool in [Test::memory(), test.folder("spool")] {
             let pulled = test.pull(spool, Some(chunk_size)).await.unwrap();
             assert_eq!(pulled.manifest.root(), expected.root());
             assert!(content(&pulled) == build);
         }
     }
-    assert!(std::fs::read(test.folder.path().join("spool").join(KEY)).unwrap() == build);
+}
+
+#[tokio::test]
+async fn a_pull_that_cannot_succeed_leaves_nothing_in_the_spool() {
+    let test = Test::start().await;
+    test.put(&data(40 << 20)).await;
+    test.faults.overwrite_after_gets(KEY, 2, Bytes::from(vec![7; 40 << 20]));
+    let error = test.pull(test.folder("spool"), None).await.err().unwrap();
+    assert!(matches!(error, PullError::Cloud(CloudError::ObjectChanged { .. })), "{error:?}");
+    let left = std::fs::read_dir(test.folder.path().join("spool")).unwrap();
+    let left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["lock"]);
 }
 
 #[tokio::test]

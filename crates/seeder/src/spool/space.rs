@@ -15,6 +15,15 @@ pub struct SpoolLimits {
     pub bytes_max: Option<u64>,
 }
 
+/// Bytes of builds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    /// Of those that somebody uses.
+    used: u64,
+    /// Of those that can go.
+    unused: u64,
+}
+
 impl SpoolFolder {
     /// Whether the folder takes a file. On a disk that is full what nobody uses makes room for it.
     pub(super) fn try_to_write(&self) -> Result<(), SpoolError> {
@@ -35,27 +44,27 @@ impl SpoolFolder {
         let path = self.file(name, "data");
         let needs = object.size;
         loop {
-            let taken = self.taken(name);
-            let over = self.limits.bytes_max.is_some_and(|max| taken.saturating_add(needs) > max);
-            let disk = self.free_of_disk().map_err(failed("look at", &self.path))?;
+            let Taken { used, unused } = self.taken(name);
             let had = had(file).map_err(failed("look at", &path))?;
-            if !over && disk.saturating_add(had) >= needs {
+            let disk = self.free_of_disk().map_err(failed("look at", &self.path))?.saturating_add(had);
+            let most = self.limits.bytes_max.unwrap_or(u64::MAX);
+            let left = most.saturating_sub(used.saturating_add(unused));
+            if needs <= left.min(disk) {
                 match allocate(file, needs) {
                     Ok(()) => return Ok(()),
                     Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
                     Err(error) => return Err(failed("reserve space for", &path)(error)),
                 }
             }
-            if !self.evict_oldest() {
-                let by_limit = self.limits.bytes_max.map(|max| max.saturating_sub(taken));
-                let free = by_limit.map_or(disk, |free| free.min(disk)).saturating_add(had);
-                let most = self.limits.bytes_max.unwrap_or(u64::MAX);
+            // Nothing goes for a build that does not fit all the same.
+            let free = most.saturating_sub(used).min(disk.saturating_add(unused));
+            if needs > free || !self.evict_oldest() {
                 return Err(SpoolError::DoesNotFit {
                     bucket: object.bucket.clone(),
                     key: object.key.clone(),
                     needs,
-                    free: free.min(most),
-                    later: needs <= most && needs <= disk.saturating_add(had).saturating_add(taken),
+                    free,
+                    later: needs <= most.min(disk.saturating_add(unused).saturating_add(used)),
                 });
             }
         }
@@ -70,10 +79,17 @@ impl SpoolFolder {
     }
 
     /// Bytes that the other builds take.
-    fn taken(&self, name: &BuildName) -> u64 {
+    fn taken(&self, name: &BuildName) -> Taken {
         let entries = self.entries.lock();
-        let others = entries.iter().filter(|(other, _)| *other != name);
-        others.map(|(_, entry)| entry.size).sum()
+        let mut taken = Taken::default();
+        for (_, entry) in entries.iter().filter(|(other, _)| *other != name) {
+            if entry.is_used() {
+                taken.used += entry.size;
+            } else {
+                taken.unused += entry.size;
+            }
+        }
+        taken
     }
 
     /// Removes the build that was needed least lately, of those that nobody uses. Whether there was one.
