@@ -13,7 +13,7 @@ use region::{Host, Start, until};
 use rig::{S3, data};
 use seeder::{BuildNotice, SpoolLimits};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(20);
 
 fn keys(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("build-{n}.zip")).collect()

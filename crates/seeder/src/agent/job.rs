@@ -89,11 +89,16 @@ impl Jobs {
         }
     }
 
-    /// What waits for room is tried now.
+    /// Whether one waits for room.
+    pub(super) fn one_has_no_room(&self) -> bool {
+        self.jobs.values().any(|job| matches!(job.stage, Stage::NoRoom(_)))
+    }
+
+    /// What waits for room is tried soon, when the swarm that made it has let go of its files.
     pub(super) fn there_is_room(&mut self) {
         for job in self.jobs.values_mut() {
             if matches!(job.stage, Stage::NoRoom(_)) {
-                job.stage = Stage::Resting(Instant::now());
+                job.stage = Stage::Resting(Instant::now() + SWARM_ENDS);
             }
         }
     }
@@ -210,6 +215,8 @@ fn key(notice: &BuildNotice) -> (String, String) {
     (notice.bucket.clone(), notice.key.clone())
 }
 
+/// A swarm that was ended has let go of its files after this.
+const SWARM_ENDS: Duration = Duration::from_millis(200);
 /// Builds that are pulled at a time …
 const PULLS_MAX: usize = 16;
 /// … and so many more of those that come with a single GET.

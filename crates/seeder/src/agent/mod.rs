@@ -314,8 +314,14 @@ impl<H: AgentHost> Agent<H> {
     }
 
     async fn look_around(&mut self) {
-        if self.seeding.look(Instant::now()) {
+        let now = Instant::now();
+        if self.seeding.look(now) {
             self.keep_list().await;
+        }
+        // A build that finds no room on the disk waits for those that are seeded as one that finds no place among them does.
+        if self.jobs.one_has_no_room() && self.seeding.one_gives_way(now) {
+            self.publish().await;
+            self.make_room().await;
         }
     }
 

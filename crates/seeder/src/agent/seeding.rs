@@ -102,7 +102,7 @@ impl Seeding {
     }
 
     /// Ends the oldest build that its hosts have, or else the oldest that was waited for in vain. Whether there was one.
-    fn one_gives_way(&mut self, now: Instant) -> bool {
+    pub(super) fn one_gives_way(&mut self, now: Instant) -> bool {
         let fleet = self.fleet.size(self.builds.iter().map(|build| build.watch.have()));
         let verdicts = self.builds.iter().map(|build| build.watch.verdict(now, fleet, &self.patience));
         let verdicts: Vec<Verdict> = verdicts.collect();

@@ -104,7 +104,7 @@ impl Seeder {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let stderr = logs.join(format!("seeder-{number}.log"));
         let mut process = command
-            .args(["--endpoint-url", endpoint, "--folder"])
+            .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--endpoint-url", endpoint, "--folder"])
             .arg(spool)
             .env("AWS_ACCESS_KEY_ID", "fleetcast")
             .env("AWS_SECRET_ACCESS_KEY", "embedded")

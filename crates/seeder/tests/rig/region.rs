@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use peer::{
-    ChunkPool, Clock, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, Observer, PeerId, Role,
-    SeededBuild, Shaping, StoreOpener, Traffic, TransportKind, host_of,
+    Addresses, ChunkPool, Clock, Endpoint, EndpointConfig, Limits, Multiaddr, Node, NodeConfig, NodeIdentity, Observer,
+    Role, SeededBuild, Shaping, StoreOpener, Traffic, TransportKind, host_of,
 };
 use seeder::{
     Agent, AgentHost, AgentOptions, BuildNotice, ChannelFeed, GetTurns, Patience, PullOptions, RegionalSeeder,
     SeederOptions, Spool, SpoolFolder, SpoolLimits,
 };
-use swarm::{Contact, HostId, PeerConfig, SeederConfig, Time};
+use swarm::{Contact, HostId, PeerConfig, SeederConfig, SwarmId, Time};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -64,7 +64,9 @@ impl Start {
             turns: GetTurns::new(8),
             spool: Spool::Folder(Arc::clone(&folder)),
         };
+        let config = EndpointConfig::on_loopback(NodeIdentity::random(), TransportKind::Tcp);
         let host = TestHost {
+            endpoint: Endpoint::start(config).await.unwrap(),
             pull: pull.clone(),
             listed: self.listed.clone(),
         };
@@ -130,30 +132,30 @@ impl Running {
 }
 
 struct TestHost {
+    endpoint: Endpoint,
     pull: PullOptions,
     listed: Listed,
 }
 
 impl AgentHost for TestHost {
-    async fn start_swarm(&mut self) -> Result<RegionalSeeder, NodeError> {
-        let identity = NodeIdentity::random();
-        RegionalSeeder::start(SeederOptions {
-            seed: 1,
-            core: SeederConfig::new(identity.host()),
-            identity,
-            transport: TransportKind::Tcp,
-            listen: "/ip4/127.0.0.1/tcp/0".parse().unwrap(),
-            advertise: None,
+    fn start_swarm(&mut self, swarm: SwarmId) -> RegionalSeeder {
+        let options = SeederOptions {
+            swarm,
+            core: SeederConfig::new(host_of(self.endpoint.peer_id())),
             shaping: Shaping::default(),
-            path: None,
             limits: Limits::default(),
+            seed: 1,
             clock: Clock::start(),
             pull: self.pull.clone(),
-        })
-        .await
+        };
+        RegionalSeeder::join(&self.endpoint, options)
     }
 
-    fn seeding(&mut self, _key: &str, _address: &Multiaddr) {}
+    fn addresses(&self) -> Vec<Multiaddr> {
+        self.endpoint.addresses()
+    }
+
+    fn seeding(&mut self, _key: &str) {}
 
     fn publish(&mut self, builds: Vec<SeededBuild>) {
         self.listed.send_replace(builds);
@@ -220,32 +222,27 @@ impl Drop for Host {
 async fn fetch(build: &SeededBuild, has: &Arc<Mutex<BTreeSet<(String, String)>>>) -> Node {
     let identity = NodeIdentity::random();
     let host = identity.host();
-    let address = build.seeders[0].clone();
-    let seeder: PeerId = address.to_string().rsplit_once("/p2p/").unwrap().1.parse().unwrap();
+    let addresses = Addresses::of(&build.seeders).unwrap();
     let contact = Contact {
-        host: host_of(seeder),
-        address: address.to_vec().into(),
+        host: host_of(addresses.peer()),
+        address: addresses.encode(),
     };
-    Node::start(NodeConfig {
-        identity,
+    let config = NodeConfig {
+        swarm: build.swarm(),
         host,
-        transport: TransportKind::Tcp,
-        listen: "/ip4/127.0.0.1/tcp/0".parse().unwrap(),
-        advertise: None,
         shaping: Shaping::default(),
-        path: None,
         limits: Limits::default(),
         store: StoreOpener::in_memory(ChunkPool::default()),
-        role: Role::Host(Box::new(move |own| PeerConfig::new(host, own.into(), contact))),
+        role: Role::Host(Box::new(move |own| PeerConfig::new(host, own, contact))),
         seed: host.get(),
         clock: Clock::start(),
         observer: Arc::new(Told {
             build: (build.key.clone(), build.version.clone()),
             has: Arc::clone(has),
         }),
-    })
-    .await
-    .unwrap()
+    };
+    let endpoint = EndpointConfig::on_loopback(identity, TransportKind::Tcp);
+    Node::start(endpoint, config).await.unwrap()
 }
 
 /// Waits until something is so.
