@@ -34,6 +34,9 @@ pub(crate) trait Held: std::fmt::Debug + Send + Sync {
 
     /// Others are told of it after `wait`.
     async fn give_back(&self, wait: Duration) -> Result<(), CloudError>;
+
+    /// Others are told of it as soon as no request of ours can take it any more.
+    async fn let_go(&self) -> Result<(), CloudError>;
 }
 
 impl Delivery {
@@ -61,6 +64,17 @@ impl Delivery {
     pub async fn done(self) -> Result<(), CloudError> {
         match &self.held {
             Some(held) => held.done().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Nobody here sees to it any more: others are told of it soon.
+    ///
+    /// # Errors
+    /// Where the queue cannot be told; it comes back by itself then.
+    pub(crate) async fn let_go(self) -> Result<(), CloudError> {
+        match &self.held {
+            Some(held) => held.let_go().await,
             None => Ok(()),
         }
     }

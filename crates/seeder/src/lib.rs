@@ -17,5 +17,6 @@ pub use queue_feed::QueueFeed;
 pub use s3_pull::{PullError, PullOptions, Pulled, Spool, adopt, pull, pull_object};
 pub use seed::{RegionalSeeder, SeedError, SeederOptions};
 pub use spool::{
-    BuildName, ListedBuild, Origin, PullingBuild, SeedingList, SpoolError, SpoolFolder, SpoolLimits, SpoolStore, WholeBuild,
+    BuildName, ListedBuild, Origin, PullingBuild, SeedingList, SpoolError, SpoolFolder, SpoolLimits, SpoolStore,
+    WholeBuild,
 };

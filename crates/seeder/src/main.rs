@@ -15,8 +15,8 @@ use peer::{
     Clock, Endpoint, EndpointConfig, Limits, Multiaddr, NodeIdentity, Shaping, TransportKind, host_of, log_to_stderr,
 };
 use seeder::{
-    BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool, SpoolFolder,
-    SpoolLimits, adopt, pull_object,
+    BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool,
+    SpoolFolder, SpoolLimits, adopt, pull_object,
 };
 use signals::Signals;
 use swarm::{SeederConfig, SwarmId};
@@ -189,7 +189,13 @@ async fn find(
                     _ => format!("no answer within {} ms", HEAD_PATIENCE.as_millis()),
                 };
                 let (key, bucket, etag) = (&notice.key, &notice.bucket, &spooled.object.etag);
-                tracing::warn!(key, bucket, etag, why, "S3 does not say which version it has; the spool's is seeded");
+                tracing::warn!(
+                    key,
+                    bucket,
+                    etag,
+                    why,
+                    "S3 does not say which version it has; the spool's is seeded"
+                );
                 return Ok(adopt(buckets, spooled));
             }
         },

@@ -59,6 +59,7 @@ impl QueueFeed {
             queue: self.queue.clone(),
             message,
             keeping,
+            visible_after: self.visible_after,
         };
         Some(Delivery::held(notice, Box::new(hold)))
     }
@@ -76,6 +77,7 @@ struct Hold {
     queue: Queue,
     message: QueueMessage,
     keeping: JoinHandle<()>,
+    visible_after: Duration,
 }
 
 impl Drop for Hold {
@@ -91,6 +93,12 @@ impl Held for Hold {
     }
 
     async fn give_back(&self, wait: Duration) -> Result<(), CloudError> {
+        self.queue.extend(&self.message, wait).await
+    }
+
+    async fn let_go(&self) -> Result<(), CloudError> {
+        // A request that is under way when its process ends may still take a message, which nobody would see then.
+        let wait = (LONG_POLL + Duration::from_secs(1)).min(self.visible_after);
         self.queue.extend(&self.message, wait).await
     }
 }

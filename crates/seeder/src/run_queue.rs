@@ -7,9 +7,7 @@ use std::time::Duration;
 use cloud::{Cloud, CloudError};
 use peer::{DirectoryServer, Multiaddr, NodeIdentity, SeededBuild};
 use pipeline::{PipelineClients, Queues};
-use seeder::{
-    Agent, AgentHost, AgentOptions, BuildFeed, Delivery, Patience, QueueFeed, RegionalSeeder, SpoolFolder,
-};
+use seeder::{Agent, AgentHost, AgentOptions, BuildFeed, Delivery, Patience, QueueFeed, RegionalSeeder, SpoolFolder};
 use swarm::SwarmId;
 use tokio::sync::oneshot;
 

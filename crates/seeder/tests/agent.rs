@@ -1,10 +1,8 @@
 //! An agent before its feed: nothing that was told of is lost, pulled twice or given up while a host lacks it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
-mod rig;
 #[path = "rig/region.rs"]
 mod region;
+mod rig;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -155,7 +153,11 @@ async fn a_restart_lists_everything_at_once_without_s3_and_nothing_less_before()
     let began = Instant::now();
     let agent = again.agent(&s3).await;
     listed.changed().await.unwrap();
-    assert_eq!(listed.borrow_and_update().len(), keys.len(), "the first that is said is all of it");
+    assert_eq!(
+        listed.borrow_and_update().len(),
+        keys.len(),
+        "the first that is said is all of it"
+    );
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     let host = Host::start(&again.listed);
     for key in &keys {
@@ -189,7 +191,10 @@ async fn after_a_restart_what_hosts_have_gives_way_though_they_do_not_come_for_i
     }
     let listed = start.listed.clone();
     let is_listed = |key: &String| listed.borrow().iter().any(|build| build.key == *key);
-    until("the others are listed", Duration::from_secs(10), || keys[2..].iter().all(is_listed)).await;
+    until("the others are listed", Duration::from_secs(10), || {
+        keys[2..].iter().all(is_listed)
+    })
+    .await;
     agent.stop().await;
 }
 
@@ -242,7 +247,10 @@ async fn a_thousand_small_builds_come_through() {
 /// Builds of mixed sizes, an agent that is killed at random moments, and a queue that tells again of what was not done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seeder_that_is_killed_at_random_moments_loses_no_build_and_pulls_none_twice() {
-    let seeds = std::env::var("SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let seeds = std::env::var("SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(3);
     for seed in 0..seeds {
         killed_at_random(seed).await;
     }
@@ -268,7 +276,10 @@ async fn killed_at_random(seed: u64) {
     let began = Instant::now();
     loop {
         let agent = start.agent(&s3).await;
-        let (notices, told) = (agent.notices(), keys.iter().filter(|key| lacks(key)).cloned().collect::<Vec<_>>());
+        let (notices, told) = (
+            agent.notices(),
+            keys.iter().filter(|key| lacks(key)).cloned().collect::<Vec<_>>(),
+        );
         // As a queue that tells again of whatever was not done with; more than once of some.
         let teller = tokio::spawn(async move {
             for key in told.iter().chain(&told[..told.len() / 2]) {
@@ -295,6 +306,9 @@ async fn killed_at_random(seed: u64) {
     for (key, size) in keys.iter().zip(&sizes) {
         // A GET that is through is not made again; one a turn may have been on its way at each kill.
         let (gets, needed) = (s3.front.gets(key), size.div_ceil(8 << 20).max(1));
-        assert!(gets <= needed + kills, "seed {seed}: {gets} GETs of {key}, {size} bytes, {kills} kills");
+        assert!(
+            gets <= needed + kills,
+            "seed {seed}: {gets} GETs of {key}, {size} bytes, {kills} kills"
+        );
     }
 }

@@ -100,7 +100,10 @@ async fn a_pull_that_cannot_succeed_leaves_nothing_in_the_spool() {
     test.put(&data(40 << 20)).await;
     test.faults.overwrite_after_gets(KEY, 2, Bytes::from(vec![7; 40 << 20]));
     let error = test.pull(test.folder("spool"), None).await.err().unwrap();
-    assert!(matches!(error, PullError::Cloud(CloudError::ObjectChanged { .. })), "{error:?}");
+    assert!(
+        matches!(error, PullError::Cloud(CloudError::ObjectChanged { .. })),
+        "{error:?}"
+    );
     let left = std::fs::read_dir(test.folder.path().join("spool")).unwrap();
     let left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, ["lock"]);

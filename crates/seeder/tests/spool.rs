@@ -40,7 +40,10 @@ async fn pull_key(buckets: &Buckets, key: &str, options: &PullOptions) -> Pulled
 /// The one build's file.
 fn file(s3: &S3) -> PathBuf {
     let files = std::fs::read_dir(s3.spool()).unwrap().map(|file| file.unwrap().path());
-    files.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "data")).unwrap()
+    files
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|ending| ending == "data"))
+        .unwrap()
 }
 
 fn overwrite(path: &PathBuf, at: u64, length: usize) {
@@ -50,7 +53,12 @@ fn overwrite(path: &PathBuf, at: u64, length: usize) {
 
 async fn content(pulled: &Pulled) -> Vec<Result<Vec<u8>, StoreError>> {
     let (store, manifest) = (Arc::clone(&pulled.store), Arc::clone(&pulled.manifest));
-    let read = move || manifest.chunks().map(|chunk| store.read(chunk).map(|bytes| bytes.to_vec())).collect();
+    let read = move || {
+        manifest
+            .chunks()
+            .map(|chunk| store.read(chunk).map(|bytes| bytes.to_vec()))
+            .collect()
+    };
     tokio::task::spawn_blocking(read).await.unwrap()
 }
 
@@ -84,7 +92,12 @@ async fn a_chunk_that_changed_on_disk_is_read_again_from_s3_once_and_written() {
     let pulled = pull_key(&buckets, KEY, &options).await;
     let gets = s3.front.gets(KEY);
     overwrite(&file(&s3), 5 << 20, 100);
-    std::fs::File::options().write(true).open(file(&s3)).unwrap().set_len(18 << 20).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(file(&s3))
+        .unwrap()
+        .set_len(18 << 20)
+        .unwrap();
     for _ in 0..3 {
         assert!(is(&pulled, &build).await);
     }

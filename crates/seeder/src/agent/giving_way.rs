@@ -206,7 +206,13 @@ mod tests {
         for second in 0..700 {
             let now = start + Duration::from_secs(second);
             let served = second / 10;
-            watch.look(now, Counts { served, ..counts(3, 1, 2) });
+            watch.look(
+                now,
+                Counts {
+                    served,
+                    ..counts(3, 1, 2)
+                },
+            );
             assert_eq!(watch.verdict(now, 3, &PATIENCE), Verdict::Stays);
         }
     }

@@ -112,7 +112,9 @@ impl Jobs {
 
     /// Whether no queue would tell of it again.
     pub(super) fn is_ours_alone(&self, notice: &BuildNotice) -> bool {
-        self.jobs.get(&key(notice)).is_some_and(|job| !job.message.delivery.is_held())
+        self.jobs
+            .get(&key(notice))
+            .is_some_and(|job| !job.message.delivery.is_held())
     }
 
     /// It was pulled, and waits for a place.
@@ -121,7 +123,7 @@ impl Jobs {
     }
 
     /// Those that are to be looked at now.
-    pub(super) fn to_look_at(&mut self, now: Instant) -> Vec<BuildNotice> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<BuildNotice> {
         let is_due = |stage: &Stage| match stage {
             Stage::Resting(until) | Stage::NoRoom(until) => *until <= now,
             _ => false,
@@ -199,7 +201,10 @@ impl Jobs {
 
     /// How long the oldest has waited.
     pub(super) fn oldest_wait(&self, now: Instant) -> Duration {
-        let waits = self.jobs.values().map(|job| now.saturating_duration_since(job.taken_at));
+        let waits = self
+            .jobs
+            .values()
+            .map(|job| now.saturating_duration_since(job.taken_at));
         waits.max().unwrap_or_default()
     }
 

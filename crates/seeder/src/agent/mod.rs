@@ -127,7 +127,7 @@ impl<H: AgentHost> Agent<H> {
         }
         drop(intake);
         self.tasks.abort_all();
-        let given_back = self.jobs.drain().map(|delivery| delivery.give_back(Duration::ZERO));
+        let given_back = self.jobs.drain().map(crate::build_feed::Delivery::let_go);
         let given_back = futures::future::join_all(given_back);
         // Whoever does not answer in that time tells others a little later.
         let _ = tokio::time::timeout(GIVE_BACK_PATIENCE, given_back).await;
@@ -152,7 +152,12 @@ impl<H: AgentHost> Agent<H> {
         for (build, hosts) in whole {
             let pulled = adopt(&self.buckets, build);
             if let Some(name) = pulled.name.clone() {
-                stores.push((pulled.is_unchanged, name, Arc::downgrade(&pulled.store), Arc::clone(&pulled.manifest)));
+                stores.push((
+                    pulled.is_unchanged,
+                    name,
+                    Arc::downgrade(&pulled.store),
+                    Arc::clone(&pulled.manifest),
+                ));
             }
             self.seed(pulled, hosts);
         }
@@ -164,7 +169,9 @@ impl<H: AgentHost> Agent<H> {
         stores.sort_by_key(|(is_unchanged, ..)| *is_unchanged);
         let folder = Arc::clone(&self.options.folder);
         // It ends with the process: a thread of the runtime is not waited for.
-        drop(tokio::task::spawn_blocking(move || seeding::look_through(&folder, &stores)));
+        drop(tokio::task::spawn_blocking(move || {
+            seeding::look_through(&folder, &stores)
+        }));
     }
 
     /// A build was told of.
@@ -199,19 +206,29 @@ impl<H: AgentHost> Agent<H> {
         match &error {
             PullError::Cloud(CloudError::ObjectChanged { .. }) => {
                 let (key, bucket) = (&notice.key, &notice.bucket);
-                tracing::info!(key, bucket, "a newer version came while it was pulled; that one is pulled");
-                self.jobs.set(notice, Stage::Resting(Instant::now() + CHANGED_AGAIN_AFTER));
+                tracing::info!(
+                    key,
+                    bucket,
+                    "a newer version came while it was pulled; that one is pulled"
+                );
+                self.jobs
+                    .set(notice, Stage::Resting(Instant::now() + CHANGED_AGAIN_AFTER));
             }
             PullError::Spool(SpoolError::BeingPulled { .. }) => {
-                self.jobs.set(notice, Stage::Resting(Instant::now() + CHANGED_AGAIN_AFTER));
+                self.jobs
+                    .set(notice, Stage::Resting(Instant::now() + CHANGED_AGAIN_AFTER));
             }
-            PullError::Spool(SpoolError::DoesNotFit { later, .. }) => {
+            PullError::Spool(no_room @ SpoolError::DoesNotFit { later, .. }) => {
                 let later = *later;
                 let name = self.jobs.object(notice).map(BuildName::of);
                 if name.is_none_or(|name| self.told.insert(name)) {
                     let (key, bucket) = (&notice.key, &notice.bucket);
-                    let what = if later { "it waits until there is room" } else { "it goes back to the queue" };
-                    tracing::warn!(key, bucket, "{error}; {what}");
+                    let what = if later {
+                        "it waits until there is room"
+                    } else {
+                        "it goes back to the queue"
+                    };
+                    tracing::warn!(key, bucket, "{no_room}; {what}");
                 }
                 if self.told.len() > TOLD_MAX {
                     self.told.pop_first();
@@ -251,7 +268,7 @@ impl<H: AgentHost> Agent<H> {
 
     /// Begins what can be begun.
     async fn go_on(&mut self) {
-        for notice in self.jobs.to_look_at(Instant::now()) {
+        for notice in self.jobs.take_due(Instant::now()) {
             let (buckets, looks) = (self.buckets.clone(), Arc::clone(&self.looks));
             self.tasks.spawn(async move {
                 let _turn = looks.acquire().await;
@@ -302,7 +319,10 @@ impl<H: AgentHost> Agent<H> {
         let (folder, list) = (Arc::clone(&self.options.folder), self.seeding.list());
         if let Err(error) = waiting(move || folder.keep_list(&list)).await {
             let error = cloud::chain(&error);
-            tracing::warn!(error, "after a restart the builds that are seeded now are not all taken up again");
+            tracing::warn!(
+                error,
+                "after a restart the builds that are seeded now are not all taken up again"
+            );
         }
     }
 
@@ -331,7 +351,11 @@ impl<H: AgentHost> Agent<H> {
         if is_due && self.jobs.oldest_wait(Instant::now()) > WAITS_TOLD_AFTER {
             self.waits_told_at = Some(Instant::now());
             let (builds, seeded) = (self.jobs.len(), self.seeding.len());
-            tracing::warn!(builds, seeded, "builds wait until hosts have what is seeded now; --builds-max allows no more at a time");
+            tracing::warn!(
+                builds,
+                seeded,
+                "builds wait until hosts have what is seeded now; --builds-max allows no more at a time"
+            );
         }
     }
 

@@ -89,7 +89,11 @@ impl Seeding {
             let key = &build.object.key;
             tracing::info!(key, hosts = build.watch.have(), "a newer version of it is seeded");
         }
-        let mut room = if self.builds.len() < before { Room::Made } else { Room::Free };
+        let mut room = if self.builds.len() < before {
+            Room::Made
+        } else {
+            Room::Free
+        };
         self.look_at_swarms(now);
         // After a restart there may be more than are allowed by now.
         while self.builds.len() >= self.builds_max {
@@ -104,7 +108,10 @@ impl Seeding {
     /// Ends the oldest build that its hosts have, or else the oldest that was waited for in vain. Whether there was one.
     pub(super) fn one_gives_way(&mut self, now: Instant) -> bool {
         let fleet = self.fleet.size(self.builds.iter().map(|build| build.watch.have()));
-        let verdicts = self.builds.iter().map(|build| build.watch.verdict(now, fleet, &self.patience));
+        let verdicts = self
+            .builds
+            .iter()
+            .map(|build| build.watch.verdict(now, fleet, &self.patience));
         let verdicts: Vec<Verdict> = verdicts.collect();
         let goes = verdicts
             .iter()
@@ -118,11 +125,23 @@ impl Seeding {
         let ObjectInfo { key, bucket, .. } = &build.object;
         match verdicts[goes] {
             Verdict::GivenUp { have, of, lack } => {
-                tracing::warn!(key, bucket, have, of, lack, "given up: others wait, and not all hosts have it");
+                tracing::warn!(
+                    key,
+                    bucket,
+                    have,
+                    of,
+                    lack,
+                    "given up: others wait, and not all hosts have it"
+                );
             }
             Verdict::GivesWay | Verdict::Stays => {
                 let hosts = build.watch.have();
-                tracing::info!(key, bucket, hosts, "not seeded any more: its hosts have it, and others wait");
+                tracing::info!(
+                    key,
+                    bucket,
+                    hosts,
+                    "not seeded any more: its hosts have it, and others wait"
+                );
             }
         }
         true
@@ -202,7 +221,10 @@ pub(super) fn look_through(folder: &SpoolFolder, stores: &[Unread]) {
         }
     }
     if !stores.is_empty() {
-        tracing::info!(builds = stores.len(), "all builds of the spool have been read and checked");
+        tracing::info!(
+            builds = stores.len(),
+            "all builds of the spool have been read and checked"
+        );
     }
 }
 

@@ -215,9 +215,9 @@ impl SpoolFolder {
     pub fn newest(&self, bucket: &str, key: &str) -> Option<WholeBuild> {
         let name = {
             let entries = self.entries.lock();
-            let of_key = entries.iter().filter(|(_, entry)| {
-                entry.is_whole && entry.object.bucket == bucket && entry.object.key == key
-            });
+            let of_key = entries
+                .iter()
+                .filter(|(_, entry)| entry.is_whole && entry.object.bucket == bucket && entry.object.key == key);
             of_key.max_by_key(|(_, entry)| entry.needed_at)?.0.clone()
         };
         self.whole_of(&name)
@@ -364,7 +364,11 @@ fn take_lock(folder: &Path) -> Result<File, SpoolError> {
             let is_pid = read.is_ok() && holder.trim().parse::<u32>().is_ok();
             return Err(SpoolError::InUse {
                 path: folder.to_owned(),
-                holder: if is_pid { holder.trim().to_owned() } else { "?".to_owned() },
+                holder: if is_pid {
+                    holder.trim().to_owned()
+                } else {
+                    "?".to_owned()
+                },
             });
         }
         Err(std::fs::TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),

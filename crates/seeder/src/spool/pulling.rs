@@ -123,7 +123,9 @@ impl PullingBuild {
     pub fn keep(&self, first: u32, bytes: &[u8]) -> Result<(), SpoolError> {
         let hashes: Vec<Hash> = bytes.chunks(self.chunk_size as usize).map(Hash::of).collect();
         let start = u64::from(first) * u64::from(self.chunk_size);
-        self.file.write_all_at(bytes, start).map_err(failed("write", &self.path))?;
+        self.file
+            .write_all_at(bytes, start)
+            .map_err(failed("write", &self.path))?;
         let mut state = self.state.lock();
         let written = state.journal.add(first, &hashes);
         written.map_err(failed("write the journal of", &self.path))?;

@@ -300,7 +300,10 @@ mod tests {
         let changed = text.replace("\"chunk_size\":1024", "\"chunk_size\":1025");
         for wrong in [changed.as_str(), "", "{}", &text[..100]] {
             std::fs::write(&path, wrong).unwrap();
-            assert!(Record::read(&path).and_then(|record| record.manifest()).is_err(), "{wrong}");
+            assert!(
+                Record::read(&path).and_then(|record| record.manifest()).is_err(),
+                "{wrong}"
+            );
         }
     }
 

@@ -46,7 +46,10 @@ impl SpoolFolder {
         loop {
             let Taken { used, unused } = self.taken(name);
             let had = had(file).map_err(failed("look at", &path))?;
-            let disk = self.free_of_disk().map_err(failed("look at", &self.path))?.saturating_add(had);
+            let disk = self
+                .free_of_disk()
+                .map_err(failed("look at", &self.path))?
+                .saturating_add(had);
             let most = self.limits.bytes_max.unwrap_or(u64::MAX);
             let left = most.saturating_sub(used.saturating_add(unused));
             if needs <= left.min(disk) {

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
 use std::collections::BTreeSet;
 
 use super::*;
@@ -37,7 +35,9 @@ fn pull(folder: &Arc<SpoolFolder>, object: &ObjectInfo) -> Result<WholeBuild, Sp
 
 fn files(path: &Path) -> BTreeSet<String> {
     let files = std::fs::read_dir(path).unwrap();
-    files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+    files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 #[test]
@@ -71,8 +71,13 @@ fn a_whole_build_is_there_after_a_restart_and_its_versions_and_buckets_are_kept_
 fn a_folder_is_one_process_s_and_free_again_when_that_has_gone() {
     let spool = tempfile::tempdir().unwrap();
     let first = open(spool.path(), None);
-    let error = SpoolFolder::open(spool.path(), SpoolLimits::default()).unwrap_err().to_string();
-    assert!(error.contains(&format!("in use by process {};", std::process::id())), "{error}");
+    let error = SpoolFolder::open(spool.path(), SpoolLimits::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(&format!("in use by process {};", std::process::id())),
+        "{error}"
+    );
     drop(first);
     open(spool.path(), None);
 }
@@ -90,12 +95,20 @@ fn of_an_interrupted_pull_what_verifies_is_kept_and_only_that() {
     drop((build, folder));
     // Power was lost before this chunk was on disk.
     use std::os::unix::fs::FileExt as _;
-    File::options().write(true).open(&path).unwrap().write_all_at(b"x", 1030).unwrap();
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .write_all_at(b"x", 1030)
+        .unwrap();
     let folder = open(spool.path(), None);
     let build = folder.begin(&object, CHUNK).unwrap();
     let there: Vec<u32> = (0..5).filter(|chunk| build.hash(*chunk).is_some()).collect();
     assert_eq!(there, [0, 3]);
-    assert!(matches!(folder.begin(&object, CHUNK), Err(SpoolError::BeingPulled { .. })));
+    assert!(matches!(
+        folder.begin(&object, CHUNK),
+        Err(SpoolError::BeingPulled { .. })
+    ));
     drop(build);
     // Cut otherwise it begins anew.
     let build = folder.begin(&object, 2 * CHUNK).unwrap();
@@ -126,12 +139,23 @@ fn room_is_made_by_what_nobody_uses_the_oldest_first_and_what_does_not_fit_leave
     let before = files(spool.path());
     let error = folder.begin(&large, CHUNK).unwrap_err();
     assert!(
-        matches!(error, SpoolError::DoesNotFit { needs: 9000, free: 4000, later: true, .. }),
+        matches!(
+            error,
+            SpoolError::DoesNotFit {
+                needs: 9000,
+                free: 4000,
+                later: true,
+                ..
+            }
+        ),
         "{error:?}"
     );
     let largest = object("largest.zip", "1", 11_000);
     let error = folder.begin(&largest, CHUNK).unwrap_err();
-    assert!(matches!(error, SpoolError::DoesNotFit { later: false, .. }), "{error:?}");
+    assert!(
+        matches!(error, SpoolError::DoesNotFit { later: false, .. }),
+        "{error:?}"
+    );
     assert_eq!(files(spool.path()), before, "nothing went for it");
     drop((used, newest));
     pull(&folder, &large).unwrap();
@@ -187,7 +211,10 @@ fn what_belongs_to_no_build_is_removed_and_what_is_not_ours_stays() {
     let (broken, cut) = (object("broken.zip", "1", 5000), object("cut.zip", "1", 5000));
     let whole = pull(&folder, &broken).unwrap();
     let started = folder.begin(&cut, CHUNK).unwrap();
-    let (record, journal) = (folder.file(&whole.name, "json"), folder.file(&BuildName::of(&cut), "pull"));
+    let (record, journal) = (
+        folder.file(&whole.name, "json"),
+        folder.file(&BuildName::of(&cut), "pull"),
+    );
     drop((whole, started, folder));
     std::fs::write(record, "{").unwrap();
     std::fs::write(journal, "").unwrap();
@@ -195,7 +222,10 @@ fn what_belongs_to_no_build_is_removed_and_what_is_not_ours_stays() {
     std::fs::write(spool.path().join(BuildName::of(&cut).with("json.new")), "{").unwrap();
     let folder = open(spool.path(), None);
     assert!(folder.whole(&broken).is_none());
-    assert_eq!(files(spool.path()), BTreeSet::from(["app.zip".to_owned(), "lock".to_owned()]));
+    assert_eq!(
+        files(spool.path()),
+        BTreeSet::from(["app.zip".to_owned(), "lock".to_owned()])
+    );
 }
 
 #[test]
@@ -229,13 +259,23 @@ impl SmallDisk {
     fn remount(&self, options: &str) {
         let mut mount = std::process::Command::new("mount");
         let options = format!("remount,{options}");
-        assert!(mount.args(["-o", &options]).arg(self.0.path()).status().unwrap().success());
+        assert!(
+            mount
+                .args(["-o", &options])
+                .arg(self.0.path())
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.0.path())
+            .status();
     }
 }
 
@@ -251,7 +291,10 @@ fn on_a_small_disk_a_build_that_does_not_fit_is_known_before_its_first_byte() {
     let error = folder.begin(&object("large.zip", "1", 6 << 20), CHUNK).unwrap_err();
     assert!(matches!(error, SpoolError::DoesNotFit { later: true, .. }), "{error:?}");
     let error = folder.begin(&object("largest.zip", "1", 60 << 20), CHUNK).unwrap_err();
-    assert!(matches!(error, SpoolError::DoesNotFit { later: false, .. }), "{error:?}");
+    assert!(
+        matches!(error, SpoolError::DoesNotFit { later: false, .. }),
+        "{error:?}"
+    );
     // The next one has its place.
     pull(&folder, &object("small.zip", "1", 3 << 20)).unwrap();
     drop(used);
@@ -275,7 +318,10 @@ fn a_disk_that_is_full_or_read_only_is_a_sentence_at_the_start() {
     // … and where there is nothing of that kind it is told.
     fill();
     let error = SpoolFolder::open(path, SpoolLimits::default()).unwrap_err();
-    assert!(error.to_string().contains("expected a --folder that can be written"), "{error}");
+    assert!(
+        error.to_string().contains("expected a --folder that can be written"),
+        "{error}"
+    );
     disk.remount("ro");
     let error = SpoolFolder::open(path, SpoolLimits::default()).unwrap_err();
     assert!(matches!(error, SpoolError::Io { .. }), "{error:?}");

@@ -75,7 +75,12 @@ impl S3 {
     pub fn seeder(&self, key: &str, more: &[&str]) -> Seeder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seeder"));
         command.args(["--bucket", &bucket(), "--key", key]);
-        Seeder::start(command.args(more), &self.front.endpoint, &self.spool(), self.folder.path())
+        Seeder::start(
+            command.args(more),
+            &self.front.endpoint,
+            &self.spool(),
+            self.folder.path(),
+        )
     }
 }
 
@@ -104,7 +109,13 @@ impl Seeder {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let stderr = logs.join(format!("seeder-{number}.log"));
         let mut process = command
-            .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--endpoint-url", endpoint, "--folder"])
+            .args([
+                "--listen",
+                "/ip4/127.0.0.1/tcp/0",
+                "--endpoint-url",
+                endpoint,
+                "--folder",
+            ])
             .arg(spool)
             .env("AWS_ACCESS_KEY_ID", "fleetcast")
             .env("AWS_SECRET_ACCESS_KEY", "embedded")
@@ -203,7 +214,8 @@ mod parking_lot_free {
 }
 
 impl Front {
-    async fn start(behind: String) -> Self {
+    /// A front of what listens at `behind`, an address with a port.
+    pub async fn start(behind: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (went_away, _) = watch::channel(0);
@@ -269,7 +281,7 @@ impl State {
             let (mut head, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
             while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
                 head.extend_from_slice(&buffer[..length]);
-                // Only heads come this way: clients read, and do not write.
+                // Bodies that come this way are short, and are taken for the beginning of the next head.
                 while let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                     let request: Vec<u8> = head.drain(..end + 4).collect();
                     state.count(&String::from_utf8_lossy(&request));
@@ -299,7 +311,8 @@ impl State {
     }
 
     fn count(&self, request: &str) {
-        let Some(rest) = request.strip_prefix("GET ") else {
+        // The body of what somebody else of the process has sent may come before it.
+        let Some(rest) = request.find("GET /").map(|at| &request[at + "GET ".len()..]) else {
             return;
         };
         let path = rest.split([' ', '?']).next().unwrap_or_default().to_owned();
@@ -307,6 +320,10 @@ impl State {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("range").then(|| value.trim().to_owned())
         });
-        self.gets.lock().entry(path).or_default().push(range.unwrap_or_default());
+        self.gets
+            .lock()
+            .entry(path)
+            .or_default()
+            .push(range.unwrap_or_default());
     }
 }

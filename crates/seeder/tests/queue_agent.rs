@@ -1,0 +1,247 @@
+//! The `seeder` binary of a queue: it takes no more than it can seed, stops when it is told to, and survives what kills it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+#[path = "rig/mod.rs"]
+mod rig;
+#[path = "../../lambdas/tests/rig/mod.rs"]
+mod stack;
+
+use std::collections::BTreeSet;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use cloud::{Cloud, CloudConfig, Credentials};
+use pipeline::{PipelineClients as _, Queue};
+use rig::{Front, Seeder, data};
+use stack::eventually;
+
+const BUCKET: &str = "region-a-builds";
+const SOON: Duration = Duration::from_secs(30);
+
+struct Region {
+    cloud: Cloud,
+    queue: Queue,
+    front: Front,
+    folder: tempfile::TempDir,
+    process: Child,
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Region {
+    async fn start() -> Self {
+        let (endpoint, process, folder) = stack::start_bare().await;
+        let config = CloudConfig {
+            credentials: Some(Credentials {
+                access_key_id: "fleetcast".to_owned(),
+                secret_access_key: "embedded".to_owned(),
+            }),
+            ..CloudConfig::at(&endpoint)
+        };
+        make_queue(&endpoint, "builds").await;
+        let cloud = Cloud::connect(&config).await;
+        cloud.buckets().create_if_missing(BUCKET).await.unwrap();
+        Self {
+            queue: cloud.queues().named("builds").await.unwrap(),
+            front: Front::start(endpoint.trim_start_matches("http://").to_owned()).await,
+            cloud,
+            folder,
+            process,
+        }
+    }
+
+    async fn put(&self, key: &str, bytes: Vec<u8>) {
+        self.cloud.buckets().put_bytes(BUCKET, key, bytes.into()).await.unwrap();
+    }
+
+    async fn tell(&self, key: &str) {
+        let message = format!(r#"{{"bucket": "{BUCKET}", "key": "{key}"}}"#);
+        self.queue.send(&message).await.unwrap();
+    }
+
+    fn seeder(&self, more: &[&str]) -> Seeder {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seeder"));
+        command.args(["--queue", "builds"]).args(more);
+        let spool = self.folder.path().join("spool");
+        Seeder::start(&mut command, &self.front.endpoint, &spool, self.folder.path())
+    }
+}
+
+async fn make_queue(endpoint: &str, name: &str) {
+    let shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .region("us-east-1")
+        .endpoint_url(endpoint)
+        .credentials_provider(aws_sdk_sqs::config::Credentials::new(
+            "fleetcast",
+            "embedded",
+            None,
+            None,
+            "test",
+        ))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .load()
+        .await;
+    let made = aws_sdk_sqs::Client::new(&shared).create_queue().queue_name(name).send();
+    made.await.unwrap();
+}
+
+/// The keys that it says it seeds, as many as are wanted.
+fn seeded(seeder: &Seeder, wanted: usize) -> BTreeSet<String> {
+    let (began, mut keys) = (Instant::now(), BTreeSet::new());
+    while keys.len() < wanted {
+        let line = seeder.line(SOON.saturating_sub(began.elapsed()));
+        let line = line.unwrap_or_else(|| panic!("{keys:?} of {wanted}: {}", seeder.log()));
+        if let Some((key, _)) = line.split_once(' ') {
+            keys.insert(key.to_owned());
+        }
+    }
+    keys
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_finds_no_place_stays_the_queue_s_and_a_stop_gives_it_back() {
+    let region = Region::start().await;
+    for n in 0..8 {
+        let key = format!("build-{n}.zip");
+        region.put(&key, data(100_000, n)).await;
+        region.tell(&key).await;
+    }
+    // Nobody else would see the messages for an hour if they were not given back.
+    let mut seeder = region.seeder(&["--builds-max", "2", "--visible-after", "3600"]);
+    assert_eq!(seeded(&seeder, 2).len(), 2);
+    assert_eq!(
+        seeder.line(Duration::from_secs(3)),
+        None,
+        "no host has come for the first two"
+    );
+    let (waiting, taken) = region.queue.depth().await.unwrap();
+    assert_eq!(waiting + taken, 6);
+    seeder.signal("TERM");
+    assert_eq!(seeder.exit(Duration::from_secs(2)), Some(0), "{}", seeder.log());
+    eventually("all six are told of again", || async {
+        (region.queue.depth().await.unwrap() == (6, 0)).then_some(())
+    })
+    .await;
+    // Started again with more places it seeds all, and pulls nothing that was here.
+    let gets = region.front.gets_of_all();
+    let seeder = region.seeder(&["--builds-max", "8"]);
+    assert_eq!(seeded(&seeder, 8).len(), 8);
+    assert!(region.front.gets_of_all() <= 8.max(gets), "{gets}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_the_middle_of_a_pull_is_planned_and_takes_no_time() {
+    let region = Region::start().await;
+    region.put("large.zip", data(64 << 20, 1)).await;
+    region.front.limit(200_000);
+    region.tell("large.zip").await;
+    for signal in ["INT", "TERM"] {
+        let gets = region.front.gets("large.zip");
+        let mut seeder = region.seeder(&[]);
+        eventually("it is pulled", || async {
+            (region.front.gets("large.zip") > gets).then_some(())
+        })
+        .await;
+        let began = Instant::now();
+        seeder.signal(signal);
+        assert_eq!(seeder.exit(Duration::from_secs(5)), Some(0), "{}", seeder.log());
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+    eventually("the message is there", || async {
+        (region.queue.depth().await.unwrap() == (1, 0)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_can_never_fit_is_told_once_costs_nothing_and_holds_up_nobody() {
+    let region = Region::start().await;
+    region.put("never.zip", data(3_000_000, 1)).await;
+    region.put("small.zip", data(1000, 2)).await;
+    region.tell("never.zip").await;
+    region.tell("never.zip").await;
+    region.tell("small.zip").await;
+    let seeder = region.seeder(&["--spool-max", "1000000"]);
+    assert!(seeded(&seeder, 1).contains("small.zip"));
+    eventually("it is told", || async {
+        seeder
+            .log()
+            .contains("never.zip of bucket region-a-builds does not fit")
+            .then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let log = seeder.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("never.zip")).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(
+        told[0].contains("needs 3000000 bytes") && told[0].contains("WARN"),
+        "{told:#?}"
+    );
+    assert_eq!(region.front.gets("never.zip"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_all_of_the_cloud_away_a_seeder_that_is_started_again_seeds_what_it_has() {
+    let region = Region::start().await;
+    for n in 0..5 {
+        let key = format!("build-{n}.zip");
+        region.put(&key, data(3_000_000, n)).await;
+        region.tell(&key).await;
+    }
+    // What the last request of one that was killed has taken comes back soon.
+    let seeder = region.seeder(&["--visible-after", "2"]);
+    let keys = seeded(&seeder, 5);
+    eventually("the queue is empty", || async {
+        (region.queue.depth().await.unwrap() == (0, 0)).then_some(())
+    })
+    .await;
+    seeder.kill();
+    region.front.go_away(true);
+    let began = Instant::now();
+    let seeder = region.seeder(&[]);
+    assert_eq!(seeded(&seeder, 5), keys);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    // When it is back the queue is listened to.
+    region.front.go_away(false);
+    region.put("after.zip", data(1000, 7)).await;
+    region.tell("after.zip").await;
+    assert!(seeded(&seeder, 1).contains("after.zip"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_that_is_killed_again_and_again_seeds_every_build_and_pulls_none_anew() {
+    const BUILDS: usize = 12;
+    let region = Region::start().await;
+    for n in 0..BUILDS {
+        let key = format!("build-{n}.zip");
+        region.put(&key, data(200_000 << (n % 6), n as u64 * 1_000_003)).await;
+        region.tell(&key).await;
+    }
+    region.front.limit(8 << 20);
+    let more = ["--visible-after", "2"];
+    let mut kills = 0;
+    for lives_ms in [150, 400, 250, 900, 600] {
+        let seeder = region.seeder(&more);
+        tokio::time::sleep(Duration::from_millis(lives_ms)).await;
+        seeder.kill();
+        kills += 1;
+    }
+    let seeder = region.seeder(&more);
+    assert_eq!(seeded(&seeder, BUILDS).len(), BUILDS);
+    for n in 0..BUILDS {
+        // All come with one GET, which is made again only if it was under way when the process was killed.
+        let gets = region.front.gets(&format!("build-{n}.zip"));
+        assert!(gets <= 1 + kills, "{gets} GETs of build {n}");
+    }
+    let gets = region.front.gets_of_all();
+    drop(seeder);
+    assert_eq!(seeded(&region.seeder(&more), BUILDS).len(), BUILDS);
+    assert_eq!(region.front.gets_of_all(), gets, "all of it was here");
+}
