@@ -158,9 +158,10 @@ async fn seed_one(
         }
     };
     match seeder {
-        Ok(seeding) => {
+        Ok((endpoint, seeder)) => {
             signals.first().await;
-            drop(seeding);
+            endpoint.close().await;
+            drop(seeder);
             ExitCode::SUCCESS
         }
         Err(exit) => exit,

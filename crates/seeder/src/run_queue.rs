@@ -53,14 +53,26 @@ pub(crate) async fn seed_all(
         pull: pull_options(arguments, folder),
         folder: Arc::clone(folder),
     };
+    let endpoint = directory.endpoint().clone();
     let host = Host {
         arguments,
         folder,
         directory,
     };
     let agent = Agent::new(host, cloud.buckets(), options);
+    let mut also = signals.clone();
+    // While messages go back to the queue hosts are told that it goes.
+    let run = futures::future::join(
+        Box::pin(agent.run(feed, async {
+            signals.first().await;
+        })),
+        async {
+            also.first().await;
+            endpoint.close().await;
+        },
+    );
     tokio::select! {
-        () = Box::pin(agent.run(feed, async { signals.first().await; })) => ExitCode::SUCCESS,
+        _ = run => ExitCode::SUCCESS,
         Ok(error) = refused => fail(&error),
     }
 }

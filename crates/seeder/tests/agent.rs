@@ -5,6 +5,7 @@ mod region;
 mod rig;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use region::{Host, Start, until};
@@ -223,6 +224,62 @@ async fn a_build_that_does_not_fit_waits_for_room_and_holds_up_nobody() {
     }
     assert_eq!(s3.front.gets("never.zip"), 0);
     assert_eq!(s3.front.gets("large.zip"), 1);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_get_right_bytes_of_a_build_whose_file_was_changed_and_cut_while_it_was_seeded() {
+    let s3 = S3::start().await;
+    let length = 20 << 20;
+    s3.put("app.zip", &data(length, 1)).await;
+    let start = Start::new(4);
+    let agent = start.agent(&s3).await;
+    agent.tell("app.zip").await;
+    until("it is listed", LONG, || start.listed.borrow().len() == 1).await;
+    let gets = s3.front.gets("app.zip");
+    let files = std::fs::read_dir(s3.spool()).unwrap().map(|file| file.unwrap().path());
+    let path = files
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|ending| ending == "data"))
+        .unwrap();
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(&[0; 100_000], 1 << 20).unwrap();
+    file.set_len(19 << 20).unwrap();
+    let hosts = [0, 1, 2].map(|_| Host::start(&start.listed));
+    until("all hosts have it", LONG, || {
+        hosts.iter().all(|host| host.has_key("app.zip"))
+    })
+    .await;
+    // Chunks of 64 KiB: two or three that were written over, and those of the last MiB.
+    let again = s3.front.gets("app.zip") - gets;
+    assert!((18..=19).contains(&again), "{again} GETs");
+    agent.stop().await;
+}
+
+/// The object has left the bucket and a chunk has changed: a host that has it gives it to one that comes later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_nobody_but_a_host_has_comes_from_that_host() {
+    let s3 = S3::start().await;
+    s3.put("app.zip", &data(3 << 20, 1)).await;
+    let start = Start::new(4);
+    let agent = start.agent(&s3).await;
+    agent.tell("app.zip").await;
+    let first = Host::start(&start.listed);
+    until("the first has it", LONG, || first.has_key("app.zip")).await;
+    s3.put("app.zip", &data(3 << 20, 2)).await;
+    let files = std::fs::read_dir(s3.spool()).unwrap().map(|file| file.unwrap().path());
+    let path = files
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|ending| ending == "data"))
+        .unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(1 << 20)
+        .unwrap();
+    let second = Host::start(&start.listed);
+    until("the second has it", LONG, || second.has_key("app.zip")).await;
     agent.stop().await;
 }
 

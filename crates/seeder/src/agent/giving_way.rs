@@ -41,9 +41,9 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Hosts that have it.
-    fn have(&self) -> u64 {
-        self.completed.max((self.members - self.incomplete) as u64)
+    /// Hosts that are there and have it.
+    fn complete(&self) -> u64 {
+        (self.members - self.incomplete) as u64
     }
 }
 
@@ -70,33 +70,39 @@ pub(super) enum Verdict {
 pub(super) struct Watch {
     changed_at: Instant,
     seen: Counts,
+    /// The most hosts that were there with all of it at a time: one that comes again and again is counted once.
+    most: u64,
 }
 
 impl Watch {
     /// A watch over a build that so many hosts have already.
-    pub(super) fn new(now: Instant, completed: u64) -> Self {
+    pub(super) fn new(now: Instant, hosts: u64) -> Self {
         Self {
             changed_at: now,
-            seen: Counts {
-                completed,
-                ..Counts::default()
-            },
+            seen: Counts::default(),
+            most: hosts,
         }
     }
 
     /// Looks at what the swarm is now.
     pub(super) fn look(&mut self, now: Instant, counts: Counts) {
-        // A count of those that have it is never less for those that went.
-        let completed = counts.completed.max(self.seen.have());
-        let counts = Counts { completed, ..counts };
         if self.seen != counts {
             self.seen = counts;
             self.changed_at = now;
         }
+        // Of hosts that came and went in between nobody knows how many there were.
+        let some = counts.completed.min(1);
+        self.most = self.most.max(counts.complete()).max(some);
     }
 
+    /// How many hosts have it at least.
+    pub(super) fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// How many hosts have it at most.
     pub(super) fn have(&self) -> u64 {
-        self.seen.have()
+        self.most.max(self.seen.completed)
     }
 
     /// What becomes of it, where `fleet` hosts have what was seeded lately.

@@ -74,6 +74,8 @@ pub struct Agent<H> {
     /// Versions of which it was said that they do not fit.
     told: BTreeSet<BuildName>,
     waits_told_at: Option<Instant>,
+    /// Where hosts were told that its swarms are.
+    published_at: Vec<Multiaddr>,
 }
 
 /// What came of a task.
@@ -95,6 +97,7 @@ impl<H: AgentHost> Agent<H> {
             looks: Arc::new(Semaphore::new(LOOKS_MAX)),
             told: BTreeSet::new(),
             waits_told_at: None,
+            published_at: Vec::new(),
         }
     }
 
@@ -310,8 +313,8 @@ impl<H: AgentHost> Agent<H> {
 
     /// Says what is seeded, to the hosts and to a seeder that is started after this one.
     async fn publish(&mut self) {
-        let published = self.seeding.published(&self.host.addresses());
-        self.host.publish(published);
+        self.published_at = self.host.addresses();
+        self.host.publish(self.seeding.published(&self.published_at));
         self.keep_list().await;
     }
 
@@ -337,6 +340,11 @@ impl<H: AgentHost> Agent<H> {
         let now = Instant::now();
         if self.seeding.look(now) {
             self.keep_list().await;
+        }
+        // Hosts find it where it is now: an interface may have come up, or have another address.
+        let addresses = self.host.addresses();
+        if self.published_at != addresses {
+            self.publish().await;
         }
         // A build that finds no room on the disk waits for those that are seeded as one that finds no place among them does.
         if self.jobs.one_has_no_room() && self.seeding.one_gives_way(now) {

@@ -107,7 +107,7 @@ impl Seeding {
 
     /// Ends the oldest build that its hosts have, or else the oldest that was waited for in vain. Whether there was one.
     pub(super) fn one_gives_way(&mut self, now: Instant) -> bool {
-        let fleet = self.fleet.size(self.builds.iter().map(|build| build.watch.have()));
+        let fleet = self.fleet.size(self.builds.iter().map(|build| build.watch.most()));
         let verdicts = self
             .builds
             .iter()
@@ -121,7 +121,7 @@ impl Seeding {
             return false;
         };
         let build = self.builds.remove(goes);
-        self.fleet.reached(build.watch.have());
+        self.fleet.reached(build.watch.most());
         let ObjectInfo { key, bucket, .. } = &build.object;
         match verdicts[goes] {
             Verdict::GivenUp { have, of, lack } => {
@@ -151,7 +151,7 @@ impl Seeding {
     pub(super) fn look(&mut self, now: Instant) -> bool {
         self.look_at_swarms(now);
         let is_old = now.saturating_duration_since(self.listed_at) > LISTED_EVERY;
-        is_old && self.builds.iter().any(|build| build.watch.have() != build.listed)
+        is_old && self.builds.iter().any(|build| build.watch.most() != build.listed)
     }
 
     fn look_at_swarms(&mut self, now: Instant) {
@@ -184,7 +184,7 @@ impl Seeding {
     pub(super) fn list(&mut self) -> Vec<ListedBuild> {
         self.listed_at = Instant::now();
         let listed = self.builds.iter_mut().filter_map(|build| {
-            build.listed = build.watch.have();
+            build.listed = build.watch.most();
             Some(ListedBuild {
                 name: build.name.clone()?,
                 notice: BuildNotice {
@@ -209,14 +209,14 @@ pub(super) type Unread = (bool, BuildName, Weak<dyn ChunkStore>, Arc<Manifest>);
 /// half of the disk's time at most.
 pub(super) fn look_through(folder: &SpoolFolder, stores: &[Unread]) {
     for (_, name, store, manifest) in stores {
-        let is_right = manifest.chunks().all(|chunk| {
+        let wrong = manifest.chunks().filter(|chunk| {
             let began = Instant::now();
             // Gone as soon as it is not seeded any more.
-            let is_right = store.upgrade().is_some_and(|store| store.read(chunk).is_ok());
+            let is_right = store.upgrade().is_some_and(|store| store.read(*chunk).is_ok());
             std::thread::sleep(began.elapsed());
-            is_right
+            !is_right
         });
-        if is_right {
+        if wrong.count() == 0 {
             folder.is_right(name);
         }
     }
