@@ -67,6 +67,30 @@ fn a_whole_build_is_there_after_a_restart_and_its_versions_and_buckets_are_kept_
     assert_eq!(files(spool.path()).len(), objects.len() * 2 + 1, "and the lock");
 }
 
+/// Files without a byte on disk, as large as builds are: whoever read them to know them would take a minute for it.
+#[test]
+fn ten_builds_of_a_gibibyte_are_taken_up_without_reading_them() {
+    const SIZE: u64 = 1 << 30;
+    let spool = tempfile::tempdir().unwrap();
+    let hashes = vec![swarm::Hash::of(&vec![0; 1 << 20]); 1024];
+    let objects: Vec<ObjectInfo> = (0..10).map(|n| object("app.zip", &n.to_string(), SIZE)).collect();
+    for object in &objects {
+        let name = BuildName::of(object);
+        let file = File::create(spool.path().join(name.with("data"))).unwrap();
+        file.set_len(SIZE).unwrap();
+        let manifest = Manifest::new("app.zip", swarm::Bytes::new(SIZE), 1 << 20, hashes.clone()).unwrap();
+        let record = Record::new(object, &manifest, FileSeen::of(&file.metadata().unwrap()), 1);
+        let text = serde_json::to_vec(&record).unwrap();
+        record::replace(spool.path(), &name.with("json"), &text).unwrap();
+    }
+    let began = std::time::Instant::now();
+    let folder = open(spool.path(), None);
+    assert!(objects.iter().all(|object| folder.whole(object).unwrap().is_unchanged));
+    let took = began.elapsed();
+    println!("taken up in {took:?}");
+    assert!(took.as_secs() < 1, "{took:?}");
+}
+
 #[test]
 fn a_folder_is_one_process_s_and_free_again_when_that_has_gone() {
     let spool = tempfile::tempdir().unwrap();
