@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 
 use crate::build_feed::BuildNotice;
 use crate::get_turns::{GetTurns, PullTurns};
-use crate::spool::{BuildName, Origin, PullingBuild, SpoolError, SpoolFolder, SpoolStore, WholeBuild};
+use crate::spool::{Origin, PullingBuild, SpoolError, SpoolFolder, SpoolStore, WholeBuild};
 
 /// Where a pulled build is kept.
 #[derive(Clone, Debug)]
@@ -46,10 +46,8 @@ pub struct Pulled {
     pub store: Arc<dyn ChunkStore>,
     /// The object it was read from.
     pub object: ObjectInfo,
-    /// Its name in the spool, where it is in a folder.
-    pub name: Option<BuildName>,
-    /// Whether nobody has written to it since it was pulled; where somebody has, what is wrong is found when it is read.
-    pub is_unchanged: bool,
+    /// The same store, where it is in a folder.
+    pub spooled: Option<Arc<SpoolStore>>,
 }
 
 /// Why a build is not here.
@@ -106,14 +104,12 @@ pub fn adopt(buckets: &Buckets, build: WholeBuild) -> Pulled {
         runtime: Handle::current(),
     };
     let (manifest, object) = (Arc::clone(&build.manifest), build.object.clone());
-    let (name, is_unchanged) = (Some(build.name.clone()), build.is_unchanged);
     let store = Arc::new(SpoolStore::new(build, origin));
     Pulled {
         manifest,
+        spooled: Some(Arc::clone(&store)),
         store,
         object,
-        name,
-        is_unchanged,
     }
 }
 
@@ -140,8 +136,7 @@ async fn pull_into_memory(
         manifest,
         store: Arc::new(store),
         object,
-        name: None,
-        is_unchanged: true,
+        spooled: None,
     })
 }
 

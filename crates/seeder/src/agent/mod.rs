@@ -154,13 +154,8 @@ impl<H: AgentHost> Agent<H> {
         let mut stores = Vec::new();
         for (build, hosts) in whole {
             let pulled = adopt(&self.buckets, build);
-            if let Some(name) = pulled.name.clone() {
-                stores.push((
-                    pulled.is_unchanged,
-                    name,
-                    Arc::downgrade(&pulled.store),
-                    Arc::clone(&pulled.manifest),
-                ));
+            if let Some(store) = &pulled.spooled {
+                stores.push((store.build().is_unchanged, Arc::downgrade(store)));
             }
             self.seed(pulled, hosts);
         }
@@ -169,7 +164,8 @@ impl<H: AgentHost> Agent<H> {
             self.take(Taken::again(notice)).await;
         }
         // Those that somebody has written to come first.
-        stores.sort_by_key(|(is_unchanged, ..)| *is_unchanged);
+        stores.sort_by_key(|(is_unchanged, _)| *is_unchanged);
+        let stores: Vec<_> = stores.into_iter().map(|(_, store)| store).collect();
         let folder = Arc::clone(&self.options.folder);
         // It ends with the process: a thread of the runtime is not waited for.
         drop(tokio::task::spawn_blocking(move || {

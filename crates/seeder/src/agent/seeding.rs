@@ -1,17 +1,16 @@
 //! The builds that are seeded, the oldest first, and which of them gives way to one that waits.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use cloud::ObjectInfo;
-use peer::{ChunkStore, Multiaddr, SeededBuild};
-use swarm::Manifest;
+use peer::{Multiaddr, SeededBuild};
 
 use super::giving_way::{Counts, Fleet, Patience, Verdict, Watch};
 use crate::build_feed::BuildNotice;
 use crate::s3_pull::Pulled;
 use crate::seed::RegionalSeeder;
-use crate::spool::{BuildName, ListedBuild, SpoolFolder};
+use crate::spool::{BuildName, ListedBuild, SpoolFolder, SpoolStore};
 
 /// What is seeded.
 pub(super) struct Seeding {
@@ -69,7 +68,8 @@ impl Seeding {
 
     /// Begins to seed a pulled build, which so many hosts have already.
     pub(super) fn add(&mut self, seeder: RegionalSeeder, pulled: Pulled, hosts: u64, now: Instant) {
-        let (object, name) = (pulled.object.clone(), pulled.name.clone());
+        let object = pulled.object.clone();
+        let name = pulled.spooled.as_ref().map(|store| store.build().name.clone());
         seeder.seed(pulled);
         self.builds.push(SeededNow {
             object,
@@ -202,22 +202,22 @@ fn is_of(object: &ObjectInfo, notice: &BuildNotice) -> bool {
     object.bucket == notice.bucket && object.key == notice.key
 }
 
-/// A build that was taken up without reading it.
-pub(super) type Unread = (bool, BuildName, Weak<dyn ChunkStore>, Arc<Manifest>);
-
-/// Reads all of what was taken up again, one chunk after the other: what has changed is mended before a host asks for it. It takes
-/// half of the disk's time at most.
-pub(super) fn look_through(folder: &SpoolFolder, stores: &[Unread]) {
-    for (_, name, store, manifest) in stores {
-        let wrong = manifest.chunks().filter(|chunk| {
+/// Reads all of what was taken up without reading it, one chunk after the other: what has changed is mended before a host asks for
+/// it. It takes half of the disk's time at most.
+pub(super) fn look_through(folder: &SpoolFolder, stores: &[Weak<SpoolStore>]) {
+    for store in stores {
+        // Gone as soon as it is not seeded any more.
+        let chunks = store.upgrade().map(|store| store.build().manifest.chunks());
+        let wrong = chunks.into_iter().flatten().filter(|chunk| {
             let began = Instant::now();
-            // Gone as soon as it is not seeded any more.
-            let is_right = store.upgrade().is_some_and(|store| store.read(*chunk).is_ok());
+            let is_right = store.upgrade().is_some_and(|store| store.is_right(*chunk));
             std::thread::sleep(began.elapsed());
             !is_right
         });
-        if wrong.count() == 0 {
-            folder.is_right(name);
+        if wrong.count() == 0
+            && let Some(store) = store.upgrade()
+        {
+            folder.is_right(&store.build().name);
         }
     }
     if !stores.is_empty() {

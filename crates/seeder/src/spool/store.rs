@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use cloud::{Buckets, CloudError, chain};
 use parking_lot::Mutex;
-use peer::{ChunkStore, StoreError};
+use peer::{ChunkStore, Looked, StoreError};
 use swarm::{Bitfield, ChunkIndex, Hash};
 use tokio::runtime::Handle;
 
@@ -38,8 +38,16 @@ pub struct SpoolStore {
 struct Damage {
     /// Chunks that were found wrong once: each is told once.
     told: BTreeSet<ChunkIndex>,
-    /// Chunks that nobody could give, and when that was found.
-    gone: BTreeMap<ChunkIndex, Instant>,
+    /// Chunks that nobody could give.
+    gone: BTreeMap<ChunkIndex, Gone>,
+}
+
+#[derive(Debug)]
+struct Gone {
+    tried_at: Instant,
+    why: String,
+    /// Whether a reader was told that it is lost: the next ones hear that it is not held.
+    is_told: bool,
 }
 
 impl SpoolStore {
@@ -58,7 +66,7 @@ impl SpoolStore {
     }
 
     /// What is on disk, if it is right.
-    fn look(&self, chunk: ChunkIndex) -> Result<Bytes, String> {
+    fn look_at(&self, chunk: ChunkIndex) -> Result<Bytes, String> {
         let manifest = &self.build.manifest;
         let mut bytes = BytesMut::zeroed(manifest.length(chunk) as usize);
         let read: io::Result<()> = self.build.file.read_exact_at(&mut bytes, manifest.offset(chunk));
@@ -69,13 +77,26 @@ impl SpoolStore {
         Ok(bytes.freeze())
     }
 
+    /// Whether a chunk is right, after what can be done for it. No reader is told.
+    pub fn is_right(&self, chunk: ChunkIndex) -> bool {
+        self.look_at(chunk)
+            .or_else(|problem| self.mend(chunk, &problem))
+            .is_ok()
+    }
+
+    /// Asks S3 for a chunk that is wrong on disk, unless that was in vain a short while ago.
     fn mend(&self, chunk: ChunkIndex, problem: &str) -> Result<Bytes, StoreError> {
         let mut damage = self.damage.lock();
-        if damage.gone.get(&chunk).is_some_and(|since| since.elapsed() < GONE_FOR) {
+        if damage
+            .gone
+            .get(&chunk)
+            .is_some_and(|gone| gone.tried_at.elapsed() < GONE_FOR)
+        {
             return Err(StoreError::NotHeld { chunk });
         }
         // Somebody else may have mended it meanwhile.
-        if let Ok(bytes) = self.look(chunk) {
+        if let Ok(bytes) = self.look_at(chunk) {
+            damage.gone.remove(&chunk);
             return Ok(bytes);
         }
         let (key, file) = (&self.build.object.key, self.build.path.display());
@@ -91,12 +112,28 @@ impl SpoolStore {
                 }
                 Ok(bytes)
             }
-            Err(error) => {
-                if damage.gone.insert(chunk, Instant::now()).is_none() {
-                    tracing::warn!(key, %chunk, error, "a chunk that has changed on disk cannot be pulled again; hosts that have it give it to the others");
-                }
+            Err(why) => {
+                let is_told = damage.gone.get(&chunk).is_some_and(|gone| gone.is_told);
+                let tried_at = Instant::now();
+                let gone = Gone { tried_at, why, is_told };
+                damage.gone.insert(chunk, gone);
                 Err(StoreError::NotHeld { chunk })
             }
+        }
+    }
+
+    /// What a reader is told of a chunk that nobody can give: the first one why.
+    fn lost(&self, chunk: ChunkIndex) -> StoreError {
+        let mut damage = self.damage.lock();
+        let Some(gone) = damage.gone.get_mut(&chunk).filter(|gone| !gone.is_told) else {
+            return StoreError::NotHeld { chunk };
+        };
+        gone.is_told = true;
+        StoreError::Lost {
+            chunk,
+            path: self.build.path.clone(),
+            how: "has changed and cannot be pulled again; hosts that have it give it to the others",
+            source: Some(io::Error::other(gone.why.clone())),
         }
     }
 
@@ -129,7 +166,23 @@ impl ChunkStore for SpoolStore {
     }
 
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError> {
-        self.look(chunk).or_else(|problem| self.mend(chunk, &problem))
+        let read = self.look_at(chunk).or_else(|problem| self.mend(chunk, &problem));
+        read.map_err(|_| self.lost(chunk))
+    }
+
+    /// Asks S3 again, now and then, for what it did not give.
+    fn look(&self) -> Looked {
+        if self.damage.lock().gone.is_empty() {
+            return Looked::default();
+        }
+        std::thread::sleep(LOOK_EVERY);
+        let gone: Vec<ChunkIndex> = self.damage.lock().gone.keys().copied().collect();
+        let found = gone.into_iter().filter(|chunk| self.is_right(*chunk)).collect();
+        Looked {
+            found,
+            lost: Vec::new(),
+            more: !self.damage.lock().gone.is_empty(),
+        }
     }
 
     fn answers(&self, _chunk: ChunkIndex) -> bool {
@@ -167,4 +220,6 @@ impl ChunkStore for SpoolStore {
 /// S3 is not waited for longer than this while a host waits for the chunk.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A chunk that nobody could give is asked for again after this.
-const GONE_FOR: Duration = Duration::from_secs(60);
+const GONE_FOR: Duration = Duration::from_secs(30);
+/// Between looks at what is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
