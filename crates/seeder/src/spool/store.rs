@@ -167,7 +167,7 @@ impl ChunkStore for SpoolStore {
 
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError> {
         let read = self.look_at(chunk).or_else(|problem| self.mend(chunk, &problem));
-        read.map_err(|_| self.lost(chunk))
+        read.map_err(|_not_held| self.lost(chunk))
     }
 
     /// Asks S3 again, now and then, for what it did not give.
