@@ -175,6 +175,7 @@ impl Seeding {
         let published = self.builds.iter().map(|build| SeededBuild {
             key: build.object.key.clone(),
             version: build.object.etag.clone(),
+            size: build.object.size,
             seeders: addresses.to_vec(),
         });
         published.collect()
