@@ -22,17 +22,21 @@ pub(crate) fn print_line(line: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// That a build has come: name, size, time, and what share of it other hosts have sent.
+/// That a build has come: name, size, time, what share of it other hosts have sent, and what was copied.
 pub(crate) fn has_come(name: &str, size: u64, took: Duration, traffic: &Traffic) -> String {
     let fetched = traffic.from_peers + traffic.from_seeder;
     let share = match fetched {
-        0 => "all of it was here before".to_owned(),
+        0 => "nothing of it was fetched".to_owned(),
         fetched => format!(
-            "{} % from other hosts",
+            "{} % of what was fetched from other hosts",
             u128::from(traffic.from_peers) * 100 / u128::from(fetched)
         ),
     };
-    format!("{name}: in place, {} in {}, {share}", bytes(size), time(took))
+    let copied = match traffic.reused {
+        0 => String::new(),
+        reused => format!(", {} copied from older builds", bytes(reused)),
+    };
+    format!("{name}: in place, {} in {}, {share}{copied}", bytes(size), time(took))
 }
 
 /// That a build was in place before.
@@ -72,9 +76,19 @@ mod tests {
             ..Traffic::default()
         };
         let said = has_come("a/b.zip", 160 << 20, Duration::from_millis(12_340), &traffic);
-        assert_eq!(said, "a/b.zip: in place, 160.0 MiB in 12.3 s, 75 % from other hosts");
-        let said = has_come("b.zip", 1023, Duration::from_millis(3), &Traffic::default());
-        assert_eq!(said, "b.zip: in place, 1023 bytes in 3 ms, all of it was here before");
+        assert_eq!(
+            said,
+            "a/b.zip: in place, 160.0 MiB in 12.3 s, 75 % of what was fetched from other hosts"
+        );
+        let copied = Traffic {
+            reused: 1023,
+            ..Traffic::default()
+        };
+        let said = has_come("b.zip", 1023, Duration::from_millis(3), &copied);
+        assert_eq!(
+            said,
+            "b.zip: in place, 1023 bytes in 3 ms, nothing of it was fetched, 1023 bytes copied from older builds"
+        );
         assert_eq!(bytes(1024), "1.0 KiB");
         assert_eq!(bytes(u64::MAX), "17179869183.9 GiB");
     }
