@@ -1,7 +1,7 @@
 //! Where a build is to stand, and the names of the files beside it.
 //!
 //! Invariant: every name of ours is `.NAME.` and what it is, with NAME shortened where a file system would not take it; two
-//! builds for one place have different part files, since these carry the first half of the root's first bytes.
+//! builds for one place have different part files, since these carry the first digits of the root.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
