@@ -210,7 +210,7 @@ impl fmt::Display for HostId {
 /// Which swarm a connection is for: the hosts and seeders of one build. A process that is in several tells by it which of them
 /// a neighbour means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SwarmId([u8; SwarmId::LENGTH]);
+pub struct SwarmId([u8; Self::LENGTH]);
 
 impl SwarmId {
     /// Bytes of it.

@@ -117,7 +117,7 @@ impl Fleet {
             };
             let part = (index, count);
             let seeder = Node::start(
-                endpoint(&transport, host, &path),
+                endpoint(&transport, host, path.clone()),
                 NodeConfig {
                     swarm: SwarmId::ONLY,
                     host,
@@ -171,7 +171,7 @@ impl Fleet {
         };
         seeders.extend(self.seeders.iter().map(contact));
         let node = Node::start(
-            endpoint(&self.transport, host, &self.path),
+            endpoint(&self.transport, host, self.path.clone()),
             NodeConfig {
                 swarm: SwarmId::ONLY,
                 host,
@@ -252,10 +252,10 @@ impl Fleet {
 }
 
 /// Where a member of a test's swarm listens.
-pub fn endpoint(transport: &TransportKind, host: HostId, path: &Option<PathDelay>) -> EndpointConfig {
+pub fn endpoint(transport: &TransportKind, host: HostId, path: Option<PathDelay>) -> EndpointConfig {
     let identity = NodeIdentity::from_seed(1, host);
     EndpointConfig {
-        path: path.clone(),
+        path,
         ..EndpointConfig::at(identity, transport.clone(), listen(transport, host))
     }
 }
