@@ -50,68 +50,74 @@ struct Outcome {
     links: Vec<usize>,
 }
 
-/// A seeder on the first machine, hosts on the others; `at` makes what hosts are given of what the seeder prints.
-fn distribute(
-    machines: &Machines,
-    seeder: &[&str],
-    at: impl Fn(&[String]) -> Vec<String>,
-    host: impl Fn(usize) -> Vec<String>,
-) -> Outcome {
-    let s3 = machines.serve_s3(0);
-    let mut command = machines.command(0, env!("CARGO_BIN_EXE_seeder"));
-    command.args([
-        "--bucket",
-        "builds",
-        "--key",
-        "app.zip",
-        "--endpoint-url",
-        &s3.endpoint,
-        "--folder",
-    ]);
-    s3.let_in(&mut command);
-    command.arg(machines.folder(0).join("spool")).args(seeder);
-    let mut seeding = machines.start(command);
-    // All that it prints is there before it pulls.
-    let mut printed = Vec::new();
-    let mut lines = BufReader::new(seeding.stdout()).lines();
-    let expected = at(&[]).len().max(1);
-    while printed.len() < expected {
-        printed.push(lines.next().unwrap().unwrap());
-    }
-    std::thread::sleep(Duration::from_millis(500));
-    let begun = Instant::now();
-    let mut hosts = Vec::new();
-    for machine in 1..=HOSTS {
-        let mut command = machines.command(machine, rig::peer_binary());
-        for address in at(&printed) {
-            command.args(["--seeder", &address]);
-        }
-        command.arg("--out").arg(machines.folder(machine).join("app.zip"));
-        // Nobody leaves before all have met.
-        command.args(["--linger", "20", "--timeout", "60"]).args(host(machine));
-        command.env("RUST_LOG", "peer=debug");
-        hosts.push(machines.start(command));
-    }
-    let build = |machine| machines.folder(machine).join("app.zip");
-    while !(1..=HOSTS).all(|machine| build(machine).exists()) {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "not all hosts have the build: {} and {}",
-            seeding.said(),
-            hosts[0].said()
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let took = begun.elapsed();
-    let links = hosts
-        .iter()
-        .map(|host| rig::links_within(&host.said(), Duration::from_secs(1)))
-        .collect();
-    Outcome { took, links }
+/// A seeder on the first machine, and hosts on others.
+struct Fleet<'a> {
+    /// What the seeder is given.
+    seeder: &'a [&'a str],
+    /// Where a host is told that the seeder is, of the lines that it has printed.
+    seeder_at: &'a dyn Fn(&[String], usize) -> Vec<String>,
+    /// Where a host listens; at its defaults where there is nothing.
+    listen: &'a dyn Fn(usize) -> Option<String>,
+    machine_of: &'a dyn Fn(usize) -> usize,
 }
 
-fn printed(lines: &[String]) -> Vec<String> {
-    lines.iter().take(1).cloned().collect()
+impl Default for Fleet<'_> {
+    fn default() -> Self {
+        Self {
+            seeder: &[],
+            seeder_at: &|lines, _host| lines[..1].to_vec(),
+            listen: &|_host| None,
+            machine_of: &|host| host,
+        }
+    }
+}
+
+impl Fleet<'_> {
+    fn distribute(&self, machines: &Machines) -> Outcome {
+        let s3 = machines.serve_s3(0);
+        let mut command = machines.command(0, env!("CARGO_BIN_EXE_seeder"));
+        command.args(["--bucket", "builds", "--key", "app.zip", "--endpoint-url", &s3.endpoint]);
+        s3.let_in(&mut command);
+        let spool = machines.folder(0).join("spool");
+        command.arg("--folder").arg(spool).args(self.seeder);
+        let mut seeding = machines.start(command);
+        let mut lines = BufReader::new(seeding.stdout()).lines();
+        let printed = [lines.next().unwrap().unwrap()];
+        std::thread::sleep(Duration::from_millis(500));
+        let begun = Instant::now();
+        let build = |host| machines.folder((self.machine_of)(host)).join("app.zip");
+        let mut hosts = Vec::new();
+        for host in 1..=HOSTS {
+            let mut command = machines.command((self.machine_of)(host), rig::peer_binary());
+            for address in (self.seeder_at)(&printed, host) {
+                command.args(["--seeder", &address]);
+            }
+            if let Some(listen) = (self.listen)(host) {
+                command.args(["--listen", &listen]);
+            }
+            // Nobody leaves before all have met.
+            command
+                .args(["--linger", "20", "--timeout", "60", "--out"])
+                .arg(build(host));
+            command.env("RUST_LOG", "peer=debug");
+            hosts.push(machines.start(command));
+        }
+        while !(1..=HOSTS).all(|host| build(host).exists()) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "not all hosts have the build: {} and {}",
+                seeding.said(),
+                hosts[0].said()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let took = begun.elapsed();
+        let links = hosts
+            .iter()
+            .map(|host| rig::links_within(&host.said(), Duration::from_secs(1)))
+            .collect();
+        Outcome { took, links }
+    }
 }
 
 /// With defaults hosts must find each other as soon, and be done nearly as soon, as with addresses that somebody wrote by hand.
@@ -121,11 +127,15 @@ fn hosts_find_each_other(families: Families) {
     };
     let by_hand = {
         let seeder = machines.address(0, 4001);
-        let listen = |machine| vec!["--listen".to_owned(), machines.address(machine, 0)];
-        distribute(&machines, &["--listen", &seeder], printed, listen)
+        let fleet = Fleet {
+            seeder: &["--listen", &seeder],
+            listen: &|host| Some(machines.address(host, 0)),
+            ..Fleet::default()
+        };
+        fleet.distribute(&machines)
     };
     machines.clear();
-    let by_default = distribute(&machines, &[], printed, |_| Vec::new());
+    let by_default = Fleet::default().distribute(&machines);
     for outcome in [&by_hand, &by_default] {
         // The seeder is one of them.
         assert!(
@@ -153,15 +163,15 @@ fn a_seeder_is_found_by_a_name_that_leads_to_a_dead_address_too() {
         return;
     };
     machines.name(0, "seeder.test", &["10.88.0.250"]);
-    let by_name = |lines: &[String]| {
-        let peer = lines.first().and_then(|line| line.rsplit_once("/p2p/"));
-        vec![format!(
-            "/dns/seeder.test/tcp/4001/p2p/{}",
-            peer.map_or("", |(_, peer)| peer)
-        )]
+    let fleet = Fleet {
+        seeder: &["--listen", "/ip4/0.0.0.0/tcp/4001", "--listen", "/ip6/::/tcp/4001"],
+        seeder_at: &|lines: &[String], _host| {
+            let (_, peer) = lines[0].rsplit_once("/p2p/").unwrap();
+            vec![format!("/dns/seeder.test/tcp/4001/p2p/{peer}")]
+        },
+        ..Fleet::default()
     };
-    let listen = ["--listen", "/ip4/0.0.0.0/tcp/4001", "--listen", "/ip6/::/tcp/4001"];
-    let outcome = distribute(&machines, &listen, by_name, |_| Vec::new());
+    let outcome = fleet.distribute(&machines);
     assert!(outcome.links.iter().all(|links| *links > 3), "{outcome:?}");
 }
 
@@ -174,7 +184,7 @@ fn an_interface_that_leads_nowhere_keeps_nobody_from_being_found() {
     for machine in 0..=HOSTS {
         machines.add_dead_end(machine, "172.17.0.1/16");
     }
-    let outcome = distribute(&machines, &[], printed, |_| Vec::new());
+    let outcome = Fleet::default().distribute(&machines);
     assert!(outcome.links.iter().all(|links| *links > 3), "{outcome:?}");
 }
 
@@ -188,7 +198,7 @@ fn a_host_whose_address_changes_in_mid_transfer_goes_on_from_the_new_one() {
             machines.wait_for_part(1);
             machines.move_to(1, "10.88.0.101");
         });
-        let outcome = distribute(&machines, &[], printed, |_| Vec::new());
+        let outcome = Fleet::default().distribute(&machines);
         moving.join().unwrap();
         outcome
     });
@@ -206,8 +216,28 @@ fn a_host_whose_interface_comes_up_late_joins_when_it_is_there() {
             std::thread::sleep(LATE_BY);
             machines.address_up(1);
         });
-        distribute(&machines, &[], printed, |_| Vec::new())
+        Fleet::default().distribute(&machines)
     });
     // Then it takes no longer than the others did, and does not sit out a wait that has grown meanwhile.
     assert!(outcome.took < LATE_BY + Duration::from_secs(4), "{outcome:?}");
+}
+
+/// A host on the seeder's machine reaches it over loopback, where nobody else would find it.
+#[test]
+fn a_host_on_the_machine_of_the_seeder_and_those_on_others_find_each_other() {
+    let Some(machines) = Machines::new(HOSTS + 1, Families::V4, LINK_MBIT) else {
+        return;
+    };
+    let fleet = Fleet {
+        seeder: &["--listen", "/ip4/0.0.0.0/tcp/4001"],
+        seeder_at: &|lines: &[String], host| {
+            let (address, peer) = lines[0].rsplit_once("/p2p/").unwrap();
+            let address = if host == 1 { "/ip4/127.0.0.1/tcp/4001" } else { address };
+            vec![format!("{address}/p2p/{peer}")]
+        },
+        machine_of: &|host| if host == 1 { 0 } else { host },
+        ..Fleet::default()
+    };
+    let outcome = fleet.distribute(&machines);
+    assert!(outcome.links.iter().all(|links| *links > 3), "{outcome:?}");
 }

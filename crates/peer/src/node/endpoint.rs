@@ -119,11 +119,16 @@ impl Endpoint {
         at.map(|address| address.with(peer.clone())).collect()
     }
 
+    /// Connections that there are, of all its members.
+    pub fn connections(&self) -> u32 {
+        self.0.hub.connections.load(Ordering::Relaxed)
+    }
+
     /// Ends all connections, so that the other sides know at once, and waits until that is done; not longer than a second.
     pub async fn close(&self) {
         self.0.hub.command(Command::CloseAll);
         for _ in 0..CLOSE_TICKS {
-            if self.0.hub.connections.load(Ordering::Relaxed) == 0 {
+            if self.connections() == 0 {
                 return;
             }
             tokio::time::sleep(CLOSE_TICK).await;

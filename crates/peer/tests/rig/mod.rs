@@ -76,6 +76,18 @@ impl Observer for Seen {
     }
 }
 
+impl Seen {
+    pub async fn eventually(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !done(self) {
+                self.news.notified().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+        assert!(waited.is_ok(), "waited in vain until {what}");
+    }
+}
+
 pub struct Fleet {
     pub seeders: Vec<(HostId, Node)>,
     pub hosts: BTreeMap<HostId, Node>,
