@@ -80,7 +80,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    log_to_stderr("info");
+    log_to_stderr("info,libp2p_swarm=warn");
     let arguments = Arguments::parse();
     if arguments.queue.is_some() && arguments.part.1 != 1 {
         let message = "--part is for seeders of one build: each message of a --queue reaches one seeder only, which seeds \

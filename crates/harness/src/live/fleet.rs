@@ -644,7 +644,10 @@ mod tests {
     }
 
     async fn fleet(scenario: &Scenario, plans: &Arc<[RegionPlan]>, slice: Slice) -> Fleet {
-        let address = |seeder: usize| format!("/memory/{}", seeder + 1).parse().unwrap();
+        let address = |seeder: usize| {
+            let peer = NodeIdentity::from_seed(1, HostId::new(seeder as u64)).peer_id();
+            format!("/memory/{}/p2p/{peer}", seeder + 1).parse().unwrap()
+        };
         let surroundings = Surroundings {
             network: InProcessNetwork::default(),
             path: PathDelay::new(Duration::ZERO),

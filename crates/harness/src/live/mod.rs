@@ -82,6 +82,15 @@ pub(crate) enum RunError {
         "{needed} open files are needed and {limit} are allowed per process; {advice}, fewer hosts, or a smaller swarm.degree"
     )]
     FileLimit { needed: u64, limit: u64, advice: String },
+    #[error(
+        "{hosts} hosts take about {needed}, and {free}; expected fewer hosts, a smaller swarm.degree, or \
+         network.transport = \"in-process\", which takes least"
+    )]
+    Memory {
+        hosts: u32,
+        needed: swarm::Bytes,
+        free: String,
+    },
     #[error("this harness is built without QUIC; expected network.transport tcp, or a build with `--features quic`")]
     NoQuic,
     #[error("the {transport} transport works within one process; expected no workers.processes")]
@@ -123,6 +132,7 @@ pub(crate) async fn run(
         return Err(RunError::NoQuic);
     }
     let workers = processes::worker_count(scenario, machine::raise_file_limit())?;
+    processes::fits_into_memory(scenario)?;
     processes::settle_memory(scenario);
     let regions: Vec<String> = scenario.regions.iter().map(|region| region.name.clone()).collect();
     let (embedded, config) = match choice {
