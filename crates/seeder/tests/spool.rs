@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use cloud::Buckets;
 use peer::StoreError;
 use rig::{S3, bucket, data};
-use seeder::{BuildNotice, GetTurns, PullOptions, Pulled, Spool, SpoolFolder, SpoolLimits, pull};
+use seeder::{
+    BuildNotice, GetTurns, PullError, PullOptions, Pulled, Spool, SpoolError, SpoolFolder, SpoolLimits, pull,
+};
 
 const KEY: &str = "dir/build-1.zip";
 const CHUNK: u32 = 1 << 20;
@@ -34,7 +36,15 @@ async fn pull_key(buckets: &Buckets, key: &str, options: &PullOptions) -> Pulled
         bucket: bucket(),
         key: key.to_owned(),
     };
-    pull(buckets, &notice, options).await.unwrap()
+    loop {
+        match pull(buckets, &notice, options).await {
+            // A writer of a pull that was cut off is still at it.
+            Err(PullError::Spool(SpoolError::BeingPulled { .. })) => {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
+            pulled => return pulled.unwrap(),
+        }
+    }
 }
 
 /// The one build's file.
@@ -178,8 +188,6 @@ async fn a_pull_that_is_cut_off_again_and_again_gets_there() {
             pulled = Some(done);
             break;
         }
-        // The last writers of what was cut off may still be at it.
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let pulled = pulled.expect("it does not get there");
     s3.front.limit(0);
