@@ -36,7 +36,7 @@ fn mid_download(policy: ChunkPolicy, count: u32, neighbours: usize) -> (ChunkSch
         });
         set
     };
-    let mut scheduler = ChunkScheduler::new(policy, half(), 1);
+    let mut scheduler = ChunkScheduler::new(policy, half());
     let sets: Vec<Bitfield> = (0..neighbours).map(|_| half()).collect();
     sets.iter()
         .for_each(|set| set.iter().for_each(|chunk| scheduler.neighbour_gained(chunk)));
@@ -48,12 +48,13 @@ fn choose(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("choose/{name}"));
         for count in CHUNKS {
             for neighbours in NEIGHBOURS {
-                let (mut scheduler, sets) = mid_download(policy, count, neighbours);
+                let (scheduler, sets) = mid_download(policy, count, neighbours);
+                let mut chance = Xoshiro256PlusPlus::seed_from_u64(2);
                 let mut next = 0;
                 group.bench_function(BenchmarkId::new(format!("{count}-chunks"), neighbours), |bencher| {
                     bencher.iter(|| {
                         next = (next + 1) % sets.len();
-                        black_box(scheduler.choose(&sets[next]))
+                        black_box(scheduler.choose(&sets[next], &[], &mut chance))
                     });
                 });
             }
@@ -75,11 +76,12 @@ fn choose_last(criterion: &mut Criterion) {
                     all.len() - 1
                 }],
             );
-            let mut scheduler = ChunkScheduler::new(policy, held, 1);
+            let mut scheduler = ChunkScheduler::new(policy, held);
             all.iter().for_each(|chunk| scheduler.neighbour_gained(*chunk));
             let theirs = Bitfield::full(count);
+            let mut chance = Xoshiro256PlusPlus::seed_from_u64(2);
             group.bench_function(BenchmarkId::new(name, count), |bencher| {
-                bencher.iter(|| black_box(scheduler.choose(&theirs)));
+                bencher.iter(|| black_box(scheduler.choose(&theirs, &[], &mut chance)));
             });
         }
     }

@@ -150,6 +150,13 @@ impl Bitfield {
         self.ones = self.words.iter().map(|word| word.count_ones()).sum();
     }
 
+    /// The lowest chunk that is in both.
+    pub(crate) fn first_common(&self, other: &Self) -> Option<ChunkIndex> {
+        let both = self.words.iter().zip(&other.words).map(|(mine, theirs)| mine & theirs);
+        let mut both = both.enumerate();
+        both.find_map(|(index, word)| (word != 0).then(|| at(index, word.trailing_zeros())))
+    }
+
     /// How many chunks are in `self` and not in `other`.
     pub fn difference_count(&self, other: &Self) -> u32 {
         debug_assert_eq!(self.len, other.len);
@@ -161,7 +168,9 @@ impl Bitfield {
     }
 }
 
-fn split(chunk: ChunkIndex) -> (usize, u64) {
+/// The word of `chunk`, and its bit in it.
+#[inline]
+pub(crate) fn split(chunk: ChunkIndex) -> (usize, u64) {
     let index = chunk.as_usize();
     (index / WORD_BITS, 1 << (index % WORD_BITS))
 }

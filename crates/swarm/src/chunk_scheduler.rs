@@ -1,8 +1,7 @@
 //! Decides which chunk to ask of a neighbour. Invariant: every chunk is in exactly one of WANTED, REQUESTED, HELD.
-//! Does not know neighbours, send, time or hash anything: it is given the set that a neighbour has.
+//! Does not know neighbours, send, time or hash anything: it is given the set that a neighbour has, and the chance of a choice.
 
-use rand::{RngExt, SeedableRng};
-use rand_xoshiro::Xoshiro256PlusPlus;
+use rand::{Rng, RngExt};
 
 use crate::availability::Availability;
 use crate::bitfield::{self, Bitfield};
@@ -40,12 +39,11 @@ pub struct ChunkScheduler {
     wanted: Bitfield,
     held: Bitfield,
     availability: Option<Box<Availability>>,
-    rng: Xoshiro256PlusPlus,
 }
 
 impl ChunkScheduler {
     /// A host that holds `held` and wants the rest.
-    pub fn new(policy: ChunkPolicy, held: Bitfield, seed: u64) -> Self {
+    pub fn new(policy: ChunkPolicy, held: Bitfield) -> Self {
         let mut wanted = Bitfield::full(held.len());
         for chunk in held.iter() {
             wanted.remove(chunk);
@@ -55,7 +53,6 @@ impl ChunkScheduler {
             availability: policy.counts_holders().then(|| Box::new(Availability::new(held.len()))),
             wanted,
             held,
-            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
         }
     }
 
@@ -71,36 +68,26 @@ impl ChunkScheduler {
         self.held.is_full()
     }
 
-    /// Whether there are chunks that are neither held nor requested.
+    /// The chunks that are neither held nor requested.
     #[inline]
-    pub const fn has_wanted(&self) -> bool {
-        !self.wanted.is_empty()
+    pub const fn wanted(&self) -> &Bitfield {
+        &self.wanted
     }
 
-    /// Whether `chunk` is neither held nor requested.
+    /// The next chunk to ask of a neighbour that has `theirs`, but for `except`; `None` where it has nothing else that is wanted.
     #[inline]
-    pub fn is_wanted(&self, chunk: ChunkIndex) -> bool {
-        self.wanted.contains(chunk)
-    }
-
-    /// The next chunk to ask of a neighbour that has `theirs`; `None` where it has nothing that is wanted.
-    #[inline]
-    pub fn choose(&mut self, theirs: &Bitfield) -> Option<ChunkIndex> {
-        debug_assert_eq!(theirs.len(), self.wanted.len());
-        let useful = Useful {
-            wanted: self.wanted.words(),
-            theirs: theirs.words(),
-        };
+    pub fn choose(&self, theirs: &Bitfield, except: &[ChunkIndex], chance: &mut impl Rng) -> Option<ChunkIndex> {
+        let useful = self.useful(theirs, except);
         match self.policy {
             ChunkPolicy::LatestUseful => useful.highest(),
             ChunkPolicy::Sequential => useful.lowest(),
-            ChunkPolicy::Random => useful.random(&mut self.rng),
+            ChunkPolicy::Random => useful.random(chance),
             ChunkPolicy::RarestFirst => {
                 let levels = self
                     .availability
                     .as_ref()
                     .map_or(&[][..], |availability| availability.levels());
-                let start = random_word(&mut self.rng, useful.wanted.len());
+                let start = random_word(chance, useful.wanted.len());
                 levels
                     .iter()
                     .filter(|level| !level.is_empty())
@@ -109,14 +96,25 @@ impl ChunkScheduler {
         }
     }
 
-    /// A chunk by chance of those that a neighbour with `theirs` has and that are wanted: for hosts that are to bring different
-    /// ones without knowing of each other.
-    pub fn choose_by_chance(&mut self, theirs: &Bitfield) -> Option<ChunkIndex> {
-        let useful = Useful {
+    /// A chunk by chance of those that a neighbour with `theirs` has and that are wanted, but for `except`: for hosts that are
+    /// to bring different ones without knowing of each other.
+    pub fn choose_by_chance(
+        &self,
+        theirs: &Bitfield,
+        except: &[ChunkIndex],
+        chance: &mut impl Rng,
+    ) -> Option<ChunkIndex> {
+        self.useful(theirs, except).random(chance)
+    }
+
+    #[inline]
+    fn useful<'a>(&'a self, theirs: &'a Bitfield, except: &'a [ChunkIndex]) -> Useful<'a> {
+        debug_assert_eq!(theirs.len(), self.wanted.len());
+        Useful {
             wanted: self.wanted.words(),
             theirs: theirs.words(),
-        };
-        useful.random(&mut self.rng)
+            except,
+        }
     }
 
     /// WANTED becomes REQUESTED.
@@ -175,21 +173,33 @@ impl ChunkScheduler {
     }
 }
 
-/// The chunks that are wanted and that one neighbour has, never built as a set of its own.
+/// The chunks that are wanted and that one neighbour has, but for a few; never built as a set of its own.
 struct Useful<'a> {
     wanted: &'a [u64],
     theirs: &'a [u64],
+    except: &'a [ChunkIndex],
 }
 
 impl Useful<'_> {
+    #[inline]
     fn word(&self, index: usize) -> u64 {
-        self.wanted[index] & self.theirs[index]
+        self.without_except(index, self.wanted[index] & self.theirs[index])
+    }
+
+    /// Most words are empty, and in those nothing is looked for.
+    #[inline]
+    fn without_except(&self, index: usize, word: u64) -> u64 {
+        if word == 0 {
+            return 0;
+        }
+        let except = self.except.iter().map(|chunk| bitfield::split(*chunk));
+        except.fold(word, |word, (of, bit)| if of == index { word & !bit } else { word })
     }
 
     fn highest(&self) -> Option<ChunkIndex> {
         let pairs = self.wanted.iter().zip(self.theirs).enumerate();
         pairs.rev().find_map(|(index, (wanted, theirs))| {
-            let word = wanted & theirs;
+            let word = self.without_except(index, wanted & theirs);
             (word != 0).then(|| bitfield::at(index, word.ilog2()))
         })
     }
@@ -197,19 +207,19 @@ impl Useful<'_> {
     fn lowest(&self) -> Option<ChunkIndex> {
         let mut pairs = self.wanted.iter().zip(self.theirs).enumerate();
         pairs.find_map(|(index, (wanted, theirs))| {
-            let word = wanted & theirs;
+            let word = self.without_except(index, wanted & theirs);
             (word != 0).then(|| bitfield::at(index, word.trailing_zeros()))
         })
     }
 
-    fn random(&self, rng: &mut Xoshiro256PlusPlus) -> Option<ChunkIndex> {
-        let pairs = || self.wanted.iter().zip(self.theirs);
-        let count: u32 = pairs().map(|(wanted, theirs)| (wanted & theirs).count_ones()).sum();
+    fn random(&self, chance: &mut impl Rng) -> Option<ChunkIndex> {
+        let words = 0..self.wanted.len();
+        let count: u32 = words.clone().map(|index| self.word(index).count_ones()).sum();
         if count == 0 {
             return None;
         }
-        let mut skip = rng.random_range(0..count);
-        for index in 0..self.wanted.len() {
+        let mut skip = chance.random_range(0..count);
+        for index in words {
             let mut word = self.word(index);
             let ones = word.count_ones();
             if skip >= ones {
@@ -234,14 +244,16 @@ impl Useful<'_> {
     }
 }
 
-fn random_word(rng: &mut Xoshiro256PlusPlus, words: usize) -> usize {
-    rng.random_range(0..words.max(1))
+fn random_word(chance: &mut impl Rng, words: usize) -> usize {
+    chance.random_range(0..words.max(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_xoshiro::Xoshiro256PlusPlus;
 
     const POLICIES: [ChunkPolicy; 4] = [
         ChunkPolicy::LatestUseful,
@@ -249,6 +261,10 @@ mod tests {
         ChunkPolicy::Random,
         ChunkPolicy::Sequential,
     ];
+
+    fn chance(seed: u64) -> Xoshiro256PlusPlus {
+        Xoshiro256PlusPlus::seed_from_u64(seed)
+    }
 
     fn set(len: u32, chunks: &[u32]) -> Bitfield {
         let mut set = Bitfield::new(len);
@@ -262,28 +278,36 @@ mod tests {
     fn latest_and_sequential_take_the_ends_of_what_is_useful() {
         let theirs = set(200, &[3, 70, 150, 199]);
         let held = set(200, &[199]);
-        let mut latest = ChunkScheduler::new(ChunkPolicy::LatestUseful, held.clone(), 1);
-        assert_eq!(latest.choose(&theirs), Some(ChunkIndex::new(150)));
-        latest.mark_requested(ChunkIndex::new(150));
-        assert_eq!(latest.choose(&theirs), Some(ChunkIndex::new(70)));
-        let mut sequential = ChunkScheduler::new(ChunkPolicy::Sequential, held, 1);
-        assert_eq!(sequential.choose(&theirs), Some(ChunkIndex::new(3)));
+        let chunk = ChunkIndex::new;
+        let mut latest = ChunkScheduler::new(ChunkPolicy::LatestUseful, held.clone());
+        assert_eq!(latest.choose(&theirs, &[], &mut chance(1)), Some(chunk(150)));
+        latest.mark_requested(chunk(150));
+        assert_eq!(latest.choose(&theirs, &[], &mut chance(1)), Some(chunk(70)));
+        assert_eq!(latest.choose(&theirs, &[chunk(70)], &mut chance(1)), Some(chunk(3)));
+        let sequential = ChunkScheduler::new(ChunkPolicy::Sequential, held);
+        assert_eq!(sequential.choose(&theirs, &[], &mut chance(1)), Some(chunk(3)));
     }
 
     #[test]
     fn rarest_first_takes_the_chunk_with_the_fewest_holders() {
-        let mut scheduler = ChunkScheduler::new(ChunkPolicy::RarestFirst, Bitfield::new(100), 1);
+        let mut scheduler = ChunkScheduler::new(ChunkPolicy::RarestFirst, Bitfield::new(100));
         let theirs = set(100, &[10, 20, 30]);
         for (chunk, holders) in [(10, 3), (20, 1), (30, 2)] {
             for _ in 0..holders {
                 scheduler.neighbour_gained(ChunkIndex::new(chunk));
             }
         }
-        assert_eq!(scheduler.choose(&theirs), Some(ChunkIndex::new(20)));
+        assert_eq!(
+            scheduler.choose(&theirs, &[], &mut chance(1)),
+            Some(ChunkIndex::new(20))
+        );
         scheduler.neighbour_gone(&set(100, &[10, 30]));
         scheduler.neighbour_gone(&set(100, &[30]));
         scheduler.mark_held(ChunkIndex::new(20));
-        assert_eq!(scheduler.choose(&theirs), Some(ChunkIndex::new(30)));
+        assert_eq!(
+            scheduler.choose(&theirs, &[], &mut chance(1)),
+            Some(ChunkIndex::new(30))
+        );
     }
 
     proptest! {
@@ -298,17 +322,24 @@ mod tests {
             let held = set(len, &within(&held));
             let theirs = set(len, &within(&theirs));
             for policy in POLICIES {
-                let mut scheduler = ChunkScheduler::new(policy, held.clone(), seed);
+                let mut chance = chance(seed);
+                let mut scheduler = ChunkScheduler::new(policy, held.clone());
                 theirs.iter().for_each(|chunk| scheduler.neighbour_gained(chunk));
                 let mut asked = Bitfield::new(len);
-                while let Some(chunk) = scheduler.choose(&theirs) {
+                let mut planned = Vec::new();
+                while let Some(chunk) = scheduler.choose(&theirs, &planned, &mut chance) {
                     prop_assert!(theirs.contains(chunk) && !held.contains(chunk));
                     prop_assert!(asked.insert(chunk), "{} chosen twice", chunk);
-                    scheduler.mark_requested(chunk);
+                    // What is only planned is left out as what is requested is.
+                    planned.push(chunk);
+                    if planned.len() == 3 {
+                        planned.drain(..).for_each(|chunk| scheduler.mark_requested(chunk));
+                    }
                 }
+                planned.drain(..).for_each(|chunk| scheduler.mark_requested(chunk));
                 prop_assert_eq!(asked.count(), theirs.difference_count(&held));
                 asked.iter().for_each(|chunk| scheduler.release(chunk));
-                prop_assert_eq!(scheduler.choose(&theirs).is_some(), !asked.is_empty());
+                prop_assert_eq!(scheduler.choose(&theirs, &[], &mut chance).is_some(), !asked.is_empty());
             }
         }
     }

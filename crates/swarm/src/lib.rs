@@ -34,7 +34,6 @@ mod manifest;
 mod neighbours;
 mod overlay;
 mod peer;
-mod request_pipeline;
 mod seeder;
 mod stats;
 mod timer_table;

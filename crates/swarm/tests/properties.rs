@@ -1,5 +1,5 @@
-//! Fleets of random shape under random faults. Safety while the faults last: nobody holds more than there is, and who is
-//! complete stays so. Then the faults end, and everybody who is there must converge.
+//! Fleets of random shape under random faults. Safety while the faults last: chunks and requests agree at every host, after every
+//! event, as peers themselves assert where builds are small; nobody holds more than there is, and who is complete stays so. Then the faults end, and everybody who is there must converge.
 
 mod rig;
 
@@ -85,6 +85,7 @@ proptest! {
                 Step::Misbehave(..) => {}
             }
             for peer in mesh.peers.values() {
+                prop_assert_eq!(peer.check(), Ok(()));
                 if let Some((held, total)) = peer.progress() {
                     prop_assert!(held <= total && total == chunks);
                     prop_assert_eq!(peer.is_complete(), held == total);

@@ -14,7 +14,7 @@ impl Peer {
         let Build::Fetching(download) = &mut self.build else {
             return;
         };
-        if !download.scheduler.mark_lost(chunk) {
+        if !download.ledger.lost(chunk) {
             return;
         }
         let place = download.acquired.iter().position(|acquired| *acquired == chunk);
@@ -46,14 +46,13 @@ impl Peer {
         let Build::Fetching(download) = &mut self.build else {
             return;
         };
-        if !download.scheduler.mark_held(chunk) {
+        let stored = download.ledger.found(chunk);
+        if !stored.is_new {
             return;
         }
-        download.acquired.push(chunk);
-        download.latest = Some(chunk);
-        let losers = download.requests.withdraw(chunk);
-        let complete = download.scheduler.is_complete();
-        self.stop_receiving(losers, chunk);
+        download.acquire(chunk);
+        let complete = download.ledger.is_complete();
+        self.stop_receiving(stored.losers, chunk);
         self.schedule_flush(now);
         if complete {
             self.completed(now);
@@ -67,17 +66,15 @@ impl Peer {
         let Build::Fetching(download) = &mut self.build else {
             return;
         };
-        if download.requests.is_asked(from, chunk)
+        if download.ledger.is_asked(from, chunk)
             && let Some(neighbour) = self.neighbours.get_mut(from)
         {
             neighbour.aborts += 1;
             if neighbour.aborts >= ABORTS_MAX && neighbour.has.remove(chunk) {
-                download.scheduler.neighbour_lost(chunk);
+                download.ledger.holder_lost(chunk);
             }
         }
-        if download.requests.drop_request(from, chunk) {
-            download.scheduler.release(chunk);
-        }
+        download.ledger.give_up(from, chunk);
         self.refill = true;
     }
 }

@@ -1,98 +1,41 @@
 //! A host's state machine: joins the overlay, learns of the build, fetches it from neighbours and serves them.
 //!
 //! Invariant: what this host says it has is verified and stored. Parts with decisions of their own: the tracker link
-//! (who to connect to), the download (what to ask of whom), the upload queue (whom to serve).
+//! (who to connect to), the planner (what to ask of whom), the upload queue (whom to serve).
 
+mod config;
 mod download;
+mod gossip;
+mod ledger;
 mod losses;
+mod manifest_exchange;
 mod order;
+mod planner;
 mod tracker_link;
+mod uploads;
 mod zones;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes as ByteBuffer;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use smallvec::SmallVec;
 
-use crate::chunk_scheduler::ChunkPolicy;
 use crate::event::{Action, DisconnectReason, Event};
 use crate::manifest::{BuildInfo, Manifest};
-use crate::neighbours::{HoldingsSource, Neighbours, Views, checked};
+use crate::neighbours::{Neighbours, Views, checked};
 use crate::stats::PeerStats;
 use crate::timer_table::{TimerKind, TimerTable};
-use crate::units::{ChunkIndex, HostId, Time, ZoneId};
-use crate::upload_queue::{Cancelled, Enqueued, UploadQueue};
-use crate::wire::{Contact, Message, RejectReason};
+use crate::units::{ChunkIndex, HostId, Time};
+use crate::upload_queue::UploadQueue;
+use crate::wire::Message;
+pub use config::PeerConfig;
 use download::Download;
 use tracker_link::TrackerLink;
 use zones::Imports;
 
 pub(crate) use tracker_link::ANNOUNCE_INTERVAL;
-
-/// How a peer behaves. The defaults are those of the measured scenarios; see `ARCHITECTURE.md`.
-#[derive(Clone, Debug)]
-pub struct PeerConfig {
-    /// This host.
-    pub host: HostId,
-    /// Where neighbours can dial it, as the driver understands it.
-    pub address: ByteBuffer,
-    /// The seeders of the region, at least one and in the same order for all hosts. The first that can be reached tracks the swarm.
-    pub seeders: SmallVec<[Contact; 1]>,
-    /// Neighbours wanted. Half of them are dialled, the others dial.
-    pub degree: u16,
-    /// Which chunk first.
-    pub policy: ChunkPolicy,
-    /// Different chunks asked for at a time. Fewer leave the downlink idle, more commit early to slow neighbours.
-    pub chunks_in_flight_max: usize,
-    /// Requests to one neighbour at a time.
-    pub requests_per_neighbour_max: usize,
-    /// Chunks served at a time. Matched to what a neighbour takes at a time, or receivers starve.
-    pub upload_slots: usize,
-    /// HAVE messages, and news of how busy this host is, wait this long for company. More is fewer messages and staler views.
-    pub have_interval: Duration,
-    /// A neighbour that sends nothing for less than this is not taken for stalled, however fast the others are. On a busy
-    /// machine two seconds are no sign of anything.
-    pub patience_min: Duration,
-    /// Where knowledge of what neighbours hold comes from.
-    pub holdings: HoldingsSource,
-    /// Where this host is, if chunks are to come from other zones only where they must.
-    pub zone: Option<ZoneId>,
-}
-
-impl PeerConfig {
-    /// The defaults for `host` in the swarm of one seeder.
-    pub fn new(host: HostId, address: ByteBuffer, seeder: Contact) -> Self {
-        Self::with_seeders(host, address, [seeder])
-    }
-
-    /// The defaults for `host` in the swarm of these seeders.
-    pub fn with_seeders(host: HostId, address: ByteBuffer, seeders: impl IntoIterator<Item = Contact>) -> Self {
-        Self {
-            host,
-            address,
-            seeders: seeders.into_iter().collect(),
-            degree: 12,
-            policy: ChunkPolicy::default(),
-            chunks_in_flight_max: 3,
-            requests_per_neighbour_max: 2,
-            upload_slots: 2,
-            have_interval: Duration::from_millis(5),
-            patience_min: Duration::from_secs(2),
-            holdings: HoldingsSource::default(),
-            zone: None,
-        }
-    }
-
-    /// Whether `host` is one of the region's seeders.
-    #[inline]
-    pub fn is_seeder(&self, host: HostId) -> bool {
-        self.seeders.iter().any(|seeder| seeder.host == host)
-    }
-}
 
 /// A host's side of the protocol.
 ///
@@ -115,6 +58,8 @@ pub struct Peer {
     told_busy: bool,
     /// Something has happened after which there may be more to ask for.
     refill: bool,
+    /// Since the last [`Peer::check`]; only where assertions are on.
+    events_unchecked: u32,
 }
 
 /// Timers of a peer, for [`Peer::wakeup_reason`].
@@ -191,6 +136,7 @@ impl Peer {
             stats: PeerStats::default(),
             told_busy: false,
             refill: false,
+            events_unchecked: 0,
             actions: VecDeque::new(),
             timers: TimerTable::new(),
             config,
@@ -234,6 +180,28 @@ impl Peer {
         if self.is_busy() != self.told_busy {
             self.schedule_flush(now);
         }
+        if cfg!(debug_assertions) {
+            self.check_now_and_then();
+        }
+    }
+
+    /// A bug is to show where it is made: after every event where builds are small, as in tests. With large builds, as in
+    /// forecasts, now and then.
+    fn check_now_and_then(&mut self) {
+        let is_small = self.progress().is_none_or(|(_, chunks)| chunks <= CHECKED_ALWAYS);
+        self.events_unchecked += 1;
+        if is_small || self.events_unchecked >= CHECKED_EVERY {
+            self.events_unchecked = 0;
+            assert_eq!(self.check(), Ok(()), "{} has lost count", self.config.host);
+        }
+    }
+
+    /// What of the invariants of this peer is broken, for tests: an error is a bug of this crate.
+    ///
+    /// # Errors
+    /// The first chunk or request that is not as it must be.
+    pub fn check(&self) -> Result<(), String> {
+        self.download().map_or(Ok(()), |download| download.ledger.check())
     }
 
     /// The next thing to do, `None` when there is nothing until the next event.
@@ -263,19 +231,18 @@ impl Peer {
     /// Whether bytes of `chunk` from `from` are to be received; what is not expected is to be read and thrown away.
     #[inline]
     pub fn expects(&self, from: HostId, chunk: ChunkIndex) -> bool {
-        self.download()
-            .is_some_and(|d| d.requests.is_asked(from, chunk) && !d.scheduler.held().contains(chunk))
+        self.download().is_some_and(|d| d.ledger.is_asked(from, chunk))
     }
 
     /// Chunks held and chunks of the build; `None` before the manifest is here.
     pub fn progress(&self) -> Option<(u32, u32)> {
-        let held = self.download()?.scheduler.held();
+        let held = self.download()?.ledger.held();
         Some((held.count(), held.len()))
     }
 
     /// Whether every chunk is held.
     pub fn is_complete(&self) -> bool {
-        self.download().is_some_and(|d| d.scheduler.is_complete())
+        self.download().is_some_and(|d| d.ledger.is_complete())
     }
 
     /// The manifest, once it is known.
@@ -320,9 +287,7 @@ impl Peer {
     #[inline]
     pub fn is_hungry(&self) -> bool {
         self.download().is_some_and(|download| {
-            !download.scheduler.is_complete()
-                && download.requests.chunks_in_flight() < self.config.chunks_in_flight_max
-                && download.scheduler.has_wanted()
+            download.ledger.chunks_in_flight() < self.config.chunks_in_flight_max && download.ledger.wanted_count() > 0
         })
     }
 
@@ -352,7 +317,7 @@ impl Peer {
         let missing = download
             .manifest
             .chunks()
-            .filter(|c| !download.scheduler.held().contains(*c));
+            .filter(|c| !download.ledger.held().contains(*c));
         missing
             .filter(|c| self.neighbours.iter().all(|n| !n.has.contains(*c)))
             .collect()
@@ -439,11 +404,7 @@ impl Peer {
             Message::HaveAll => self.handle_have_all(now, host),
             Message::HaveRequest => self.introduce_holdings(host),
             Message::Request { chunk, held } => self.handle_request(now, host, chunk, held),
-            Message::Serving { chunk } => {
-                if let Some(chunk) = self.download().and_then(|d| d.manifest.chunk(chunk)) {
-                    self.handle_chunk_progress(now, host, chunk);
-                }
-            }
+            Message::Serving { chunk } => self.handle_serving(now, host, chunk),
             Message::Busy { waiting } => self.neighbours.set_busy(host, waiting),
             Message::Zone(zone) => self.handle_zone(host, zone),
             Message::Invite { chunk } => self.handle_invite(now, host, chunk),
@@ -456,59 +417,6 @@ impl Peer {
             | Message::Complete
             | Message::Complaint { .. } => self.stats.messages_ignored += 1,
         }
-    }
-
-    fn handle_request(&mut self, now: Time, host: HostId, chunk: u32, held: u32) {
-        let Some(download) = self.download() else {
-            self.reject(host, chunk, RejectReason::NotHeld);
-            return;
-        };
-        let Some(index) = download.manifest.chunk(chunk) else {
-            self.ban(now, host, DisconnectReason::ProtocolViolation);
-            return;
-        };
-        if !download.scheduler.held().contains(index) {
-            self.reject(host, chunk, RejectReason::NotHeld);
-            return;
-        }
-        match self.uploads.push(host, index, held) {
-            Enqueued::Waiting | Enqueued::Duplicate => self.pump_uploads(now),
-            Enqueued::Full => self.reject(host, chunk, RejectReason::Busy),
-        }
-    }
-
-    fn handle_cancel(&mut self, host: HostId, chunk: u32) {
-        let Some(chunk) = self.download().and_then(|d| d.manifest.chunk(chunk)) else {
-            return;
-        };
-        if self.uploads.cancel(host, chunk) == Cancelled::Active {
-            self.actions.push_back(Action::StopServing { to: host, chunk });
-        }
-    }
-
-    fn reject(&mut self, host: HostId, chunk: u32, reason: RejectReason) {
-        self.stats.requests_rejected += 1;
-        self.send(host, Message::Reject { chunk, reason });
-    }
-
-    fn pump_uploads(&mut self, now: Time) {
-        while let Some((to, chunk)) = self.uploads.start_next(now) {
-            let serving = Message::Serving { chunk: chunk.get() };
-            self.actions.push_back(Action::Send(to, serving));
-            self.actions.push_back(Action::ServeChunk { to, chunk });
-        }
-        if let Some(at) = self.uploads.next_stuck()
-            && self.timers.get(Timer::UploadStuck).is_none()
-        {
-            self.timers.set(Timer::UploadStuck, at);
-        }
-    }
-
-    fn drop_stuck_receivers(&mut self, now: Time) {
-        for host in self.uploads.stuck(now) {
-            self.disconnect(now, host, DisconnectReason::NotReading);
-        }
-        self.pump_uploads(now);
     }
 
     /// Chunks corrupt, manifest wrong, nonsense: this neighbour is not talked to again.
@@ -550,13 +458,6 @@ impl Peer {
         self.actions.push_back(Action::Send(host, message));
     }
 
-    /// Whether requests wait here, as far as that is worth telling. It is where a chunk is much more work than the messages of
-    /// it; at 64 KiB they took half as much processor time again as all the rest.
-    #[inline]
-    fn is_busy(&self) -> bool {
-        self.uploads.has_waiting() && self.manifest().is_some_and(|m| m.chunk_size() >= BUSY_TOLD_FROM_CHUNK)
-    }
-
     /// Room for those who dial beyond the degree: late joiners, and hosts that lost theirs.
     fn neighbours_max(&self) -> usize {
         2 * usize::from(self.config.degree) + 2
@@ -568,8 +469,10 @@ impl Peer {
     }
 }
 
-/// Hosts with chunks of at least this many bytes tell each other whether requests wait.
-const BUSY_TOLD_FROM_CHUNK: u32 = 256 << 10;
+/// Builds of up to so many chunks are checked after every event, where assertions are on.
+const CHECKED_ALWAYS: u32 = 100;
+/// Larger ones after so many.
+const CHECKED_EVERY: u32 = 64;
 /// Banned members remembered at most; more than any fleet's neighbours in one deploy.
 const BANNED_MAX: usize = 1024;
 

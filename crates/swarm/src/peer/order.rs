@@ -20,6 +20,7 @@ pub(super) struct Order {
 
 impl Order {
     /// Of `count` neighbours, of which that at `start` comes first.
+    #[inline]
     pub(super) fn new(start: usize, count: usize) -> Self {
         let all = if count < ORDERED { (1 << count) - 1 } else { !0 };
         let mut asked = [0; LOADS];
@@ -42,12 +43,14 @@ impl Order {
     }
 
     /// The neighbour so many places after the first.
+    #[inline]
     pub(super) const fn index(&self, offset: usize) -> usize {
         let place = self.start + offset;
         if place < self.count { place } else { place - self.count }
     }
 
     /// Says what is to be known of a neighbour but for the requests to it.
+    #[inline]
     pub(super) fn add(&mut self, offset: usize, busy: bool, far: bool, seeder: bool) {
         self.busy |= u64::from(busy) << offset;
         self.far |= u64::from(far) << offset;
@@ -55,6 +58,7 @@ impl Order {
     }
 
     /// The neighbour at `index` was asked for one chunk more.
+    #[inline]
     pub(super) fn asked(&mut self, index: usize) {
         let offset = (index + self.count - self.start) % self.count;
         if offset >= ORDERED {
@@ -67,6 +71,7 @@ impl Order {
     }
 
     /// Those with `own` requests of this host, in classes of equal load, the least first. Loads are those at the first call.
+    #[inline]
     pub(super) fn by_load(&mut self, own: usize) -> impl Iterator<Item = u64> + use<> {
         let at_first = *self.asked_at_first.get_or_insert(self.asked);
         let (busy, far, now) = (self.busy, self.far, self.asked[own]);
@@ -82,6 +87,7 @@ impl Order {
     }
 
     /// Whether nothing of this host is asked of a neighbour; one beyond the order has to be counted.
+    #[inline]
     pub(super) fn is_idle(&self, offset: usize, outstanding: impl Fn() -> usize) -> bool {
         if offset < ORDERED {
             self.asked[0] >> offset & 1 == 1
@@ -98,6 +104,7 @@ impl Order {
 }
 
 /// The numbers of the bits of a set, lowest first.
+#[inline]
 pub(super) fn bits(mut set: u64) -> impl Iterator<Item = u32> {
     std::iter::from_fn(move || {
         let lowest = set.trailing_zeros();

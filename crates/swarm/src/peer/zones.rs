@@ -7,10 +7,10 @@
 
 use smallvec::SmallVec;
 
+use super::ledger::Ledger;
+use super::planner::Border;
 use super::{Build, Peer};
-use crate::chunk_scheduler::ChunkScheduler;
 use crate::event::DisconnectReason;
-use crate::request_pipeline::RequestPipeline;
 use crate::units::{ChunkIndex, HostId, Time, ZoneId};
 use crate::wire::Message;
 
@@ -30,47 +30,30 @@ pub(super) struct Imports {
 }
 
 impl Imports {
-    /// The requests with which invitations are taken up, as far as the limit of requests to a neighbour allows. They go beyond
-    /// the limit of chunks in flight: what they are for is nowhere else in this zone.
-    pub(super) fn accept(
-        &mut self,
-        now: Time,
-        scheduler: &mut ChunkScheduler,
-        requests: &mut RequestPipeline,
-        per_neighbour_max: usize,
-    ) -> Vec<(HostId, ChunkIndex)> {
-        if self.invited.is_empty() {
-            return Vec::new();
+    /// What a plan is to know. Invitations to what is not wanted any more go.
+    pub(super) fn border(&mut self, ledger: &Ledger) -> Border<'_> {
+        self.invited.retain(|(_, chunk)| ledger.is_wanted(*chunk));
+        Border {
+            invitations: &self.invited,
+            open: self.open,
         }
-        let mut asks = Vec::new();
-        self.invited.retain(|(host, chunk)| {
-            if !scheduler.is_wanted(*chunk) {
-                return false;
-            }
-            if requests.outstanding(*host) >= per_neighbour_max || requests.is_stalled(*host) {
-                return true;
-            }
-            scheduler.mark_requested(*chunk);
-            requests.ask(now, *host, *chunk);
-            asks.push((*host, *chunk));
-            false
-        });
-        asks
+    }
+
+    /// `chunk` is asked of `host`, by invitation or because this zone starves.
+    pub(super) fn imported(&mut self, host: HostId, chunk: ChunkIndex) {
+        let Some(place) = self.invited.iter().position(|invited| *invited == (host, chunk)) else {
+            self.open = self.open.saturating_sub(1);
+            return;
+        };
+        let mut places = 0..;
+        self.invited
+            .retain(|(_, other)| places.next() < Some(place) || *other != chunk);
     }
 
     pub(super) fn acquired(&mut self, chunk: ChunkIndex, from_seeder: bool) {
         if from_seeder {
             self.first_copies.push(chunk);
         }
-    }
-
-    /// Whether chunks may be fetched from other zones.
-    pub(super) const fn is_open(&self) -> bool {
-        self.open > 0
-    }
-
-    pub(super) const fn spend(&mut self) {
-        self.open = self.open.saturating_sub(1);
     }
 
     pub(super) fn host_gone(&mut self, host: HostId) {
@@ -107,7 +90,7 @@ impl Peer {
         };
         if self.imports.invited.len() >= INVITATIONS_MAX {
             self.disconnect(now, host, DisconnectReason::ProtocolViolation);
-        } else if download.scheduler.is_wanted(chunk) && !self.imports.invited.contains(&(host, chunk)) {
+        } else if download.ledger.is_wanted(chunk) && !self.imports.invited.contains(&(host, chunk)) {
             self.imports.invited.push((host, chunk));
             self.refill = true;
         }

@@ -1,0 +1,72 @@
+//! The settings of a peer.
+
+use std::time::Duration;
+
+use bytes::Bytes as ByteBuffer;
+use smallvec::SmallVec;
+
+use crate::chunk_scheduler::ChunkPolicy;
+use crate::neighbours::HoldingsSource;
+use crate::units::{HostId, ZoneId};
+use crate::wire::Contact;
+
+/// How a peer behaves. The defaults are those of the measured scenarios; see `ARCHITECTURE.md`.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// This host.
+    pub host: HostId,
+    /// Where neighbours can dial it, as the driver understands it.
+    pub address: ByteBuffer,
+    /// The seeders of the region, at least one and in the same order for all hosts. The first that can be reached tracks the swarm.
+    pub seeders: SmallVec<[Contact; 1]>,
+    /// Neighbours wanted. Half of them are dialled, the others dial.
+    pub degree: u16,
+    /// Which chunk first.
+    pub policy: ChunkPolicy,
+    /// Different chunks asked for at a time. Fewer leave the downlink idle, more commit early to slow neighbours.
+    pub chunks_in_flight_max: usize,
+    /// Requests to one neighbour at a time.
+    pub requests_per_neighbour_max: usize,
+    /// Chunks served at a time. Matched to what a neighbour takes at a time, or receivers starve.
+    pub upload_slots: usize,
+    /// HAVE messages, and news of how busy this host is, wait this long for company. More is fewer messages and staler views.
+    pub have_interval: Duration,
+    /// A neighbour that sends nothing for less than this is not taken for stalled, however fast the others are. On a busy
+    /// machine two seconds are no sign of anything.
+    pub patience_min: Duration,
+    /// Where knowledge of what neighbours hold comes from.
+    pub holdings: HoldingsSource,
+    /// Where this host is, if chunks are to come from other zones only where they must.
+    pub zone: Option<ZoneId>,
+}
+
+impl PeerConfig {
+    /// The defaults for `host` in the swarm of one seeder.
+    pub fn new(host: HostId, address: ByteBuffer, seeder: Contact) -> Self {
+        Self::with_seeders(host, address, [seeder])
+    }
+
+    /// The defaults for `host` in the swarm of these seeders.
+    pub fn with_seeders(host: HostId, address: ByteBuffer, seeders: impl IntoIterator<Item = Contact>) -> Self {
+        Self {
+            host,
+            address,
+            seeders: seeders.into_iter().collect(),
+            degree: 12,
+            policy: ChunkPolicy::default(),
+            chunks_in_flight_max: 3,
+            requests_per_neighbour_max: 2,
+            upload_slots: 2,
+            have_interval: Duration::from_millis(5),
+            patience_min: Duration::from_secs(2),
+            holdings: HoldingsSource::default(),
+            zone: None,
+        }
+    }
+
+    /// Whether `host` is one of the region's seeders.
+    #[inline]
+    pub fn is_seeder(&self, host: HostId) -> bool {
+        self.seeders.iter().any(|seeder| seeder.host == host)
+    }
+}

@@ -1,0 +1,185 @@
+//! Who holds what: what neighbours say of it, and what they are told.
+
+use std::time::Duration;
+
+use super::download::Download;
+use super::{Build, Peer, Timer, chunks_of};
+use crate::bitfield::Bitfield;
+use crate::event::{Action, DisconnectReason};
+use crate::neighbours::{HoldingsSource, Neighbour};
+use crate::units::{ChunkIndex, HostId, Time};
+use crate::wire::{ChunkList, Message, RejectReason};
+
+impl Download {
+    /// `neighbour` has these chunks too.
+    fn add_holdings(&mut self, neighbour: &mut Neighbour, chunks: impl IntoIterator<Item = ChunkIndex>) {
+        for chunk in chunks {
+            if neighbour.has.insert(chunk) {
+                self.ledger.holder_gained(chunk);
+            }
+        }
+    }
+
+    /// What one message can say of everything that is held.
+    fn holdings(&self) -> Message {
+        let held = self.ledger.held();
+        if held.is_full() {
+            Message::HaveAll
+        } else if held.count() < HAVE_LIST_BELOW {
+            Message::Have(held.iter().map(ChunkIndex::get).collect())
+        } else {
+            Message::HaveSet(Box::new(held.clone()))
+        }
+    }
+
+    /// What `neighbour` said before the number of chunks was known here. Tells whether it makes sense.
+    pub(super) fn take_up_early_holdings(&mut self, neighbour: &mut Neighbour) -> bool {
+        neighbour.has = Bitfield::new(self.manifest.chunk_count());
+        let early = neighbour.said_early.take().map(|early| *early).unwrap_or_default();
+        let chunks = if early.all {
+            Some(self.manifest.chunks().collect())
+        } else {
+            chunks_of(&self.manifest, &early.chunks)
+        };
+        let makes_sense = chunks.is_some();
+        self.add_holdings(neighbour, chunks.unwrap_or_default());
+        makes_sense
+    }
+}
+
+impl Peer {
+    /// Tells one neighbour all that is held here, and by that that the manifest can be had here.
+    pub(super) fn introduce_holdings(&mut self, host: HostId) {
+        let Build::Fetching(download) = &self.build else {
+            return;
+        };
+        let message = match self.config.holdings {
+            HoldingsSource::Messages => download.holdings(),
+            HoldingsSource::Supplied => Message::Have(ChunkList::new()),
+        };
+        let told = download.acquired.len();
+        if let Some(neighbour) = self.neighbours.get_mut(host) {
+            neighbour.told = told;
+            self.stats.haves_sent += 1;
+            self.send(host, message);
+        }
+    }
+
+    pub(super) fn handle_have(&mut self, now: Time, host: HostId, chunks: &[u32]) {
+        let Some(neighbour) = self.neighbours.get_mut(host) else {
+            return;
+        };
+        neighbour.knows_manifest = true;
+        let from_seeder = self.config.is_seeder(host);
+        match &mut self.build {
+            Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
+                neighbour.said_early.get_or_insert_default().add(chunks);
+                self.request_manifest_if_waiting(now);
+            }
+            Build::Fetching(download) => {
+                let chunk_count = download.ledger.held().len();
+                if chunks.iter().any(|chunk| *chunk >= chunk_count) {
+                    self.ban(now, host, DisconnectReason::ProtocolViolation);
+                    return;
+                }
+                download.add_holdings(neighbour, chunks.iter().map(|chunk| ChunkIndex::new(*chunk)));
+                if from_seeder {
+                    self.answer_offers(host, chunks);
+                }
+                self.refill = true;
+            }
+        }
+    }
+
+    pub(super) fn handle_have_all(&mut self, now: Time, host: HostId) {
+        let Some(neighbour) = self.neighbours.get_mut(host) else {
+            return;
+        };
+        neighbour.knows_manifest = true;
+        match &mut self.build {
+            Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
+                neighbour.said_early.get_or_insert_default().all = true;
+                self.request_manifest_if_waiting(now);
+            }
+            Build::Fetching(download) => {
+                let all = download.manifest.chunks();
+                download.add_holdings(neighbour, all);
+                self.refill = true;
+            }
+        }
+    }
+
+    /// The seeder counts on an answer to each chunk that it offers: a request, or one of these.
+    fn answer_offers(&mut self, seeder: HostId, chunks: &[u32]) {
+        let Build::Fetching(download) = &self.build else {
+            return;
+        };
+        let is_held = |chunk: u32| download.ledger.held().contains(ChunkIndex::new(chunk));
+        let is_on_its_way = |chunk: u32| download.ledger.is_requested(ChunkIndex::new(chunk));
+        let held: ChunkList = chunks.iter().copied().filter(|c| is_held(*c)).collect();
+        let others = chunks.iter().copied().filter(|c| !is_held(*c));
+        let on_their_way: Vec<u32> = others.filter(|c| is_on_its_way(*c)).collect();
+        if !held.is_empty() {
+            self.send(seeder, Message::Have(held));
+        }
+        for chunk in on_their_way {
+            let reason = RejectReason::NotNeeded;
+            self.send(seeder, Message::Reject { chunk, reason });
+        }
+    }
+
+    /// Tells every neighbour of the chunks acquired since it was last told, of which it lacks some, and all that still
+    /// want something whether requests wait here.
+    pub(super) fn flush(&mut self) {
+        let waiting = self.is_busy();
+        let changed = std::mem::replace(&mut self.told_busy, waiting) != waiting;
+        let Build::Fetching(download) = &self.build else {
+            return;
+        };
+        let hosts = self.neighbours.iter_mut();
+        for neighbour in hosts.filter(|n| !self.config.is_seeder(n.host)) {
+            let news: ChunkList = download.acquired[neighbour.told..]
+                .iter()
+                .filter(|chunk| !neighbour.has.contains(**chunk))
+                .map(|chunk| chunk.get())
+                .collect();
+            neighbour.told = download.acquired.len();
+            if !news.is_empty() {
+                self.stats.haves_sent += 1;
+                self.actions
+                    .push_back(Action::Send(neighbour.host, Message::Have(news)));
+            }
+            if changed && !neighbour.has.is_full() {
+                self.actions
+                    .push_back(Action::Send(neighbour.host, Message::Busy { waiting }));
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn schedule_flush(&mut self, now: Time) {
+        match self.config.holdings {
+            HoldingsSource::Messages => {
+                let delay = self.news_delay();
+                self.timers.set_at_latest(Timer::Flush, now + delay);
+            }
+            HoldingsSource::Supplied => {
+                self.told_busy = self.is_busy();
+                self.actions.push_back(Action::PublishHoldings);
+            }
+        }
+    }
+
+    /// How long news of acquired chunks waits here for company.
+    #[inline]
+    pub fn news_delay(&self) -> Duration {
+        let transfer = self.download().and_then(|download| download.ledger.transfer());
+        let share = transfer.map_or(Duration::MAX, |transfer| transfer / NEWS_SHARE_OF_TRANSFER);
+        self.config.have_interval.min(share)
+    }
+}
+
+/// News waits for no more than this part of the time a chunk takes.
+const NEWS_SHARE_OF_TRANSFER: u32 = 32;
+/// Up to this many chunks a list is shorter than the set for the builds we ship.
+const HAVE_LIST_BELOW: u32 = 16;

@@ -1,0 +1,353 @@
+//! What this host holds and wants, and what it has asked of whom: one book for both, since neither is true without the other.
+//!
+//! Invariant, which [`Ledger::check`] tells of: every chunk is wanted, requested or held, and only one of these. It is requested exactly
+//! where a neighbour is asked for it and in time. Nobody is asked for what is held.
+//!
+//! Each of the ways in keeps it, so that nothing outside can break it. Does not choose what to ask, and does not send.
+
+mod pace;
+mod requests;
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use crate::bitfield::Bitfield;
+use crate::chunk_scheduler::{ChunkPolicy, ChunkScheduler};
+use crate::units::{ChunkIndex, HostId, Time};
+use pace::Pace;
+pub(super) use requests::Losers;
+use requests::Requests;
+
+/// One request to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    pub(super) host: HostId,
+    pub(super) chunk: ChunkIndex,
+    pub(super) why: Why,
+}
+
+/// Why a chunk is asked of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It is wanted, and the neighbour has it.
+    Want,
+    /// It is wanted, and is to come from another zone, by invitation or because this zone starves.
+    Import,
+    /// Another neighbour was asked and has not begun: whoever begins first is to send it.
+    Tie,
+    /// Another neighbour sends it, and is late with one of the last chunks.
+    Hedge,
+    /// It is wanted, and only a seeder sends it.
+    Rescue,
+}
+
+/// Chunks and requests of one host.
+pub(super) struct Ledger {
+    chunks: ChunkScheduler,
+    requests: Requests,
+    pace: Pace,
+    /// Late chunks that a second neighbour was asked for.
+    hedges: u32,
+}
+
+/// What became of a chunk that is here.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// Whether it was not held before.
+    pub(super) is_new: bool,
+    /// Whoever else was asked for it.
+    pub(super) losers: Losers,
+}
+
+/// What has become overdue.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Overdue {
+    /// How many chunks are wanted again.
+    pub(super) chunks: usize,
+    /// Who let them, or others, become overdue.
+    pub(super) hosts: Vec<HostId>,
+}
+
+/// The ways in.
+impl Ledger {
+    /// Of a host that holds `held`, to whom nobody is late before `patience_min`, and whose messages took `round_trip`.
+    pub(super) fn new(policy: ChunkPolicy, held: Bitfield, patience_min: Duration, round_trip: Duration) -> Self {
+        Self {
+            chunks: ChunkScheduler::new(policy, held),
+            requests: Requests::default(),
+            pace: Pace::new(patience_min, round_trip),
+            hedges: 0,
+        }
+    }
+
+    /// A chunk is asked of a neighbour: one that is wanted, or of a second neighbour one that is requested.
+    #[inline]
+    pub(super) fn ask(&mut self, now: Time, ask: Ask) {
+        let Ask { host, chunk, why } = ask;
+        match why {
+            Why::Want | Why::Import | Why::Rescue => self.chunks.mark_requested(chunk),
+            Why::Tie => self.pace.tied(),
+            Why::Hedge => self.hedges += 1,
+        }
+        self.requests.ask(now, host, chunk);
+    }
+
+    /// `from` says that it begins to send `chunk`, or its bytes come. Where it is the first to: the neighbours to cancel it at.
+    pub(super) fn started(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Losers {
+        let losers = self.requests.progress(now, from, chunk, &mut self.pace);
+        // Somebody who was overdue comes after all.
+        if self.requests.sources(chunk) > 0 {
+            self.chunks.reclaim(chunk);
+        }
+        losers
+    }
+
+    /// Payload of `chunk` came from `from`, asked for or not.
+    pub(super) fn received(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Losers {
+        if !self.requests.is_asked(from, chunk) {
+            self.pace.doubled();
+        }
+        self.started(now, from, chunk)
+    }
+
+    /// `chunk` from `from` is verified and stored.
+    pub(super) fn stored(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Stored {
+        Stored {
+            losers: self.requests.complete(now, from, chunk, &mut self.pace),
+            is_new: self.chunks.mark_held(chunk),
+        }
+    }
+
+    /// `chunk` is held without anybody having sent it.
+    pub(super) fn found(&mut self, chunk: ChunkIndex) -> Stored {
+        Stored {
+            losers: self.requests.withdraw(chunk),
+            is_new: self.chunks.mark_held(chunk),
+        }
+    }
+
+    /// The bytes of `chunk` are gone: it is wanted again. Tells whether it was held.
+    pub(super) fn lost(&mut self, chunk: ChunkIndex) -> bool {
+        self.chunks.mark_lost(chunk)
+    }
+
+    /// `from` will not send `chunk`: it is wanted again unless somebody else is asked for it.
+    pub(super) fn give_up(&mut self, from: HostId, chunk: ChunkIndex) {
+        if self.requests.drop_request(from, chunk) {
+            self.chunks.release(chunk);
+        }
+    }
+
+    /// What has been without progress for too long is wanted again, unless somebody else is asked for it. Late bytes stay welcome.
+    pub(super) fn expire(&mut self, now: Time) -> Overdue {
+        let expired = self.requests.expire(now, self.pace.patience());
+        if !expired.hosts.is_empty() {
+            self.pace.back_off();
+        }
+        for chunk in &expired.free {
+            self.chunks.release(*chunk);
+        }
+        Overdue {
+            chunks: expired.free.len(),
+            hosts: expired.hosts,
+        }
+    }
+
+    /// This host stood still for `pause`, so that nobody is late who was not before.
+    pub(super) fn excuse(&mut self, pause: Duration) {
+        self.requests.excuse(pause);
+    }
+
+    /// Everybody that stalled may be asked again; what they send late is not expected any more.
+    pub(super) fn forgive(&mut self) {
+        self.requests.forgive();
+    }
+
+    /// `host`, which has `theirs`, has gone.
+    pub(super) fn neighbour_gone(&mut self, host: HostId, theirs: &Bitfield) {
+        self.chunks.neighbour_gone(theirs);
+        for chunk in self.requests.drop_host(host) {
+            self.chunks.release(chunk);
+        }
+    }
+
+    /// A neighbour now has `chunk` too.
+    #[inline]
+    pub(super) fn holder_gained(&mut self, chunk: ChunkIndex) {
+        self.chunks.neighbour_gained(chunk);
+    }
+
+    /// A neighbour does not have `chunk` after all.
+    pub(super) fn holder_lost(&mut self, chunk: ChunkIndex) {
+        self.chunks.neighbour_lost(chunk);
+    }
+}
+
+/// What is in it.
+impl Ledger {
+    /// The chunks held.
+    #[inline]
+    pub(super) const fn held(&self) -> &Bitfield {
+        self.chunks.held()
+    }
+
+    /// Whether every chunk is held.
+    #[inline]
+    pub(super) const fn is_complete(&self) -> bool {
+        self.chunks.is_complete()
+    }
+
+    /// How many chunks are neither held nor requested.
+    #[inline]
+    pub(super) const fn wanted_count(&self) -> usize {
+        self.chunks.wanted().count() as usize
+    }
+
+    /// Whether `chunk` is neither held nor requested.
+    #[inline]
+    pub(super) fn is_wanted(&self, chunk: ChunkIndex) -> bool {
+        self.chunks.wanted().contains(chunk)
+    }
+
+    /// By the policy, the next chunk to ask of a neighbour that has `theirs`, but for `except`; `None` where nothing of theirs is wanted.
+    #[inline]
+    pub(super) fn choose(&self, theirs: &Bitfield, except: &[ChunkIndex], chance: &mut impl Rng) -> Option<ChunkIndex> {
+        self.chunks.choose(theirs, except, chance)
+    }
+
+    /// Likewise by chance.
+    pub(super) fn choose_by_chance(
+        &self,
+        theirs: &Bitfield,
+        except: &[ChunkIndex],
+        chance: &mut impl Rng,
+    ) -> Option<ChunkIndex> {
+        self.chunks.choose_by_chance(theirs, except, chance)
+    }
+
+    /// Whether `from` was asked for `chunk` and may still send it.
+    #[inline]
+    pub(super) fn is_asked(&self, from: HostId, chunk: ChunkIndex) -> bool {
+        self.requests.is_asked(from, chunk)
+    }
+
+    /// Whether somebody is asked for `chunk` and in time.
+    pub(super) fn is_requested(&self, chunk: ChunkIndex) -> bool {
+        self.requests.sources(chunk) > 0
+    }
+
+    /// Requests that are in time.
+    #[inline]
+    pub(super) const fn in_flight(&self) -> usize {
+        self.requests.in_flight()
+    }
+
+    /// Different chunks of them.
+    #[inline]
+    pub(super) const fn chunks_in_flight(&self) -> usize {
+        self.requests.chunks_in_flight()
+    }
+
+    /// Whom they are asked of, one for each.
+    #[inline]
+    pub(super) fn asked(&self) -> impl Iterator<Item = HostId> {
+        self.requests.live().map(|request| request.from)
+    }
+
+    /// How many of them are asked of `from`.
+    #[inline]
+    pub(super) fn outstanding(&self, from: HostId) -> usize {
+        self.requests.outstanding(from)
+    }
+
+    /// Whether `from` has let a request become overdue and not sent anything since.
+    #[inline]
+    pub(super) fn is_stalled(&self, from: HostId) -> bool {
+        self.requests.is_stalled(from)
+    }
+
+    /// Whether anybody has.
+    #[inline]
+    pub(super) const fn has_overdue(&self) -> bool {
+        self.requests.has_overdue()
+    }
+
+    /// When the next request becomes overdue.
+    #[inline]
+    pub(super) fn next_expiry(&self) -> Option<Time> {
+        self.requests.next_expiry(self.pace.patience())
+    }
+
+    /// Whether asking a second neighbour for what nobody has begun pays.
+    #[inline]
+    pub(super) fn may_tie(&self) -> bool {
+        self.pace.may_tie()
+    }
+
+    /// The chunks that nobody has begun to send and that one more neighbour can be asked for, with when they were asked for.
+    #[inline]
+    pub(super) fn tie_candidates(&self) -> impl Iterator<Item = (Time, ChunkIndex)> {
+        self.requests.tie_candidates()
+    }
+
+    /// How many more late chunks a second neighbour may be asked for once `more_ties` more chunks are tied: each may cost a chunk.
+    #[inline]
+    pub(super) fn hedges_left(&self, more_ties: u32) -> u32 {
+        if self.pace.may_hedge(more_ties) {
+            (self.held().len() / HEDGES_PART).saturating_sub(self.hedges)
+        } else {
+            0
+        }
+    }
+
+    /// The chunks that one neighbour is sending, and when each is later than usual.
+    #[inline]
+    pub(super) fn late(&self) -> impl Iterator<Item = (Time, ChunkIndex)> {
+        self.requests.late(&self.pace)
+    }
+
+    /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
+    #[inline]
+    pub(super) fn transfer(&self) -> Option<Duration> {
+        self.pace.transfer()
+    }
+
+    /// What of the invariant is broken. Takes a look at every request and every 64th part of the chunks.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (wanted, held) = (self.chunks.wanted(), self.chunks.held());
+        if let Some(chunk) = wanted.first_common(held) {
+            return Err(format!("{chunk} is wanted and held"));
+        }
+        for request in self.requests.live() {
+            if wanted.contains(request.chunk) {
+                return Err(format!(
+                    "{} is wanted though {} is asked for it",
+                    request.chunk, request.from
+                ));
+            }
+        }
+        for request in self.requests.iter() {
+            if held.contains(request.chunk) {
+                return Err(format!(
+                    "{} is held though {} is asked for it",
+                    request.chunk, request.from
+                ));
+            }
+        }
+        let requested = held.len() - held.count() - wanted.count();
+        if requested as usize != self.requests.chunks_in_flight() {
+            let asked = self.requests.chunks_in_flight();
+            return Err(format!(
+                "{requested} chunks are requested, and somebody is asked for {asked}"
+            ));
+        }
+        self.requests.check()
+    }
+}
+
+/// Late chunks are asked for twice for this part of the build at most: each may cost a chunk.
+const HEDGES_PART: u32 = 64;
+
+#[cfg(test)]
+mod tests;

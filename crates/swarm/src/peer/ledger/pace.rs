@@ -1,0 +1,232 @@
+//! How long requests take here, and what follows from it: how long a neighbour may be silent, and whether asking a second one pays.
+
+use std::time::Duration;
+
+use crate::units::Time;
+
+/// What this host has seen of the time that its requests take.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    usual: ServiceTime,
+    /// How long the last few requests waited until their neighbour began; at first, what the first exchange of messages
+    /// took. The least of them is what a message takes where nobody is busy.
+    waits_nanos: [u64; WAITS_KEPT],
+    waits_seen: usize,
+    /// Mean time from the beginning of a chunk to its end.
+    transfer_nanos: Option<u64>,
+    ties: u32,
+    completed: u32,
+    /// Times that payload came which was not wanted any more.
+    doubled: u32,
+}
+
+impl Pace {
+    /// For a host to whom nobody is late before `patience_min`, and whose messages took `round_trip`.
+    pub(super) fn new(patience_min: Duration, round_trip: Duration) -> Self {
+        Self {
+            usual: ServiceTime::new(patience_min),
+            waits_nanos: [nanos(round_trip); WAITS_KEPT],
+            waits_seen: 0,
+            transfer_nanos: None,
+            ties: 0,
+            completed: 0,
+            doubled: 0,
+        }
+    }
+
+    /// Whether asking a second neighbour pays. It does not where chunks pass as fast as messages: both would have sent
+    /// theirs before either could be cancelled. Nor when the last few requests all waited: then their shortest wait is not
+    /// the round trip.
+    #[inline]
+    pub(super) fn may_tie(&self) -> bool {
+        self.takes_round_trips(TIE_FROM_ROUND_TRIPS, 0)
+    }
+
+    /// Whether asking a second neighbour for a late chunk pays, once `more_ties` more chunks are tied.
+    #[inline]
+    pub(super) fn may_hedge(&self, more_ties: u32) -> bool {
+        self.takes_round_trips(HEDGE_FROM_ROUND_TRIPS, more_ties)
+    }
+
+    /// Whether a chunk takes at least so many round trips, and payload has rarely come twice.
+    #[inline]
+    fn takes_round_trips(&self, count: u32, more_ties: u32) -> bool {
+        let round_trip = || self.waits_nanos.iter().min().copied().unwrap_or_default();
+        (self.doubled + 1) * TIES_PER_DOUBLED <= self.ties + more_ties + self.completed
+            && self
+                .transfer_nanos
+                .is_some_and(|nanos| nanos >= round_trip().saturating_mul(count.into()))
+    }
+
+    /// A second neighbour is asked for a chunk that nobody has begun.
+    pub(super) const fn tied(&mut self) {
+        self.ties += 1;
+    }
+
+    /// Payload has come that nobody waits for: two neighbours have sent the same.
+    pub(super) const fn doubled(&mut self) {
+        self.doubled += 1;
+    }
+
+    /// A neighbour has begun, so long after it was asked.
+    #[inline]
+    pub(super) fn begun(&mut self, after: Duration) {
+        self.waits_nanos[self.waits_seen % WAITS_KEPT] = nanos(after);
+        self.waits_seen += 1;
+    }
+
+    /// A chunk is here at `now`. Its neighbour is not known to have begun where `started_at` is `None`.
+    #[inline]
+    pub(super) fn completed(&mut self, now: Time, asked_at: Time, started_at: Option<Time>) {
+        self.usual.observe(now.since(asked_at));
+        self.completed += 1;
+        if let Some(started_at) = started_at {
+            let taken = nanos(now.since(started_at));
+            self.transfer_nanos = Some(self.transfer_nanos.map_or(taken, |mean| mean * 7 / 8 + taken / 8));
+        }
+    }
+
+    /// Somebody has let a request become overdue: the next may take longer.
+    pub(super) fn back_off(&mut self) {
+        self.usual.back_off();
+    }
+
+    /// How long a request may be without progress.
+    #[inline]
+    pub(super) fn patience(&self) -> Duration {
+        self.usual.patience()
+    }
+
+    /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
+    #[inline]
+    pub(super) fn transfer(&self) -> Option<Duration> {
+        self.transfer_nanos.map(Duration::from_nanos)
+    }
+
+    /// From so long after its beginning on a chunk is late; `None` before the first one came.
+    #[inline]
+    pub(super) fn late_after(&self) -> Option<Duration> {
+        self.transfer().map(|transfer| transfer * LATE_AFTER.0 / LATE_AFTER.1)
+    }
+}
+
+/// Mean and deviation of the time from asking to having, after RFC 6298 (gains 1/8 and 1/4, four deviations).
+#[derive(Clone, Copy, Debug)]
+struct ServiceTime {
+    mean_nanos: u64,
+    deviation_nanos: u64,
+    seen: bool,
+    doublings: u32,
+    /// Less than this is the noise of a busy machine and not a stall.
+    least: Duration,
+}
+
+impl ServiceTime {
+    const fn new(least: Duration) -> Self {
+        Self {
+            least,
+            mean_nanos: 0,
+            deviation_nanos: 0,
+            seen: false,
+            doublings: 0,
+        }
+    }
+
+    fn observe(&mut self, taken: Duration) {
+        let taken = nanos(taken);
+        if self.seen {
+            let error = taken.abs_diff(self.mean_nanos);
+            self.deviation_nanos = self.deviation_nanos / 4 * 3 + error / 4;
+            self.mean_nanos = self.mean_nanos / 8 * 7 + taken / 8;
+        } else {
+            self.mean_nanos = taken;
+            self.deviation_nanos = taken / 2;
+            self.seen = true;
+        }
+        self.doublings = 0;
+    }
+
+    /// Nothing came in time: wait longer for the next, so that a link that has become slow is not asked ever more.
+    fn back_off(&mut self) {
+        self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+    }
+
+    fn patience(&self) -> Duration {
+        let base = if self.seen {
+            let usual = Duration::from_nanos(self.mean_nanos.saturating_add(4 * self.deviation_nanos));
+            usual.max(2 * Duration::from_nanos(self.mean_nanos)).max(self.least)
+        } else {
+            self.least * PATIENCE_AT_FIRST / 2
+        };
+        base * (1 << self.doublings)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 16)
+}
+
+/// A chunk is late after this multiple of what a chunk usually takes.
+const LATE_AFTER: (u32, u32) = (3, 2);
+/// Requests whose wait is remembered.
+const WAITS_KEPT: usize = 8;
+/// A chunk takes at least so many round trips where ties pay.
+const TIE_FROM_ROUND_TRIPS: u32 = 16;
+/// Likewise where asking for a late chunk twice pays: a second copy has yet to come.
+const HEDGE_FROM_ROUND_TRIPS: u32 = 1;
+/// Ties and chunks that must go well for each tie that does not.
+const TIES_PER_DOUBLED: u32 = 12;
+/// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.
+const PATIENCE_AT_FIRST: u32 = 5;
+/// Doublings of the patience at most: four times the usual.
+const DOUBLINGS_MAX: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn patience_doubles_while_nothing_comes_and_recovers() {
+        let mut usual = ServiceTime::new(PATIENCE);
+        usual.observe(Duration::from_secs(1));
+        let first = usual.patience();
+        usual.back_off();
+        assert_eq!(usual.patience(), first * 2);
+        (0..100).for_each(|_| usual.back_off());
+        assert_eq!(usual.patience(), first * (1 << DOUBLINGS_MAX));
+        usual.observe(Duration::from_secs(1));
+        assert!(usual.patience() <= first);
+    }
+
+    #[test]
+    fn a_second_neighbour_pays_where_chunks_are_slower_than_messages_and_rarely_come_twice() {
+        let pace = |round_trip: u64, taken: u64, chunks: u32, doubled: u32| {
+            let mut pace = Pace::new(PATIENCE, Duration::from_millis(round_trip));
+            (0..chunks).for_each(|_| pace.completed(at(1000), at(0), Some(at(1000 - taken))));
+            (0..doubled).for_each(|_| pace.doubled());
+            (pace.may_tie(), pace.may_hedge(0))
+        };
+        for (what, seen, expected) in [
+            ("slow chunks", pace(1, 16, 12, 0), (true, true)),
+            ("chunks of fifteen round trips", pace(1, 15, 12, 0), (false, true)),
+            ("chunks as fast as messages", pace(16, 15, 12, 0), (false, false)),
+            ("too few chunks to tell", pace(1, 16, 11, 0), (false, false)),
+            ("payload that came twice", pace(1, 16, 23, 1), (false, false)),
+            ("payload that came twice long ago", pace(1, 16, 24, 1), (true, true)),
+        ] {
+            assert_eq!(seen, expected, "{what}");
+        }
+        let mut pace = Pace::new(PATIENCE, Duration::from_millis(1));
+        (0..11).for_each(|_| pace.completed(at(1000), at(0), Some(at(900))));
+        assert!(
+            !pace.may_hedge(0) && pace.may_hedge(1),
+            "ties count for as much as chunks"
+        );
+    }
+}

@@ -1,0 +1,304 @@
+//! What happens to chunks and requests, and that the two never disagree: by hand, and by random histories.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const A: HostId = HostId::new(1);
+const B: HostId = HostId::new(2);
+const C: HostId = HostId::new(3);
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn chunk(index: u32) -> ChunkIndex {
+    ChunkIndex::new(index)
+}
+
+fn at(millis: u64) -> Time {
+    Time::from_nanos(millis * 1_000_000)
+}
+
+fn ledger(chunks: u32) -> Ledger {
+    let held = Bitfield::new(chunks);
+    Ledger::new(ChunkPolicy::LatestUseful, held, PATIENCE, Duration::from_millis(1))
+}
+
+fn ask(ledger: &mut Ledger, millis: u64, host: HostId, index: u32, why: Why) {
+    let chunk = chunk(index);
+    ledger.ask(at(millis), Ask { host, chunk, why });
+    assert_eq!(ledger.check(), Ok(()));
+}
+
+fn ties(ledger: &Ledger) -> Vec<u32> {
+    ledger.tie_candidates().map(|(_, chunk)| chunk.get()).collect()
+}
+
+#[test]
+fn of_two_tied_neighbours_the_one_that_begins_wins() {
+    let mut ledger = ledger(64);
+    ask(&mut ledger, 0, A, 7, Why::Want);
+    assert_eq!(ties(&ledger), [7]);
+    ask(&mut ledger, 1, B, 7, Why::Tie);
+    assert_eq!(ties(&ledger), [0; 0], "two sources are enough");
+    assert_eq!((ledger.chunks_in_flight(), ledger.in_flight()), (1, 2));
+    assert_eq!(ledger.started(at(2), B, chunk(7)).as_slice(), [A]);
+    assert!(!ledger.is_asked(A, chunk(7)));
+    assert_eq!(ledger.received(at(3), B, chunk(7)).as_slice(), []);
+    assert_eq!(ledger.check(), Ok(()));
+}
+
+#[test]
+fn a_request_without_progress_becomes_overdue_and_its_neighbour_stalled() {
+    let mut ledger = ledger(64);
+    ask(&mut ledger, 0, A, 0, Why::Want);
+    let stored = ledger.stored(at(1000), A, chunk(0));
+    assert!(stored.is_new && stored.losers.is_empty());
+    ask(&mut ledger, 1000, A, 1, Why::Want);
+    let expiry = ledger.next_expiry().unwrap();
+    assert_eq!(expiry, at(1000) + Duration::from_secs(3), "mean plus four deviations");
+    assert_eq!(ledger.expire(at(3999)).hosts, []);
+    let expired = ledger.expire(expiry);
+    assert_eq!((expired.chunks, expired.hosts), (1, vec![A]));
+    assert!(ledger.is_stalled(A) && ledger.has_overdue());
+    assert!(ledger.is_wanted(chunk(1)), "somebody else may be asked for it");
+    assert_eq!(ledger.in_flight(), 0);
+    assert!(ledger.is_asked(A, chunk(1)), "late bytes are still welcome");
+    ledger.received(at(5000), A, chunk(1));
+    assert!(!ledger.is_stalled(A));
+    assert!(!ledger.is_wanted(chunk(1)), "it comes after all");
+    assert_eq!(ledger.check(), Ok(()));
+}
+
+#[test]
+fn who_stopped_halfway_and_goes_on_has_begun_when_he_began() {
+    let mut ledger = ledger(64);
+    ask(&mut ledger, 0, A, 0, Why::Want);
+    ledger.started(at(100), A, chunk(0));
+    let expiry = ledger.next_expiry().unwrap();
+    assert_eq!(ledger.expire(expiry).chunks, 1);
+    ask(&mut ledger, 6000, B, 0, Why::Want);
+    assert_eq!(
+        ledger.received(at(7000), A, chunk(0)).as_slice(),
+        [],
+        "B need not be cancelled: A has stopped before"
+    );
+    assert_eq!((ledger.chunks_in_flight(), ledger.in_flight()), (1, 2));
+    assert_eq!(ledger.stored(at(7100), A, chunk(0)).losers.as_slice(), [B]);
+    assert_eq!(ledger.transfer(), Some(Duration::from_secs(7)));
+    assert_eq!(ledger.check(), Ok(()));
+}
+
+#[test]
+fn a_chunk_that_one_neighbour_takes_long_for_is_late_until_another_is_asked_as_well() {
+    let mut ledger = ledger(64 * 3);
+    ask(&mut ledger, 0, A, 0, Why::Want);
+    ledger.started(at(0), A, chunk(0));
+    ledger.stored(at(100), A, chunk(0));
+    ask(&mut ledger, 100, A, 1, Why::Want);
+    let late = |ledger: &Ledger| ledger.late().collect::<Vec<_>>();
+    assert_eq!(late(&ledger), [], "it has not begun: that is what ties are for");
+    ledger.started(at(200), A, chunk(1));
+    assert_eq!(late(&ledger), [(at(350), chunk(1))], "half as long again as usual");
+    ask(&mut ledger, 350, B, 1, Why::Hedge);
+    assert_eq!(late(&ledger), [], "two are enough");
+    assert_eq!(ledger.started(at(360), B, chunk(1)).as_slice(), [], "both go on");
+    assert_eq!(
+        ledger.stored(at(420), B, chunk(1)).losers.as_slice(),
+        [A],
+        "and the first copy wins"
+    );
+}
+
+#[test]
+fn a_sixty_fourth_of_the_build_may_be_asked_for_twice_because_it_is_late() {
+    let mut ledger = ledger(130);
+    assert_eq!(ledger.hedges_left(0), 0, "nothing has come yet");
+    for index in 0..12 {
+        ask(&mut ledger, 0, A, index, Why::Want);
+        ledger.started(at(0), A, chunk(index));
+        ledger.stored(at(100), A, chunk(index));
+    }
+    assert_eq!(ledger.hedges_left(0), 2);
+    ask(&mut ledger, 100, A, 20, Why::Want);
+    ask(&mut ledger, 100, B, 20, Why::Hedge);
+    assert_eq!(ledger.hedges_left(0), 1);
+    ask(&mut ledger, 100, A, 21, Why::Want);
+    ask(&mut ledger, 100, B, 21, Why::Hedge);
+    assert_eq!(ledger.hedges_left(0), 0);
+}
+
+#[test]
+fn a_pause_of_this_host_makes_nobody_overdue() {
+    let mut ledger = ledger(64);
+    ask(&mut ledger, 0, A, 0, Why::Want);
+    let due = ledger.next_expiry().unwrap();
+    let woken = due + Duration::from_secs(14);
+    ledger.excuse(Duration::from_secs(14));
+    assert_eq!(ledger.expire(due + Duration::from_secs(13)).chunks, 0);
+    assert_eq!(ledger.expire(woken).chunks, 1, "but it is not forgotten");
+}
+
+#[test]
+fn a_chunk_is_wanted_again_only_when_nobody_is_asked_for_it() {
+    let mut ledger = ledger(64);
+    ask(&mut ledger, 0, A, 3, Why::Want);
+    ask(&mut ledger, 0, B, 3, Why::Tie);
+    ledger.give_up(A, chunk(3));
+    assert!(ledger.is_requested(chunk(3)) && !ledger.is_wanted(chunk(3)));
+    ledger.neighbour_gone(B, &Bitfield::new(64));
+    assert!(ledger.is_wanted(chunk(3)));
+    ledger.stored(at(10), C, chunk(3));
+    ledger.give_up(B, chunk(3));
+    assert!(!ledger.is_wanted(chunk(3)), "it is held");
+    assert!(ledger.lost(chunk(3)) && ledger.is_wanted(chunk(3)));
+    assert!(!ledger.lost(chunk(3)));
+    assert_eq!(ledger.check(), Ok(()));
+}
+
+#[test]
+fn what_is_found_is_cancelled_wherever_it_was_asked_for() {
+    let mut ledger = ledger(64);
+    ask(&mut ledger, 0, A, 3, Why::Want);
+    ask(&mut ledger, 0, B, 3, Why::Tie);
+    let found = ledger.found(chunk(3));
+    assert!(found.is_new);
+    assert_eq!(found.losers.as_slice(), [A, B]);
+    assert!(!ledger.found(chunk(3)).is_new);
+    assert_eq!(ledger.check(), Ok(()));
+}
+
+#[test]
+fn forgiven_neighbours_may_be_asked_again_and_their_late_bytes_are_not_expected() {
+    let mut ledger = ledger(64);
+    ask(&mut ledger, 0, A, 3, Why::Want);
+    ledger.expire(at(60_000));
+    ledger.forgive();
+    assert!(!ledger.is_stalled(A) && !ledger.is_asked(A, chunk(3)));
+    ask(&mut ledger, 60_000, A, 3, Why::Want);
+}
+
+#[test]
+fn a_broken_ledger_says_what_is_broken() {
+    type Break = fn(&mut Ledger);
+    let table: [(Break, &str); 6] = [
+        (
+            |ledger| ledger.chunks.release(chunk(1)),
+            "chunk 1 is wanted though h1 is asked for it",
+        ),
+        (
+            |ledger| assert!(ledger.chunks.mark_held(chunk(1))),
+            "chunk 1 is held though h1 is asked for it",
+        ),
+        (
+            |ledger| ledger.chunks.mark_requested(chunk(5)),
+            "2 chunks are requested, and somebody is asked for 1",
+        ),
+        (
+            |ledger| drop(ledger.requests.withdraw(chunk(1))),
+            "1 chunks are requested, and somebody is asked for 0",
+        ),
+        (
+            |ledger| ledger.requests.ask(at(0), A, chunk(5)),
+            "chunk 5 is wanted though h1 is asked for it",
+        ),
+        (
+            |ledger| ledger.requests.ask(at(0), B, chunk(0)),
+            "chunk 0 is held though h2 is asked for it",
+        ),
+    ];
+    for (break_it, expected) in table {
+        let mut ledger = ledger(64);
+        ledger.stored(at(0), C, chunk(0));
+        ask(&mut ledger, 0, A, 1, Why::Want);
+        break_it(&mut ledger);
+        assert_eq!(ledger.check(), Err(expected.to_owned()));
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Ask(u64, u32),
+    Second(u64, u32, bool),
+    Started(u64, u32),
+    Received(u64, u32),
+    Stored(u64, u32),
+    Found(u32),
+    Lost(u32),
+    GiveUp(u64, u32),
+    Gone(u64),
+    Expire,
+    Excuse,
+    Forgive,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let host = || 1u64..5;
+    let chunk = || 0u32..12;
+    prop_oneof![
+        6 => (host(), chunk()).prop_map(|(host, chunk)| Step::Ask(host, chunk)),
+        4 => (host(), chunk(), any::<bool>()).prop_map(|(host, chunk, tie)| Step::Second(host, chunk, tie)),
+        3 => (host(), chunk()).prop_map(|(host, chunk)| Step::Started(host, chunk)),
+        3 => (host(), chunk()).prop_map(|(host, chunk)| Step::Received(host, chunk)),
+        2 => (host(), chunk()).prop_map(|(host, chunk)| Step::Stored(host, chunk)),
+        1 => chunk().prop_map(Step::Found),
+        2 => chunk().prop_map(Step::Lost),
+        2 => (host(), chunk()).prop_map(|(host, chunk)| Step::GiveUp(host, chunk)),
+        1 => host().prop_map(Step::Gone),
+        3 => Just(Step::Expire),
+        1 => Just(Step::Excuse),
+        1 => Just(Step::Forgive),
+        3 => (1u64..3000).prop_map(Step::Wait),
+    ]
+}
+
+/// Does what is possible of `step`, and says what it came to.
+fn apply(ledger: &mut Ledger, now: &mut u64, step: &Step) {
+    let time = at(*now);
+    let host = HostId::new;
+    match *step {
+        Step::Ask(from, index) if ledger.is_wanted(chunk(index)) && !ledger.is_stalled(host(from)) => {
+            ask(ledger, *now, host(from), index, Why::Want);
+        }
+        Step::Second(from, index, tie) => {
+            let (host, why) = (host(from), if tie { Why::Tie } else { Why::Hedge });
+            let is_candidate = if tie {
+                ledger.tie_candidates().any(|(_, other)| other == chunk(index))
+            } else {
+                ledger.late().any(|(_, other)| other == chunk(index))
+            };
+            if is_candidate && !ledger.is_asked(host, chunk(index)) {
+                ask(ledger, *now, host, index, why);
+            }
+        }
+        Step::Started(from, index) => drop(ledger.started(time, host(from), chunk(index))),
+        Step::Received(from, index) => drop(ledger.received(time, host(from), chunk(index))),
+        Step::Stored(from, index) => {
+            let stored = ledger.stored(time, host(from), chunk(index));
+            assert!(!stored.losers.contains(&host(from)));
+        }
+        Step::Found(index) => drop(ledger.found(chunk(index))),
+        Step::Lost(index) => assert_eq!(ledger.held().contains(chunk(index)), ledger.lost(chunk(index))),
+        Step::GiveUp(from, index) => ledger.give_up(host(from), chunk(index)),
+        Step::Gone(from) => ledger.neighbour_gone(host(from), &Bitfield::new(12)),
+        Step::Expire => drop(ledger.expire(time)),
+        Step::Excuse => ledger.excuse(Duration::from_millis(1500)),
+        Step::Forgive => ledger.forgive(),
+        Step::Wait(millis) => *now += millis,
+        Step::Ask(..) => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_chunks_and_requests_agree(steps in prop::collection::vec(step(), 0..120)) {
+        let mut ledger = ledger(12);
+        let mut now = 0;
+        for step in steps {
+            apply(&mut ledger, &mut now, &step);
+            prop_assert_eq!(ledger.check(), Ok(()), "after {:?}", step);
+            prop_assert_eq!(ledger.next_expiry().is_some(), ledger.in_flight() > 0, "nobody is waited for without end");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! How the manifest comes here and goes on from here, and what begins with it: opening the store, and the download.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::download::Download;
+use super::{Build, Peer, Timer};
+use crate::bitfield::Bitfield;
+use crate::event::{Action, DisconnectReason};
+use crate::manifest::Manifest;
+use crate::units::{HostId, Time};
+use crate::wire::Message;
+
+impl Peer {
+    /// Asks a neighbour that has the manifest for it, another one each time, and a seeder when there is none.
+    pub(super) fn request_manifest(&mut self, now: Time) {
+        let knowing: Vec<HostId> = self
+            .neighbours
+            .iter()
+            .filter(|n| n.knows_manifest)
+            .map(|n| n.host)
+            .collect();
+        let Build::Announced { asked, asked_at, .. } = &mut self.build else {
+            return;
+        };
+        let attempt = *asked;
+        let from = if knowing.is_empty() {
+            // Give the neighbours a moment to hear of it: a seeder that answers everybody has no uplink left for chunks.
+            self.timers.set_at_latest(Timer::ManifestRetry, now + MANIFEST_PATIENCE);
+            if attempt == 0 {
+                *asked += 1;
+                return;
+            }
+            let seeders = &self.config.seeders;
+            seeders[attempt as usize % seeders.len()].host
+        } else {
+            knowing[attempt as usize % knowing.len()]
+        };
+        *asked += 1;
+        *asked_at = now;
+        let patience = MANIFEST_PATIENCE * (1 << attempt.min(5));
+        self.timers.set(Timer::ManifestRetry, now + patience);
+        self.send(from, Message::ManifestRequest);
+    }
+
+    pub(super) fn send_manifest(&mut self, to: HostId) {
+        match self.manifest().cloned() {
+            Some(manifest) => self.send(to, Message::Manifest(manifest)),
+            None => self.stats.messages_ignored += 1,
+        }
+    }
+
+    pub(super) fn handle_manifest(&mut self, now: Time, from: HostId, manifest: Arc<Manifest>) {
+        let Build::Announced { info, asked_at, .. } = &self.build else {
+            self.stats.messages_ignored += 1;
+            return;
+        };
+        let round_trip = now.since(*asked_at);
+        if manifest.root() != info.root {
+            self.ban(now, from, DisconnectReason::WrongManifest);
+            self.request_manifest(now);
+            return;
+        }
+        self.timers.clear(Timer::ManifestRetry);
+        self.actions.push_back(Action::OpenStore(Arc::clone(&manifest)));
+        self.build = Build::Opening {
+            info: info.clone(),
+            manifest,
+            round_trip,
+        };
+    }
+
+    pub(super) fn handle_store_opened(&mut self, now: Time, held: Bitfield) {
+        let Build::Opening {
+            manifest, round_trip, ..
+        } = &self.build
+        else {
+            return;
+        };
+        assert_eq!(
+            held.len(),
+            manifest.chunk_count(),
+            "the driver's store is that of another build"
+        );
+        let seed = self.rng.next_u64();
+        let mut download = Download::new(&self.config, Arc::clone(manifest), held, *round_trip, seed);
+        let mut liars = Vec::new();
+        for neighbour in self.neighbours.iter_mut() {
+            if !download.take_up_early_holdings(neighbour) {
+                liars.push(neighbour.host);
+            }
+        }
+        let complete = download.ledger.is_complete();
+        self.build = Build::Fetching(download);
+        for host in liars {
+            self.ban(now, host, DisconnectReason::ProtocolViolation);
+        }
+        let hosts = self.neighbours.iter().map(|n| n.host);
+        let others = hosts.filter(|host| !self.config.is_seeder(*host));
+        for host in others.collect::<Vec<HostId>>() {
+            self.introduce_holdings(host);
+        }
+        if complete {
+            self.completed(now);
+        }
+        self.refill = true;
+        self.take_up_early_invitations(now);
+    }
+
+    pub(super) fn request_manifest_if_waiting(&mut self, now: Time) {
+        if let Build::Announced { asked, .. } = &self.build
+            && *asked <= 1
+        {
+            self.request_manifest(now);
+        }
+    }
+}
+
+/// An unanswered request for the manifest goes to somebody else after this; doubles.
+const MANIFEST_PATIENCE: Duration = Duration::from_secs(1);

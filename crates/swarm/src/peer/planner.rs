@@ -1,0 +1,421 @@
+//! What to ask of whom now. A function of what this host knows: it changes nothing, and [`Ledger::ask`] makes it true.
+//!
+//! Each reason to ask has a function of its own, and they come in this order: what another zone has invited this host to
+//! ([`Why::Import`]); what is wanted, of the least loaded neighbours first ([`Why::Want`]); of neighbours that would be idle, what
+//! nobody has begun to send ([`Why::Tie`]) and the last chunks that are late ([`Why::Hedge`]); of a seeder, what nobody else has
+//! ([`Why::Rescue`]). Where all that gives nothing, neighbours that let requests become overdue are asked as well.
+
+use rand_xoshiro::Xoshiro256PlusPlus;
+use smallvec::SmallVec;
+
+use super::ledger::{Ask, Ledger, Why};
+use super::order::{LOADS, Order, bits};
+use super::zones::LOCAL_NEIGHBOURS_MIN;
+use crate::bitfield::Bitfield;
+use crate::neighbours::{Neighbour, Neighbours, Views};
+use crate::units::{ChunkIndex, HostId, Time};
+use crate::wire::Contact;
+
+/// What is to be asked, in this order.
+pub(super) type Asks = SmallVec<[Ask; 8]>;
+
+/// What a plan is made of.
+pub(super) struct Known<'a, V> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) neighbours: &'a Neighbours,
+    pub(super) views: &'a V,
+    pub(super) limits: Limits<'a>,
+    pub(super) now: Time,
+}
+
+/// What a plan keeps to.
+#[derive(Clone, Copy)]
+pub(super) struct Limits<'a> {
+    /// Different chunks in flight.
+    pub(super) chunks_in_flight_max: usize,
+    /// Requests to one neighbour in flight.
+    pub(super) requests_per_neighbour_max: usize,
+    /// Who is asked only for what it offers, and for rescue.
+    pub(super) seeders: &'a [Contact],
+    /// Where this host has a zone and keeps to it.
+    pub(super) zone: Option<Border<'a>>,
+    /// Whether somebody may have let a request become overdue and delivered nothing since.
+    pub(super) any_struck: bool,
+}
+
+/// How chunks come into this host's zone.
+#[derive(Clone, Copy)]
+pub(super) struct Border<'a> {
+    /// Who of another zone invites this host to fetch what.
+    pub(super) invitations: &'a [(HostId, ChunkIndex)],
+    /// Chunks that may be fetched from other zones without invitation.
+    pub(super) open: u32,
+}
+
+/// What to ask now. Neighbours of equal load are asked from number `first` on, and `chance` is drawn on where the policy is by chance.
+pub(super) fn plan<V: Views>(known: &Known<'_, V>, first: usize, chance: &mut Xoshiro256PlusPlus) -> Asks {
+    let mut planner = Planner::new(known, first, chance);
+    planner.accept_invitations();
+    // Most of what is heard comes while as much as may be is on its way already: then neighbours are not even looked at.
+    if planner.can_ask() {
+        planner.look_at_neighbours();
+        planner.count_requests();
+        planner.ask_for_wanted(Standing::Good);
+        planner.tie();
+        planner.hedge();
+    } else if !planner.has_wanted() {
+        planner.look_at_neighbours();
+        planner.count_requests();
+        planner.tie();
+        planner.hedge();
+    } else if known.ledger.may_tie() {
+        planner.count_requests();
+        planner.tie();
+    }
+    planner.rescue();
+    // Who let a request become overdue and has not delivered since comes after everybody, the seeder included.
+    if known.limits.any_struck && planner.in_flight() == 0 {
+        planner.ask_for_wanted(Standing::Struck);
+    }
+    planner.asks
+}
+
+/// A plan that is being made: what is known, and what has been planned so far as if it had been asked already.
+struct Planner<'a, V> {
+    known: &'a Known<'a, V>,
+    first: usize,
+    chance: &'a mut Xoshiro256PlusPlus,
+    order: Order,
+    asks: Asks,
+    /// The chunks of `asks` that were wanted.
+    chunks: SmallVec<[ChunkIndex; 8]>,
+    ties: u32,
+    hedges: u32,
+    /// Whether hosts of other zones are asked only for imports.
+    is_bordered: bool,
+    imports_left: u32,
+}
+
+/// Whether a neighbour has let requests become overdue since it last delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Good,
+    Struck,
+}
+
+impl<'a, V: Views> Planner<'a, V> {
+    #[inline]
+    fn new(known: &'a Known<'a, V>, first: usize, chance: &'a mut Xoshiro256PlusPlus) -> Self {
+        let zone = known.limits.zone;
+        Self {
+            known,
+            first,
+            chance,
+            order: Order::new(first, known.neighbours.len()),
+            asks: Asks::new(),
+            chunks: SmallVec::new(),
+            ties: 0,
+            hedges: 0,
+            is_bordered: zone.is_some() && known.neighbours.local_count() >= LOCAL_NEIGHBOURS_MIN,
+            imports_left: zone.map_or(0, |border| border.open),
+        }
+    }
+
+    /// [`Why::Import`]: takes up invitations as far as the limit of requests to a neighbour allows. They go beyond the limit of chunks
+    /// in flight: what they are for is nowhere else in this zone.
+    fn accept_invitations(&mut self) {
+        let invitations = self.known.limits.zone.map_or(&[][..], |border| border.invitations);
+        for (host, chunk) in invitations.iter().copied() {
+            let is_wanted = self.known.ledger.is_wanted(chunk) && !self.chunks.contains(&chunk);
+            let has_room = self.outstanding(host) < self.known.limits.requests_per_neighbour_max;
+            if is_wanted && has_room && !self.known.ledger.is_stalled(host) {
+                self.add(host, chunk, Why::Import);
+            }
+        }
+    }
+
+    /// Whether anything that is wanted may be asked for: below the limit, or where a seeder offers more.
+    #[inline]
+    fn can_ask(&self) -> bool {
+        let Known {
+            neighbours,
+            limits,
+            views,
+            ..
+        } = self.known;
+        let offers_more = |seeder: &Contact| {
+            let holdings = neighbours.get(seeder.host).map(|known| known.holdings(*views));
+            holdings.is_some_and(|theirs| !theirs.is_empty() && !theirs.is_full())
+        };
+        let in_flight = self.chunks_in_flight();
+        in_flight < limits.chunks_in_flight_max
+            || (in_flight < limits.chunks_in_flight_max + SEEDER_EXTRA && limits.seeders.iter().any(offers_more))
+    }
+
+    /// Orders neighbours by what is to be known of them.
+    #[inline]
+    fn look_at_neighbours(&mut self) {
+        let Known {
+            neighbours,
+            limits,
+            views,
+            ..
+        } = self.known;
+        for offset in 0..self.order.len() {
+            let index = self.order.index(offset);
+            let far = limits.zone.is_some() && neighbours.is_remote(index);
+            let is_seeder = limits.is_seeder(neighbours.hosts()[index]);
+            self.order
+                .add(offset, neighbours.is_busy(index, *views), far, is_seeder);
+        }
+    }
+
+    /// Orders neighbours by what is asked of them.
+    #[inline]
+    fn count_requests(&mut self) {
+        let hosts = self.known.neighbours.hosts();
+        let planned = self.asks.iter().map(|ask| ask.host);
+        for from in self.known.ledger.asked().chain(planned) {
+            if let Some(index) = hosts.iter().position(|host| *host == from) {
+                self.order.asked(index);
+            }
+        }
+    }
+
+    /// [`Why::Want`]: what nobody was asked for, of neighbours in this standing, those first where the least waits; and
+    /// [`Why::Import`] where this zone starves.
+    fn ask_for_wanted(&mut self, standing: Standing) {
+        let hosts = self.known.neighbours.hosts();
+        for own in 0..self.known.limits.requests_per_neighbour_max.min(LOADS - 1) {
+            // By load when the search began, and each once.
+            for class in self.order.by_load(own) {
+                let mut rest = class & self.with_room();
+                // The first few are most often enough.
+                for offset in bits(rest).take(FETCHED) {
+                    self.known.views.fetch(hosts[self.order.index(offset as usize)]);
+                }
+                while rest != 0 {
+                    let offset = rest.trailing_zeros();
+                    rest &= rest - 1;
+                    let index = self.order.index(offset as usize);
+                    let is_seeder = self.order.seeders >> offset & 1 == 1;
+                    if let Some((chunk, why)) = self.wanted_of(index, is_seeder, standing) {
+                        self.order.asked(index);
+                        self.add(hosts[index], chunk, why);
+                        rest &= self.with_room();
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is wanted of the neighbour at `index`.
+    #[inline]
+    fn wanted_of(&mut self, index: usize, is_seeder: bool, standing: Standing) -> Option<(ChunkIndex, Why)> {
+        let Known {
+            ledger,
+            neighbours,
+            limits,
+            ..
+        } = self.known;
+        let is_stalled = ledger.has_overdue() && ledger.is_stalled(neighbours.hosts()[index]);
+        let is_struck = limits.any_struck && neighbours.at(index).strikes > 0;
+        let is_import = self.is_closed(index);
+        if is_stalled || is_struck != (standing == Standing::Struck) || (is_import && self.imports_left == 0) {
+            return None;
+        }
+        let theirs = neighbours.holdings(index, self.known.views);
+        if theirs.is_empty() || (is_seeder && theirs.is_full()) {
+            return None;
+        }
+        if is_import {
+            let chunk = ledger.choose_by_chance(theirs, &self.chunks, self.chance)?;
+            self.imports_left -= 1;
+            return Some((chunk, Why::Import));
+        }
+        let chunk = ledger.choose(theirs, &self.chunks, self.chance)?;
+        Some((chunk, Why::Want))
+    }
+
+    /// [`Why::Tie`]: what nobody has begun to send is asked of one neighbour more that would be idle. Two sources are enough.
+    fn tie(&mut self) {
+        let Known {
+            ledger,
+            neighbours,
+            limits,
+            ..
+        } = self.known;
+        if !ledger.may_tie() || self.in_flight() >= 2 * limits.chunks_in_flight_max {
+            return;
+        }
+        let planned = self.chunks.iter().map(|chunk| (self.known.now, *chunk));
+        let mut candidates: SmallVec<[(Time, ChunkIndex); 8]> = ledger.tie_candidates().chain(planned).collect();
+        candidates.sort_unstable();
+        for offset in 0..neighbours.len() {
+            if candidates.is_empty() {
+                break;
+            }
+            let index = self.order.index(offset);
+            let host = neighbours.hosts()[index];
+            if !self.order.is_idle(offset, || self.outstanding(host))
+                || limits.is_seeder(host)
+                || self.is_closed(index)
+                || (ledger.has_overdue() && ledger.is_stalled(host))
+            {
+                continue;
+            }
+            let theirs = neighbours.holdings(index, self.known.views);
+            if let Some(place) = candidates.iter().position(|(_, chunk)| theirs.contains(*chunk)) {
+                let (_, chunk) = candidates.remove(place);
+                self.order.asked(index);
+                self.add(host, chunk, Why::Tie);
+            }
+        }
+    }
+
+    /// [`Why::Hedge`]: when all that is missing is on its way, who is idle is asked for what another is slow to send, and the first
+    /// copy wins.
+    fn hedge(&mut self) {
+        let Known { ledger, neighbours, .. } = self.known;
+        if self.has_wanted() {
+            return;
+        }
+        let hedges_max = ledger.hedges_left(self.ties);
+        if hedges_max == 0 {
+            return;
+        }
+        // In the order of their distance, those of other zones last.
+        for offset in self.order.idle() {
+            let index = self.order.index(offset as usize);
+            let host = neighbours.hosts()[index];
+            if self.order.seeders >> offset & 1 == 1 || self.is_closed(index) || ledger.is_stalled(host) {
+                continue;
+            }
+            if self.hedges >= hedges_max {
+                break;
+            }
+            let theirs = neighbours.holdings(index, self.known.views);
+            if let Some(chunk) = self.latest_of(host, theirs) {
+                self.order.asked(index);
+                self.add(host, chunk, Why::Hedge);
+            }
+        }
+    }
+
+    /// The chunk that has been late for longest, of those that `host` has and was not asked for.
+    fn latest_of(&self, host: HostId, theirs: &Bitfield) -> Option<ChunkIndex> {
+        let ledger = self.known.ledger;
+        let is_planned = |chunk| self.asks.iter().any(|ask| ask.chunk == chunk);
+        let late = ledger.late().filter(|(at, _)| *at <= self.known.now);
+        let may_ask = |chunk| theirs.contains(chunk) && !ledger.is_asked(host, chunk) && !is_planned(chunk);
+        let late = late.filter(|(_, chunk)| may_ask(*chunk));
+        late.min().map(|(_, chunk)| chunk)
+    }
+
+    /// [`Why::Rescue`]: a seeder that has shown all it has is asked only when nothing else is to be had or somebody has stalled, and
+    /// for what nobody else sends: it spares its last copies for that.
+    fn rescue(&mut self) {
+        let Known {
+            ledger,
+            neighbours,
+            limits,
+            ..
+        } = self.known;
+        if self.in_flight() > 0 && !ledger.has_overdue() {
+            return;
+        }
+        let Some(seeder) = self.complete_seeder() else {
+            return;
+        };
+        let mut rare = seeder.has.clone();
+        let others = neighbours.iter().filter(|n| n.strikes == 0);
+        let others = others.filter(|n| !limits.is_seeder(n.host));
+        others.for_each(|other| rare.subtract(other.holdings(self.known.views)));
+        while self.chunks_in_flight() < limits.chunks_in_flight_max
+            && let Some(chunk) = ledger.choose(&rare, &self.chunks, self.chance)
+        {
+            self.add(seeder.host, chunk, Why::Rescue);
+        }
+    }
+
+    /// A seeder that has everything and may be asked, another one first each time.
+    fn complete_seeder(&self) -> Option<&'a Neighbour> {
+        let Known {
+            ledger,
+            neighbours,
+            limits,
+            ..
+        } = self.known;
+        let seeders = limits.seeders;
+        (0..seeders.len()).find_map(|turn| {
+            let seeder = neighbours.get(seeders[(self.first + turn) % seeders.len()].host)?;
+            let can_serve = seeder.has.is_full() && !seeder.has.is_empty() && !ledger.is_stalled(seeder.host);
+            can_serve.then_some(seeder)
+        })
+    }
+
+    #[inline]
+    fn add(&mut self, host: HostId, chunk: ChunkIndex, why: Why) {
+        match why {
+            Why::Want | Why::Import | Why::Rescue => self.chunks.push(chunk),
+            Why::Tie => self.ties += 1,
+            Why::Hedge => self.hedges += 1,
+        }
+        self.asks.push(Ask { host, chunk, why });
+    }
+
+    /// Neighbours that may be asked for one chunk more, as bits of the order: all below the limit. What a seeder offers is nowhere
+    /// else: it is asked for beyond the limit, or its uplink idles.
+    #[inline]
+    fn with_room(&self) -> u64 {
+        let (in_flight, max) = (self.chunks_in_flight(), self.known.limits.chunks_in_flight_max);
+        if in_flight < max {
+            !0
+        } else if in_flight < max + SEEDER_EXTRA {
+            self.order.seeders
+        } else {
+            0
+        }
+    }
+
+    /// Whether the neighbour at `index` is asked only for imports.
+    #[inline]
+    fn is_closed(&self, index: usize) -> bool {
+        self.is_bordered && self.known.neighbours.is_remote(index)
+    }
+
+    #[inline]
+    fn has_wanted(&self) -> bool {
+        self.known.ledger.wanted_count() > self.chunks.len()
+    }
+
+    #[inline]
+    fn in_flight(&self) -> usize {
+        self.known.ledger.in_flight() + self.asks.len()
+    }
+
+    #[inline]
+    fn chunks_in_flight(&self) -> usize {
+        self.known.ledger.chunks_in_flight() + self.chunks.len()
+    }
+
+    fn outstanding(&self, host: HostId) -> usize {
+        let planned = self.asks.iter().filter(|ask| ask.host == host).count();
+        self.known.ledger.outstanding(host) + planned
+    }
+}
+
+impl Limits<'_> {
+    #[inline]
+    fn is_seeder(&self, host: HostId) -> bool {
+        self.seeders.iter().any(|seeder| seeder.host == host)
+    }
+}
+
+/// Neighbours whose holdings are brought into the processor's cache before they are looked at.
+const FETCHED: usize = 6;
+/// Chunks asked of the seeder beyond the limit.
+const SEEDER_EXTRA: usize = 2;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,399 @@
+//! A table for each reason to ask: what this host knows, and what it asks of whom.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use rand::SeedableRng;
+
+use super::*;
+use crate::chunk_scheduler::ChunkPolicy;
+use crate::units::ZoneId;
+
+const SEEDER: u64 = 0;
+const CHUNKS: u32 = 130;
+/// What a chunk takes in these tests.
+const TRANSFER: u64 = 1000;
+/// When plans are made.
+const NOW: u64 = 10_000;
+
+/// What a host knows. Neighbours are numbers from 1; the seeder is 0, and connected only where it has something.
+struct Scene {
+    ledger: Ledger,
+    neighbours: Neighbours,
+    seeders: Vec<Contact>,
+    chunks_in_flight_max: usize,
+    zoned: bool,
+    invitations: Vec<(HostId, ChunkIndex)>,
+    open: u32,
+    struck: Vec<u64>,
+}
+
+type Asked = Vec<(u64, u32, Why)>;
+
+fn host(number: u64) -> HostId {
+    HostId::new(number)
+}
+
+fn chunk(index: u32) -> ChunkIndex {
+    ChunkIndex::new(index)
+}
+
+fn at(millis: u64) -> Time {
+    Time::from_nanos(millis * 1_000_000)
+}
+
+impl Scene {
+    /// A host that wants `wanted` of a build, and has seen a dozen chunks come in [`TRANSFER`] and messages in a millisecond.
+    fn new(wanted: &[u32], has: &[(u64, &[u32])]) -> Self {
+        let held = Bitfield::new(CHUNKS);
+        let (patience, round_trip) = (Duration::from_secs(60), Duration::from_millis(1));
+        let mut ledger = Ledger::new(ChunkPolicy::LatestUseful, held, patience, round_trip);
+        for index in (0..CHUNKS).filter(|index| !wanted.contains(index)) {
+            let (host, chunk, why) = (host(99), chunk(index), Why::Want);
+            ledger.ask(at(0), Ask { host, chunk, why });
+            ledger.started(at(1), host, chunk);
+            ledger.stored(at(1 + TRANSFER), host, chunk);
+        }
+        let mut scene = Self {
+            ledger,
+            neighbours: Neighbours::default(),
+            seeders: vec![Contact {
+                host: host(SEEDER),
+                address: "".into(),
+            }],
+            chunks_in_flight_max: 2,
+            zoned: false,
+            invitations: Vec::new(),
+            open: 0,
+            struck: Vec::new(),
+        };
+        for (number, chunks) in has {
+            scene.neighbours.insert(host(*number), CHUNKS, false);
+            let neighbour = scene.neighbours.get_mut(host(*number)).unwrap();
+            chunks
+                .iter()
+                .for_each(|index| assert!(neighbour.has.insert(chunk(*index))));
+        }
+        scene
+    }
+
+    /// `asked` of whom at which time, and begun where it was.
+    fn asked(mut self, asked: &[(u64, u32, u64, Option<u64>)]) -> Self {
+        for (number, index, asked_at, begun_at) in asked.iter().copied() {
+            let why = if self.ledger.is_wanted(chunk(index)) {
+                Why::Want
+            } else {
+                Why::Tie
+            };
+            let ask = Ask {
+                host: host(number),
+                chunk: chunk(index),
+                why,
+            };
+            self.ledger.ask(at(asked_at), ask);
+            if let Some(begun_at) = begun_at {
+                self.ledger.started(at(begun_at), ask.host, ask.chunk);
+            }
+        }
+        self
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// These neighbours are in another zone; this host has one.
+    fn remote(mut self, numbers: &[u64]) -> Self {
+        self.zoned = true;
+        for number in numbers {
+            self.neighbours
+                .set_zone(host(*number), ZoneId::new(NonZeroU32::MIN), true);
+        }
+        self
+    }
+
+    fn plan(&mut self) -> Asked {
+        for number in &self.struck {
+            self.neighbours.get_mut(host(*number)).unwrap().strikes = 1;
+        }
+        let border = Border {
+            invitations: &self.invitations,
+            open: self.open,
+        };
+        let known = Known {
+            ledger: &self.ledger,
+            neighbours: &self.neighbours,
+            views: &(),
+            limits: Limits {
+                chunks_in_flight_max: self.chunks_in_flight_max,
+                requests_per_neighbour_max: 2,
+                seeders: &self.seeders,
+                zone: self.zoned.then_some(border),
+                any_struck: !self.struck.is_empty(),
+            },
+            now: at(NOW),
+        };
+        let mut chance = Xoshiro256PlusPlus::seed_from_u64(1);
+        let asks = plan(&known, 0, &mut chance);
+        let again = plan(&known, 0, &mut Xoshiro256PlusPlus::seed_from_u64(1));
+        assert_eq!(asks, again, "a plan changes nothing");
+        // Each ask is one that the ledger takes.
+        asks.iter().for_each(|ask| self.ledger.ask(at(NOW), *ask));
+        assert_eq!(self.ledger.check(), Ok(()));
+        asks.iter()
+            .map(|ask| (ask.host.get(), ask.chunk.get(), ask.why))
+            .collect()
+    }
+}
+
+fn check(table: impl IntoIterator<Item = (&'static str, Scene, Asked)>) {
+    for (what, mut scene, expected) in table {
+        assert_eq!(scene.plan(), expected, "{what}");
+    }
+}
+
+#[test]
+fn what_is_wanted_is_asked_of_whoever_has_it_and_least_to_do() {
+    let all = [1, 2, 3, 4].as_slice();
+    let two = [(1, all), (2, all)];
+    check([
+        ("nobody has anything", Scene::new(all, &[(1, &[])]), vec![]),
+        (
+            "one of each",
+            Scene::new(all, &two),
+            vec![(1, 4, Why::Want), (2, 3, Why::Want)],
+        ),
+        (
+            "of one neighbour both",
+            Scene::new(all, &[(1, all)]),
+            vec![(1, 4, Why::Want), (1, 3, Why::Want)],
+        ),
+        (
+            "no more than the limit",
+            Scene::new(all, &two).asked(&[(1, 1, NOW, Some(NOW))]),
+            vec![(2, 4, Why::Want)],
+        ),
+        (
+            "nothing at the limit",
+            Scene::new(all, &two).asked(&[(1, 1, NOW, Some(NOW)), (2, 2, NOW, Some(NOW))]),
+            vec![],
+        ),
+        (
+            "where nothing waits before where something does",
+            Scene::new(all, &two).with(|scene| scene.neighbours.set_busy(host(1), true)),
+            vec![(2, 4, Why::Want), (1, 3, Why::Want)],
+        ),
+        (
+            "not of who has stalled",
+            Scene::new(all, &two).asked(&[(1, 1, 0, None)]).with(|scene| {
+                scene.ledger.expire(at(200_000));
+            }),
+            vec![(2, 4, Why::Want), (2, 3, Why::Want)],
+        ),
+        (
+            "not of who was struck while others have something, but he may win a tie",
+            Scene::new(all, &two).with(|scene| scene.struck = vec![1]),
+            vec![(2, 4, Why::Want), (2, 3, Why::Want), (1, 3, Why::Tie)],
+        ),
+        (
+            "of who was struck when nobody else has anything",
+            Scene::new(all, &[(1, all), (2, &[])]).with(|scene| scene.struck = vec![1]),
+            vec![(1, 4, Why::Want), (1, 3, Why::Want)],
+        ),
+    ]);
+}
+
+#[test]
+fn what_a_seeder_offers_is_asked_for_beyond_the_limit() {
+    let all = [1, 2, 3, 4, 5].as_slice();
+    let full: Vec<u32> = (0..CHUNKS).collect();
+    let busy = [(1, 1, NOW, Some(NOW)), (1, 2, NOW, Some(NOW))];
+    check([
+        (
+            "two more",
+            Scene::new(all, &[(SEEDER, &[3, 4, 5]), (1, all)]).asked(&busy),
+            vec![(SEEDER, 5, Why::Want), (SEEDER, 4, Why::Want)],
+        ),
+        (
+            "nothing of one that has shown everything",
+            Scene::new(all, &[(SEEDER, &full), (1, all)]).asked(&busy),
+            vec![],
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_invited_is_imported_and_what_is_starved_for() {
+    let all = [1, 2, 3, 4, 5, 6].as_slice();
+    let locals: [(u64, &[u32]); 4] = [(1, &[]), (2, &[]), (3, &[]), (9, all)];
+    let scene = || Scene::new(all, &locals).remote(&[9]);
+    let invited = |chunks: &[u32]| chunks.iter().map(|index| (host(9), chunk(*index))).collect::<Vec<_>>();
+    check([
+        ("nothing without invitation", scene(), vec![]),
+        (
+            "what is invited, beyond the limit of chunks in flight",
+            scene()
+                .asked(&[(1, 3, NOW, Some(NOW)), (2, 4, NOW, Some(NOW))])
+                .with(|scene| scene.invitations = invited(&[1])),
+            vec![(9, 1, Why::Import)],
+        ),
+        (
+            "no more than one neighbour takes, and nothing twice",
+            scene().with(|scene| scene.invitations = invited(&[1, 1, 2, 3])),
+            vec![(9, 1, Why::Import), (9, 2, Why::Import)],
+        ),
+        (
+            "nothing that is held",
+            scene().with(|scene| scene.invitations = invited(&[7])),
+            vec![],
+        ),
+        (
+            "one chunk by chance where one may be imported",
+            scene().with(|scene| scene.open = 1),
+            vec![(9, 5, Why::Import)],
+        ),
+        (
+            "as without zones where there are few neighbours of the own zone",
+            Scene::new(all, &[(1, &[]), (2, &[]), (9, all)]).remote(&[9]),
+            vec![(9, 6, Why::Want), (9, 5, Why::Want)],
+        ),
+    ]);
+}
+
+#[test]
+fn what_nobody_has_begun_is_tied_to_one_neighbour_more() {
+    let all = [1, 2, 3].as_slice();
+    let three = [(1, all), (2, all), (3, all)];
+    let waiting = [(1, 3, NOW - 2, None), (1, 2, NOW - 1, None)];
+    check([
+        (
+            "the oldest first, of neighbours that would be idle",
+            Scene::new(all, &three).asked(&waiting),
+            vec![(2, 3, Why::Tie), (3, 2, Why::Tie)],
+        ),
+        (
+            "what was asked for a moment ago too",
+            Scene::new(&[1], &three),
+            vec![(1, 1, Why::Want), (2, 1, Why::Tie)],
+        ),
+        (
+            "not what somebody sends",
+            Scene::new(all, &three).asked(&[(1, 3, NOW - 2, Some(NOW)), (1, 2, NOW - 1, None)]),
+            vec![(2, 2, Why::Tie)],
+        ),
+        (
+            "not what two are asked for",
+            Scene::new(all, &[(1, all), (2, all), (3, all), (4, &[3])]).asked(&[
+                (1, 3, NOW, None),
+                (2, 3, NOW, None),
+                (1, 2, NOW, Some(NOW)),
+            ]),
+            vec![],
+        ),
+        (
+            "not of who does not have it",
+            Scene::new(all, &[(1, all), (2, &[])]).asked(&waiting),
+            vec![],
+        ),
+        (
+            "not of a seeder",
+            Scene::new(all, &[(SEEDER, all), (1, all)])
+                .asked(&waiting)
+                .with(|scene| scene.chunks_in_flight_max = 0),
+            vec![],
+        ),
+        (
+            "not where payload has come twice",
+            Scene::new(all, &three).asked(&waiting).with(|scene| {
+                (0..20).for_each(|_| drop(scene.ledger.received(at(NOW), host(9), chunk(9))));
+            }),
+            vec![],
+        ),
+    ]);
+}
+
+#[test]
+fn the_last_chunks_that_are_late_are_asked_of_who_is_idle() {
+    let all = [1, 2].as_slice();
+    let late = NOW - TRANSFER * 3 / 2;
+    let three = [(1, all), (2, all), (3, all)];
+    check([
+        (
+            "the latest first",
+            Scene::new(all, &three).asked(&[(1, 1, 0, Some(late)), (1, 2, 0, Some(late - 1))]),
+            vec![(2, 2, Why::Hedge), (3, 1, Why::Hedge)],
+        ),
+        (
+            "not before it is late",
+            Scene::new(all, &three).asked(&[(1, 1, 0, Some(late + 1)), (1, 2, 0, Some(NOW))]),
+            vec![],
+        ),
+        (
+            "not while something is wanted",
+            Scene::new(&[1, 2, 5], &three).asked(&[(1, 1, 0, Some(late)), (1, 2, 0, Some(late))]),
+            vec![],
+        ),
+        (
+            "not of who is busy",
+            Scene::new(all, &[(1, all), (2, all)])
+                .asked(&[(1, 1, 0, Some(late)), (1, 2, 0, Some(late))])
+                .with(|scene| scene.neighbours.set_busy(host(2), true)),
+            vec![],
+        ),
+        (
+            "no more than a part of the build",
+            Scene::new(
+                &[1, 2, 3],
+                &[(1, &[1, 2, 3]), (2, &[1, 2, 3]), (3, &[1, 2, 3]), (4, &[1, 2, 3])],
+            )
+            .with(|scene| scene.chunks_in_flight_max = 3)
+            .asked(&[(1, 1, 0, Some(late)), (1, 2, 0, Some(late)), (1, 3, 0, Some(late))]),
+            vec![(2, 1, Why::Hedge), (3, 2, Why::Hedge)],
+        ),
+    ]);
+}
+
+#[test]
+fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
+    let all = [1, 2, 3].as_slice();
+    let full: Vec<u32> = (0..CHUNKS).collect();
+    let stalled = |scene: &mut Scene| drop(scene.ledger.expire(at(200_000)));
+    check([
+        (
+            "when nothing is on its way",
+            Scene::new(all, &[(SEEDER, &full), (1, &[])]),
+            vec![(SEEDER, 3, Why::Rescue), (SEEDER, 2, Why::Rescue)],
+        ),
+        (
+            "not what a neighbour has",
+            Scene::new(all, &[(SEEDER, &full), (1, &[3])]),
+            vec![(1, 3, Why::Want)],
+        ),
+        (
+            "not while something is on its way",
+            Scene::new(all, &[(SEEDER, &full), (1, &[])]).asked(&[(1, 1, NOW, Some(NOW))]),
+            vec![],
+        ),
+        (
+            "what only those have that let requests become overdue",
+            Scene::new(all, &[(SEEDER, &full), (1, all)]).with(|scene| scene.struck = vec![1]),
+            vec![(SEEDER, 3, Why::Rescue), (SEEDER, 2, Why::Rescue)],
+        ),
+        (
+            "while others are waited for, when somebody has stalled",
+            Scene::new(all, &[(SEEDER, &full), (1, &[]), (2, &[])])
+                .asked(&[(1, 1, 0, None)])
+                .with(stalled)
+                .asked(&[(2, 2, NOW, Some(NOW))]),
+            vec![(SEEDER, 3, Why::Rescue)],
+        ),
+        (
+            "not when it has stalled itself",
+            Scene::new(all, &[(SEEDER, &full)])
+                .asked(&[(SEEDER, 1, 0, None)])
+                .with(stalled),
+            vec![],
+        ),
+    ]);
+}
