@@ -1,4 +1,5 @@
-//! Who is connected and what each of them has, as far as this host knows. Invariant: nobody is in it twice.
+//! Who is connected and what each of them has, as far as this host knows. Invariant: nobody is in it twice, and
+//! as many are struck as are counted.
 
 use smallvec::SmallVec;
 
@@ -16,7 +17,7 @@ pub(crate) struct Neighbour {
     /// What it said it has before the manifest was known here.
     pub(crate) said_early: Option<Box<EarlyHave>>,
     /// Times that it let requests become overdue since it last delivered.
-    pub(crate) strikes: u32,
+    strikes: u32,
     /// Times that it gave up on a chunk since it last delivered.
     pub(crate) aborts: u32,
     /// How much of the log of acquired chunks it has been told.
@@ -61,6 +62,12 @@ impl Views for () {
 }
 
 impl Neighbour {
+    /// Whether it has let a request become overdue since it last delivered.
+    #[inline]
+    pub(crate) const fn is_struck(&self) -> bool {
+        self.strikes > 0
+    }
+
     /// What it holds as far as is known here.
     #[inline]
     pub(crate) fn holdings<'a>(&'a self, views: &'a impl Views) -> &'a Bitfield {
@@ -85,6 +92,8 @@ pub(crate) struct Neighbours {
     remote: SmallVec<[bool; 20]>,
     /// Likewise, whether requests waited there when they last said so.
     busy: SmallVec<[bool; 20]>,
+    /// How many of them are struck: most often nobody, and then nobody is looked at for it.
+    struck: usize,
 }
 
 impl Neighbours {
@@ -114,7 +123,9 @@ impl Neighbours {
         self.hosts.remove(index);
         self.remote.remove(index);
         self.busy.remove(index);
-        Some(self.list.remove(index))
+        let gone = self.list.remove(index);
+        self.struck -= usize::from(gone.is_struck());
+        Some(gone)
     }
 
     #[inline]
@@ -190,6 +201,34 @@ impl Neighbours {
         views.is_busy(self.hosts[index]).unwrap_or(self.busy[index])
     }
 
+    /// `host` has let requests become overdue once more; tells how often since it last delivered.
+    pub(crate) fn strike(&mut self, host: HostId) -> u32 {
+        let Some(index) = self.position(host) else {
+            return 0;
+        };
+        let neighbour = &mut self.list[index];
+        self.struck += usize::from(!neighbour.is_struck());
+        neighbour.strikes += 1;
+        neighbour.strikes
+    }
+
+    /// `host` has delivered.
+    #[inline]
+    pub(crate) fn delivered(&mut self, host: HostId) {
+        if let Some(index) = self.position(host) {
+            let neighbour = &mut self.list[index];
+            self.struck -= usize::from(neighbour.is_struck());
+            neighbour.strikes = 0;
+            neighbour.aborts = 0;
+        }
+    }
+
+    /// Whether anybody has let requests become overdue since it last delivered.
+    #[inline]
+    pub(crate) const fn any_struck(&self) -> bool {
+        self.struck > 0
+    }
+
     /// `host` says whether requests wait there.
     pub(crate) fn set_busy(&mut self, host: HostId, waiting: bool) {
         if let Some(index) = self.position(host) {
@@ -215,4 +254,28 @@ impl EarlyHave {
 pub(crate) fn checked(chunks: &[u32], chunk_count: u32) -> Option<Vec<ChunkIndex>> {
     let in_range = |&chunk: &u32| (chunk < chunk_count).then(|| ChunkIndex::new(chunk));
     chunks.iter().map(in_range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn somebody_is_struck_until_all_who_are_have_delivered_or_gone() {
+        let mut neighbours = Neighbours::default();
+        let [a, b, nobody] = [1, 2, 3].map(HostId::new);
+        assert!(neighbours.insert(a, 1, false) && neighbours.insert(b, 1, false));
+        assert_eq!(
+            (neighbours.strike(a), neighbours.strike(a), neighbours.strike(b)),
+            (1, 2, 1)
+        );
+        assert_eq!(neighbours.strike(nobody), 0);
+        neighbours.delivered(a);
+        neighbours.delivered(a);
+        assert!(neighbours.any_struck() && neighbours.get(b).unwrap().is_struck());
+        neighbours.remove(b);
+        neighbours.delivered(nobody);
+        assert!(!neighbours.any_struck());
+        assert_eq!(neighbours.strike(a), 1, "what it has delivered since counts");
+    }
 }

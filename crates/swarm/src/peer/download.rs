@@ -84,7 +84,6 @@ impl Peer {
                 requests_per_neighbour_max: self.config.requests_per_neighbour_max,
                 seeders: &self.config.seeders,
                 zone,
-                any_struck: self.stats.requests_overdue > 0,
             },
             now,
         };
@@ -163,10 +162,7 @@ impl Peer {
             return;
         };
         let Stored { is_new, losers } = download.ledger.stored(now, from, chunk);
-        if let Some(neighbour) = self.neighbours.get_mut(from) {
-            neighbour.strikes = 0;
-            neighbour.aborts = 0;
-        }
+        self.neighbours.delivered(from);
         let complete = download.ledger.is_complete();
         if is_new {
             download.acquire(chunk);
@@ -244,15 +240,12 @@ impl Peer {
             download.ledger.excuse(late);
         }
         let overdue = download.ledger.expire(now);
-        self.stats.requests_overdue += overdue.chunks as u64;
+        self.stats.requests_overdue += overdue.requests as u64;
         let mut useless = Vec::new();
         let hosts = overdue.hosts.into_iter();
         for host in hosts.filter(|host| !self.config.is_seeder(*host)) {
-            if let Some(neighbour) = self.neighbours.get_mut(host) {
-                neighbour.strikes += 1;
-                if neighbour.strikes >= STRIKES_MAX {
-                    useless.push(host);
-                }
+            if self.neighbours.strike(host) >= STRIKES_MAX {
+                useless.push(host);
             }
         }
         if let Some(expiry) = download.ledger.next_expiry() {

@@ -63,9 +63,9 @@ pub(super) struct Stored {
 /// What has become overdue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Overdue {
-    /// How many chunks are wanted again.
-    pub(super) chunks: usize,
-    /// Who let them, or others, become overdue.
+    /// How many requests.
+    pub(super) requests: usize,
+    /// Whose they are.
     pub(super) hosts: Vec<HostId>,
 }
 
@@ -149,7 +149,7 @@ impl Ledger {
             self.chunks.release(*chunk);
         }
         Overdue {
-            chunks: expired.free.len(),
+            requests: expired.requests,
             hosts: expired.hosts,
         }
     }

@@ -480,3 +480,6 @@ const BANNED_MAX: usize = 1024;
 fn chunks_of(manifest: &Manifest, chunks: &[u32]) -> Option<Vec<ChunkIndex>> {
     checked(chunks, manifest.chunk_count())
 }
+
+#[cfg(test)]
+mod tests;

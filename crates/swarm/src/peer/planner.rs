@@ -39,8 +39,6 @@ pub(super) struct Limits<'a> {
     pub(super) seeders: &'a [Contact],
     /// Where this host has a zone and keeps to it.
     pub(super) zone: Option<Border<'a>>,
-    /// Whether somebody may have let a request become overdue and delivered nothing since.
-    pub(super) any_struck: bool,
 }
 
 /// How chunks come into this host's zone.
@@ -74,7 +72,7 @@ pub(super) fn plan<V: Views>(known: &Known<'_, V>, first: usize, chance: &mut Xo
     }
     planner.rescue();
     // Who let a request become overdue and has not delivered since comes after everybody, the seeder included.
-    if known.limits.any_struck && planner.in_flight() == 0 {
+    if known.neighbours.any_struck() && planner.in_flight() == 0 {
         planner.ask_for_wanted(Standing::Struck);
     }
     planner.asks
@@ -212,14 +210,9 @@ impl<'a, V: Views> Planner<'a, V> {
     /// What is wanted of the neighbour at `index`.
     #[inline]
     fn wanted_of(&mut self, index: usize, is_seeder: bool, standing: Standing) -> Option<(ChunkIndex, Why)> {
-        let Known {
-            ledger,
-            neighbours,
-            limits,
-            ..
-        } = self.known;
+        let Known { ledger, neighbours, .. } = self.known;
         let is_stalled = ledger.has_overdue() && ledger.is_stalled(neighbours.hosts()[index]);
-        let is_struck = limits.any_struck && neighbours.at(index).strikes > 0;
+        let is_struck = neighbours.any_struck() && neighbours.at(index).is_struck();
         let is_import = self.is_closed(index);
         if is_stalled || is_struck != (standing == Standing::Struck) || (is_import && self.imports_left == 0) {
             return None;
@@ -328,7 +321,7 @@ impl<'a, V: Views> Planner<'a, V> {
             return;
         };
         let mut rare = seeder.has.clone();
-        let others = neighbours.iter().filter(|n| n.strikes == 0);
+        let others = neighbours.iter().filter(|n| !n.is_struck());
         let others = others.filter(|n| !limits.is_seeder(n.host));
         others.for_each(|other| rare.subtract(other.holdings(self.known.views)));
         while self.chunks_in_flight() < limits.chunks_in_flight_max

@@ -126,7 +126,7 @@ impl Peer {
             });
             let told = std::mem::replace(&mut self.imports.told[place].1, count);
             for index in told..count {
-                let there = |n: &&crate::neighbours::Neighbour| n.zone == Some(zone) && n.strikes == 0;
+                let there = |n: &&crate::neighbours::Neighbour| n.zone == Some(zone) && !n.is_struck();
                 let hosts: SmallVec<[HostId; 8]> = self.neighbours.iter().filter(there).map(|n| n.host).collect();
                 if hosts.is_empty() {
                     self.imports.told[place].1 = index;

@@ -58,6 +58,8 @@ struct Counts {
 /// What has become overdue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expired {
+    /// How many requests.
+    pub(super) requests: usize,
     /// Chunks that nobody is asked for in time any more.
     pub(super) free: Vec<ChunkIndex>,
     /// Who let something become overdue.
@@ -260,10 +262,11 @@ impl Requests {
             }
         }
         self.count();
+        let requests = free.len();
         free.sort_unstable();
         free.dedup();
         free.retain(|chunk| self.sources(*chunk) == 0);
-        Expired { free, hosts }
+        Expired { requests, free, hosts }
     }
 
     /// When the next request becomes overdue.

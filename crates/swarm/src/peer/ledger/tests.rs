@@ -57,7 +57,7 @@ fn a_request_without_progress_becomes_overdue_and_its_neighbour_stalled() {
     assert_eq!(expiry, at(1000) + Duration::from_secs(3), "mean plus four deviations");
     assert_eq!(ledger.expire(at(3999)).hosts, []);
     let expired = ledger.expire(expiry);
-    assert_eq!((expired.chunks, expired.hosts), (1, vec![A]));
+    assert_eq!((expired.requests, expired.hosts), (1, vec![A]));
     assert!(ledger.is_stalled(A) && ledger.has_overdue());
     assert!(ledger.is_wanted(chunk(1)), "somebody else may be asked for it");
     assert_eq!(ledger.in_flight(), 0);
@@ -74,7 +74,7 @@ fn who_stopped_halfway_and_goes_on_has_begun_when_he_began() {
     ask(&mut ledger, 0, A, 0, Why::Want);
     ledger.started(at(100), A, chunk(0));
     let expiry = ledger.next_expiry().unwrap();
-    assert_eq!(ledger.expire(expiry).chunks, 1);
+    assert_eq!(ledger.expire(expiry).requests, 1);
     ask(&mut ledger, 6000, B, 0, Why::Want);
     assert_eq!(
         ledger.received(at(7000), A, chunk(0)).as_slice(),
@@ -133,8 +133,8 @@ fn a_pause_of_this_host_makes_nobody_overdue() {
     let due = ledger.next_expiry().unwrap();
     let woken = due + Duration::from_secs(14);
     ledger.excuse(Duration::from_secs(14));
-    assert_eq!(ledger.expire(due + Duration::from_secs(13)).chunks, 0);
-    assert_eq!(ledger.expire(woken).chunks, 1, "but it is not forgotten");
+    assert_eq!(ledger.expire(due + Duration::from_secs(13)).requests, 0);
+    assert_eq!(ledger.expire(woken).requests, 1, "but it is not forgotten");
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl Scene {
 
     fn plan(&mut self) -> Asked {
         for number in &self.struck {
-            self.neighbours.get_mut(host(*number)).unwrap().strikes = 1;
+            self.neighbours.strike(host(*number));
         }
         let border = Border {
             invitations: &self.invitations,
@@ -130,7 +130,6 @@ impl Scene {
                 requests_per_neighbour_max: 2,
                 seeders: &self.seeders,
                 zone: self.zoned.then_some(border),
-                any_struck: !self.struck.is_empty(),
             },
             now: at(NOW),
         };

@@ -1,0 +1,111 @@
+//! What a peer decides between events, where a whole swarm would hide it.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::manifest::Hash;
+use crate::units::Bytes;
+use crate::wire::Contact;
+use crate::{Bitfield, Message};
+
+const SEEDER: HostId = HostId::new(0);
+const A: HostId = HostId::new(1);
+const B: HostId = HostId::new(2);
+
+/// A peer that is told what happens by hand.
+struct Driven {
+    peer: Peer,
+    now: Time,
+}
+
+impl Driven {
+    /// Of a build of so many chunks, of which it has the manifest from [`A`], who has the first `has`.
+    fn new(chunks: u32, has: u32) -> Self {
+        let seeder = Contact {
+            host: SEEDER,
+            address: "".into(),
+        };
+        let config = PeerConfig::new(HostId::new(9), "".into(), seeder);
+        let now = Time::from_nanos(0);
+        let mut driven = Self {
+            peer: Peer::new(config, 1, now),
+            now,
+        };
+        let hashes = (0..chunks).map(|chunk| Hash::of(&chunk.to_le_bytes())).collect();
+        let size = Bytes::new(u64::from(chunks) * 1024);
+        let manifest = Arc::new(Manifest::new("build", size, 1024, hashes).unwrap());
+        driven.tell(Event::Connected(SEEDER));
+        driven.tell(Event::Message(SEEDER, Message::Build(Box::new(manifest.info()))));
+        driven.tell(Event::Connected(A));
+        driven.tell(Event::Message(A, Message::Have((0..has).collect())));
+        driven.pass(1);
+        driven.tell(Event::Message(A, Message::Manifest(Arc::clone(&manifest))));
+        driven
+    }
+
+    fn tell(&mut self, event: Event) -> Vec<Action> {
+        self.peer.handle_event(self.now, event);
+        std::iter::from_fn(|| self.peer.poll_action()).collect()
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+    }
+
+    /// What it asks of whom after an event.
+    fn asks_after(&mut self, event: Event) -> BTreeSet<(HostId, u32)> {
+        let actions = self.tell(event).into_iter();
+        let asks = actions.filter_map(|action| match action {
+            Action::Send(host, Message::Request { chunk, .. }) => Some((host, chunk)),
+            _ => None,
+        });
+        asks.collect()
+    }
+
+    fn serving(&mut self, from: HostId, chunk: u32) {
+        self.tell(Event::Message(from, Message::Serving { chunk }));
+    }
+
+    fn stored(&mut self, from: HostId, chunk: u32) -> BTreeSet<(HostId, u32)> {
+        let chunk = ChunkIndex::new(chunk);
+        self.asks_after(Event::ChunkStored { from, chunk })
+    }
+}
+
+#[test]
+fn who_lets_a_tied_request_become_overdue_is_asked_last_from_then_on() {
+    let mut driven = Driven::new(60, 41);
+    let held = Box::new(Bitfield::new(60));
+    let mut asked: Vec<_> = driven.asks_after(Event::StoreOpened { held }).into_iter().collect();
+    // A begins at once and takes long, so that ties pay. Only with the last chunk it does not begin.
+    for _ in 0..40 {
+        for (from, chunk) in asked.iter().filter(|(_, chunk)| *chunk > 0) {
+            driven.serving(*from, *chunk);
+        }
+        driven.pass(100);
+        let (from, chunk) = asked.remove(0);
+        asked.extend(driven.stored(from, chunk));
+    }
+    let [(A, last)] = asked[..] else {
+        panic!("{asked:?} are asked for");
+    };
+    // A stops. B comes and is asked for the same, but later: it is in time when A is not any more.
+    driven.pass(1000);
+    driven.tell(Event::Connected(B));
+    let ties = driven.asks_after(Event::Message(B, Message::Have([last].into_iter().collect())));
+    assert_eq!(ties, BTreeSet::from([(B, last)]));
+    // Requests are looked at first when the five seconds have passed that one takes at most where nothing is known.
+    for millis in [200, 1000] {
+        driven.pass(millis);
+        driven.tell(Event::Wakeup);
+    }
+    driven.serving(B, last);
+    driven.stored(B, last);
+    // Both have what comes next. B is busy with as much as one neighbour is asked for, and A has yet to make up.
+    let more = || Message::Have((50..60).collect());
+    let asks = driven.asks_after(Event::Message(B, more()));
+    assert_eq!(asks, BTreeSet::from([(B, 59), (B, 58)]));
+    asks.iter().for_each(|(host, chunk)| driven.serving(*host, *chunk));
+    assert_eq!(driven.asks_after(Event::Message(A, more())), BTreeSet::new());
+    assert_eq!(driven.peer.stats().requests_overdue, 1);
+}
