@@ -297,9 +297,29 @@ fn what_nobody_has_begun_is_tied_to_one_neighbour_more() {
         ),
         (
             "not of a seeder",
-            Scene::new(all, &[(SEEDER, all), (1, all)])
-                .asked(&waiting)
-                .with(|scene| scene.chunks_in_flight_max = 0),
+            Scene::new(&[2, 3], &[(SEEDER, &[2, 3]), (1, all)]).asked(&waiting),
+            vec![],
+        ),
+        (
+            "not of another zone",
+            Scene::new(&[2, 3], &[(1, all), (2, &[]), (3, &[]), (9, all)])
+                .remote(&[9])
+                .asked(&waiting),
+            vec![],
+        ),
+        (
+            "not of who has stalled",
+            Scene::new(&[1, 2, 3], &[(1, all), (2, all)])
+                .asked(&[(2, 1, 0, None)])
+                .with(|scene| drop(scene.ledger.expire(at(200_000))))
+                .asked(&[(1, 1, NOW, Some(NOW)), (1, 2, NOW, None)]),
+            vec![],
+        ),
+        (
+            "not where twice the limit is in flight",
+            Scene::new(&[2, 3], &three)
+                .with(|scene| scene.chunks_in_flight_max = 1)
+                .asked(&waiting),
             vec![],
         ),
         (
@@ -338,6 +358,21 @@ fn the_last_chunks_that_are_late_are_asked_of_who_is_idle() {
             Scene::new(all, &[(1, all), (2, all)])
                 .asked(&[(1, 1, 0, Some(late)), (1, 2, 0, Some(late))])
                 .with(|scene| scene.neighbours.set_busy(host(2), true)),
+            vec![],
+        ),
+        (
+            "not of another zone, and not of a seeder",
+            Scene::new(all, &[(SEEDER, all), (1, all), (2, &[]), (3, &[]), (9, all)])
+                .remote(&[9])
+                .asked(&[(1, 1, 0, Some(late)), (1, 2, 0, Some(late))]),
+            vec![],
+        ),
+        (
+            "not of who has stalled with another chunk",
+            Scene::new(&[1, 2, 3], &[(1, all), (2, all)])
+                .asked(&[(2, 3, 0, None)])
+                .with(|scene| drop(scene.ledger.expire(at(200_000))))
+                .asked(&[(1, 3, NOW, Some(NOW)), (1, 1, 0, Some(late)), (1, 2, 0, Some(late))]),
             vec![],
         ),
         (
