@@ -22,6 +22,8 @@ pub struct Overlay {
     links: IndexMap<HostId, Vec<HostId>>,
     zones: IndexMap<ZoneId, IndexSet<HostId>>,
     zone_of: IndexMap<HostId, ZoneId>,
+    /// Whom hosts do not talk to, each as it said itself. Such a pair is not linked again, and no link is counted for it.
+    barred: IndexMap<HostId, Vec<HostId>>,
 }
 
 /// Where a link may lead.
@@ -62,6 +64,7 @@ impl Overlay {
     /// Removes a host and its links.
     pub fn remove(&mut self, host: HostId) {
         self.leave_zone(host);
+        self.barred.swap_remove(&host);
         for other in self.links.swap_remove(&host).unwrap_or_default() {
             if let Some(theirs) = self.links.get_mut(&other) {
                 theirs.retain(|h| *h != host);
@@ -133,6 +136,37 @@ impl Overlay {
         components.into_values().collect()
     }
 
+    /// Says that there is a link between two hosts that have been added; nothing happens where it is known, or is none.
+    pub fn note_link(&mut self, a: HostId, b: HostId) {
+        if a != b && self.links.contains_key(&a) && self.links.contains_key(&b) && !self.links(a).contains(&b) {
+            self.link(a, b);
+        }
+    }
+
+    /// Forgets the link between two hosts: the pair may be linked again.
+    pub fn unlink(&mut self, a: HostId, b: HostId) {
+        for (host, other) in [(a, b), (b, a)] {
+            if let Some(theirs) = self.links.get_mut(&host) {
+                theirs.retain(|linked| *linked != other);
+            }
+        }
+    }
+
+    /// Says whom a host does not talk to, from now on only these. What links there are to them are forgotten.
+    pub fn set_barred(&mut self, host: HostId, barred: Vec<HostId>) {
+        barred.iter().for_each(|other| self.unlink(host, *other));
+        if barred.is_empty() {
+            self.barred.swap_remove(&host);
+        } else {
+            self.barred.insert(host, barred);
+        }
+    }
+
+    fn is_barred(&self, a: HostId, b: HostId) -> bool {
+        let bars = |host, other| self.barred.get(&host).is_some_and(|theirs| theirs.contains(&other));
+        !self.barred.is_empty() && (bars(a, b) || bars(b, a))
+    }
+
     fn link(&mut self, a: HostId, b: HostId) {
         self.links.entry(a).or_default().push(b);
         self.links.entry(b).or_default().push(a);
@@ -180,7 +214,10 @@ impl Overlay {
     }
 
     fn may_link(&self, host: HostId, other: HostId, degree_max: usize) -> bool {
-        other != host && !self.links(host).contains(&other) && self.links(other).len() < degree_max
+        other != host
+            && !self.links(host).contains(&other)
+            && self.links(other).len() < degree_max
+            && !self.is_barred(host, other)
     }
 
     /// The least linked of a few hosts drawn by chance.
@@ -249,9 +286,12 @@ impl Overlay {
                     (in_hub.expect("the hub has a joiner"), component)
                 }
             };
-            let target = to[rng.random_range(0..to.len())];
-            self.link(joiners[from].0, target);
-            dials[from].push(target);
+            let (host, start) = (joiners[from].0, rng.random_range(0..to.len()));
+            let mut targets = (0..to.len()).map(|i| to[(start + i) % to.len()]);
+            if let Some(target) = targets.find(|target| !self.is_barred(host, *target)) {
+                self.link(host, target);
+                dials[from].push(target);
+            }
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Whom to serve next. Invariant: at most `slots` chunks are being served, at most [`UPLOAD_QUEUE_MAX`] wait, and
-//! no (host, chunk) pair is in it twice.
+//! no (host, chunk) pair waits twice or is served twice at a time.
+//!
+//! Who asks for what it is being sent has thrown a part of it away: the request waits until that serving has ended, and is served
+//! from the beginning. Taken for a repetition it would never be answered.
 //!
 //! The waiting host that holds the fewest chunks goes first: it can pass on the most of what it gets, and nobody falls
 //! behind. A host that is being served already comes after those that are not, so that one slow receiver never has all slots.
@@ -39,7 +42,7 @@ struct Active {
 pub(crate) enum Enqueued {
     /// It waits.
     Waiting,
-    /// It was there already.
+    /// It waits already.
     Duplicate,
     /// There is no room.
     Full,
@@ -69,7 +72,7 @@ impl UploadQueue {
     /// Adds a request of `to`, which holds `held` chunks.
     pub(crate) fn push(&mut self, to: HostId, chunk: ChunkIndex, held: u32) -> Enqueued {
         let of_host = self.waiting.iter().filter(|w| w.to == to).count();
-        if self.is_there(to, chunk) {
+        if self.waiting.iter().any(|w| w.to == to && w.chunk == chunk) {
             return Enqueued::Duplicate;
         }
         if self.waiting.len() >= UPLOAD_QUEUE_MAX || of_host >= UPLOAD_QUEUE_PER_HOST_MAX {
@@ -102,7 +105,9 @@ impl UploadQueue {
         if self.active.len() >= self.slots {
             return None;
         }
-        let neediest = (0..self.waiting.len()).min_by_key(|&index| {
+        let is_active = |w: &Waiting| self.active.iter().any(|a| a.to == w.to && a.chunk == w.chunk);
+        let ready = (0..self.waiting.len()).filter(|index| !is_active(&self.waiting[*index]));
+        let neediest = ready.min_by_key(|&index| {
             let waiting = &self.waiting[index];
             let served = self.active.iter().filter(|active| active.to == waiting.to).count();
             (served, waiting.held, waiting.order)
@@ -119,14 +124,17 @@ impl UploadQueue {
     }
 
     pub(crate) fn cancel(&mut self, to: HostId, chunk: ChunkIndex) -> Cancelled {
-        if let Some(index) = self.waiting.iter().position(|w| w.to == to && w.chunk == chunk) {
+        let waiting = self.waiting.iter().position(|w| w.to == to && w.chunk == chunk);
+        if let Some(index) = waiting {
             self.waiting.swap_remove(index);
-            return Cancelled::Waiting;
         }
         if self.active.iter().any(|a| a.to == to && a.chunk == chunk) {
-            return Cancelled::Active;
+            Cancelled::Active
+        } else if waiting.is_some() {
+            Cancelled::Waiting
+        } else {
+            Cancelled::Unknown
         }
-        Cancelled::Unknown
     }
 
     /// Takes out the requests for `chunk` that wait; tells whose they were, and whom it is being sent to.
@@ -154,7 +162,8 @@ impl UploadQueue {
         self.active.iter().map(|a| a.since + UPLOAD_STUCK_AFTER).min()
     }
 
-    fn is_there(&self, to: HostId, chunk: ChunkIndex) -> bool {
+    /// Whether this request waits or is being served.
+    pub(crate) fn contains(&self, to: HostId, chunk: ChunkIndex) -> bool {
         self.waiting.iter().any(|w| w.to == to && w.chunk == chunk)
             || self.active.iter().any(|a| a.to == to && a.chunk == chunk)
     }
@@ -204,6 +213,23 @@ mod tests {
             UPLOAD_QUEUE_PER_HOST_MAX
         );
         assert_eq!(queue.push(HostId::new(2), chunk(0), 0), Enqueued::Waiting);
+    }
+
+    #[test]
+    fn what_is_asked_for_again_while_it_is_served_is_served_again() {
+        let mut queue = UploadQueue::new(2);
+        let host = HostId::new(1);
+        queue.push(host, chunk(0), 0);
+        assert_eq!(queue.start_next(Time::ZERO), Some((host, chunk(0))));
+        assert_eq!(queue.push(host, chunk(0), 0), Enqueued::Waiting);
+        assert_eq!(queue.push(host, chunk(0), 0), Enqueued::Duplicate);
+        assert_eq!(queue.start_next(Time::ZERO), None, "never twice at a time");
+        assert!(queue.finish(Time::ZERO, host, chunk(0)).is_some());
+        assert_eq!(queue.start_next(Time::ZERO), Some((host, chunk(0))));
+        queue.push(host, chunk(0), 0);
+        assert_eq!(queue.cancel(host, chunk(0)), Cancelled::Active);
+        assert!(queue.finish(Time::ZERO, host, chunk(0)).is_some());
+        assert_eq!(queue.start_next(Time::ZERO), None, "both were cancelled");
     }
 
     #[test]

@@ -148,6 +148,7 @@ fn nonsense_from_a_neighbour_ends_in_a_counter_or_a_disconnect_and_never_in_a_pa
             wanted: u16::MAX,
             complete: true,
             zone: Some(ZoneId::named("nowhere")),
+            links: Box::default(),
         },
         Message::Zone(ZoneId::named("nowhere")),
         Message::Invite { chunk: u32::MAX },

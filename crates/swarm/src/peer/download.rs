@@ -75,6 +75,7 @@ impl Peer {
             return;
         }
         let zone = self.config.zone.map(|_| self.imports.border(&download.ledger));
+        let refused = self.tracker.refused_now(now);
         let known = Known {
             ledger: &download.ledger,
             neighbours: &self.neighbours,
@@ -83,6 +84,7 @@ impl Peer {
                 chunks_in_flight_max: self.config.chunks_in_flight_max,
                 requests_per_neighbour_max: self.config.requests_per_neighbour_max,
                 seeders: &self.config.seeders,
+                refused: &refused,
                 zone,
             },
             now,
@@ -171,7 +173,9 @@ impl Peer {
                 self.stats.chunks_imported += u64::from(self.neighbours.is_remote_host(from));
             }
             // What the seeder had to rescue it with does not mean that its neighbours are of use again.
-            if !self.config.is_seeder(from) {
+            if self.config.is_seeder(from) {
+                self.tracker.not_refused(from);
+            } else {
                 download.starved = 0;
             }
         }
@@ -228,6 +232,10 @@ impl Peer {
         } else if self.timers.get(Timer::Starved).is_none() {
             self.timers.set(Timer::Starved, now + STARVED_AFTER);
         }
+        if reason != RejectReason::NotHeld && self.config.is_seeder(from) {
+            let again = self.tracker.refused(now, from, reason);
+            self.timers.set_at_latest(Timer::Late, again);
+        }
     }
 
     pub(super) fn expire_requests(&mut self, now: Time, due: Time) {
@@ -271,7 +279,8 @@ impl Peer {
             download.starved += 1;
             let starved = download.starved;
             // A seeder serves whoever asks it this, so it is the last to be asked.
-            let asks_seeder = download.starved >= STARVED_BEFORE_RESCUE;
+            let has_others = self.neighbours.len() > self.tracker.connected_count();
+            let asks_seeder = download.starved >= STARVED_BEFORE_RESCUE || !has_others;
             let asked = self
                 .neighbours
                 .iter()

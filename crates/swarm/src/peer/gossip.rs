@@ -82,6 +82,14 @@ impl Peer {
                     self.ban(now, host, DisconnectReason::ProtocolViolation);
                     return;
                 }
+                if from_seeder {
+                    self.tracker.not_refused(host);
+                    // A seeder that had shown all it has goes back to offering: hosts that held this have gone.
+                    if neighbour.has.is_full() {
+                        download.ledger.holder_begins_anew(&neighbour.has);
+                        neighbour.has = Bitfield::new(chunk_count);
+                    }
+                }
                 download.add_holdings(neighbour, chunks.iter().map(|chunk| ChunkIndex::new(*chunk)));
                 if from_seeder {
                     self.answer_offers(host, chunks);
@@ -96,6 +104,7 @@ impl Peer {
             return;
         };
         neighbour.knows_manifest = true;
+        self.tracker.not_refused(host);
         match &mut self.build {
             Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
                 neighbour.said_early.get_or_insert_default().all = true;

@@ -182,6 +182,11 @@ impl Ledger {
     pub(super) fn holder_lost(&mut self, chunk: ChunkIndex) {
         self.chunks.neighbour_lost(chunk);
     }
+
+    /// A neighbour that held `had` is not taken to hold any of it from now on. What was asked of it stays asked.
+    pub(super) fn holder_begins_anew(&mut self, had: &Bitfield) {
+        self.chunks.neighbour_gone(had);
+    }
 }
 
 /// What is in it.

@@ -345,13 +345,15 @@ impl Peer {
     }
 
     fn handle_connected(&mut self, now: Time, host: HostId) {
-        self.tracker.dialled(host);
+        // Connected anew without a word that the connection before had ended.
+        self.forget_neighbour(now, host);
         if self.banned.contains(&host) {
             self.disconnect(now, host, DisconnectReason::Banned);
             return;
         }
         let is_seeder = self.config.is_seeder(host);
         if !is_seeder && self.neighbour_count() >= self.neighbours_max() {
+            self.tracker.link_lost(host);
             self.actions.push_back(Action::Disconnect {
                 host,
                 reason: DisconnectReason::TooManyNeighbours,
@@ -371,17 +373,20 @@ impl Peer {
         if is_seeder {
             self.seeder_connected(now, host);
         } else {
+            self.tracker.link_up(host);
             self.introduce_holdings(host);
         }
     }
 
     fn handle_disconnected(&mut self, now: Time, host: HostId) {
-        self.tracker.dialled(host);
         let was_neighbour = self.forget_neighbour(now, host);
         if self.config.is_seeder(host) {
             self.seeder_lost(now, host);
-        } else if was_neighbour || self.neighbour_count() < usize::from(self.config.degree) / 2 {
+        } else if was_neighbour {
             self.announce_soon(now);
+        } else {
+            self.tracker.link_lost(host);
+            self.dial_failed(now);
         }
     }
 
@@ -442,6 +447,9 @@ impl Peer {
         let Some(gone) = self.neighbours.remove(host) else {
             return false;
         };
+        if !self.config.is_seeder(host) {
+            self.tracker.link_lost(host);
+        }
         self.uploads.remove_host(host);
         if self.config.zone.is_some() {
             self.imports.host_gone(host);

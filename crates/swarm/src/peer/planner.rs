@@ -37,6 +37,8 @@ pub(super) struct Limits<'a> {
     pub(super) requests_per_neighbour_max: usize,
     /// Who is asked only for what it offers, and for rescue.
     pub(super) seeders: &'a [Contact],
+    /// Seeders that turned down a request a moment ago.
+    pub(super) refused: &'a [HostId],
     /// Where this host has a zone and keeps to it.
     pub(super) zone: Option<Border<'a>>,
 }
@@ -226,7 +228,13 @@ impl<'a, V: Views> Planner<'a, V> {
             self.imports_left -= 1;
             return Some((chunk, Why::Import));
         }
-        let chunk = ledger.choose(theirs, &self.chunks, self.chance)?;
+        // Of who has everything all would ask for the latest, and those that come late together would have nothing for each
+        // other.
+        let chunk = if theirs.is_full() {
+            ledger.choose_by_chance(theirs, &self.chunks, self.chance)?
+        } else {
+            ledger.choose(theirs, &self.chunks, self.chance)?
+        };
         Some((chunk, Why::Want))
     }
 
@@ -343,7 +351,7 @@ impl<'a, V: Views> Planner<'a, V> {
         (0..seeders.len()).find_map(|turn| {
             let seeder = neighbours.get(seeders[(self.first + turn) % seeders.len()].host)?;
             let can_serve = seeder.has.is_full() && !seeder.has.is_empty() && !ledger.is_stalled(seeder.host);
-            can_serve.then_some(seeder)
+            (can_serve && !limits.refused.contains(&seeder.host)).then_some(seeder)
         })
     }
 

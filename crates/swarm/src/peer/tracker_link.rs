@@ -13,7 +13,7 @@ use super::{Build, Peer, Timer};
 use crate::event::Action;
 use crate::manifest::BuildInfo;
 use crate::units::{ChunkIndex, HostId, Time};
-use crate::wire::{Contact, Message};
+use crate::wire::{Contact, LINKS_MAX, LinkReport, Message, RejectReason};
 
 /// State of the links to the seeders.
 #[derive(Debug)]
@@ -25,8 +25,22 @@ pub(super) struct TrackerLink {
     /// Attempts since a tracker was last heard of.
     attempts: u32,
     dialling: Vec<HostId>,
+    /// Members that it was linked with, or was to be, and is not: the tracker has yet to hear of it.
+    lost: Vec<HostId>,
+    /// Times that it asked for neighbours since one came.
+    short: u32,
+    /// Until when seeders are not asked again that turned down a request.
+    refusals: SmallVec<[Refusal; 1]>,
     /// Seeders that sent a corrupt chunk, and which: their connections were ended, so they hear of it over the next.
     complaints: Vec<(HostId, ChunkIndex)>,
+}
+
+/// A seeder that turned down requests, and has sent nothing since.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    seeder: HostId,
+    until: Time,
+    times: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +58,9 @@ impl TrackerLink {
             answered: false,
             attempts: 0,
             dialling: Vec::new(),
+            lost: Vec::new(),
+            short: 0,
+            refusals: SmallVec::new(),
             complaints: Vec::new(),
         }
     }
@@ -62,9 +79,58 @@ impl TrackerLink {
         self.complaints.push((seeder, chunk));
     }
 
-    /// A dial has ended, one way or the other.
-    pub(super) fn dialled(&mut self, host: HostId) {
+    /// A member that is no seeder is connected.
+    pub(super) fn link_up(&mut self, host: HostId) {
         self.dialling.retain(|other| *other != host);
+        self.lost.retain(|other| *other != host);
+        self.short = 0;
+    }
+
+    /// A connection with a member has ended or could not be made, or is not wanted.
+    pub(super) fn link_lost(&mut self, host: HostId) {
+        self.dialling.retain(|other| *other != host);
+        if self.lost.len() < LINKS_MAX && !self.lost.contains(&host) {
+            self.lost.push(host);
+        }
+    }
+
+    /// Whether `seeder` turned down a request a moment ago, so that it would turn down another.
+    pub(super) fn is_refused(&self, seeder: HostId, now: Time) -> bool {
+        self.refusals.iter().any(|r| r.seeder == seeder && now < r.until)
+    }
+
+    /// Seeders of whom that is so.
+    #[inline]
+    pub(super) fn refused_now(&self, now: Time) -> SmallVec<[HostId; 1]> {
+        let refused = self.refusals.iter().filter(|refusal| now < refusal.until);
+        refused.map(|refusal| refusal.seeder).collect()
+    }
+
+    /// `seeder` turned down a request: the time until which it is not to be asked, twice as long each time.
+    pub(super) fn refused(&mut self, now: Time, seeder: HostId, reason: RejectReason) -> Time {
+        let first = if reason == RejectReason::Spent {
+            REFUSED_SPENT
+        } else {
+            REFUSED_FIRST
+        };
+        let times = self.refusals.iter().find(|r| r.seeder == seeder).map_or(0, |r| r.times);
+        // What was under way when it said so is turned down as well, and tells nothing new.
+        let times = if self.is_refused(seeder, now) { times } else { times + 1 };
+        let until = now + (first * (1 << times.saturating_sub(1).min(10))).min(REFUSED_MAX);
+        self.refusals.retain(|r| r.seeder != seeder);
+        self.refusals.push(Refusal { seeder, until, times });
+        until
+    }
+
+    /// `seeder` has sent something, or says that it would.
+    pub(super) fn not_refused(&mut self, seeder: HostId) {
+        self.refusals.retain(|r| r.seeder != seeder);
+    }
+
+    /// How many seeders are connected.
+    pub(super) fn connected_count(&self) -> usize {
+        let connected = self.seeders.iter().filter(|link| **link == SeederLink::Connected);
+        connected.count()
     }
 
     /// Which seeder neighbours are asked of: waiting for the first in the list is better than asking two.
@@ -113,6 +179,7 @@ impl Peer {
         };
         let tracked_by = self.tracker.tracker();
         self.tracker.seeders[index] = SeederLink::Lost;
+        self.tracker.not_refused(host);
         let delay = self.backoff(RECONNECT_FIRST, RECONNECT_MAX);
         self.timers.set(Timer::Reconnect, now + delay);
         if self.tracker.tracker() != tracked_by || tracked_by.is_none() {
@@ -133,8 +200,9 @@ impl Peer {
                 self.announce_to(index, if index == tracker { wanted } else { 0 });
             }
         }
+        self.tracker.short = if self.is_short() { self.tracker.short + 1 } else { 0 };
         let delay = if self.tracker.answered {
-            ANNOUNCE_INTERVAL
+            self.until_announce()
         } else {
             self.backoff(ANNOUNCE_FIRST, ANNOUNCE_INTERVAL)
         };
@@ -155,13 +223,54 @@ impl Peer {
     }
 
     fn announce_to(&mut self, index: usize, wanted: u16) {
+        let links = if self.tracker.tracker() == Some(index) {
+            self.link_report()
+        } else {
+            LinkReport::default()
+        };
         let message = Message::Announce {
             address: self.config.address.clone(),
             wanted,
             complete: self.is_complete(),
             zone: self.config.zone,
+            links: Box::new(links),
         };
         self.send(self.config.seeders[index].host, message);
+    }
+
+    fn link_report(&mut self) -> LinkReport {
+        let neighbours = self.neighbours.iter().map(|n| n.host);
+        let members = neighbours.filter(|host| !self.config.is_seeder(*host));
+        LinkReport {
+            up: members
+                .chain(self.tracker.dialling.iter().copied())
+                .take(LINKS_MAX)
+                .collect(),
+            lost: std::mem::take(&mut self.tracker.lost),
+            barred: self.banned.iter().copied().take(LINKS_MAX).collect(),
+        }
+    }
+
+    /// Whether it has so few neighbours that it cannot wait for its next sign of life to ask for more.
+    fn is_short(&self) -> bool {
+        self.neighbour_count() + self.tracker.dialling.len() < usize::from(self.config.degree) / 2
+    }
+
+    /// The time from one announce to the next; less where the last brought too few neighbours.
+    fn until_announce(&mut self) -> Duration {
+        if !self.is_short() {
+            return ANNOUNCE_INTERVAL;
+        }
+        let delay = SHORT_FIRST * (1 << self.tracker.short.saturating_sub(1).min(10));
+        (delay + Duration::from_millis(self.random_below(ANNOUNCE_SPREAD_MS) as u64)).min(ANNOUNCE_INTERVAL)
+    }
+
+    /// A dial has failed. The next one may as well: it is asked for later each time, until one succeeds.
+    pub(super) fn dial_failed(&mut self, now: Time) {
+        if self.tracker.tracker().is_some() && self.neighbours_wanted() > 0 {
+            let delay = self.until_announce();
+            self.timers.set_at_latest(Timer::Announce, now + delay);
+        }
     }
 
     /// Sends to every seeder that is there.
@@ -188,7 +297,6 @@ impl Peer {
         if tracker == Some(from) {
             self.tracker.answered = true;
             self.tracker.attempts = 0;
-            self.timers.set(Timer::Announce, now + ANNOUNCE_INTERVAL);
         }
         for contact in contacts {
             let known = self.neighbours.contains(contact.host)
@@ -199,7 +307,13 @@ impl Peer {
             if !known && !full {
                 self.tracker.dialling.push(contact.host);
                 self.actions.push_back(Action::Connect(contact));
+            } else if !known {
+                self.tracker.link_lost(contact.host);
             }
+        }
+        if tracker == Some(from) {
+            let delay = self.until_announce();
+            self.timers.set(Timer::Announce, now + delay);
         }
     }
 
@@ -248,6 +362,14 @@ impl Peer {
 pub(crate) const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30);
 /// First repetition of an unanswered announce; doubles.
 const ANNOUNCE_FIRST: Duration = Duration::from_secs(3);
+/// Whom an announce brought too few neighbours asks again after this; doubles.
+const SHORT_FIRST: Duration = Duration::from_secs(1);
+/// A seeder that turns down a request is asked again after this, twice as late each time …
+const REFUSED_FIRST: Duration = Duration::from_millis(10);
+/// … or this where it has sent its share …
+const REFUSED_SPENT: Duration = Duration::from_millis(500);
+/// … and  asked again after this at the latest.
+const REFUSED_MAX: Duration = Duration::from_secs(2);
 /// Losses within this time are announced together.
 const ANNOUNCE_GATHER: Duration = Duration::from_millis(200);
 /// Random part of that delay, in milliseconds, since the neighbours of a host that left all notice at once.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes as ByteBuffer, BytesMut};
 
-use super::message::{ChunkList, Contact, DataHeader, Frame, Message, RejectReason};
-use super::{ADDRESS_LENGTH_MAX, CONTACTS_MAX, DATA_LENGTH_MAX, FRAME_LENGTH_MAX};
+use super::message::{ChunkList, Contact, DataHeader, Frame, LinkReport, Message, RejectReason};
+use super::{ADDRESS_LENGTH_MAX, CONTACTS_MAX, DATA_LENGTH_MAX, FRAME_LENGTH_MAX, LINKS_MAX};
 use crate::bitfield::Bitfield;
 use crate::manifest::{BUILD_ID_LENGTH_MAX, BuildInfo, CHUNKS_MAX, Hash, Manifest, ManifestError};
 use crate::units::{Bytes, HostId, SwarmId, ZoneId};
@@ -126,12 +126,17 @@ fn encode_message(message: &Message, out: &mut BytesMut) {
             wanted,
             complete,
             zone,
+            links,
         } => {
             out.put_u8(kind::ANNOUNCE);
             out.put_u16_le(*wanted);
             out.put_u8(u8::from(*complete));
             out.put_u32_le(zone.map_or(0, ZoneId::get));
             put_short_bytes(out, address);
+            for hosts in [&links.up, &links.lost, &links.barred] {
+                put_u16_length(out, hosts.len());
+                hosts.iter().for_each(|host| out.put_u64_le(host.get()));
+            }
         }
         Message::Neighbours(contacts) => {
             out.put_u8(kind::NEIGHBOURS);
@@ -203,6 +208,7 @@ fn encode_message(message: &Message, out: &mut BytesMut) {
                 RejectReason::NotHeld => 0,
                 RejectReason::Busy => 1,
                 RejectReason::NotNeeded => 2,
+                RejectReason::Spent => 3,
             });
         }
         Message::Complete => out.put_u8(kind::COMPLETE),
@@ -243,6 +249,11 @@ impl Body<'_> {
                 complete: self.bool("announce.complete")?,
                 zone: NonZeroU32::new(self.u32()?).map(ZoneId::new),
                 address: self.address()?,
+                links: Box::new(LinkReport {
+                    up: self.hosts("announce.up")?,
+                    lost: self.hosts("announce.lost")?,
+                    barred: self.hosts("announce.barred")?,
+                }),
             },
             kind::NEIGHBOURS => self.neighbours()?,
             kind::BUILD => Message::Build(Box::new(BuildInfo {
@@ -275,6 +286,7 @@ impl Body<'_> {
                     0 => RejectReason::NotHeld,
                     1 => RejectReason::Busy,
                     2 => RejectReason::NotNeeded,
+                    3 => RejectReason::Spent,
                     _ => return Err(out_of_range("reject.reason")),
                 },
             },
@@ -313,6 +325,14 @@ impl Body<'_> {
             });
         }
         Ok(Message::Neighbours(contacts))
+    }
+
+    fn hosts(&mut self, field: &'static str) -> Result<Vec<HostId>, WireError> {
+        let count = usize::from(self.u16()?);
+        if count > LINKS_MAX {
+            return Err(out_of_range(field));
+        }
+        (0..count).map(|_| self.u64().map(HostId::new)).collect()
     }
 
     fn manifest(&mut self) -> Result<Message, WireError> {
@@ -462,17 +482,32 @@ mod tests {
         })
     }
 
+    const REASONS: [RejectReason; 4] = [
+        RejectReason::NotHeld,
+        RejectReason::Busy,
+        RejectReason::NotNeeded,
+        RejectReason::Spent,
+    ];
+
+    fn links() -> impl Strategy<Value = LinkReport> {
+        let hosts = || prop::collection::vec(any::<u64>().prop_map(HostId::new), 0..30);
+        (hosts(), hosts(), hosts()).prop_map(|(up, lost, barred)| LinkReport { up, lost, barred })
+    }
+
     fn frame() -> impl Strategy<Value = Frame> {
         let message = prop_oneof![
             any::<([u8; SwarmId::LENGTH], u64)>().prop_map(|(swarm, host)| Message::Hello {
                 swarm: SwarmId::from_bytes(swarm),
                 host: HostId::new(host)
             }),
-            (contact(), any::<(u16, bool, u32)>()).prop_map(|(contact, (wanted, complete, zone))| Message::Announce {
-                address: contact.address,
-                wanted,
-                complete,
-                zone: NonZeroU32::new(zone % 4).map(ZoneId::new),
+            (contact(), any::<(u16, bool, u32)>(), links()).prop_map(|(contact, (wanted, complete, zone), links)| {
+                Message::Announce {
+                    address: contact.address,
+                    wanted,
+                    complete,
+                    zone: NonZeroU32::new(zone % 4).map(ZoneId::new),
+                    links: Box::new(links),
+                }
             }),
             any::<NonZeroU32>().prop_map(|zone| Message::Zone(ZoneId::new(zone))),
             any::<u32>().prop_map(|chunk| Message::Invite { chunk }),
@@ -492,9 +527,9 @@ mod tests {
             any::<(u32, u32)>().prop_map(|(chunk, held)| Message::Request { chunk, held }),
             any::<u32>().prop_map(|chunk| Message::Serving { chunk }),
             any::<u32>().prop_map(|chunk| Message::Cancel { chunk }),
-            (any::<u32>(), 0..3).prop_map(|(chunk, reason)| Message::Reject {
+            (any::<u32>(), 0..REASONS.len()).prop_map(|(chunk, reason)| Message::Reject {
                 chunk,
-                reason: [RejectReason::NotHeld, RejectReason::Busy, RejectReason::NotNeeded][reason as usize]
+                reason: REASONS[reason],
             }),
             Just(Message::Complete),
             any::<(u64, u32)>().prop_map(|(host, chunk)| Message::Complaint {

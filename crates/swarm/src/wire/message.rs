@@ -19,6 +19,17 @@ pub struct Contact {
     pub address: ByteBuffer,
 }
 
+/// What a host tells of its links to other members, at most [`super::LINKS_MAX`] of each kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkReport {
+    /// Whom it is connected with or dials at the moment: all of them.
+    pub up: Vec<HostId>,
+    /// Whom it was connected with, or was to dial, and is not any more: since it last told.
+    pub lost: Vec<HostId>,
+    /// Whom it does not talk to: no link to them is of use.
+    pub barred: Vec<HostId>,
+}
+
 /// Chunk numbers, of which there are few: a HAVE is what hosts send and receive most, and needs no memory of its own.
 pub type ChunkList = SmallVec<[u32; 4]>;
 
@@ -42,6 +53,8 @@ pub enum Message {
         complete: bool,
         /// Where it is, if that is to matter.
         zone: Option<ZoneId>,
+        /// What became of its links; says nothing to a seeder that it does not ask for neighbours.
+        links: Box<LinkReport>,
     },
     /// Seeder to host: dial these. Empty where the host wanted none.
     Neighbours(Vec<Contact>),
@@ -115,6 +128,8 @@ pub enum RejectReason {
     Busy,
     /// The offered chunk is on its way from somebody else.
     NotNeeded,
+    /// A seeder that has sent its share: ask neighbours, and say so (HAVE_REQUEST) where they are of no use.
+    Spent,
 }
 
 /// Goes before payload bytes on a connection: `length` bytes of `chunk` from `offset` follow it.

@@ -8,7 +8,7 @@ mod codec;
 mod message;
 
 pub use codec::{WireError, bytes_wanted, decode, encode};
-pub use message::{ChunkList, Contact, DataHeader, Frame, Message, RejectReason};
+pub use message::{ChunkList, Contact, DataHeader, Frame, LinkReport, Message, RejectReason};
 
 /// The name to negotiate on a connection. A change of the format changes the number.
 pub const PROTOCOL_NAME: &str = "/fleetcast/swarm/2";
@@ -19,6 +19,8 @@ pub const FRAME_LENGTH_MAX: usize = 32 * crate::manifest::CHUNKS_MAX as usize + 
 pub const ADDRESS_LENGTH_MAX: usize = 256;
 /// Contacts in one message at most.
 pub const CONTACTS_MAX: usize = 256;
+/// Members in each list of a [`LinkReport`] at most; a host has no more than twice the largest degree and two.
+pub const LINKS_MAX: usize = 256;
 /// Payload bytes behind one [`DataHeader`] at most. Small enough that a control message waits for little.
 pub const DATA_LENGTH_MAX: u32 = 256 << 10;
 

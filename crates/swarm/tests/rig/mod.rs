@@ -90,6 +90,8 @@ pub struct Mesh {
     /// Payload bytes that arrived and were thrown away.
     pub wasted: u64,
     pub messages: u64,
+    /// Requests that the seeder turned down.
+    pub refused: u64,
     shape: Shape,
     rng: Xoshiro256PlusPlus,
     queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
@@ -97,6 +99,10 @@ pub struct Mesh {
     free: Vec<usize>,
     order: u64,
     connections: BTreeSet<(HostId, HostId)>,
+    /// Ends of connections that have gone without a word: who learns of it when it next sends, and whose other end has gone.
+    unaware: BTreeSet<(HostId, HostId)>,
+    /// Hosts that reach nobody but the seeder, and nobody but the seeder reaches.
+    apart: BTreeSet<HostId>,
     uplinks: BTreeMap<HostId, Uplink>,
     downlink_free: BTreeMap<HostId, Time>,
     wakeups: BTreeMap<HostId, Time>,
@@ -147,12 +153,15 @@ impl Mesh {
             sent: BTreeMap::new(),
             wasted: 0,
             messages: 0,
+            refused: 0,
             rng: Xoshiro256PlusPlus::seed_from_u64(shape.seed),
             queue: BinaryHeap::new(),
             events: Vec::new(),
             free: Vec::new(),
             order: 0,
             connections: BTreeSet::new(),
+            unaware: BTreeSet::new(),
+            apart: BTreeSet::new(),
             uplinks: BTreeMap::new(),
             downlink_free: BTreeMap::new(),
             wakeups: BTreeMap::new(),
@@ -192,20 +201,86 @@ impl Mesh {
 
     /// A host vanishes; its neighbours notice after the latency.
     pub fn leave(&mut self, host: HostId) {
-        self.peers.remove(&host);
-        self.uplinks.remove(&host);
-        self.wakeups.remove(&host);
-        let ends: Vec<(HostId, HostId)> = self
-            .connections
-            .iter()
-            .filter(|(a, b)| *a == host || *b == host)
-            .copied()
-            .collect();
-        for (a, b) in ends {
-            self.connections.remove(&(a, b));
-            let other = if a == host { b } else { a };
+        for other in self.vanish(host) {
             self.push(self.shape.latency, other, Input::Event(Event::Disconnected(host)));
         }
+    }
+
+    /// A host vanishes; each of its neighbours notices when it next sends something to it.
+    pub fn leave_silently(&mut self, host: HostId) {
+        let others = self.vanish(host);
+        self.unaware.extend(others.into_iter().map(|other| (other, host)));
+    }
+
+    fn vanish(&mut self, host: HostId) -> Vec<HostId> {
+        self.peers.remove(&host);
+        self.wakeups.remove(&host);
+        let others = self.connected_with(host);
+        others.iter().for_each(|other| self.cut(host, *other));
+        self.uplinks.remove(&host);
+        others
+    }
+
+    fn connected_with(&self, host: HostId) -> Vec<HostId> {
+        let ends = self.connections.iter().filter(|(a, b)| *a == host || *b == host);
+        ends.map(|(a, b)| if *a == host { *b } else { *a }).collect()
+    }
+
+    /// The connections between hosts, each once.
+    pub fn links(&self) -> Vec<(HostId, HostId)> {
+        let between_hosts = self.connections.iter().filter(|(a, _)| *a != SEEDER);
+        between_hosts.copied().collect()
+    }
+
+    fn cut(&mut self, a: HostId, b: HostId) {
+        self.connections.remove(&pair(a, b));
+        for (from, to) in [(a, b), (b, a)] {
+            if let Some(uplink) = self.uplinks.get_mut(&from) {
+                uplink.serving.retain(|(receiver, _, _)| *receiver != to);
+            }
+        }
+    }
+
+    /// A connection is reset; both ends notice.
+    pub fn reset(&mut self, a: HostId, b: HostId) {
+        self.cut(a, b);
+        self.push(self.shape.latency, a, Input::Event(Event::Disconnected(b)));
+        self.push(self.shape.latency, b, Input::Event(Event::Disconnected(a)));
+    }
+
+    /// A connection is reset; `a` notices, and `b` when it next sends something to `a`.
+    pub fn reset_half(&mut self, a: HostId, b: HostId) {
+        self.cut(a, b);
+        self.push(self.shape.latency, a, Input::Event(Event::Disconnected(b)));
+        self.unaware.insert((b, a));
+    }
+
+    /// All connections between hosts are reset.
+    pub fn reset_all(&mut self) {
+        for (a, b) in self.links() {
+            self.reset(a, b);
+        }
+    }
+
+    /// From now on the host reaches nobody but the seeder; what connections it has stay.
+    pub fn apart(&mut self, host: HostId) {
+        self.apart.insert(host);
+    }
+
+    /// The seeder begins anew, with the same identity and the whole build.
+    pub fn restart_seeder(&mut self) {
+        let others = self.connected_with(SEEDER);
+        for other in others {
+            self.cut(SEEDER, other);
+            self.push(self.shape.latency, other, Input::Event(Event::Disconnected(SEEDER)));
+        }
+        self.uplinks.remove(&SEEDER);
+        self.wakeups.remove(&SEEDER);
+        let mut config = SeederConfig::new(SEEDER);
+        (self.shape.seeder)(&mut config);
+        self.seeder = Seeder::new(config, self.shape.seed + 1, self.now);
+        self.seeder.seed(self.now, Arc::clone(&self.manifest));
+        self.drain(SEEDER);
     }
 
     pub fn everybody_is_complete(&self) -> bool {
@@ -293,6 +368,9 @@ impl Mesh {
         self.free.push(slot);
         let (host, input) = self.events[slot].take().expect("queued once");
         if host != SEEDER && !self.peers.contains_key(&host) {
+            if let Input::Dial(from) = input {
+                self.push(self.shape.latency, from, Input::Event(Event::Disconnected(host)));
+            }
             return true;
         }
         match input {
@@ -308,13 +386,21 @@ impl Mesh {
                     self.tell(host, Event::Message(from, message));
                 }
             }
+            Input::Event(Event::Connected(other)) => {
+                if self.connections.contains(&pair(host, other)) {
+                    self.tell(host, Event::Connected(other));
+                }
+            }
             Input::Event(event) => self.tell(host, event),
             Input::PieceSent => self.piece_sent(host),
             Input::PieceArrived { from, chunk, last } => self.piece_arrived(host, from, chunk, last),
             Input::Dial(from) => {
                 if (from == SEEDER || self.peers.contains_key(&from)) && self.connections.insert(pair(host, from)) {
-                    self.tell(host, Event::Connected(from));
+                    self.unaware.remove(&(host, from));
+                    self.unaware.remove(&(from, host));
+                    // In this order, or what is said first comes before there is anybody to hear it.
                     self.push(self.shape.latency, from, Input::Event(Event::Connected(host)));
+                    self.tell(host, Event::Connected(from));
                 }
             }
         }
@@ -361,7 +447,8 @@ impl Mesh {
         let latency = self.shape.latency;
         match action {
             Action::Connect(contact) => {
-                let there = contact.host == SEEDER || self.peers.contains_key(&contact.host);
+                let reaches = !self.apart.contains(&host) && !self.apart.contains(&contact.host);
+                let there = contact.host == SEEDER || (reaches && self.peers.contains_key(&contact.host));
                 if there {
                     self.push(latency, contact.host, Input::Dial(host));
                 } else {
@@ -375,6 +462,10 @@ impl Mesh {
             }
             Action::Send(to, message) => {
                 self.messages += 1;
+                self.refused += u64::from(host == SEEDER && matches!(message, Message::Reject { .. }));
+                if self.unaware.remove(&(host, to)) {
+                    self.push(latency, host, Input::Event(Event::Disconnected(to)));
+                }
                 if self.rng.random_range(0..100) >= self.shape.loss_percent {
                     self.push(latency, to, Input::Event(Event::Message(host, message)));
                 }
@@ -405,6 +496,8 @@ impl Mesh {
                     self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
                     return;
                 }
+                // From its beginning: a piece of an earlier serving that was still under way and thrown away is not missed.
+                self.broken.remove(&(host, to, chunk));
                 self.uplinks.entry(host).or_default().serving.push((to, chunk, PIECES));
                 self.pump_uplink(host);
             }

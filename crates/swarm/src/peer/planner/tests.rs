@@ -126,6 +126,7 @@ impl Scene {
             neighbours: &self.neighbours,
             views: &(),
             limits: Limits {
+                refused: &[],
                 chunks_in_flight_max: self.chunks_in_flight_max,
                 requests_per_neighbour_max: 2,
                 seeders: &self.seeders,

@@ -1,17 +1,21 @@
 //! The seeder's state machine: tracks the swarm, and injects the build so that its uplink is spent on chunks that
 //! nobody else can send.
 //!
-//! Invariant: until every chunk has gone out once, no chunk goes out twice unless its first receiver was lost
-//! (super-seeding). Seeders of one region begin with different parts, and help each other when they are through. It does so by saying HAVE of one chunk to one client at a time; a client answers such an offer with a
-//! request, or says that it has the chunk or is getting it. After that first pass the seeder serves like any peer.
+//! Invariant: until every chunk is out, which is held by a member that is still there, no chunk goes out twice
+//! (super-seeding). Seeders of one region begin with different parts, and help each other when they are through. It does so by saying
+//! HAVE of one chunk to one client at a time; a client answers such an offer with a request, or says that it has the chunk or is
+//! getting it. After that first pass the seeder serves like any peer until it has sent its share, and then only hosts
+//! that say that nobody else serves them. When those who held a chunk have gone it is as if it had never gone out.
 
-use std::collections::{BTreeSet, VecDeque};
+mod copies;
+mod injection;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::event::{Action, DisconnectReason, Event};
@@ -19,10 +23,12 @@ use crate::manifest::Manifest;
 use crate::peer::ANNOUNCE_INTERVAL;
 use crate::stats::SeederStats;
 use crate::timer_table::{TimerKind, TimerTable};
-use crate::tracker::Tracker;
+use crate::tracker::{Announced, Tracker};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::{Cancelled, Enqueued, UploadQueue};
-use crate::wire::{ChunkList, Message, RejectReason};
+use crate::wire::{Message, RejectReason};
+use copies::Copies;
+use injection::{Client, Injection};
 
 /// How a seeder behaves.
 #[derive(Clone, Debug)]
@@ -67,7 +73,11 @@ pub struct Seeder {
     build: Option<Arc<Manifest>>,
     clients: IndexMap<HostId, Client>,
     injection: Injection,
-    rescue: Rescue,
+    copies: Copies,
+    /// Chunks that may be sent before the rest is left to the hosts.
+    budget: u64,
+    /// Hosts that said that nobody else serves them, and until when that is believed.
+    starving: BTreeMap<HostId, Time>,
     /// Chunks whose bytes are not there any more.
     lost: BTreeSet<ChunkIndex>,
     /// When each chunk was last begun to be sent.
@@ -83,6 +93,8 @@ enum SeederTimer {
     AnswerJoiners,
     ExpireMembers,
     ExpireOffers,
+    /// Look for chunks that nobody holds any more.
+    InjectLost,
     UploadStuck,
 }
 
@@ -91,46 +103,13 @@ impl TimerKind for SeederTimer {
         Self::AnswerJoiners,
         Self::ExpireMembers,
         Self::ExpireOffers,
+        Self::InjectLost,
         Self::UploadStuck,
     ];
 
     fn index(self) -> usize {
         self as usize
     }
-}
-
-/// A host that the seeder sends chunks to.
-#[derive(Debug, Default)]
-struct Client {
-    /// Offers lost in a row.
-    strikes: u32,
-    /// When it was last offered something, to take turns.
-    offered_last: u64,
-}
-
-/// The first pass: every chunk is to be offered, offered, or out.
-#[derive(Debug, Default)]
-struct Injection {
-    waiting: VecDeque<ChunkIndex>,
-    offers: Vec<Offer>,
-    offers_made: u64,
-}
-
-/// The host that had nobody else to ask, one at a time and for a few chunks: on a fleet that is slow as a whole all hosts
-/// are starved, and a seeder that served them all would be slower still.
-#[derive(Debug, Default)]
-struct Rescue {
-    host: Option<HostId>,
-    chunks_left: u32,
-    next_at: Time,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Offer {
-    chunk: ChunkIndex,
-    to: HostId,
-    at: Time,
-    requested: bool,
 }
 
 impl Seeder {
@@ -146,7 +125,9 @@ impl Seeder {
             build: None,
             clients: IndexMap::new(),
             injection: Injection::default(),
-            rescue: Rescue::default(),
+            copies: Copies::default(),
+            budget: 0,
+            starving: BTreeMap::new(),
             lost: BTreeSet::new(),
             sent_at: Vec::new(),
             usual: Duration::ZERO,
@@ -159,19 +140,14 @@ impl Seeder {
     /// The build is here as a whole: tell the members and begin to inject. A second build for the same swarm is our bug.
     pub fn seed(&mut self, now: Time, manifest: Arc<Manifest>) {
         assert!(self.build.is_none(), "a swarm has one build");
-        // Chunks in turn, so that what the seeders inject is always of about the same age: hosts ask for the latest.
-        let (part, parts) = self.config.part;
-        let is_mine = |chunk: &ChunkIndex| chunk.get() % parts.max(1) == part;
-        let (mine, mut others): (Vec<_>, Vec<_>) = manifest.chunks().partition(is_mine);
-        // Then those of the others, of which one may be slow, or gone. Where all went well a client has what it is offered and
-        // says so; by chance, so that two who help a third do not send the same.
-        others.shuffle(&mut self.rng);
-        self.injection.waiting = mine.into_iter().chain(others).collect();
+        self.injection.waiting = self.in_order(manifest.chunks());
+        self.copies = Copies::new(manifest.chunk_count());
+        self.budget = u64::from(manifest.chunk_count()) * u64::from(self.config.copies_max);
         self.sent_at = vec![None; manifest.chunk_count() as usize];
         let info = manifest.info();
         self.build = Some(manifest);
         // Clients first: they are to be ready for the manifest and the first chunks while the others are being told.
-        self.fill_clients();
+        self.fill_clients(now);
         let hosts: Vec<HostId> = self
             .tracker
             .hosts()
@@ -243,21 +219,22 @@ impl Seeder {
     fn handle_timer(&mut self, now: Time, timer: SeederTimer) {
         match timer {
             SeederTimer::AnswerJoiners => {
-                for (host, contacts) in self.tracker.answer_joiners(&mut self.rng) {
+                for (host, contacts) in self.tracker.answer_joiners(now, &mut self.rng) {
                     self.send(host, Message::Neighbours(contacts));
                 }
                 // There may be zones that were not there when a client became one.
                 for host in self.clients.keys().copied().collect::<Vec<HostId>>() {
-                    self.link_to_other_zones(host);
+                    self.link_to_other_zones(now, host);
                 }
             }
             SeederTimer::ExpireMembers => {
-                for host in self.tracker.expire(now, ANNOUNCE_INTERVAL * SIGNS_OF_LIFE_MISSED) {
+                for host in self.tracker.silent(now, ANNOUNCE_INTERVAL * SIGNS_OF_LIFE_MISSED) {
                     self.disconnect(now, host, DisconnectReason::Silent);
                 }
                 self.timers.set(SeederTimer::ExpireMembers, now + ANNOUNCE_INTERVAL);
             }
             SeederTimer::ExpireOffers => self.expire_offers(now),
+            SeederTimer::InjectLost => self.inject_lost(now),
             SeederTimer::UploadStuck => {
                 for host in self.uploads.stuck(now) {
                     self.disconnect(now, host, DisconnectReason::NotReading);
@@ -274,8 +251,21 @@ impl Seeder {
                 wanted,
                 complete,
                 zone,
+                links,
             } => {
-                let answer_at = self.tracker.announce(now, host, address, wanted, complete, zone);
+                self.copies.member_here(host);
+                let announced = Announced {
+                    address,
+                    wanted,
+                    complete,
+                    zone,
+                    links: *links,
+                };
+                let answer_at = self.tracker.announce(now, host, announced);
+                // Before it is told what there is: it may be the first after all others have gone.
+                if self.copies.is_certain() {
+                    self.inject_lost(now);
+                }
                 match answer_at {
                     Some(at) => self.timers.set(SeederTimer::AnswerJoiners, at),
                     None => self.send(host, Message::Neighbours(Vec::new())),
@@ -286,7 +276,7 @@ impl Seeder {
                 {
                     let info = manifest.info();
                     self.send(host, Message::Build(Box::new(info)));
-                    self.fill_clients();
+                    self.fill_clients(now);
                     self.pump_offers(now);
                 }
             }
@@ -338,17 +328,14 @@ impl Seeder {
             self.disconnect(now, host, DisconnectReason::ProtocolViolation);
             return;
         };
-        for offer in &mut self.injection.offers {
-            if offer.to == host && offer.chunk == index {
-                offer.requested = true;
-            }
-        }
         if let Some(client) = self.clients.get_mut(&host) {
             client.strikes = 0;
         }
         let is_there = !self.lost.contains(&index);
-        let reason = if !is_there || (self.is_spent() && !self.may_rescue(host)) {
+        let reason = if !is_there {
             RejectReason::NotHeld
+        } else if self.is_spent() && !self.is_starving(now, host) {
+            RejectReason::Spent
         } else {
             match self.uploads.push(host, index, held) {
                 Enqueued::Waiting | Enqueued::Duplicate => {
@@ -367,6 +354,8 @@ impl Seeder {
             && !self.lost.contains(&chunk)
         {
             self.stats.chunks_served += 1;
+            self.copies.note(to, chunk);
+            self.still_starving(now, to);
             self.usual = if self.usual.is_zero() {
                 taken
             } else {
@@ -399,67 +388,10 @@ impl Seeder {
     /// few chunks, those whose first receivers keep them, and ask for them at once: without this each would be sent to
     /// every client before the next.
     fn is_repetition(&self, now: Time, to: HostId, chunk: ChunkIndex) -> bool {
-        let offered = self.injection.offers.iter().any(|o| o.to == to && o.chunk == chunk);
+        let offered = self.injection.is_offered(to, chunk);
         let repeat_after = (self.usual * REPEAT_AFTER_TIMES).min(REPEAT_AFTER_MAX);
         let recently = |at: Time| now.since(at) < repeat_after;
         !offered && !self.is_first_pass() && self.sent_at[chunk.as_usize()].is_some_and(recently)
-    }
-
-    /// Offers chunks that have not gone out to clients in turn, a few ahead of the uplink.
-    fn pump_offers(&mut self, now: Time) {
-        while self.injection.offers.len() < self.config.upload_slots + OFFERS_AHEAD {
-            let Some(chunk) = self.injection.waiting.front().copied() else {
-                break;
-            };
-            let offers = &self.injection.offers;
-            let pending = |host: &HostId| offers.iter().filter(|offer| offer.to == *host).count();
-            let next = self
-                .clients
-                .iter()
-                .min_by_key(|(host, c)| (pending(host), c.strikes, c.offered_last));
-            let Some((&to, _)) = next else {
-                break;
-            };
-            self.injection.waiting.pop_front();
-            self.injection.offers_made += 1;
-            if let Some(client) = self.clients.get_mut(&to) {
-                client.offered_last = self.injection.offers_made;
-            }
-            self.injection.offers.push(Offer {
-                chunk,
-                to,
-                at: now,
-                requested: false,
-            });
-            self.send(to, Message::Have(ChunkList::from_slice(&[chunk.get()])));
-            self.timers
-                .set_at_latest(SeederTimer::ExpireOffers, now + OFFER_PATIENCE);
-        }
-    }
-
-    /// The offered chunk is out, or there already.
-    fn offer_settled(&mut self, now: Time, host: HostId, chunk: u32) {
-        let before = self.injection.offers.len();
-        self.injection
-            .offers
-            .retain(|o| !(o.to == host && o.chunk.get() == chunk));
-        if self.injection.offers.len() == before {
-            return;
-        }
-        self.stats.chunks_injected += 1;
-        self.offers_changed(now);
-    }
-
-    /// There is room for an offer, or all chunks are out, which the clients are told.
-    fn offers_changed(&mut self, now: Time) {
-        if self.is_first_pass() {
-            self.pump_offers(now);
-        } else {
-            let hosts: Vec<HostId> = self.clients.keys().copied().collect();
-            for host in hosts {
-                self.send(host, Message::HaveAll);
-            }
-        }
     }
 
     /// The bytes of `chunk` are not there any more: nobody is to count on them.
@@ -512,66 +444,9 @@ impl Seeder {
         }
     }
 
-    /// Offers that nobody took up go to somebody else.
-    fn expire_offers(&mut self, now: Time) {
-        let is_lost = |o: &Offer| !o.requested && now.since(o.at) >= OFFER_PATIENCE;
-        let lost: Vec<Offer> = self.injection.offers.iter().filter(|o| is_lost(o)).copied().collect();
-        self.injection.offers.retain(|o| !is_lost(o));
-        for offer in lost {
-            self.stats.offers_lost += 1;
-            self.injection.waiting.push_front(offer.chunk);
-            let strikes = self.clients.get_mut(&offer.to).map_or(0, |client| {
-                client.strikes += 1;
-                client.strikes
-            });
-            if strikes >= STRIKES_MAX && self.tracker.len() > self.clients.len() {
-                self.clients.swap_remove(&offer.to);
-            }
-        }
-        self.fill_clients();
-        self.pump_offers(now);
-        if let Some(next) = self
-            .injection
-            .offers
-            .iter()
-            .filter(|o| !o.requested)
-            .map(|o| o.at)
-            .min()
-        {
-            self.timers.set(SeederTimer::ExpireOffers, next + OFFER_PATIENCE);
-        }
-    }
-
-    /// Takes in incomplete members by chance until there are clients enough, and tells them what can be had.
-    fn fill_clients(&mut self) {
-        let Some(info) = self.build.as_ref().map(|manifest| manifest.info()) else {
-            return;
-        };
-        while self.clients.len() < self.config.clients {
-            let clients = &self.clients;
-            let is_new = |host| !clients.contains_key(&host);
-            let Some(host) = self.tracker.random_incomplete(&mut self.rng, is_new) else {
-                return;
-            };
-            self.add_client(host, &info);
-        }
-    }
-
-    fn add_client(&mut self, host: HostId, info: &crate::manifest::BuildInfo) {
-        self.clients.insert(host, Client::default());
-        self.link_to_other_zones(host);
-        self.send(host, Message::Build(Box::new(info.clone())));
-        let holdings = if self.is_first_pass() {
-            Message::Have(ChunkList::new())
-        } else {
-            Message::HaveAll
-        };
-        self.send(host, holdings);
-    }
-
     /// What a client gets first it brings into the other zones.
-    fn link_to_other_zones(&mut self, host: HostId) {
-        let contacts = self.tracker.link_to_other_zones(host, &mut self.rng);
+    fn link_to_other_zones(&mut self, now: Time, host: HostId) {
+        let contacts = self.tracker.link_to_other_zones(now, host, &mut self.rng);
         if !contacts.is_empty() {
             self.send(host, Message::Neighbours(contacts));
         }
@@ -584,63 +459,49 @@ impl Seeder {
         };
         if self.is_first_pass() {
             if !self.clients.contains_key(&host) && self.clients.len() < 2 * self.config.clients {
-                self.add_client(host, &info);
+                self.add_client(now, host, &info);
             }
             let theirs = self.injection.offers.iter().filter(|o| o.to == host);
             let chunks = theirs.map(|o| o.chunk.get()).collect();
             self.send(host, Message::Have(chunks));
             self.pump_offers(now);
-        } else if !self.is_spent() {
-            self.send(host, Message::HaveAll);
-        } else if now >= self.rescue.next_at {
-            let chunks = self.build.as_ref().map_or(0, |manifest| manifest.chunk_count());
-            self.rescue = Rescue {
-                host: Some(host),
-                chunks_left: chunks.div_ceil(RESCUE_PART),
-                next_at: now + RESCUE_INTERVAL,
-            };
+        } else {
+            if self.tracker.contains(host) {
+                self.starving.insert(host, now + STARVING_FOR);
+            }
             self.send(host, Message::HaveAll);
         }
     }
 
-    /// Takes one chunk of what the host is granted.
-    fn may_rescue(&mut self, host: HostId) -> bool {
-        if self.rescue.host != Some(host) || self.rescue.chunks_left == 0 {
-            return false;
+    /// Whether the host said not long ago that nobody else serves it.
+    fn is_starving(&self, now: Time, host: HostId) -> bool {
+        self.starving.get(&host).is_some_and(|until| now < *until)
+    }
+
+    /// It asks a seeder that showed all it has only while nobody else serves it.
+    fn still_starving(&mut self, now: Time, host: HostId) {
+        if self.is_starving(now, host) {
+            self.starving.insert(host, now + STARVING_FOR);
         }
-        self.rescue.chunks_left -= 1;
-        true
     }
 
     fn member_complete(&mut self, now: Time, host: HostId) {
         if self.tracker.mark_complete(host) {
             self.stats.members_complete += 1;
         }
+        self.starving.remove(&host);
         self.drop_client(now, host);
     }
 
     fn forget(&mut self, now: Time, host: HostId) {
-        self.tracker.remove(host);
+        if let Some(was_complete) = self.tracker.remove(host) {
+            let at = self.copies.member_gone(now, host, was_complete);
+            self.timers.set_at_latest(SeederTimer::InjectLost, at);
+        }
+        self.starving.remove(&host);
         self.uploads.remove_host(host);
         self.drop_client(now, host);
         self.pump_uploads(now);
-    }
-
-    /// What was offered to a client that is none any more is offered again, unless it is being sent.
-    fn drop_client(&mut self, now: Time, host: HostId) {
-        if self.clients.swap_remove(&host).is_none() {
-            return;
-        }
-        let offers = std::mem::take(&mut self.injection.offers);
-        for offer in offers {
-            if offer.to == host {
-                self.injection.waiting.push_front(offer.chunk);
-            } else {
-                self.injection.offers.push(offer);
-            }
-        }
-        self.fill_clients();
-        self.pump_offers(now);
     }
 
     fn disconnect(&mut self, now: Time, host: HostId, reason: DisconnectReason) {
@@ -650,16 +511,8 @@ impl Seeder {
 
     /// Whether it has sent its share. Flat out it would else send as much as everybody whom it is faster than.
     fn is_spent(&self) -> bool {
-        let chunks = self
-            .build
-            .as_ref()
-            .map_or(0, |manifest| u64::from(manifest.chunk_count()));
         let sent = self.stats.chunks_served + self.uploads.len() as u64;
-        !self.is_first_pass() && sent >= chunks * u64::from(self.config.copies_max)
-    }
-
-    fn is_first_pass(&self) -> bool {
-        !self.injection.waiting.is_empty() || !self.injection.offers.is_empty()
+        !self.is_first_pass() && sent >= self.budget
     }
 
     fn chunk(&self, chunk: u32) -> Option<ChunkIndex> {
@@ -671,19 +524,11 @@ impl Seeder {
     }
 }
 
-/// Offers beyond the upload slots, so that the uplink does not wait for a client's answer.
-const OFFERS_AHEAD: usize = 2;
-/// An offer that is not taken up within this is made to somebody else.
-const OFFER_PATIENCE: Duration = Duration::from_secs(2);
 /// A chunk is not sent again before so many times what it takes have passed, so that who has it can pass it on …
 const REPEAT_AFTER_TIMES: u32 = 16;
 /// … but after this.
 const REPEAT_AFTER_MAX: Duration = Duration::from_secs(1);
-/// One host is rescued in this time …
-const RESCUE_INTERVAL: Duration = Duration::from_secs(2);
-/// … with this part of the build: a seeder spends no more than a copy on it in a minute.
-const RESCUE_PART: u32 = 32;
-/// A client that lets so many offers in a row pass is replaced.
-const STRIKES_MAX: u32 = 3;
+/// Whom nobody else serves is served for this long after it last said so, or was served.
+const STARVING_FOR: Duration = Duration::from_secs(10);
 /// Signs of life that a member may miss.
 const SIGNS_OF_LIFE_MISSED: u32 = 3;
