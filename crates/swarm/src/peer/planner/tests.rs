@@ -350,7 +350,12 @@ fn the_last_chunks_that_are_late_are_asked_of_who_is_idle() {
             vec![],
         ),
         (
-            "not while something is wanted",
+            "not while something is wanted that nobody has yet",
+            Scene::new(&[1, 5], &three).asked(&[(1, 1, 0, Some(late))]),
+            vec![],
+        ),
+        (
+            "not while something is wanted and there is no room",
             Scene::new(&[1, 2, 5], &three).asked(&[(1, 1, 0, Some(late)), (1, 2, 0, Some(late))]),
             vec![],
         ),
