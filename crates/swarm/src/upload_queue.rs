@@ -1,4 +1,4 @@
-//! Whom to serve next. Invariant: at most `slots` chunks are being served, at most [`UPLOAD_QUEUE_MAX`] wait, and
+//! Whom to serve next. Invariant: at most `slots` chunks are being served that are not late, at most [`UPLOAD_QUEUE_MAX`] wait, and
 //! no (host, chunk) pair waits twice or is served twice at a time.
 //!
 //! Who asks for what it is being sent has thrown a part of it away: the request waits until that serving has ended, and is served
@@ -17,6 +17,8 @@ use crate::units::{ChunkIndex, HostId, Time};
 #[derive(Clone, Debug)]
 pub(crate) struct UploadQueue {
     slots: usize,
+    /// A serving that takes so long has no slot any more: its receiver may be gone without a word.
+    late_after: Duration,
     waiting: SmallVec<[Waiting; 4]>,
     active: SmallVec<[Active; 2]>,
     next_order: u64,
@@ -63,6 +65,7 @@ impl UploadQueue {
     pub(crate) const fn new(slots: usize) -> Self {
         Self {
             slots,
+            late_after: UPLOAD_STUCK_AFTER,
             waiting: SmallVec::new_const(),
             active: SmallVec::new_const(),
             next_order: 0,
@@ -100,9 +103,22 @@ impl UploadQueue {
         !self.waiting.is_empty()
     }
 
+    /// Says how long a serving has its slot for itself.
+    pub(crate) const fn set_late_after(&mut self, late_after: Duration) {
+        self.late_after = late_after;
+    }
+
+    /// When the next serving gives up its slot.
+    pub(crate) fn next_late(&self, now: Time) -> Option<Time> {
+        let late_at = self.active.iter().map(|a| a.since + self.late_after);
+        late_at.filter(|at| *at > now).min()
+    }
+
     /// Moves the neediest waiting request to a free slot.
     pub(crate) fn start_next(&mut self, now: Time) -> Option<(HostId, ChunkIndex)> {
-        if self.active.len() >= self.slots {
+        let has_slot = |a: &&Active| now.since(a.since) < self.late_after;
+        let slots_taken = self.active.iter().filter(has_slot).count();
+        if slots_taken >= self.slots || self.active.len() >= self.slots * ACTIVE_TIMES {
             return None;
         }
         let is_active = |w: &Waiting| self.active.iter().any(|a| a.to == w.to && a.chunk == w.chunk);
@@ -173,6 +189,9 @@ impl UploadQueue {
 pub(crate) const UPLOAD_QUEUE_MAX: usize = 256;
 /// Requests of one host that wait at most.
 pub(crate) const UPLOAD_QUEUE_PER_HOST_MAX: usize = 16;
+
+/// So many times the slots are served at most, those that are late among them.
+const ACTIVE_TIMES: usize = 4;
 
 /// A receiver that takes no whole chunk for this long has gone without a word.
 pub(crate) const UPLOAD_STUCK_AFTER: Duration = Duration::from_secs(120);

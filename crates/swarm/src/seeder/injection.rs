@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 use super::{Seeder, SeederTimer};
 use crate::manifest::BuildInfo;
 use crate::units::{ChunkIndex, HostId, Time};
+use crate::upload_queue::UPLOAD_STUCK_AFTER;
 use crate::wire::{ChunkList, Message};
 
 /// A host that the seeder sends chunks to.
@@ -110,12 +111,11 @@ impl Seeder {
 
     /// Offers that nobody took up go to somebody else.
     pub(super) fn expire_offers(&mut self, now: Time) {
-        // One that was taken up ends with the serving of it, or with the connection.
-        let uploads = &self.uploads;
-        let is_open = |o: &Offer| !uploads.contains(o.to, o.chunk);
-        let is_lost = |o: &Offer| is_open(o) && now.since(o.at) >= OFFER_PATIENCE;
+        let is_lost = |o: &Offer| now >= self.offer_expires_at(o);
         let lost: Vec<Offer> = self.injection.offers.iter().filter(|o| is_lost(o)).copied().collect();
-        self.injection.offers.retain(|o| !is_lost(o));
+        self.injection
+            .offers
+            .retain(|o| !lost.iter().any(|l| l.to == o.to && l.chunk == o.chunk));
         for offer in lost {
             self.stats.offers_lost += 1;
             self.injection.waiting.push_front(offer.chunk);
@@ -129,14 +129,29 @@ impl Seeder {
         }
         self.fill_clients(now);
         self.pump_offers(now);
-        let uploads = &self.uploads;
-        let open = self
-            .injection
-            .offers
-            .iter()
-            .filter(|o| !uploads.contains(o.to, o.chunk));
-        if let Some(next) = open.map(|o| o.at).min() {
-            self.timers.set(SeederTimer::ExpireOffers, next + OFFER_PATIENCE);
+        let expire_at = self.injection.offers.iter().map(|o| self.offer_expires_at(o));
+        if let Some(next) = expire_at.min() {
+            self.timers.set(SeederTimer::ExpireOffers, next);
+        }
+    }
+
+    /// One that was taken up ends with the serving of it, or with the connection; but who takes far longer than others may be gone
+    /// without a word, or be so slow that a chunk is with it as good as nowhere.
+    fn offer_expires_at(&self, offer: &Offer) -> Time {
+        let patience = if !self.uploads.contains(offer.to, offer.chunk) {
+            OFFER_PATIENCE
+        } else {
+            self.taken_patience()
+        };
+        offer.at + patience
+    }
+
+    /// How long a serving may take before the seeder stops counting on it.
+    pub(super) fn taken_patience(&self) -> Duration {
+        if self.usual.is_zero() {
+            UPLOAD_STUCK_AFTER
+        } else {
+            (self.usual * TAKEN_PATIENCE_TIMES).max(OFFER_PATIENCE)
         }
     }
 
@@ -222,5 +237,7 @@ impl Seeder {
 const OFFERS_AHEAD: usize = 2;
 /// An offer that is not taken up within this is made to somebody else.
 const OFFER_PATIENCE: Duration = Duration::from_secs(2);
+/// One that is taken up is made to somebody else too when it takes so many times as long as usual.
+const TAKEN_PATIENCE_TIMES: u32 = 16;
 /// A client that lets so many offers in a row pass is replaced.
 const STRIKES_MAX: u32 = 3;

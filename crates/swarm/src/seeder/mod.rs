@@ -361,6 +361,7 @@ impl Seeder {
             } else {
                 self.usual * 7 / 8 + taken / 8
             };
+            self.uploads.set_late_after(self.taken_patience());
         }
         self.offer_settled(now, to, chunk.get());
         self.pump_uploads(now);
@@ -379,7 +380,7 @@ impl Seeder {
             self.actions.push_back(Action::Send(to, serving));
             self.actions.push_back(Action::ServeChunk { to, chunk });
         }
-        if let Some(at) = self.uploads.next_stuck() {
+        if let Some(at) = self.uploads.next_late(now).or_else(|| self.uploads.next_stuck()) {
             self.timers.set_at_latest(SeederTimer::UploadStuck, at);
         }
     }

@@ -299,6 +299,9 @@ impl Mesh {
                 return;
             }
             if self.now > end || !self.step() {
+                if self.everybody_is_complete() {
+                    return;
+                }
                 let stuck: Vec<_> = self
                     .peers
                     .iter()
