@@ -161,7 +161,7 @@ fn a_swarm_that_stands_still_is_quiet() {
 /// soon after the last of it.
 #[test]
 fn whatever_happens_to_hosts_and_links_those_who_stay_are_done_soon_after() {
-    for seed in 0..1500 {
+    for seed in 0..60 {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let mut next = rng.random_range(1..25);
         let mut mesh = Mesh::seeded(Shape {

@@ -9,7 +9,6 @@ use rand::seq::SliceRandom;
 use super::{Seeder, SeederTimer};
 use crate::manifest::BuildInfo;
 use crate::units::{ChunkIndex, HostId, Time};
-use crate::upload_queue::UPLOAD_STUCK_AFTER;
 use crate::wire::{ChunkList, Message};
 
 /// A host that the seeder sends chunks to.
@@ -149,7 +148,7 @@ impl Seeder {
     /// How long a serving may take before the seeder stops counting on it.
     pub(super) fn taken_patience(&self) -> Duration {
         if self.usual.is_zero() {
-            UPLOAD_STUCK_AFTER
+            TAKEN_PATIENCE_AT_FIRST
         } else {
             (self.usual * TAKEN_PATIENCE_TIMES).max(OFFER_PATIENCE)
         }
@@ -239,5 +238,7 @@ const OFFERS_AHEAD: usize = 2;
 const OFFER_PATIENCE: Duration = Duration::from_secs(2);
 /// One that is taken up is made to somebody else too when it takes so many times as long as usual.
 const TAKEN_PATIENCE_TIMES: u32 = 16;
+/// The same before anything was sent. A slow first chunk goes out twice.
+pub(super) const TAKEN_PATIENCE_AT_FIRST: Duration = Duration::from_secs(10);
 /// A client that lets so many offers in a row pass is replaced.
 const STRIKES_MAX: u32 = 3;

@@ -117,6 +117,8 @@ impl Seeder {
     pub fn new(config: SeederConfig, seed: u64, now: Time) -> Self {
         let mut timers = TimerTable::new();
         timers.set(SeederTimer::ExpireMembers, now + ANNOUNCE_INTERVAL);
+        let mut uploads = UploadQueue::new(config.upload_slots);
+        uploads.set_late_after(injection::TAKEN_PATIENCE_AT_FIRST);
         Self {
             actions: VecDeque::new(),
             timers,
@@ -131,7 +133,7 @@ impl Seeder {
             lost: BTreeSet::new(),
             sent_at: Vec::new(),
             usual: Duration::ZERO,
-            uploads: UploadQueue::new(config.upload_slots),
+            uploads,
             stats: SeederStats::default(),
             config,
         }
