@@ -26,4 +26,5 @@ pub const DATA_LENGTH_MAX: u32 = 256 << 10;
 
 const _: () =
     assert!(FRAME_LENGTH_MAX > 32 * crate::manifest::CHUNKS_MAX as usize + crate::manifest::BUILD_ID_LENGTH_MAX + 64);
+const _: () = assert!(FRAME_LENGTH_MAX > 3 * LINKS_MAX * 8 + ADDRESS_LENGTH_MAX + 64);
 const _: () = assert!(FRAME_LENGTH_MAX > CONTACTS_MAX * (ADDRESS_LENGTH_MAX + 16));
