@@ -6,6 +6,7 @@ mod deployment_log;
 mod directory;
 mod logging;
 mod node;
+mod open_files;
 mod rate_limit;
 mod store;
 
@@ -18,6 +19,7 @@ pub use node::{
     AddressError, Addresses, Clock, Downlinks, Endpoint, EndpointConfig, InProcessNetwork, Limits, Node, NodeConfig,
     NodeError, NodeIdentity, NodeReport, Observer, PathDelay, Role, Shaping, Traffic, TransportKind, cause_of, host_of,
 };
+pub use open_files::raise_file_limit;
 pub use rate_limit::{LinkUse, TokenBucket};
 pub use store::{
     ChunkPool, ChunkSink, ChunkStore, Corrupt, CorruptStore, DiskOptions, DiskStore, Faulty, Looked, MemoryStore,

@@ -13,6 +13,7 @@ use clap::{CommandFactory as _, Parser};
 use cloud::{Buckets, Cloud, CloudConfig, chain};
 use peer::{
     Clock, Endpoint, EndpointConfig, Limits, Multiaddr, NodeIdentity, Shaping, TransportKind, host_of, log_to_stderr,
+    raise_file_limit,
 };
 use seeder::{
     BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool,
@@ -81,6 +82,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     log_to_stderr("info,libp2p_swarm=warn");
+    // Each host has a connection for each build.
+    raise_file_limit();
     let arguments = Arguments::parse();
     if arguments.queue.is_some() && arguments.part.1 != 1 {
         let message = "--part is for seeders of one build: each message of a --queue reaches one seeder only, which seeds \

@@ -131,7 +131,7 @@ pub(crate) async fn run(
     if scenario.network.transport == Transport::Quic && !cfg!(feature = "quic") {
         return Err(RunError::NoQuic);
     }
-    let workers = processes::worker_count(scenario, machine::raise_file_limit())?;
+    let workers = processes::worker_count(scenario, peer::raise_file_limit())?;
     processes::fits_into_memory(scenario)?;
     processes::settle_memory(scenario);
     let regions: Vec<String> = scenario.regions.iter().map(|region| region.name.clone()).collect();

@@ -165,7 +165,7 @@ async fn listen_to(
 
 /// The worker's side: runs its hosts as it is told on stdin.
 pub(crate) async fn serve() -> std::io::Result<()> {
-    machine::raise_file_limit();
+    peer::raise_file_limit();
     // Ctrl-C goes to all processes of a terminal; a worker ends when its parent says so, or is gone.
     let mut interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     tokio::spawn(async move { while interrupts.recv().await.is_some() {} });

@@ -14,7 +14,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use peer::Clock;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use swarm::Bytes;
 
@@ -22,21 +21,6 @@ use cgroup::ControlGroups;
 
 pub(crate) use load::{MachineUse, ProcessLoad, Watch, machine_load};
 pub(crate) use verdict::{LimitedBy, Shaped, judge};
-
-/// Raises the soft limit of open files to the hard one; the limit then.
-pub(crate) fn raise_file_limit() -> u64 {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    let limit = if setrlimit(Resource::Nofile, raised).is_ok() {
-        maximum
-    } else {
-        current
-    };
-    limit.unwrap_or(u64::MAX)
-}
 
 /// Memory that this process gets from now on comes in small pages: where it has large buffers and touches little of them. A
 /// system without huge pages needs no telling.

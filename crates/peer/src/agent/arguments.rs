@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "seeder")]
     pub(crate) out: Option<PathBuf>,
     /// Instead of one build: the directory of builds that `seeder --queue` prints first. Every build that it lists is fetched, and
-    /// served to others for as long as it is kept; KEY and PATH are printed when a version is in place, once for each.
+    /// served to others while it is listed or they want it; KEY and PATH are printed when a version is in place, once for each.
     #[arg(
         long,
         value_name = "MULTIADDR",
@@ -55,6 +55,9 @@ pub(crate) struct Arguments {
     /// How many bytes of them stay; no limit where absent.
     #[arg(long, value_name = "BYTES", requires = "directory")]
     pub(crate) keep_size: Option<u64>,
+    /// A build that is not listed any more is served to other hosts until none has taken anything of it for so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "directory")]
+    pub(crate) serve_idle: u64,
     /// Permission bits of what is fetched, such as 0755. Without it those of what stood at its place, or what the umask leaves.
     #[arg(long, value_name = "OCTAL", value_parser = mode)]
     pub(crate) mode: Option<u32>,
@@ -82,6 +85,11 @@ impl Arguments {
     /// After which a build is given up.
     pub(crate) const fn patience(&self) -> Duration {
         Duration::from_secs(self.timeout)
+    }
+
+    /// After which a build that is not listed and of which nobody takes anything is not served any more.
+    pub(crate) const fn serve_patience(&self) -> Duration {
+        Duration::from_secs(self.serve_idle)
     }
 
     /// Where rows go.

@@ -33,7 +33,31 @@ pub(super) enum Phase {
     /// Being fetched, or checked.
     UnderWay(Box<Fetch>),
     /// In place; the node serves it to others.
-    InPlace { _serving: Box<Fetch> },
+    InPlace(Serving),
+}
+
+/// A build that is served to others.
+pub(super) struct Serving {
+    fetch: Box<Fetch>,
+    /// Bytes that were sent when that was last looked at, and since when they are so many.
+    sent: (u64, Instant),
+}
+
+impl Serving {
+    /// It has just come with this.
+    pub(super) fn by(fetch: Box<Fetch>) -> Self {
+        let sent = (fetch.report().traffic.sent, Instant::now());
+        Self { fetch, sent }
+    }
+
+    /// For how long nobody has taken anything of it, as far as was looked.
+    fn is_idle_for(&mut self) -> Duration {
+        let sent = self.fetch.report().traffic.sent;
+        if sent != self.sent.0 {
+            self.sent = (sent, Instant::now());
+        }
+        self.sent.1.elapsed()
+    }
 }
 
 impl Build {
@@ -60,7 +84,21 @@ impl Build {
 
     /// Whether it is not in place, as far as is known.
     pub(super) fn is_unfinished(&self) -> bool {
-        !matches!(self.phase, Phase::InPlace { .. })
+        !matches!(self.phase, Phase::InPlace(_))
+    }
+
+    /// Whether it is served though it is not listed any more, so that it has to be looked at whether somebody still wants it.
+    pub(super) fn is_leaving(&self) -> bool {
+        !self.is_listed && !self.is_unfinished()
+    }
+
+    /// Whether it is not listed any more and nobody has taken anything of it for so long.
+    pub(super) fn has_been_left(&mut self, patience: Duration) -> bool {
+        let is_listed = self.is_listed;
+        match &mut self.phase {
+            Phase::InPlace(serving) => !is_listed && serving.is_idle_for() >= patience,
+            Phase::Waiting { .. } | Phase::UnderWay(_) => false,
+        }
     }
 
     /// Its size, where the directory says it.
@@ -95,7 +133,7 @@ impl Build {
             // The connection may well last; if it does not, `has_moved` says what to do.
             Phase::UnderWay(_) if are_same => self.has_moved = true,
             // It begins again with what it holds: the part file, or the file in place.
-            Phase::UnderWay(_) | Phase::InPlace { .. } => drop(self.waits(number, Duration::ZERO)),
+            Phase::UnderWay(_) | Phase::InPlace(_) => drop(self.waits(number, Duration::ZERO)),
         }
     }
 

@@ -3,8 +3,8 @@
 //! Invariant: what is told is on the list before it is told, so a restart tells it not again; and a transfer is on the list
 //! before it begins, so a restart knows whether what it finds in place has come or stood there.
 //!
-//! A build that is listed no more is fetched on from its neighbours, and when it is in place it is served for as long as it is
-//! kept. It gives way only to another version of its key.
+//! A build that is listed no more is fetched on from its neighbours, and when it is in place it is served until nobody has taken
+//! anything of it for a while: each swarm costs connections to some dozen hosts. It gives way only to another version of its key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use cloud::DeploymentLog;
 use peer::{Addresses, SeededBuild, Traffic};
 
 use super::arguments::place_of;
-use super::build::{Build, Phase};
+use super::build::{Build, Phase, Serving};
 use super::fetch::{Fetch, State, Surroundings};
 use super::kept::{BuildId, Kept, Record, Row, Stamp};
 use super::leftovers::remove_parts;
@@ -126,13 +126,16 @@ impl<'a> Builds<'a> {
         self.give_up_what_cannot_begin();
         self.begin();
         self.remove_what_is_over();
+        self.leave_what_nobody_wants();
         self.save();
         self.print();
     }
 
     /// Whether something is on its way that has to be looked at from time to time.
     pub(crate) fn is_busy(&self) -> bool {
-        self.builds.values().any(Build::is_unfinished)
+        self.builds
+            .values()
+            .any(|build| build.is_unfinished() || build.is_leaving())
     }
 
     /// Ends every transfer. What is told afterwards is what has come before.
@@ -209,7 +212,7 @@ impl<'a> Builds<'a> {
         let took = build.took();
         let was_there = fetch.was_there();
         let (stamp, report) = (Stamp::of(&build.out), fetch.report());
-        build.phase = Phase::InPlace { _serving: fetch };
+        build.phase = Phase::InPlace(Serving::by(fetch));
         (build.failures, build.last_error, build.has_moved) = (0, None, false);
         let stood_there = self.kept.records().iter().any(|record| {
             let is_other = record.key == id.0 && record.version != id.1;
@@ -259,7 +262,7 @@ impl<'a> Builds<'a> {
         build.failures += 1;
         let report = match build.waits(number, wait) {
             Phase::UnderWay(fetch) => fetch.report(),
-            Phase::Waiting { .. } | Phase::InPlace { .. } => peer::NodeReport::default(),
+            Phase::Waiting { .. } | Phase::InPlace(_) => peer::NodeReport::default(),
         };
         let (is_listed, took) = (build.is_listed, build.took());
         let is_in_place = self.kept.get(id).is_some_and(|record| record.file.is_some()) && build.may_be_there;
@@ -322,6 +325,23 @@ impl<'a> Builds<'a> {
         }
     }
 
+    /// Ends the swarms of builds that are listed no more, so that nobody can come, and of which nobody takes anything. Their files
+    /// stay; if one is listed again it is checked and served as after a restart.
+    fn leave_what_nobody_wants(&mut self) {
+        let patience = self.arguments.serve_patience();
+        self.builds.retain(|(key, version), build| {
+            let is_left = build.has_been_left(patience);
+            if is_left {
+                tracing::debug!(
+                    key,
+                    version,
+                    "not listed, and nobody takes anything of it: not served any more"
+                );
+            }
+            !is_left
+        });
+    }
+
     fn begin(&mut self) {
         if self.is_stopped {
             return;
@@ -345,7 +365,7 @@ impl<'a> Builds<'a> {
                     is_check: build.may_be_there && !fetch.lacks_chunks(),
                     is_stalled: fetch.is_stalled(),
                 }),
-                Phase::Waiting { .. } | Phase::InPlace { .. } => {}
+                Phase::Waiting { .. } | Phase::InPlace(_) => {}
             }
         }
         let mut begins = Vec::new();

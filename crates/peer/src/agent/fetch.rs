@@ -77,6 +77,8 @@ impl Surroundings {
             config.listen.clone_from(&arguments.listen);
         }
         config.advertise.clone_from(&arguments.advertise);
+        let files = u32::try_from(peer::raise_file_limit()).unwrap_or(u32::MAX);
+        config.connections = (files / 2).min(CONNECTIONS_MAX);
         let endpoint = Endpoint::start(config)
             .await
             .map_err(|error| (4, cloud::chain(&error)))?;
@@ -397,6 +399,9 @@ fn file_id(path: &Path) -> Option<FileId> {
     Some((there.dev(), there.ino()))
 }
 
+/// Connections that others may make to this host, if half of the files that it may open allow it; the other half is for those that
+/// it makes. A directory lists at most 64 builds, each with up to 26 neighbours, and some more are being left.
+const CONNECTIONS_MAX: u32 = 4096;
 /// How often a build that is on its way is looked at.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A seeder that was to be reached has answered by then: some round trips and a handshake, on a bad day.
