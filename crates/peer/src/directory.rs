@@ -4,13 +4,15 @@
 //! travels in a round trip and an idle host costs a message in half a minute. The connection proves the directory's peer id, so whom a
 //! host believes is part of the address that it was given.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt;
 use libp2p::request_response::{Config as RequestConfig, Event, Message, ProtocolSupport, ResponseChannel, json};
 use libp2p::swarm::{Config, NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, StreamProtocol, Swarm};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm};
 use serde::{Deserialize, Serialize};
 use swarm::SwarmId;
 use tokio::sync::watch;
@@ -61,6 +63,7 @@ type Behaviour = json::Behaviour<Ask, Answer>;
 pub struct DirectoryServer {
     endpoint: Endpoint,
     builds: watch::Sender<Option<Vec<SeededBuild>>>,
+    followers: Arc<AtomicUsize>,
 }
 
 impl DirectoryServer {
@@ -76,14 +79,24 @@ impl DirectoryServer {
         })
         .await?;
         let (builds, changes) = watch::channel(None);
-        let task = tokio::spawn(serve(swarm, Arc::clone(&hub), changes));
+        let followers = Arc::new(AtomicUsize::new(0));
+        let task = tokio::spawn(serve(swarm, Arc::clone(&hub), changes, Arc::clone(&followers)));
         let endpoint = Endpoint::running(hub, task.abort_handle());
-        Ok(Self { endpoint, builds })
+        Ok(Self {
+            endpoint,
+            builds,
+            followers,
+        })
     }
 
     /// The endpoint, for the swarms of the builds.
     pub const fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// How many hosts follow it now. One that ends is counted for as long as its connection is there, which is less than a minute.
+    pub fn followers(&self) -> usize {
+        self.followers.load(Ordering::Relaxed)
     }
 
     /// These are the builds from now on. Nobody is answered before the first time: a directory that has been started again does not
@@ -105,7 +118,13 @@ struct Both {
     directory: Behaviour,
 }
 
-async fn serve(mut swarm: Swarm<Both>, hub: Arc<Hub>, mut changes: watch::Receiver<Option<Vec<SeededBuild>>>) {
+async fn serve(
+    mut swarm: Swarm<Both>,
+    hub: Arc<Hub>,
+    mut changes: watch::Receiver<Option<Vec<SeededBuild>>>,
+    count: Arc<AtomicUsize>,
+) {
+    let mut followers: HashMap<PeerId, Instant> = HashMap::new();
     let mut answer = Answer {
         // A directory that was restarted is not taken for the one before.
         generation: generation_now(),
@@ -118,12 +137,19 @@ async fn serve(mut swarm: Swarm<Both>, hub: Arc<Hub>, mut changes: watch::Receiv
         tokio::select! {
             event = swarm.select_next_some() => {
                 hub.note(&event);
+                if let SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } = &event {
+                    followers.remove(peer_id);
+                    count.store(followers.len(), Ordering::Relaxed);
+                }
                 let SwarmEvent::Behaviour(BothEvent::Directory(Event::Message {
+                    peer,
                     message: Message::Request { request, channel, .. },
                     ..
                 })) = event else {
                     continue;
                 };
+                followers.insert(peer, Instant::now());
+                count.store(followers.len(), Ordering::Relaxed);
                 if !is_told || request.known == Some(answer.generation) {
                     waiting.push((Instant::now(), channel));
                 } else {
@@ -146,6 +172,9 @@ async fn serve(mut swarm: Swarm<Both>, hub: Arc<Hub>, mut changes: watch::Receiv
                 }
             }
             _ = tick.tick() => {
+                // Who follows asks again as soon as it was answered.
+                followers.retain(|_, asked| asked.elapsed() < PATIENCE);
+                count.store(followers.len(), Ordering::Relaxed);
                 let due = waiting.partition_point(|(since, _)| since.elapsed() >= HOLD);
                 let due = if is_told { due } else { 0 };
                 for (_, channel) in waiting.drain(..due) {

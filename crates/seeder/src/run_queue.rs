@@ -92,6 +92,10 @@ impl AgentHost for Host<'_> {
         self.directory.endpoint().addresses()
     }
 
+    fn followers(&self) -> usize {
+        self.directory.followers()
+    }
+
     fn seeding(&mut self, key: &str) {
         if let Some(address) = self.addresses().first() {
             print_line(&format!("{key} {address}"));

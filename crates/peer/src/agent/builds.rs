@@ -38,6 +38,8 @@ pub(crate) struct Builds<'a> {
     /// Something has come or is listed no more, so something may have to leave the folder.
     pub(super) may_be_over: bool,
     is_stopped: bool,
+    /// How many builds were given up since this process began.
+    given_up: u64,
 }
 
 impl<'a> Builds<'a> {
@@ -60,6 +62,7 @@ impl<'a> Builds<'a> {
             to_print: Vec::new(),
             may_be_over: false,
             is_stopped: false,
+            given_up: 0,
         }
     }
 
@@ -277,7 +280,15 @@ impl<'a> Builds<'a> {
                 (true, true) => tracing::warn!(key = id.0, "in place, but not served to others: {error}"),
                 (true, false) => {}
                 (false, true) => tracing::error!(key = id.0, "not in place: {error}; it is tried until it is"),
-                (false, false) => tracing::error!(key = id.0, "given up: {error}"),
+                (false, false) => {
+                    self.given_up += 1;
+                    tracing::error!(
+                        metric = "builds_given_up",
+                        count = self.given_up,
+                        key = id.0,
+                        "given up: {error}"
+                    );
+                }
             }
             let has_come = self.kept.get(id).is_some_and(Record::has_come);
             if self.arguments.log && !has_come {
@@ -316,10 +327,27 @@ impl<'a> Builds<'a> {
             .map(|record| (record.key.clone(), record.version.clone()))
             .collect();
         for id in over.into_iter().filter(|id| !self.builds.contains_key(id)) {
+            let error = "delisted before it had come";
+            self.given_up += 1;
+            tracing::error!(
+                metric = "builds_given_up",
+                count = self.given_up,
+                key = id.0,
+                "given up: {error}"
+            );
+            if self.arguments.log {
+                let host_id = self.kept.host_id().to_owned();
+                let record = self.kept.change(&id);
+                let (report, error) = (peer::NodeReport::default(), Some(error.to_owned()));
+                let version = Some(id.1.clone());
+                let row = self
+                    .arguments
+                    .row(&host_id, &id.0, version, record.heard_ago(), &report, error);
+                record.row = Row::Due(Box::new(row));
+            }
             self.kept.forget(&id);
             let is_key = self.builds.keys().any(|other| other.0 == id.0);
             if let Some(out) = place_of(self.folder, &id.0).filter(|_| !is_key) {
-                tracing::error!(key = id.0, "given up: delisted before it had come");
                 remove_parts(&out);
             }
         }

@@ -68,8 +68,12 @@ pub(super) enum Verdict {
 /// One build's swarm, watched.
 #[derive(Debug)]
 pub(super) struct Watch {
-    changed_at: Instant,
+    /// When something of it was sent last, or a host had all of it, or more hosts were there than ever before. One that comes and
+    /// goes, as one does whose disk takes nothing, changes nothing.
+    moved_at: Instant,
     seen: Counts,
+    /// The most hosts that were there at a time.
+    members: usize,
     /// The most hosts that were there with all of it at a time: one that comes again and again is counted once.
     most: u64,
 }
@@ -78,18 +82,20 @@ impl Watch {
     /// A watch over a build that so many hosts have already.
     pub(super) fn new(now: Instant, hosts: u64) -> Self {
         Self {
-            changed_at: now,
+            moved_at: now,
             seen: Counts::default(),
+            members: 0,
             most: hosts,
         }
     }
 
     /// Looks at what the swarm is now.
     pub(super) fn look(&mut self, now: Instant, counts: Counts) {
-        if self.seen != counts {
-            self.seen = counts;
-            self.changed_at = now;
+        let before = std::mem::replace(&mut self.seen, counts);
+        if counts.served != before.served || counts.completed != before.completed || counts.members > self.members {
+            self.moved_at = now;
         }
+        self.members = self.members.max(counts.members);
         // Of hosts that came and went in between nobody knows how many there were.
         let some = counts.completed.min(1);
         self.most = self.most.max(counts.complete()).max(some);
@@ -105,9 +111,15 @@ impl Watch {
         self.most.max(self.seen.completed)
     }
 
-    /// What becomes of it, where `fleet` hosts have what was seeded lately.
-    pub(super) fn verdict(&self, now: Instant, fleet: u64, patience: &Patience) -> Verdict {
-        let quiet = now.saturating_duration_since(self.changed_at);
+    /// When it moved last.
+    pub(super) fn moved_at(&self) -> Instant {
+        self.moved_at
+    }
+
+    /// What becomes of it in a region of these hosts.
+    pub(super) fn verdict(&self, now: Instant, hosts: Hosts, patience: &Patience) -> Verdict {
+        let quiet = now.saturating_duration_since(self.moved_at);
+        let fleet = hosts.expected;
         let (have, lack) = (self.have(), self.seen.incomplete);
         if quiet < patience.least {
             return Verdict::Stays;
@@ -121,20 +133,45 @@ impl Watch {
         } else {
             patience.stuck
         };
-        if quiet < enough.max(patience.least) {
+        // A host that is there and has not come is busy with other builds, as long as anything moves.
+        let is_awaited = lack == 0 && have < hosts.there;
+        let all_quiet = now.saturating_duration_since(hosts.moved_at.max(self.moved_at));
+        let is_over = |quiet: Duration, enough: Duration| quiet >= enough.max(patience.least);
+        if !is_over(if is_awaited { all_quiet } else { quiet }, enough) && !is_over(quiet, patience.stuck) {
             return Verdict::Stays;
         }
         Verdict::GivenUp { have, of: fleet, lack }
     }
 }
 
-/// How many hosts a region has, by what its last builds have reached.
+/// The hosts of a region, as far as is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hosts {
+    /// So many are expected to have a build in the end: also some that are away for a moment.
+    pub(super) expected: u64,
+    /// So many follow the directory now.
+    pub(super) there: u64,
+    /// When a build of any of them moved last.
+    pub(super) moved_at: Instant,
+}
+
+/// How many hosts a region has, by what its last builds have reached and by who follows the directory.
 #[derive(Debug, Default)]
 pub(super) struct Fleet {
     reached: VecDeque<u64>,
+    /// The most that followed lately, and when they were last so many.
+    followed: Option<(u64, Instant)>,
 }
 
 impl Fleet {
+    /// So many hosts follow the directory, or did when this was written down. Who goes is expected back for a while.
+    pub(super) fn follow(&mut self, now: Instant, hosts: u64, patience: &Patience) {
+        let is_news = |(most, at): (u64, Instant)| hosts >= most || now.saturating_duration_since(at) > patience.fewer;
+        if self.followed.is_none_or(is_news) {
+            self.followed = Some((hosts, now));
+        }
+    }
+
     /// A build that is not seeded any more was on so many hosts.
     pub(super) fn reached(&mut self, hosts: u64) {
         if self.reached.len() == BUILDS_REMEMBERED {
@@ -143,9 +180,11 @@ impl Fleet {
         self.reached.push_back(hosts);
     }
 
-    /// The most that one of the last builds has reached, those that are `seeded` now included.
+    /// The most that one of the last builds has reached, those that are `seeded` now included, or that followed lately.
     pub(super) fn size(&self, seeded: impl Iterator<Item = u64>) -> u64 {
-        self.reached.iter().copied().chain(seeded).max().unwrap_or_default()
+        let followed = self.followed.map(|(hosts, _)| hosts);
+        let known = self.reached.iter().copied().chain(seeded).chain(followed);
+        known.max().unwrap_or_default()
     }
 }
 
@@ -166,7 +205,15 @@ mod tests {
         let start = Instant::now();
         let mut watch = Watch::new(start, 0);
         watch.look(start, counts);
-        watch.verdict(start + Duration::from_secs(seconds), fleet, &PATIENCE)
+        watch.verdict(start + Duration::from_secs(seconds), hosts(fleet, 0, start), &PATIENCE)
+    }
+
+    fn hosts(expected: u64, there: u64, moved_at: Instant) -> Hosts {
+        Hosts {
+            expected,
+            there,
+            moved_at,
+        }
     }
 
     fn counts(members: usize, incomplete: usize, completed: u64) -> Counts {
@@ -219,8 +266,72 @@ mod tests {
                     ..counts(3, 1, 2)
                 },
             );
-            assert_eq!(watch.verdict(now, 3, &PATIENCE), Verdict::Stays);
+            assert_eq!(watch.verdict(now, hosts(3, 0, start), &PATIENCE), Verdict::Stays);
         }
+    }
+
+    #[test]
+    fn a_host_that_comes_and_goes_and_takes_nothing_does_not_begin_the_wait_anew() {
+        let start = Instant::now();
+        let mut watch = Watch::new(start, 0);
+        watch.look(start, counts(3, 1, 2));
+        for second in 1..60 {
+            let now = start + Duration::from_secs(second);
+            let there = if second % 2 == 0 {
+                counts(2, 0, 2)
+            } else {
+                counts(3, 1, 2)
+            };
+            watch.look(now, there);
+            assert_eq!(watch.verdict(now, hosts(3, 3, start), &PATIENCE), Verdict::Stays);
+        }
+        let now = start + Duration::from_secs(60);
+        watch.look(now, counts(2, 0, 2));
+        let given_up = Verdict::GivenUp {
+            have: 2,
+            of: 3,
+            lack: 0,
+        };
+        assert_eq!(watch.verdict(now, hosts(3, 3, start), &PATIENCE), given_up);
+    }
+
+    #[test]
+    fn a_host_that_is_there_and_busy_with_other_builds_is_waited_for() {
+        let start = Instant::now();
+        let mut watch = Watch::new(start, 0);
+        watch.look(start, counts(2, 0, 2));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(watch.verdict(at(500), hosts(3, 3, at(450)), &PATIENCE), Verdict::Stays);
+        let given_up = Verdict::GivenUp {
+            have: 2,
+            of: 3,
+            lack: 0,
+        };
+        assert_eq!(watch.verdict(at(500), hosts(3, 3, at(440)), &PATIENCE), given_up);
+        assert_eq!(
+            watch.verdict(at(500), hosts(3, 2, at(499)), &PATIENCE),
+            given_up,
+            "it is not there"
+        );
+        assert_eq!(
+            watch.verdict(at(600), hosts(3, 3, at(599)), &PATIENCE),
+            given_up,
+            "at last"
+        );
+    }
+
+    #[test]
+    fn a_host_that_went_is_expected_back_for_a_while() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut fleet = Fleet::default();
+        fleet.follow(start, 10, &PATIENCE);
+        for second in 1..=60 {
+            fleet.follow(at(second), 9, &PATIENCE);
+            assert_eq!(fleet.size(std::iter::empty()), 10);
+        }
+        fleet.follow(at(61), 9, &PATIENCE);
+        assert_eq!(fleet.size(std::iter::empty()), 9);
     }
 
     #[test]

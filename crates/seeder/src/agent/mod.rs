@@ -55,6 +55,9 @@ pub trait AgentHost: Send {
     /// Where hosts reach its swarms.
     fn addresses(&self) -> Vec<Multiaddr>;
 
+    /// How many hosts hear of what is published now; 0 where that is not known.
+    fn followers(&self) -> usize;
+
     /// A build is seeded.
     fn seeding(&mut self, key: &str);
 
@@ -148,9 +151,10 @@ impl<H: AgentHost> Agent<H> {
                     None => list.notices.push(build.notice),
                 }
             }
-            (whole, list.notices)
+            (whole, list.notices, list.fleet)
         });
-        let (whole, notices) = list.await;
+        let (whole, notices, fleet) = list.await;
+        self.seeding.expect(fleet, Instant::now());
         let mut stores = Vec::new();
         for (build, hosts) in whole {
             let pulled = adopt(&self.buckets, build);
@@ -316,7 +320,8 @@ impl<H: AgentHost> Agent<H> {
 
     async fn keep_list(&mut self) {
         let (folder, list) = (Arc::clone(&self.options.folder), self.seeding.list());
-        if let Err(error) = waiting(move || folder.keep_list(&list)).await {
+        let fleet = self.seeding.fleet();
+        if let Err(error) = waiting(move || folder.keep_list(&list, fleet)).await {
             let error = cloud::chain(&error);
             tracing::warn!(
                 error,
@@ -334,6 +339,7 @@ impl<H: AgentHost> Agent<H> {
 
     async fn look_around(&mut self) {
         let now = Instant::now();
+        self.seeding.followed_by(self.host.followers(), now);
         if self.seeding.look(now) {
             self.keep_list().await;
         }

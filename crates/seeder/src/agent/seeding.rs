@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cloud::ObjectInfo;
 use peer::{Multiaddr, SeededBuild};
 
-use super::giving_way::{Counts, Fleet, Patience, Verdict, Watch};
+use super::giving_way::{Counts, Fleet, Hosts, Patience, Verdict, Watch};
 use crate::build_feed::BuildNotice;
 use crate::s3_pull::Pulled;
 use crate::seed::RegionalSeeder;
@@ -18,7 +18,13 @@ pub(super) struct Seeding {
     patience: Patience,
     builds: Vec<SeededNow>,
     fleet: Fleet,
+    /// Hosts that follow the directory now.
+    followers: u64,
+    /// When a build moved last.
+    moved_at: Instant,
     listed_at: Instant,
+    /// How many builds were given up since this process began.
+    given_up: u64,
 }
 
 struct SeededNow {
@@ -48,12 +54,31 @@ impl Seeding {
             patience,
             builds: Vec::new(),
             fleet: Fleet::default(),
+            followers: 0,
+            moved_at: Instant::now(),
             listed_at: Instant::now(),
+            given_up: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.builds.len()
+    }
+
+    /// So many hosts were there when this was written down.
+    pub(super) fn expect(&mut self, hosts: u64, now: Instant) {
+        self.fleet.follow(now, hosts, &self.patience);
+    }
+
+    /// So many hosts follow the directory now.
+    pub(super) fn followed_by(&mut self, hosts: usize, now: Instant) {
+        self.followers = hosts as u64;
+        self.fleet.follow(now, self.followers, &self.patience);
+    }
+
+    /// How many hosts are expected to have a build in the end.
+    pub(super) fn fleet(&self) -> u64 {
+        self.fleet.size(self.builds.iter().map(|build| build.watch.most()))
     }
 
     /// Whether this very version is seeded.
@@ -107,11 +132,15 @@ impl Seeding {
 
     /// Ends the oldest build that its hosts have, or else the oldest that was waited for in vain. Whether there was one.
     pub(super) fn one_gives_way(&mut self, now: Instant) -> bool {
-        let fleet = self.fleet.size(self.builds.iter().map(|build| build.watch.most()));
+        let hosts = Hosts {
+            expected: self.fleet(),
+            there: self.followers,
+            moved_at: self.moved_at,
+        };
         let verdicts = self
             .builds
             .iter()
-            .map(|build| build.watch.verdict(now, fleet, &self.patience));
+            .map(|build| build.watch.verdict(now, hosts, &self.patience));
         let verdicts: Vec<Verdict> = verdicts.collect();
         let goes = verdicts
             .iter()
@@ -125,7 +154,10 @@ impl Seeding {
         let ObjectInfo { key, bucket, .. } = &build.object;
         match verdicts[goes] {
             Verdict::GivenUp { have, of, lack } => {
+                self.given_up += 1;
                 tracing::warn!(
+                    metric = "builds_given_up",
+                    count = self.given_up,
                     key,
                     bucket,
                     have,
@@ -167,6 +199,7 @@ impl Seeding {
                 served: stats.chunks_served,
             };
             build.watch.look(now, counts);
+            self.moved_at = self.moved_at.max(build.watch.moved_at());
         }
     }
 

@@ -96,6 +96,8 @@ pub struct SeedingList {
     pub builds: Vec<ListedBuild>,
     /// Those of which it knows only what they are of: of an earlier release, or their record is gone.
     pub notices: Vec<BuildNotice>,
+    /// How many hosts there were; 0 where that was not known.
+    pub fleet: u64,
 }
 
 /// Why the folder cannot be had, or does not take a build.
@@ -245,7 +247,7 @@ impl SpoolFolder {
     ///
     /// # Errors
     /// Where it cannot be written; what was written before stands then.
-    pub fn keep_list(&self, builds: &[ListedBuild]) -> Result<(), SpoolError> {
+    pub fn keep_list(&self, builds: &[ListedBuild], fleet: u64) -> Result<(), SpoolError> {
         let builds = builds.iter().map(|build| Listed {
             name: build.name.clone(),
             bucket: build.notice.bucket.clone(),
@@ -253,7 +255,11 @@ impl SpoolFolder {
             hosts: build.hosts,
         });
         let builds = builds.collect();
-        let list = List { format: 2, builds };
+        let list = List {
+            format: 2,
+            fleet,
+            builds,
+        };
         let path = self.path.join(LIST);
         let text = serde_json::to_vec_pretty(&list).map_err(io::Error::from);
         let written = text.and_then(|text| record::replace(&self.path, LIST, &text));
@@ -273,7 +279,10 @@ impl SpoolFolder {
         };
         let known = |name: &BuildName| self.entries.lock().get(name).is_some_and(|entry| entry.is_whole);
         if let Ok(list) = serde_json::from_slice::<List>(&text) {
-            let mut seeding = SeedingList::default();
+            let mut seeding = SeedingList {
+                fleet: list.fleet,
+                ..SeedingList::default()
+            };
             for build in list.builds {
                 let notice = BuildNotice {
                     bucket: build.bucket,
@@ -295,8 +304,8 @@ impl SpoolFolder {
             let builds = notices.len();
             tracing::warn!(file = %path.display(), builds, "is of an earlier release; its builds are pulled again");
             return SeedingList {
-                builds: Vec::new(),
                 notices,
+                ..SeedingList::default()
             };
         }
         tracing::warn!(file = %path.display(), "is no list of builds; all builds of the spool are taken up");
@@ -320,7 +329,7 @@ impl SpoolFolder {
                     hosts: 0,
                 })
                 .collect(),
-            notices: Vec::new(),
+            ..SeedingList::default()
         }
     }
 
@@ -338,6 +347,8 @@ impl SpoolFolder {
 #[serde(deny_unknown_fields)]
 struct List {
     format: u32,
+    #[serde(default)]
+    fleet: u64,
     builds: Vec<Listed>,
 }
 

@@ -218,8 +218,9 @@ fn a_list_that_is_broken_or_old_is_told_and_loses_no_build() {
         notice: notice("app.zip"),
         hosts: 3,
     };
-    folder.keep_list(&[listed.clone(), gone]).unwrap();
+    folder.keep_list(&[listed.clone(), gone], 10).unwrap();
     let list = folder.list();
+    assert_eq!(list.fleet, 10);
     assert_eq!((list.builds, list.notices), (vec![listed], vec![notice("gone.zip")]));
     std::fs::write(spool.path().join(LIST), "{\"format\": 2, \"buil").unwrap();
     assert_eq!(folder.list().builds.len(), 1);

@@ -155,6 +155,10 @@ impl AgentHost for TestHost {
         self.endpoint.addresses()
     }
 
+    fn followers(&self) -> usize {
+        0
+    }
+
     fn seeding(&mut self, _key: &str) {}
 
     fn publish(&mut self, builds: Vec<SeededBuild>) {
