@@ -43,12 +43,13 @@ pub(crate) async fn seed_all(
         feed: None,
         refused: Some(no_such_queue),
     };
+    let stuck = Duration::from_secs(arguments.give_up_after.into());
     let options = AgentOptions {
         builds_max: arguments.builds_max.into(),
         patience: Patience {
             least: Duration::from_secs(arguments.seed_at_least.into()),
-            stuck: Duration::from_secs(arguments.give_up_after.into()),
-            ..Patience::default()
+            fewer: Patience::default().fewer.min(stuck),
+            stuck,
         },
         pull: pull_options(arguments, folder),
         folder: Arc::clone(folder),

@@ -130,6 +130,11 @@ pub(super) struct State {
     pub(super) store: Option<Arc<dyn ChunkStore>>,
     /// Whether a thread looks through the store.
     pub(super) looking: Looking,
+    /// Whether the build is where it belongs. Until then nobody is told that this host is done with it: a seeder may let a build go
+    /// that all hosts have, and one that is killed while it installs would lack it for ever.
+    is_in_place: bool,
+    /// Who is told as soon as it is.
+    told_when_in_place: SmallVec<[HostId; 1]>,
     manifest: Option<Arc<Manifest>>,
     uplink: Option<TokenBucket>,
     downlink: Option<Downlink>,
@@ -222,6 +227,8 @@ impl Shared {
                 store_opener,
                 store: None,
                 looking: Looking::default(),
+                is_in_place: false,
+                told_when_in_place: SmallVec::new(),
                 manifest: None,
                 // An uplink that is late by a moment of scheduling may catch up, but sends nothing ahead of its rate.
                 uplink: shaping.uplink.map(|rate| TokenBucket::new(rate, catch_up(rate))),
@@ -745,6 +752,9 @@ impl Shared {
                 }
             }
             Action::Send(to, message) => {
+                let Some(message) = state.as_far_as_in_place(to, message) else {
+                    return;
+                };
                 let waiting = state.post(to, &Frame::Message(message));
                 if waiting > self.limits.outbox
                     && let Some(link) = state.links.get(&to)
@@ -885,11 +895,17 @@ impl Shared {
         let shared = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let finished = store.finish();
-            let state = shared.state.lock();
+            let mut state = shared.state.lock();
             match finished {
-                Ok(()) => state
-                    .observer
-                    .complete(shared.host, shared.clock.now(), state.traffic()),
+                Ok(()) => {
+                    state.is_in_place = true;
+                    for to in std::mem::take(&mut state.told_when_in_place) {
+                        state.post(to, &Frame::Message(Message::Complete));
+                    }
+                    state
+                        .observer
+                        .complete(shared.host, shared.clock.now(), state.traffic());
+                }
                 Err(error) => state.observer.failed(shared.host, &error),
             }
         });
@@ -901,6 +917,21 @@ impl State {
     fn traffic(&self) -> Traffic {
         let reused = self.store.as_ref().map_or(0, |store| store.reused());
         Traffic { reused, ..self.traffic }
+    }
+
+    /// What may be said now of `message`: that the build is complete waits until it is in place.
+    fn as_far_as_in_place(&mut self, to: HostId, mut message: Message) -> Option<Message> {
+        let is_here = self.is_in_place || self.store.as_ref().is_none_or(|store| !store.is_blocking());
+        let says_complete = match &mut message {
+            _ if is_here => return Some(message),
+            Message::Announce { complete, .. } => std::mem::take(complete),
+            Message::Complete => true,
+            _ => false,
+        };
+        if says_complete && !self.told_when_in_place.contains(&to) {
+            self.told_when_in_place.push(to);
+        }
+        (message != Message::Complete).then_some(message)
     }
 
     /// Sends a control frame. How many bytes wait then because the connection does not take them.
