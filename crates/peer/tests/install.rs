@@ -74,7 +74,12 @@ async fn a_seeder_hears_that_a_host_has_a_build_when_it_is_in_place() {
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     let seeder = &fleet.seeders[0].1;
-    let told = || (seeder.incomplete_count(), seeder.seeder_stats().unwrap().members_complete);
+    let told = || {
+        (
+            seeder.incomplete_count(),
+            seeder.seeder_stats().unwrap().members_complete,
+        )
+    };
     assert_eq!(told(), (1, 0));
     may_finish.store(true, Ordering::Relaxed);
     fleet.wait_complete(1).await;

@@ -52,6 +52,7 @@ async fn a_thousand_builds_of_a_kibibyte_reach_three_hosts_with_one_get_each() {
     }
     let gets: usize = keys.iter().map(|key| services.front.gets(key)).sum();
     assert_eq!(gets, keys.len());
+    println!("seeder {:?}\nhost {:?}", seeder.usage(), hosts[0].usage());
     for agent in hosts.iter_mut().chain([&mut seeder]) {
         agent.stops().await;
     }
@@ -99,7 +100,10 @@ impl Disk {
     /// `None`, and said so, where this process may not mount.
     fn mount(at: &Path, options: &str) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(at)
+            .output();
         let is_mounted = mount.is_ok_and(|mount| mount.status.success());
         if !is_mounted {
             println!("left out: a tmpfs cannot be mounted; run it as root");
@@ -137,12 +141,21 @@ async fn a_host_whose_disk_is_full_holds_up_nobody_for_long_and_says_so_in_its_r
     assert!(given_up >= 3, "{}", seeder.said());
     let said = hosts[0].said();
     assert!(said.contains("No space left on device"), "{said}");
-    let told = said.lines().filter(|line| line.contains("full/0.zip") && line.contains("ERROR")).count();
-    assert!(told <= 2, "once while it is listed, and once when it is given up: {said}");
+    let told = said
+        .lines()
+        .filter(|line| line.contains("full/0.zip") && line.contains("ERROR"))
+        .count();
+    assert!(
+        told <= 2,
+        "once while it is listed, and once when it is given up: {said}"
+    );
     let began = Instant::now();
     loop {
         let rows = region.rows(&keys[0]).await;
-        let failed: Vec<_> = rows.iter().filter(|row| row.status == DeploymentStatus::Failed).collect();
+        let failed: Vec<_> = rows
+            .iter()
+            .filter(|row| row.status == DeploymentStatus::Failed)
+            .collect();
         if rows.len() == 3 && failed.len() == 1 {
             assert_eq!(failed[0].host_id, "host-0");
             break;
@@ -165,13 +178,20 @@ async fn a_port_that_is_taken_and_a_folder_that_takes_nothing_are_each_a_sentenc
     let mut host = region.host(0, &["--listen", taken]);
     assert_eq!(host.ends(Duration::from_secs(10)).await, Some(4), "{}", host.said());
     let port = taken.rsplit('/').next().unwrap();
-    assert!(host.said().contains(port) && host.said().contains("port taken"), "{}", host.said());
+    assert!(
+        host.said().contains(port) && host.said().contains("port taken"),
+        "{}",
+        host.said()
+    );
     let Some(_disk) = Disk::mount(&region.builds(1), "ro") else {
         return;
     };
     let mut host = region.host(1, &[]);
     assert_eq!(host.ends(Duration::from_secs(10)).await, Some(4), "{}", host.said());
     let said = host.said();
-    assert!(said.contains("host-1") && said.contains("Read-only file system"), "{said}");
+    assert!(
+        said.contains("host-1") && said.contains("Read-only file system"),
+        "{said}"
+    );
     drop(seeder);
 }

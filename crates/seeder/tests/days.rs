@@ -340,8 +340,8 @@ async fn check_usage(hosts: &[Agent], seeder: &Agent, before: &[Usage], listed: 
 const GETS_MAX: usize = 8;
 /// Threads of the runtime that wait for the disk end when they were idle for ten seconds.
 const THREADS_MORE: u64 = 8;
-/// What an allocator keeps of what it once had.
-const ANONYMOUS_KIB_MORE: u64 = 16 << 10;
+/// What an allocator keeps of what it once had; a seeder had eight GETs of 8 MiB at a time.
+const ANONYMOUS_KIB_MORE: u64 = 64 << 10;
 /// A connection with its encryption, its buffers and its task.
 const ANONYMOUS_KIB_OF_LINK: u64 = 64;
 

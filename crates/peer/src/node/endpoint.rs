@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Waker};
@@ -345,6 +345,11 @@ async fn listen_at<B: NetworkBehaviour>(
         address: address.clone(),
         source,
     };
+    for address in wanted {
+        if is_taken(address) {
+            return Err(failed(address, io::Error::from(io::ErrorKind::AddrInUse).into()));
+        }
+    }
     let is_everywhere = wanted.iter().any(addresses::is_wildcard);
     let mut port = None;
     let mut last_failure = None;
@@ -410,6 +415,26 @@ async fn first_address<B: NetworkBehaviour>(
     }
 }
 
+/// Whether somebody listens there already. TCP listeners of libp2p let others listen beside them, and then some connections
+/// reach the one and some the other.
+fn is_taken(address: &Multiaddr) -> bool {
+    use libp2p::core::multiaddr::Protocol;
+    let (Some(ip), Some(port)) = (addresses::ip_of(address), addresses::port_of(address)) else {
+        return false;
+    };
+    if port == 0 || !address.iter().any(|part| matches!(part, Protocol::Tcp(_))) {
+        return false;
+    }
+    match ip {
+        // All of IPv6 would be all of IPv4, too, which may be somebody else's.
+        IpAddr::V6(all) if all.is_unspecified() => {
+            let here = (Ipv6Addr::LOCALHOST, port).into();
+            TcpStream::connect_timeout(&here, PROBE).is_ok()
+        }
+        ip => TcpListener::bind((ip, port)).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse),
+    }
+}
+
 /// Why nobody can listen there, where the transport would only say that it does not support it.
 fn cannot_be_listened_on(address: &Multiaddr) -> Option<&'static str> {
     use libp2p::core::multiaddr::Protocol;
@@ -425,6 +450,8 @@ fn cannot_be_listened_on(address: &Multiaddr) -> Option<&'static str> {
 const CONNECTIONS: u32 = 512;
 /// A connection that nothing uses is closed after this.
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+/// Who listens on this machine answers within this.
+const PROBE: Duration = Duration::from_millis(200);
 /// Without an address for so long there is no interface.
 const FIRST_ADDRESS: Duration = Duration::from_secs(2);
 /// The addresses of a wildcard come within this of each other.

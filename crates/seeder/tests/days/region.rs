@@ -7,6 +7,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use cloud::{Buckets, Cloud, CloudConfig, Credentials, DeploymentLog, EmbeddedCloud};
@@ -318,7 +319,10 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// A port that no outgoing connection is given while its listener is away.
 fn port_that_stays() -> u16 {
-    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    // Regions of one process that run side by side have different ones.
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let given = GIVEN.fetch_add(1, Ordering::Relaxed);
+    let first = 20_000 + u16::try_from(std::process::id() % 5_000).unwrap() * 2 + 20 * given;
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     (first..32_000).find(is_free).unwrap()
 }
