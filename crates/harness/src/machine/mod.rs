@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use peer::Clock;
+use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use swarm::Bytes;
 
