@@ -106,7 +106,7 @@ impl Disk {
             .output();
         let is_mounted = mount.is_ok_and(|mount| mount.status.success());
         if !is_mounted {
-            println!("left out: a tmpfs cannot be mounted; run it as root");
+            eprintln!("left out: a tmpfs cannot be mounted; run it as root");
         }
         is_mounted.then(|| Self(at.to_owned()))
     }

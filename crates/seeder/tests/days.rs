@@ -220,7 +220,7 @@ async fn a_day(services: &Services, seed: u64) {
     }
     check_folders(&region, &builds, seed);
     check_usage(&hosts, &seeder, &before, listed, seed).await;
-    println!("seed {seed}: all is there after {:.1} s", took.as_secs_f64());
+    eprintln!("seed {seed}: all is there after {:.1} s", took.as_secs_f64());
     for agent in hosts.iter_mut().chain([&mut seeder]) {
         agent.stops().await;
     }
