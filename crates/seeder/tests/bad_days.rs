@@ -52,7 +52,7 @@ async fn a_thousand_builds_of_a_kibibyte_reach_three_hosts_with_one_get_each() {
     }
     let gets: usize = keys.iter().map(|key| services.front.gets(key)).sum();
     assert_eq!(gets, keys.len());
-    println!("seeder {:?}\nhost {:?}", seeder.usage(), hosts[0].usage());
+    eprintln!("seeder {:?}\nhost {:?}", seeder.usage(), hosts[0].usage());
     for agent in hosts.iter_mut().chain([&mut seeder]) {
         agent.stops().await;
     }

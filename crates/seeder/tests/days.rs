@@ -206,7 +206,7 @@ async fn a_day(services: &Services, seed: u64) {
         Happens::HostDies(host) => Some(*host),
         _ => None,
     });
-    println!("seed {seed}: rows after {:.1} s", told.elapsed().as_secs_f64());
+    eprintln!("seed {seed}: rows after {:.1} s", told.elapsed().as_secs_f64());
     check_lines(&hosts, &builds, killed.unwrap(), seed);
     check_gets(services, &builds, seed);
     // Nothing is left that the builds did not need.
@@ -219,7 +219,7 @@ async fn a_day(services: &Services, seed: u64) {
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    println!("seed {seed}: messages after {:.1} s", told.elapsed().as_secs_f64());
+    eprintln!("seed {seed}: messages after {:.1} s", told.elapsed().as_secs_f64());
     check_folders(&region, &builds, seed);
     check_usage(&hosts, &seeder, &before, listed, seed).await;
     eprintln!("seed {seed}: all is there after {:.1} s", took.as_secs_f64());
