@@ -174,6 +174,7 @@ async fn the_binary_seeds_every_build_of_its_queue_and_goes_on_after_one_that_is
         let heard = tokio::time::timeout(Duration::from_secs(60), directory.changed()).await;
         listed = heard.unwrap().unwrap();
     }
+    listed.sort_by(|a, b| a.key.cmp(&b.key));
     for (build, line) in listed.iter().zip(&lines) {
         assert_eq!(format!("{} {}", build.key, build.seeders[0]), *line);
     }
