@@ -238,7 +238,6 @@ fn a_host_on_the_machine_of_the_seeder_and_those_on_others_find_each_other() {
         // By default it would listen where its seeder is, on loopback.
         listen: &|host| (host == 1).then(|| "/ip4/0.0.0.0/tcp/0".to_owned()),
         machine_of: &|host| if host == 1 { 0 } else { host },
-        ..Fleet::default()
     };
     let outcome = fleet.distribute(&machines);
     assert!(outcome.links.iter().all(|links| *links > 3), "{outcome:?}");
