@@ -16,13 +16,13 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::io::{ReadHalf, WriteHalf};
 use futures::{AsyncRead, AsyncReadExt};
-use libp2p::PeerId;
 use libp2p::swarm::{ConnectionId, Stream};
 use swarm::wire::{self, DataHeader, Frame};
 use swarm::{HostId, Message};
 use tokio::time::Sleep;
 
 use super::endpoint::Hub;
+use super::link::PeerMark;
 use super::shared::{Departure, Incoming, Outgoing, Segment, Shared};
 use super::transport::{Arrived, read_shared, write_shared};
 use crate::store::ChunkSink;
@@ -41,7 +41,7 @@ pub(super) struct Carrier {
     writer: Writer,
     connection: ConnectionId,
     /// Who has proven to be at the other end.
-    peer: PeerId,
+    peer: PeerMark,
     /// Whom we dialled, where we did.
     expected: Option<HostId>,
 }
@@ -74,30 +74,38 @@ struct Payload {
     keep: bool,
 }
 
-/// Finds out which swarm a connection is for that somebody made, and moves its bytes until it is of no more use; why it is not.
-pub(super) async fn accept(
+/// What somebody who made a connection has said first.
+pub(super) struct Greeted {
+    pub(super) member: Arc<Shared>,
+    pub(super) stream: Stream,
+    pub(super) hello: Frame,
+}
+
+/// Finds out which swarm a connection is for that somebody made. A task of its own: what it needs is not kept for the connection's
+/// life.
+///
+/// # Errors
+/// Why the connection is of no use.
+pub(super) async fn greet(
     hub: Arc<Hub>,
-    (connection, peer): (ConnectionId, PeerId),
+    connection: ConnectionId,
     seen_at: Option<IpAddr>,
     mut stream: Stream,
-) -> &'static str {
+) -> Result<Greeted, &'static str> {
     let hello = match tokio::time::timeout(HELLO_PATIENCE, first_frame(&mut stream)).await {
-        Ok(Ok(frame)) => frame,
-        Ok(Err(reason)) => return reason,
-        Err(_late) => return "no hello for long",
+        Ok(frame) => frame?,
+        Err(_late) => return Err("no hello for long"),
     };
     let Frame::Message(Message::Hello { swarm, host }) = hello else {
-        return "no hello";
+        return Err("no hello");
     };
     let Some(member) = hub.accept(swarm, connection) else {
-        return "for a swarm that this process is not in";
+        return Err("for a swarm that this process is not in");
     };
-    drop(hub);
     if let Some(ip) = seen_at {
         member.saw(host, ip);
     }
-    let carrier = Carrier::new(member, (connection, peer), None, stream);
-    carrier.carry(Some(hello)).await
+    Ok(Greeted { member, stream, hello })
 }
 
 /// Reads one frame and nothing beyond it.
@@ -134,7 +142,7 @@ impl From<io::Error> for End {
 impl Carrier {
     pub(super) fn new(
         shared: Arc<Shared>,
-        (connection, peer): (ConnectionId, PeerId),
+        (connection, peer): (ConnectionId, PeerMark),
         expected: Option<HostId>,
         stream: Stream,
     ) -> Self {
@@ -169,17 +177,24 @@ impl Carrier {
     }
 
     /// Moves bytes until the connection is of no more use; why it is not.
-    ///
-    /// `hello` is what the other side has said already, where it was asked before.
-    pub(super) async fn carry(mut self, hello: Option<Frame>) -> &'static str {
-        let end = match hello.map_or(Ok(()), |hello| self.handle_frame(hello)) {
-            Ok(()) => std::future::poll_fn(|cx| self.poll(cx)).await,
-            Err(end) => end,
-        };
+    pub(super) async fn carry(mut self) -> &'static str {
+        let end = std::future::poll_fn(|cx| self.poll(cx)).await;
         self.abandon_sink();
         match end {
             End::Closed => "closed by the other side",
             End::Violation(reason) => reason,
+        }
+    }
+
+    /// The other side has said who it is before there was this.
+    ///
+    /// # Errors
+    /// Why the connection is not wanted.
+    pub(super) fn greeted(mut self, hello: Frame) -> Result<Self, &'static str> {
+        match self.handle_frame(hello) {
+            Ok(()) => Ok(self),
+            Err(End::Closed) => Err("closed by the other side"),
+            Err(End::Violation(reason)) => Err(reason),
         }
     }
 

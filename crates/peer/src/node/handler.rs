@@ -15,8 +15,9 @@ use libp2p::swarm::{ConnectionId, Stream, StreamProtocol, SubstreamProtocol};
 use swarm::{HostId, wire};
 use tokio::task::JoinHandle;
 
-use super::carrier::{Carrier, accept};
+use super::carrier::{Carrier, Greeted, greet};
 use super::endpoint::Hub;
+use super::link::PeerMark;
 use super::shared::Shared;
 
 /// What a handler tells its behaviour: this connection is of no more use.
@@ -34,9 +35,11 @@ pub(super) enum Side {
 }
 
 pub(crate) struct Handler {
-    connection: (ConnectionId, PeerId),
+    connection: (ConnectionId, PeerMark),
     side: Side,
     open_stream: bool,
+    /// Where somebody else made the connection, until he has said what for.
+    greeting: Option<JoinHandle<Result<Greeted, &'static str>>>,
     carrier: Option<JoinHandle<&'static str>>,
     closing: Option<&'static str>,
     closed: bool,
@@ -46,9 +49,10 @@ impl Handler {
     /// Of a connection with who has proven to be this peer.
     pub(super) fn new(connection: ConnectionId, peer: PeerId, side: Side) -> Self {
         Self {
-            connection: (connection, peer),
+            connection: (connection, PeerMark::of(peer)),
             open_stream: matches!(side, Side::Dialled { .. }),
             side,
+            greeting: None,
             carrier: None,
             closing: None,
             closed: false,
@@ -57,22 +61,47 @@ impl Handler {
 
     /// The connection has its stream; one is enough.
     fn carry(&mut self, stream: Stream) {
-        if self.carrier.is_none() {
-            self.carrier = Some(match &self.side {
+        if self.carrier.is_none() && self.greeting.is_none() {
+            match &self.side {
                 Side::Dialled { member, host } => {
                     let carrier = Carrier::new(Arc::clone(member), self.connection, Some(*host), stream);
-                    tokio::spawn(carrier.carry(None))
+                    self.carrier = Some(tokio::spawn(carrier.carry()));
                 }
                 Side::Accepted { hub, seen_at } => {
-                    tokio::spawn(accept(Arc::clone(hub), self.connection, *seen_at, stream))
+                    let greeting = greet(Arc::clone(hub), self.connection.0, *seen_at, stream);
+                    self.greeting = Some(tokio::spawn(greeting));
                 }
-            });
+            }
+        }
+    }
+}
+
+impl Handler {
+    /// Carries on with who has said what the connection is for.
+    fn poll_greeting(&mut self, cx: &mut Context<'_>) {
+        let Some(greeting) = &mut self.greeting else {
+            return;
+        };
+        let Poll::Ready(greeted) = Pin::new(greeting).poll(cx) else {
+            return;
+        };
+        self.greeting = None;
+        let carrier = greeted.unwrap_or(Err("its task has panicked")).and_then(|greeted| {
+            let Greeted { member, stream, hello } = greeted;
+            Carrier::new(member, self.connection, None, stream).greeted(hello)
+        });
+        match carrier {
+            Ok(carrier) => self.carrier = Some(tokio::spawn(carrier.carry())),
+            Err(reason) => self.closing = Some(reason),
         }
     }
 }
 
 impl Drop for Handler {
     fn drop(&mut self) {
+        if let Some(greeting) = &self.greeting {
+            greeting.abort();
+        }
         if let Some(carrier) = &self.carrier {
             carrier.abort();
         }
@@ -104,6 +133,7 @@ impl ConnectionHandler for Handler {
                 protocol: self.listen_protocol(),
             });
         }
+        self.poll_greeting(cx);
         if !self.closed
             && let Some(carrier) = &mut self.carrier
             && let Poll::Ready(ended) = Pin::new(carrier).poll(cx)

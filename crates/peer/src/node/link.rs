@@ -16,16 +16,13 @@ use futures::AsyncWrite;
 use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
 use swarm::wire::{self, DataHeader, Frame};
-use swarm::{ChunkIndex, Time};
+use swarm::{ChunkIndex, HostId, Time};
 
 use super::downlinks::Downlink;
 
 /// One connection. `W` is the writing half of its stream.
 pub(super) struct Link<W> {
     pub(super) connection: ConnectionId,
-    /// Who has proven to be at the other end, and since when.
-    peer: PeerId,
-    since: Time,
     /// Chunks to be sent, the first of which is being sent.
     pub(super) serving: VecDeque<Serving>,
     /// Of the host at the other end, where that is known: each of both waits for the other's then.
@@ -33,6 +30,19 @@ pub(super) struct Link<W> {
     /// Control frames that the stream did not take at once.
     outbox: BytesMut,
     parked: Option<Parked<W>>,
+    /// Who has proven to be at the other end, and since when.
+    peer: PeerMark,
+    since: Time,
+}
+
+/// Who is at the other end, in as few bytes as tell: there are very many connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PeerMark(HostId);
+
+impl PeerMark {
+    pub(super) fn of(peer: PeerId) -> Self {
+        Self(super::host_of(peer))
+    }
 }
 
 /// A chunk that is being sent.
@@ -55,21 +65,21 @@ struct Parked<W> {
 
 impl<W: AsyncWrite + Unpin> Link<W> {
     /// A link whose task holds the outlet.
-    pub(super) fn new(connection: ConnectionId, peer: PeerId, since: Time, downlink: Option<Downlink>) -> Self {
+    pub(super) fn new(connection: ConnectionId, peer: PeerMark, since: Time, downlink: Option<Downlink>) -> Self {
         Self {
             connection,
-            peer,
-            since,
             serving: VecDeque::new(),
             downlink,
             outbox: BytesMut::new(),
             parked: None,
+            peer,
+            since,
         }
     }
 
     /// Whether another connection of `peer` takes this one's place: who connects again has lost the first, though that may not
     /// show here. Two that dial each other at once keep the first.
-    pub(super) fn gives_way_to(&self, peer: PeerId, now: Time) -> bool {
+    pub(super) fn gives_way_to(&self, peer: PeerMark, now: Time) -> bool {
         self.peer == peer && now.since(self.since) >= SURELY_MADE
     }
 
@@ -275,7 +285,12 @@ mod tests {
 
     fn parked(room: usize, flushes: usize) -> (Link<Narrow>, Arc<Wakes>) {
         let wakes = Arc::<Wakes>::default();
-        let mut link = Link::new(ConnectionId::new_unchecked(1), PeerId::random(), Time::ZERO, None);
+        let mut link = Link::new(
+            ConnectionId::new_unchecked(1),
+            PeerMark::of(PeerId::random()),
+            Time::ZERO,
+            None,
+        );
         let taken = Vec::new();
         let waker = Waker::from(Arc::clone(&wakes));
         let mut outlet = Some(Narrow { taken, room, flushes });

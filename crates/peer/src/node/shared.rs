@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use libp2p::PeerId;
 use libp2p::swarm::{ConnectionId, DialError};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -26,7 +25,7 @@ use super::alarm::Alarm;
 use super::carrier::Outlet;
 use super::downlinks::{Downlink, Downlinks};
 use super::endpoint::{Command, Hub};
-use super::link::{Link, abort};
+use super::link::{Link, PeerMark, abort};
 use super::losses::Looking;
 use super::{Clock, Limits, Shaping};
 use crate::rate_limit::{LinkUse, TokenBucket};
@@ -358,7 +357,7 @@ impl Shared {
     }
 
     /// A connection's other end has said who it is. `false` where the connection is not wanted.
-    pub(super) fn link_up(self: &Arc<Self>, host: HostId, connection: ConnectionId, peer: PeerId) -> bool {
+    pub(super) fn link_up(self: &Arc<Self>, host: HostId, connection: ConnectionId, peer: PeerMark) -> bool {
         let (mut state, now) = (self.state.lock(), self.clock.now());
         if state.core.is_none() || host == self.host {
             return false;
