@@ -7,13 +7,13 @@
 //! as found there: it has no row and no line.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use cloud::DeploymentLog;
-use peer::NodeIdentity;
+use peer::{NodeIdentity, lock_holder, replace_file, write_lock_holder};
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
@@ -232,15 +232,7 @@ impl Kept {
     }
 
     fn write(&self) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(&self.content)?)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &self.path)?;
-        match self.path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
+        replace_file(&self.path, &serde_json::to_vec(&self.content)?)
     }
 
     /// What is only history goes when there is too much of it. What is on its way, in the folder, or to be told stays.
@@ -276,7 +268,7 @@ fn read(path: &Path) -> Content {
 fn lock(folder: &Path, failed: impl Fn(io::Error) -> Failure) -> Result<File, Failure> {
     let path = folder.join(LOCK);
     let mut options = File::options();
-    let mut file = options
+    let file = options
         .read(true)
         .write(true)
         .create(true)
@@ -285,15 +277,13 @@ fn lock(folder: &Path, failed: impl Fn(io::Error) -> Failure) -> Result<File, Fa
         .map_err(&failed)?;
     match file.try_lock() {
         Ok(()) => {
-            let told = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
             // The lock is what counts; its number is for people.
-            let _ = told.and_then(|()| file.rewind());
+            let _ = write_lock_holder(&file);
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {
-            let mut owner = String::new();
-            let _ = file.read_to_string(&mut owner);
-            let (folder, owner) = (folder.display(), if owner.is_empty() { "?" } else { &owner });
+            let owner = lock_holder(&file).map_or_else(|| "?".to_owned(), |process| process.to_string());
+            let folder = folder.display();
             Err((
                 4,
                 format!("the folder {folder} is in use by process {owner}; stop it first, or use another --folder"),
@@ -358,7 +348,7 @@ mod tests {
             .collect();
         // The second version of b stands where the first stood.
         assert_eq!(order, [("b", "1", false), ("a", "1", true), ("b", "2", true)]);
-        assert!(!folder.path().join(".fleetcast-builds.new").exists());
+        assert!(!folder.path().join(".fleetcast-builds.json.new").exists());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cloud::{DeploymentLog, DeploymentStatus};
-use peer::Addresses;
+use peer::{Addresses, replace_file};
 use swarm::SwarmId;
 use tokio::sync::Notify;
 
@@ -135,11 +135,9 @@ impl WaitingRow {
         if let Some(there) = self.there().filter(|there| is_success(there) && !is_success(&row)) {
             return there;
         }
-        let new = self.path.with_extension("row-new");
         let kept = serde_json::to_vec(&row)
             .map_err(io::Error::from)
-            .and_then(|text| std::fs::write(&new, text))
-            .and_then(|()| std::fs::rename(&new, &self.path));
+            .and_then(|text| replace_file(&self.path, &text));
         if let Err(error) = kept {
             let file = self.path.display();
             tracing::warn!(%file, %error, "the row is lost if it cannot be written now: it cannot be kept");

@@ -16,13 +16,14 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use cloud::ObjectInfo;
 use parking_lot::Mutex;
+use peer::{lock_holder, replace_file, write_lock_holder};
 use serde::{Deserialize, Serialize};
 use swarm::Manifest;
 
@@ -237,7 +238,7 @@ impl SpoolFolder {
         }
         known.file = seen;
         let written = serde_json::to_vec(&known).map_err(io::Error::from);
-        let written = written.and_then(|text| record::replace(&self.path, &build.with("json"), &text));
+        let written = written.and_then(|text| replace_file(&self.path.join(build.with("json")), &text));
         if let Err(error) = written {
             tracing::warn!(file = %record.display(), %error, "cannot be written");
         }
@@ -262,7 +263,7 @@ impl SpoolFolder {
         };
         let path = self.path.join(LIST);
         let text = serde_json::to_vec_pretty(&list).map_err(io::Error::from);
-        let written = text.and_then(|text| record::replace(&self.path, LIST, &text));
+        let written = text.and_then(|text| replace_file(&self.path.join(LIST), &text));
         written.map_err(failed("write", &path))
     }
 
@@ -366,29 +367,17 @@ fn take_lock(folder: &Path) -> Result<File, SpoolError> {
     let path = folder.join(LOCK);
     let mut options = File::options();
     let options = options.read(true).write(true).create(true).truncate(false);
-    let mut lock = options.open(&path).map_err(failed("open", &path))?;
+    let lock = options.open(&path).map_err(failed("open", &path))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let read = lock.read_to_string(&mut holder);
-            let is_pid = read.is_ok() && holder.trim().parse::<u32>().is_ok();
-            return Err(SpoolError::InUse {
-                path: folder.to_owned(),
-                holder: if is_pid {
-                    holder.trim().to_owned()
-                } else {
-                    "?".to_owned()
-                },
-            });
+            let holder = lock_holder(&lock).map_or_else(|| "?".to_owned(), |process| process.to_string());
+            let path = folder.to_owned();
+            return Err(SpoolError::InUse { path, holder });
         }
         Err(std::fs::TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
     }
-    // Of one length, so that nothing of an older and longer number is left even on a disk that is full.
-    let written = lock
-        .rewind()
-        .and_then(|()| lock.write_all(format!("{:<10}\n", std::process::id()).as_bytes()));
-    written.map_err(failed("write", &path))?;
+    write_lock_holder(&lock).map_err(failed("write", &path))?;
     Ok(lock)
 }
 

@@ -220,23 +220,6 @@ impl Journal {
     }
 }
 
-/// A file whose content is there as a whole or not at all.
-pub(super) fn replace(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let new = folder.join(format!("{name}.new"));
-    let written = (|| {
-        let mut file = File::create(&new)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&new, folder.join(name))?;
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        // It would be in the way of the next try on a disk that is full.
-        let _ = std::fs::remove_file(&new);
-    }
-    written
-}
-
 fn hash(text: &str) -> Option<Hash> {
     if text.len() != 64 || !text.is_ascii() {
         return None;

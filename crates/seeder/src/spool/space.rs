@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 
 use cloud::ObjectInfo;
+use peer::{replace_file, reserve_space};
 
 use super::{BuildName, SpoolError, SpoolFolder, failed, now, record, remove_files};
 
@@ -53,7 +54,8 @@ impl SpoolFolder {
             let most = self.limits.bytes_max.unwrap_or(u64::MAX);
             let left = most.saturating_sub(used.saturating_add(unused));
             if needs <= left.min(disk) {
-                match allocate(file, needs) {
+                // What was had of it goes back; the error that counts is the first.
+                match reserve_space(file, needs).inspect_err(|_| _ = file.set_len(0)) {
                     Ok(()) => return Ok(()),
                     Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
                     Err(error) => return Err(failed("reserve space for", &path)(error)),
@@ -125,7 +127,7 @@ impl SpoolFolder {
     /// A build that was pulled is whole from now on.
     pub(super) fn finish(&self, name: &BuildName, record: &record::Record) -> io::Result<()> {
         let text = serde_json::to_vec(record)?;
-        record::replace(&self.path, &name.with("json"), &text)?;
+        replace_file(&self.path.join(name.with("json")), &text)?;
         let _ = std::fs::remove_file(self.file(name, "pull"));
         if let Some(entry) = self.entries.lock().get_mut(name) {
             entry.is_whole = true;
@@ -144,18 +146,4 @@ fn kept_free(all: u64) -> u64 {
 fn had(file: &File) -> io::Result<u64> {
     use std::os::unix::fs::MetadataExt as _;
     Ok(file.metadata()?.blocks() * 512)
-}
-
-/// Has the disk's space for a file.
-fn allocate(file: &File, length: u64) -> io::Result<()> {
-    file.set_len(length)?;
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length) {
-        // Some file systems cannot: then a full disk shows when it is written.
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) | Ok(()) => Ok(()),
-        Err(error) => {
-            // What was had of it goes back; the error that counts is the first.
-            let _ = file.set_len(0);
-            Err(error.into())
-        }
-    }
 }

@@ -5,13 +5,14 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::super::StoreError;
 use super::failed;
 use super::place::is_same;
+use crate::files::{lock_holder, write_lock_holder};
 
 /// The lock of one place; freed, and its file removed, when it is dropped.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl TargetLock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    let process = holder(&file);
+                    let process = lock_holder(&file);
                     if process == Some(std::process::id()) && Instant::now() < until {
                         std::thread::sleep(OWN_WAIT_STEP);
                         continue;
@@ -46,7 +47,7 @@ impl TargetLock {
             }
             // Whoever had it may have removed the file between the two steps above: then this is the lock of nothing.
             if is_same(path, &file).map_err(failed("look at the lock", path))? {
-                let written = write_holder(&file);
+                let written = write_lock_holder(&file);
                 written.map_err(failed("write the lock", path))?;
                 let path = path.to_owned();
                 return Ok(Self { file, path });
@@ -68,18 +69,6 @@ fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o644);
     options.custom_flags(super::NO_LINKS).open(path)
-}
-
-fn write_holder(file: &File) -> io::Result<()> {
-    let process = format!("{}\n", std::process::id());
-    file.set_len(0)?;
-    file.write_all_at(process.as_bytes(), 0)
-}
-
-fn holder(file: &File) -> Option<u32> {
-    let mut text = [0; 16];
-    let length = file.read_at(&mut text, 0).ok()?;
-    std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
 }
 
 /// How long a lock of this process is waited for: a node that was stopped lets go of its store when its tasks have ended.

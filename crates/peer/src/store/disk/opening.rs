@@ -12,6 +12,7 @@ use super::dress::set_mode;
 use super::lock::TargetLock;
 use super::place::Place;
 use super::{NO_LINKS, failed};
+use crate::files::reserve_space;
 
 /// The file at `target` if it is the whole build. The last chunk is looked at first: where versions differ, they most often do at the
 /// end too, and another build is known for one before all of it is read.
@@ -125,16 +126,8 @@ pub(super) fn part_options() -> OpenOptions {
 /// Also where the file has its length already: that was set before the space was had, if an earlier try failed.
 pub(super) fn preallocate(file: &File, length: u64) -> io::Result<()> {
     let before = file.metadata()?.len();
-    file.set_len(length)?;
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length) {
-        // Some file systems cannot: then a full disk shows when it is written.
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) | Ok(()) => Ok(()),
-        Err(error) => {
-            // What was had of the space goes back; the error that counts is the first.
-            let _ = file.set_len(before);
-            Err(error.into())
-        }
-    }
+    // What was had of the space goes back; the error that counts is the first.
+    reserve_space(file, length).inspect_err(|_| _ = file.set_len(before))
 }
 
 /// A part file is for nobody else: what it becomes may be secret.

@@ -1,0 +1,102 @@
+//! What agents do with files of their own: space that is had before it is written, content that is there as a whole or not at
+//! all, and whose a lock file is.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+/// Gives a file its length and has the disk's space for it, so that a full disk is known before it is written and not in the
+/// middle.
+///
+/// # Errors
+/// Where there is no space: the file has the length then, and perhaps a part of the space, which its owner gives back.
+pub fn reserve_space(file: &File, length: u64) -> io::Result<()> {
+    file.set_len(length)?;
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length) {
+        // Some file systems cannot: then a full disk shows when it is written.
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Replaces the file at `path`, by way of one with `.new` after its name. Old or new is there after a loss of power, and whole.
+///
+/// # Errors
+/// Where it cannot be written; the old one stands then, and nothing is left of the new one.
+pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let written = (|| {
+        let mut file = File::create(&new)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)?;
+        match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+            _ => File::open(".")?.sync_all(),
+        }
+    })();
+    if written.is_err() {
+        // It would be in the way of the next try on a disk that is full.
+        let _ = std::fs::remove_file(&new);
+    }
+    written
+}
+
+/// The process that a lock file names, for people: what counts is the kernel's lock. `None` where it names none.
+pub fn lock_holder(file: &File) -> Option<u32> {
+    let mut text = [0; 16];
+    let length = file.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
+}
+
+/// Writes this process into a lock file that it has locked.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write_lock_holder(file: &File) -> io::Result<()> {
+    // Of one length, so that nothing of an older and longer number is left even on a disk that is full.
+    let process = format!("{:<10}\n", std::process::id());
+    file.write_all_at(process.as_bytes(), 0)?;
+    file.set_len(process.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_stands_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        replace_file(&path, b"one").unwrap();
+        replace_file(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        let taken = folder.path().join("taken");
+        std::fs::create_dir(&taken).unwrap();
+        assert!(replace_file(&taken, b"three").is_err());
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
+
+    #[test]
+    fn a_lock_file_names_its_holder_whatever_stood_there() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(lock_holder(&file), None);
+        file.write_all_at(b"a text that is longer than any number", 0).unwrap();
+        assert_eq!(lock_holder(&file), None);
+        write_lock_holder(&file).unwrap();
+        assert_eq!(lock_holder(&file), Some(std::process::id()));
+    }
+
+    #[test]
+    fn space_that_is_had_is_the_file_s() {
+        use std::os::unix::fs::MetadataExt as _;
+        let file = tempfile::tempfile().unwrap();
+        reserve_space(&file, 1 << 20).unwrap();
+        let there = file.metadata().unwrap();
+        assert_eq!(there.len(), 1 << 20);
+        assert!(there.blocks() * 512 >= 1 << 20);
+    }
+}
