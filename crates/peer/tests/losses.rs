@@ -196,14 +196,6 @@ impl ChunkStore for Failing {
         self.inner.read(chunk)
     }
 
-    fn answers(&self, _chunk: ChunkIndex) -> bool {
-        true
-    }
-
-    fn shared(&self, _chunk: ChunkIndex) -> Option<Bytes> {
-        None
-    }
-
     fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError> {
         self.inner.keep(chunk, bytes)
     }
@@ -262,14 +254,6 @@ impl ChunkStore for Finding {
 
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError> {
         self.inner.read(chunk)
-    }
-
-    fn answers(&self, _chunk: ChunkIndex) -> bool {
-        true
-    }
-
-    fn shared(&self, _chunk: ChunkIndex) -> Option<Bytes> {
-        None
     }
 
     fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError> {
@@ -348,6 +332,10 @@ async fn a_seeder_and_hosts_on_disk_serve_what_they_have() {
         fleet.wait_joined(6).await;
         fleet.seed_from(&manifest, Arc::new(store));
         fleet.wait_complete(6).await;
+        for number in 1..=6 {
+            let target = folder.path().join(format!("{number}.zip"));
+            assert!(std::fs::read(target).unwrap() == build, "host {number}");
+        }
         let from_peers: u64 = fleet
             .seen
             .complete

@@ -2,7 +2,7 @@
 
 mod rig;
 
-use peer::{StoreOpener, TransportKind};
+use peer::TransportKind;
 use rig::{Fleet, data, in_process};
 
 async fn a_fleet_converges_over(transport: TransportKind) {
@@ -41,24 +41,4 @@ async fn a_fleet_converges_over_tcp() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fleet_converges_over_quic() {
     a_fleet_converges_over(TransportKind::Quic).await;
-}
-
-/// Reading a chunk from a disk is not done under the node's lock, so it goes another way than from memory.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_that_keep_their_builds_on_disk_serve_each_other() {
-    let folder = tempfile::tempdir().unwrap();
-    let build = data(2 << 20);
-    let spooled = folder.path().join("spooled");
-    std::fs::write(&spooled, &build).unwrap();
-    let mut fleet = Fleet::start(TransportKind::Tcp).await;
-    for number in 1..=4 {
-        let out = folder.path().join(number.to_string());
-        fleet.add(number, StoreOpener::on_disk(out)).await;
-    }
-    fleet.wait_joined(4).await;
-    fleet.seed_file(&spooled, 16 << 10);
-    fleet.wait_complete(4).await;
-    for number in 1..=4 {
-        assert!(std::fs::read(folder.path().join(number.to_string())).unwrap() == build);
-    }
 }

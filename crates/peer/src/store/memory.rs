@@ -91,10 +91,6 @@ impl ChunkStore for MemoryStore {
             .ok_or(StoreError::NotHeld { chunk })
     }
 
-    fn answers(&self, _chunk: ChunkIndex) -> bool {
-        true
-    }
-
     fn shared(&self, chunk: ChunkIndex) -> Option<Bytes> {
         self.pool
             .get(self.manifest.hash(chunk))

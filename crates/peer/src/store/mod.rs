@@ -29,10 +29,14 @@ pub trait ChunkStore: Send + Sync {
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError>;
 
     /// Whether a neighbour's request for a chunk is answered. One that is not lies until its sender gives up on it.
-    fn answers(&self, chunk: ChunkIndex) -> bool;
+    fn answers(&self, _chunk: ChunkIndex) -> bool {
+        true
+    }
 
     /// The bytes of a chunk if another member of this process has them: then only the hash of what arrives is needed.
-    fn shared(&self, chunk: ChunkIndex) -> Option<Bytes>;
+    fn shared(&self, _chunk: ChunkIndex) -> Option<Bytes> {
+        None
+    }
 
     /// Keeps a verified chunk, also one that was held and lost.
     fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError>;

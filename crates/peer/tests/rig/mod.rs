@@ -8,16 +8,14 @@
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use peer::{
-    Addresses, ChunkPool, ChunkStore, Clock, DiskStore, EndpointConfig, InProcessNetwork, Limits, MemoryStore,
-    Multiaddr, Node, NodeConfig, NodeIdentity, Observer, PathDelay, Role, Shaping, StoreError, StoreOpener, Traffic,
-    TransportKind,
+    Addresses, ChunkPool, ChunkStore, Clock, EndpointConfig, InProcessNetwork, Limits, MemoryStore, Multiaddr, Node,
+    NodeConfig, NodeIdentity, Observer, PathDelay, Role, Shaping, StoreError, StoreOpener, Traffic, TransportKind,
 };
 use swarm::{ChunkIndex, Contact, DisconnectReason, HostId, Manifest, PeerConfig, SeederConfig, SwarmId, Time};
 use tokio::sync::Notify;
@@ -231,16 +229,6 @@ impl Fleet {
     }
 
     /// Waits until `done` holds; the limit is for a hang, not a measure.
-    /// The same from a file, as a seeder does that has pulled its build.
-    pub fn seed_file(&self, file: &Path, chunk_size: u32) {
-        let data = std::fs::read(file).unwrap();
-        let manifest = Arc::new(Manifest::of("build-1.zip", &data, chunk_size).unwrap());
-        for (_, seeder) in &self.seeders {
-            let store = DiskStore::adopt(file, Arc::clone(&manifest)).unwrap();
-            seeder.seed(Arc::clone(&manifest), Arc::new(store));
-        }
-    }
-
     pub async fn wait(&self, what: &str, done: impl Fn(&Seen) -> bool) {
         let waiting = async {
             while !done(&self.seen) {

@@ -185,14 +185,6 @@ impl ChunkStore for SpoolStore {
         }
     }
 
-    fn answers(&self, _chunk: ChunkIndex) -> bool {
-        true
-    }
-
-    fn shared(&self, _chunk: ChunkIndex) -> Option<Bytes> {
-        None
-    }
-
     /// Bytes that were verified and come from somewhere else, for a chunk that is wrong here.
     fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError> {
         let length = self.build.manifest.length(chunk) as usize;

@@ -258,14 +258,6 @@ impl ChunkStore for DiskStore {
         read
     }
 
-    fn answers(&self, _chunk: ChunkIndex) -> bool {
-        true
-    }
-
-    fn shared(&self, _chunk: ChunkIndex) -> Option<Bytes> {
-        None
-    }
-
     fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError> {
         // One byte more would be written over the next chunk, which may be held.
         assert_eq!(
