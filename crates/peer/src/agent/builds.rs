@@ -280,23 +280,11 @@ impl<'a> Builds<'a> {
                 (true, true) => tracing::warn!(key = id.0, "in place, but not served to others: {error}"),
                 (true, false) => {}
                 (false, true) => tracing::error!(key = id.0, "not in place: {error}; it is tried until it is"),
-                (false, false) => {
-                    self.given_up += 1;
-                    tracing::error!(
-                        metric = "builds_given_up",
-                        count = self.given_up,
-                        key = id.0,
-                        "given up: {error}"
-                    );
-                }
+                (false, false) => self.tell_given_up(id, &error),
             }
             let has_come = self.kept.get(id).is_some_and(Record::has_come);
-            if self.arguments.log && !has_come {
-                let host_id = self.kept.host_id().to_owned();
-                let row = self
-                    .arguments
-                    .row(&host_id, &id.0, Some(id.1.clone()), took, &report, Some(error));
-                self.kept.change(id).row = Row::Due(Box::new(row));
+            if !has_come {
+                self.owe_failed_row(id, took, &report, error);
             }
         }
         if !is_listed && let Some(build) = self.builds.remove(id) {
@@ -325,31 +313,37 @@ impl<'a> Builds<'a> {
         let over = self.kept.records().iter().filter(is_over);
         let over: Vec<BuildId> = over
             .map(|record| (record.key.clone(), record.version.clone()))
+            .filter(|id| !self.builds.contains_key(id))
             .collect();
-        for id in over.into_iter().filter(|id| !self.builds.contains_key(id)) {
+        for id in over {
             let error = "delisted before it had come";
-            self.given_up += 1;
-            tracing::error!(
-                metric = "builds_given_up",
-                count = self.given_up,
-                key = id.0,
-                "given up: {error}"
-            );
-            if self.arguments.log {
-                let host_id = self.kept.host_id().to_owned();
-                let record = self.kept.change(&id);
-                let (report, error) = (peer::NodeReport::default(), Some(error.to_owned()));
-                let version = Some(id.1.clone());
-                let row = self
-                    .arguments
-                    .row(&host_id, &id.0, version, record.heard_ago(), &report, error);
-                record.row = Row::Due(Box::new(row));
-            }
+            self.tell_given_up(&id, error);
+            let took = self.kept.get(&id).map(Record::heard_ago).unwrap_or_default();
+            self.owe_failed_row(&id, took, &peer::NodeReport::default(), error.to_owned());
             self.kept.forget(&id);
             let is_key = self.builds.keys().any(|other| other.0 == id.0);
             if let Some(out) = place_of(self.folder, &id.0).filter(|_| !is_key) {
                 remove_parts(&out);
             }
+        }
+    }
+
+    fn tell_given_up(&mut self, id: &BuildId, error: &str) {
+        self.given_up += 1;
+        tracing::error!(
+            metric = "builds_given_up",
+            count = self.given_up,
+            key = id.0,
+            "given up: {error}"
+        );
+    }
+
+    /// The row that says that a build has not come is to be written, where rows are wanted.
+    fn owe_failed_row(&mut self, id: &BuildId, took: Duration, report: &peer::NodeReport, error: String) {
+        if self.arguments.log {
+            let (host_id, version) = (self.kept.host_id().to_owned(), Some(id.1.clone()));
+            let row = self.arguments.row(&host_id, &id.0, version, took, report, Some(error));
+            self.kept.change(id).row = Row::Due(Box::new(row));
         }
     }
 

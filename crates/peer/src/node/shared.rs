@@ -920,17 +920,23 @@ impl State {
 
     /// What may be said now of `message`: that the build is complete waits until it is in place.
     fn as_far_as_in_place(&mut self, to: HostId, mut message: Message) -> Option<Message> {
-        let is_here = self.is_in_place || self.store.as_ref().is_none_or(|store| !store.is_blocking());
-        let says_complete = match &mut message {
-            _ if is_here => return Some(message),
-            Message::Announce { complete, .. } => std::mem::take(complete),
-            Message::Complete => true,
-            _ => false,
+        // Nearly all say something else, and are not looked at further.
+        let (Message::Complete | Message::Announce { complete: true, .. }) = message else {
+            return Some(message);
         };
-        if says_complete && !self.told_when_in_place.contains(&to) {
+        if self.is_in_place || self.store.as_ref().is_none_or(|store| !store.is_blocking()) {
+            return Some(message);
+        }
+        if !self.told_when_in_place.contains(&to) {
             self.told_when_in_place.push(to);
         }
-        (message != Message::Complete).then_some(message)
+        match &mut message {
+            Message::Announce { complete, .. } => {
+                *complete = false;
+                Some(message)
+            }
+            _ => None,
+        }
     }
 
     /// Sends a control frame. How many bytes wait then because the connection does not take them.
