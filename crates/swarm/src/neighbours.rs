@@ -1,10 +1,14 @@
 //! Who is connected and what each of them has, as far as this host knows. Invariant: nobody is in it twice, and
-//! as many are struck as are counted.
+//! as many have missed requests as are counted.
+//!
+//! Slow is not bad: who misses requests loses its turn for a while, ever longer, and is tried again after that.
+
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use crate::bitfield::Bitfield;
-use crate::units::{ChunkIndex, HostId, ZoneId};
+use crate::units::{ChunkIndex, HostId, Time, ZoneId};
 
 /// A connected member.
 #[derive(Clone, Debug)]
@@ -16,8 +20,12 @@ pub(crate) struct Neighbour {
     pub(crate) has: Bitfield,
     /// What it said it has before the manifest was known here.
     pub(crate) said_early: Option<Box<EarlyHave>>,
-    /// Times that it let requests become overdue since it last delivered.
+    /// Times that it let requests become late or overdue, or turned them down, since it last delivered.
+    misses: u32,
+    /// Likewise, times that some became overdue.
     strikes: u32,
+    /// Until when others are asked first.
+    parked_until: Time,
     /// Times that it gave up on a chunk since it last delivered.
     pub(crate) aborts: u32,
     /// How much of the log of acquired chunks it has been told.
@@ -62,10 +70,22 @@ impl Views for () {
 }
 
 impl Neighbour {
-    /// Whether it has let a request become overdue since it last delivered.
+    /// Whether others are asked first: it was late, or overdue, a moment ago, and has not delivered since.
     #[inline]
-    pub(crate) const fn is_struck(&self) -> bool {
-        self.strikes > 0
+    pub(crate) fn is_parked(&self, now: Time) -> bool {
+        now < self.parked_until
+    }
+
+    /// Whether it has missed so many requests in a row that it does not count as a neighbour.
+    #[inline]
+    pub(crate) const fn is_useless(&self) -> bool {
+        self.strikes >= USELESS_FROM_STRIKES || self.misses >= USELESS_FROM_MISSES
+    }
+
+    /// Times that it let requests become late or overdue since it last delivered.
+    #[inline]
+    pub(crate) const fn misses(&self) -> u32 {
+        self.misses
     }
 
     /// What it holds as far as is known here.
@@ -92,8 +112,8 @@ pub(crate) struct Neighbours {
     remote: SmallVec<[bool; 20]>,
     /// Likewise, whether requests waited there when they last said so.
     busy: SmallVec<[bool; 20]>,
-    /// How many of them are struck: most often nobody, and then nobody is looked at for it.
-    struck: usize,
+    /// How many of them have missed requests since they last delivered: most often nobody, and then nobody is looked at for it.
+    missing: usize,
 }
 
 impl Neighbours {
@@ -110,7 +130,9 @@ impl Neighbours {
             knows_manifest: false,
             has: Bitfield::new(chunk_count),
             said_early: None,
+            misses: 0,
             strikes: 0,
+            parked_until: Time::ZERO,
             aborts: 0,
             told: 0,
             zone: None,
@@ -124,7 +146,7 @@ impl Neighbours {
         self.remote.remove(index);
         self.busy.remove(index);
         let gone = self.list.remove(index);
-        self.struck -= usize::from(gone.is_struck());
+        self.missing -= usize::from(gone.misses > 0);
         Some(gone)
     }
 
@@ -182,11 +204,6 @@ impl Neighbours {
         }
     }
 
-    #[inline]
-    pub(crate) fn at(&self, index: usize) -> &Neighbour {
-        &self.list[index]
-    }
-
     /// What the neighbour at `index` holds as far as is known here.
     #[inline]
     pub(crate) fn holdings<'a>(&'a self, index: usize, views: &'a impl Views) -> &'a Bitfield {
@@ -201,32 +218,77 @@ impl Neighbours {
         views.is_busy(self.hosts[index]).unwrap_or(self.busy[index])
     }
 
-    /// `host` has let requests become overdue once more; tells how often since it last delivered.
-    pub(crate) fn strike(&mut self, host: HostId) -> u32 {
+    /// `host` has let requests become late once more, or turned them down. It loses its turn for `least`, and twice as long each time
+    /// that it does so in a row, up to `most`.
+    pub(crate) fn park(&mut self, now: Time, host: HostId, least: Duration, most: Duration) {
         let Some(index) = self.position(host) else {
-            return 0;
+            return;
         };
         let neighbour = &mut self.list[index];
-        self.struck += usize::from(!neighbour.is_struck());
-        neighbour.strikes += 1;
-        neighbour.strikes
+        self.missing += usize::from(neighbour.misses == 0);
+        let pause = (least * (1 << neighbour.misses.min(16))).min(most);
+        neighbour.parked_until = neighbour.parked_until.max(now + pause);
+        neighbour.misses = neighbour.misses.saturating_add(1);
     }
 
-    /// `host` has delivered.
+    /// `host` has let requests become overdue once more: it loses its turn for `patience`, and twice as long each time.
+    pub(crate) fn strike(&mut self, now: Time, host: HostId, patience: Duration) {
+        let Some(index) = self.position(host) else {
+            return;
+        };
+        let pause = (patience * (1 << self.list[index].strikes.min(16))).min(PARKED_MAX);
+        self.list[index].strikes += 1;
+        self.park(now, host, pause, pause);
+    }
+
+    /// `host` has delivered, or delivers.
     #[inline]
     pub(crate) fn delivered(&mut self, host: HostId) {
         if let Some(index) = self.position(host) {
             let neighbour = &mut self.list[index];
-            self.struck -= usize::from(neighbour.is_struck());
+            self.missing -= usize::from(neighbour.misses > 0);
+            neighbour.misses = 0;
             neighbour.strikes = 0;
+            neighbour.parked_until = Time::ZERO;
             neighbour.aborts = 0;
         }
     }
 
-    /// Whether anybody has let requests become overdue since it last delivered.
+    /// How often `host` has let requests become overdue since it last delivered.
     #[inline]
-    pub(crate) const fn any_struck(&self) -> bool {
-        self.struck > 0
+    pub(crate) fn strikes(&self, host: HostId) -> u32 {
+        if self.missing == 0 {
+            return 0;
+        }
+        self.get(host).map_or(0, |neighbour| neighbour.strikes)
+    }
+
+    /// How often the neighbour at `index` has missed requests since it last delivered.
+    #[inline]
+    pub(crate) fn misses(&self, index: usize) -> u32 {
+        self.list[index].misses
+    }
+
+    /// Whether anybody has missed requests since it last delivered.
+    #[inline]
+    pub(crate) const fn any_missing(&self) -> bool {
+        self.missing > 0
+    }
+
+    /// Whether anybody has lost its turn at `now`.
+    pub(crate) fn any_parked(&self, now: Time) -> bool {
+        self.missing > 0 && self.list.iter().any(|neighbour| neighbour.is_parked(now))
+    }
+
+    /// Whether others are asked before the neighbour at `index`.
+    #[inline]
+    pub(crate) fn is_parked(&self, index: usize, now: Time) -> bool {
+        self.missing > 0 && self.list[index].is_parked(now)
+    }
+
+    /// Whether others are asked before `host`.
+    pub(crate) fn is_parked_host(&self, host: HostId, now: Time) -> bool {
+        self.missing > 0 && self.get(host).is_some_and(|neighbour| neighbour.is_parked(now))
     }
 
     /// `host` says whether requests wait there.
@@ -256,26 +318,50 @@ pub(crate) fn checked(chunks: &[u32], chunk_count: u32) -> Option<Vec<ChunkIndex
     chunks.iter().map(in_range).collect()
 }
 
+/// After so many overdue requests in a row a neighbour does not count as one …
+const USELESS_FROM_STRIKES: u32 = 3;
+/// … or after so many that were late.
+const USELESS_FROM_MISSES: u32 = 6;
+/// A neighbour loses its turn for this long at most: then it is tried again.
+const PARKED_MAX: Duration = Duration::from_secs(30);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn somebody_is_struck_until_all_who_are_have_delivered_or_gone() {
+    fn who_misses_requests_loses_its_turn_for_ever_longer_until_it_delivers() {
         let mut neighbours = Neighbours::default();
         let [a, b, nobody] = [1, 2, 3].map(HostId::new);
         assert!(neighbours.insert(a, 1, false) && neighbours.insert(b, 1, false));
-        assert_eq!(
-            (neighbours.strike(a), neighbours.strike(a), neighbours.strike(b)),
-            (1, 2, 1)
+        let at = |millis: u64| Time::from_nanos(millis * 1_000_000);
+        let (least, most) = (Duration::from_millis(100), Duration::from_millis(350));
+        neighbours.park(at(0), nobody, least, most);
+        assert!(!neighbours.any_missing());
+        for (now, until) in [(0, 100), (200, 400), (1000, 1350)] {
+            neighbours.park(at(now), a, least, most);
+            assert!(neighbours.is_parked_host(a, at(until - 1)) && !neighbours.is_parked_host(a, at(until)));
+        }
+        assert!(!neighbours.get(a).unwrap().is_useless());
+        for (now, until) in [(2000, 4000), (4000, 8000)] {
+            neighbours.strike(at(now), a, Duration::from_secs(2));
+            assert!(neighbours.is_parked_host(a, at(until - 1)) && !neighbours.is_parked_host(a, at(until)));
+        }
+        assert_eq!(neighbours.strikes(a), 2);
+        neighbours.park(at(8000), a, least, most);
+        assert!(neighbours.get(a).unwrap().is_useless(), "six in a row");
+        (0..40).for_each(|_| neighbours.strike(at(8000), a, Duration::from_secs(2)));
+        assert!(!neighbours.is_parked_host(a, at(8000) + PARKED_MAX), "never for good");
+        neighbours.park(at(8000), b, least, most);
+        neighbours.delivered(a);
+        neighbours.delivered(a);
+        assert!(neighbours.any_missing() && neighbours.strikes(a) == 0);
+        assert!(
+            !neighbours.is_parked_host(a, at(8000)),
+            "what it has delivered since counts"
         );
-        assert_eq!(neighbours.strike(nobody), 0);
-        neighbours.delivered(a);
-        neighbours.delivered(a);
-        assert!(neighbours.any_struck() && neighbours.get(b).unwrap().is_struck());
         neighbours.remove(b);
         neighbours.delivered(nobody);
-        assert!(!neighbours.any_struck());
-        assert_eq!(neighbours.strike(a), 1, "what it has delivered since counts");
+        assert!(!neighbours.any_missing());
     }
 }

@@ -91,7 +91,8 @@ impl Peer {
         };
         let asks = plan(&known, first, &mut download.chance);
         for ask in &asks {
-            download.ledger.ask(now, *ask);
+            let strikes = self.neighbours.strikes(ask.host);
+            download.ledger.ask(now, *ask, strikes);
         }
         let held = download.ledger.held().count();
         self.set_request_timers(now);
@@ -120,21 +121,19 @@ impl Peer {
             return;
         };
         let may_hedge = ledger.wanted_count() == 0 && ledger.hedges_left(0) > 0;
-        let late = if may_hedge { ledger.late().min() } else { None };
-        match late {
-            // What is late already is so because nobody was there to be asked; somebody may be idle soon.
+        let slow = if may_hedge { ledger.slow().min() } else { None };
+        match slow {
+            // What is slow already is so because nobody was there to be asked; somebody may be idle soon.
             Some((at, _)) => {
                 let again = ledger.transfer().unwrap_or_default() / 2;
                 self.timers.set(Timer::Late, at.max(now + again.max(LATE_AGAIN)));
             }
             None => self.timers.clear(Timer::Late),
         }
-        if self.timers.get(Timer::RequestExpiry).is_none()
-            && let Some(expiry) = ledger.next_expiry()
-        {
-            self.timers.set(Timer::RequestExpiry, expiry);
+        if let Some(expiry) = ledger.next_expiry() {
+            self.timers.set_at_latest(Timer::RequestExpiry, expiry);
         }
-        if ledger.in_flight() > 0 {
+        if ledger.is_waiting() {
             self.timers.clear(Timer::Starved);
         } else if self.timers.get(Timer::Starved).is_none() {
             let patience = STARVED_AFTER * (1 << (*starved).min(STARVED_DOUBLINGS_MAX));
@@ -145,6 +144,9 @@ impl Peer {
     pub(super) fn handle_payload(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
         if let Build::Fetching(download) = &mut self.build {
             let losers = download.ledger.received(now, from, chunk);
+            if self.neighbours.any_missing() && download.ledger.is_asked(from, chunk) {
+                self.neighbours.delivered(from);
+            }
             self.cancel_at(losers, chunk);
         }
     }
@@ -183,7 +185,7 @@ impl Peer {
         if !is_new {
             return;
         }
-        self.invite_other_zones();
+        self.invite_other_zones(now);
         self.schedule_flush(now);
         if complete {
             self.completed(now);
@@ -232,38 +234,60 @@ impl Peer {
         } else if self.timers.get(Timer::Starved).is_none() {
             self.timers.set(Timer::Starved, now + STARVED_AFTER);
         }
+        if reason == RejectReason::Busy && !self.config.is_seeder(from) {
+            self.neighbours.park(now, from, BUSY_PARKED, BUSY_PARKED_MAX);
+        }
         if reason != RejectReason::NotHeld && self.config.is_seeder(from) {
             let again = self.tracker.refused(now, from, reason);
             self.timers.set_at_latest(Timer::Late, again);
         }
     }
 
-    pub(super) fn expire_requests(&mut self, now: Time, due: Time) {
+    /// Looks at what takes longer than usual, and at what has been without progress for too long. Whoever is late loses its turn for a
+    /// while, and is not counted on.
+    pub(super) fn expire_requests(&mut self, now: Time) {
         let Build::Fetching(download) = &mut self.build else {
             return;
         };
-        // Woken so late, it is this host that stood still: what its neighbours sent meanwhile has yet to be read.
-        let late = now.since(due);
-        if late >= OWN_PAUSE {
-            download.ledger.excuse(late);
+        let (wait, patience) = (download.ledger.wait_max(), download.ledger.patience());
+        // At a seeder many wait, and what only it has is not to be had elsewhere.
+        for host in download.ledger.mark_late(now) {
+            if !self.config.is_seeder(host) {
+                self.neighbours.park(now, host, wait, patience);
+            }
         }
         let overdue = download.ledger.expire(now);
         self.stats.requests_overdue += overdue.requests as u64;
-        let mut useless = Vec::new();
-        let hosts = overdue.hosts.into_iter();
-        for host in hosts.filter(|host| !self.config.is_seeder(*host)) {
-            if self.neighbours.strike(host) >= STRIKES_MAX {
-                useless.push(host);
+        for host in overdue.hosts {
+            if self.config.is_seeder(host) {
+                self.neighbours.park(now, host, patience, patience);
+            } else {
+                self.neighbours.strike(now, host, patience);
             }
         }
         if let Some(expiry) = download.ledger.next_expiry() {
             self.timers.set(Timer::RequestExpiry, expiry);
         }
-        // What it has counts for nothing if it does not send it: make room for somebody who does.
-        for host in useless {
-            self.ban(now, host, DisconnectReason::NotServing);
+        if self.neighbours.any_missing() {
+            self.announce_soon(now);
         }
         self.refill = true;
+    }
+
+    /// Where this host stood still, as a machine that was suspended or starved of its processor does, its neighbours are not late for
+    /// that: what they sent meanwhile has yet to be read. Looked at before anything else is done, so that it counts once.
+    #[inline]
+    pub(super) fn excuse_own_pause(&mut self, now: Time) {
+        let due = self.timers.get(Timer::RequestExpiry).unwrap_or(Time::MAX);
+        if now.since(due) >= OWN_PAUSE
+            && let Build::Fetching(download) = &mut self.build
+        {
+            download.ledger.excuse(now);
+            match download.ledger.next_expiry() {
+                Some(expiry) => self.timers.set(Timer::RequestExpiry, expiry),
+                None => self.timers.clear(Timer::RequestExpiry),
+            }
+        }
     }
 
     /// Nothing is on its way and nothing can be asked for: perhaps a message was lost, or everybody stalls.
@@ -274,7 +298,7 @@ impl Peer {
         if download.ledger.is_complete() {
             return;
         }
-        if download.ledger.in_flight() == 0 {
+        if !download.ledger.is_waiting() {
             download.ledger.forgive();
             download.starved += 1;
             let starved = download.starved;
@@ -316,8 +340,11 @@ impl Peer {
     }
 }
 
-/// Overdue requests in a row after which a neighbour that has delivered nothing meanwhile is replaced.
-const STRIKES_MAX: u32 = 3;
+/// Who turns a request down because too many wait loses its turn for this long at first. That others have what it has does not count
+/// meanwhile, or a host that is always busy would keep its neighbours from what an idle seeder has …
+const BUSY_PARKED: Duration = Duration::from_millis(100);
+/// … and for this long at most.
+const BUSY_PARKED_MAX: Duration = Duration::from_secs(2);
 /// A wakeup that is this late tells of a machine that was suspended or starved of its processor.
 const OWN_PAUSE: Duration = Duration::from_secs(1);
 /// A late chunk that nobody else could be asked for is looked at again after half of what a chunk takes, but not before this.

@@ -11,6 +11,7 @@ mod requests;
 use std::time::Duration;
 
 use rand::Rng;
+use smallvec::SmallVec;
 
 use crate::bitfield::Bitfield;
 use crate::chunk_scheduler::{ChunkPolicy, ChunkScheduler};
@@ -36,7 +37,7 @@ pub(super) enum Why {
     Import,
     /// Another neighbour was asked and has not begun: whoever begins first is to send it.
     Tie,
-    /// Another neighbour sends it, and is late with one of the last chunks.
+    /// Another neighbour is late with it, or slow to send one of the last chunks.
     Hedge,
     /// It is wanted, and only a seeder sends it.
     Rescue,
@@ -47,7 +48,7 @@ pub(super) struct Ledger {
     chunks: ChunkScheduler,
     requests: Requests,
     pace: Pace,
-    /// Late chunks that a second neighbour was asked for.
+    /// Slow chunks that a second neighbour was asked for.
     hedges: u32,
 }
 
@@ -81,21 +82,28 @@ impl Ledger {
         }
     }
 
-    /// A chunk is asked of a neighbour: one that is wanted, or of a second neighbour one that is requested.
+    /// A chunk is asked of a neighbour: one that is wanted, or of another neighbour one that is requested. A neighbour that has let
+    /// requests become overdue `strikes` times since it last delivered is given more time.
     #[inline]
-    pub(super) fn ask(&mut self, now: Time, ask: Ask) {
+    pub(super) fn ask(&mut self, now: Time, ask: Ask, strikes: u32) {
         let Ask { host, chunk, why } = ask;
         match why {
             Why::Want | Why::Import | Why::Rescue => self.chunks.mark_requested(chunk),
             Why::Tie => self.pace.tied(),
+            // What somebody is late with has hardly cost anything yet.
+            Why::Hedge if self.requests.late_sources(chunk) > 0 => {}
             Why::Hedge => self.hedges += 1,
         }
-        self.requests.ask(now, host, chunk);
+        self.requests.ask(now, host, chunk, strikes);
     }
 
-    /// `from` says that it begins to send `chunk`, or its bytes come. Where it is the first to: the neighbours to cancel it at.
+    /// `from` says that it begins to send `chunk`. Where it is the first to: the neighbours to cancel it at.
     pub(super) fn started(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Losers {
-        let losers = self.requests.progress(now, from, chunk, &mut self.pace);
+        self.progress(now, from, chunk, false)
+    }
+
+    fn progress(&mut self, now: Time, from: HostId, chunk: ChunkIndex, pays: bool) -> Losers {
+        let losers = self.requests.progress(now, from, chunk, pays, &mut self.pace);
         // Somebody who was overdue comes after all.
         if self.requests.sources(chunk) > 0 {
             self.chunks.reclaim(chunk);
@@ -108,7 +116,7 @@ impl Ledger {
         if !self.requests.is_asked(from, chunk) {
             self.pace.doubled();
         }
-        self.started(now, from, chunk)
+        self.progress(now, from, chunk, true)
     }
 
     /// `chunk` from `from` is verified and stored.
@@ -142,9 +150,6 @@ impl Ledger {
     /// What has been without progress for too long is wanted again, unless somebody else is asked for it. Late bytes stay welcome.
     pub(super) fn expire(&mut self, now: Time) -> Overdue {
         let expired = self.requests.expire(now, self.pace.patience());
-        if !expired.hosts.is_empty() {
-            self.pace.back_off();
-        }
         for chunk in &expired.free {
             self.chunks.release(*chunk);
         }
@@ -154,12 +159,17 @@ impl Ledger {
         }
     }
 
-    /// This host stood still for `pause`, so that nobody is late who was not before.
-    pub(super) fn excuse(&mut self, pause: Duration) {
-        self.requests.excuse(pause);
+    /// What takes longer than usual is late from now on. Whose it is.
+    pub(super) fn mark_late(&mut self, now: Time) -> SmallVec<[HostId; 2]> {
+        self.requests.mark_late(now, &self.pace)
     }
 
-    /// Everybody that stalled may be asked again; what they send late is not expected any more.
+    /// This host stood still until `now`: nobody who was asked before is late for that.
+    pub(super) fn excuse(&mut self, now: Time) {
+        self.requests.excuse(now);
+    }
+
+    /// What is overdue is not expected any more, and may be asked for again wherever it was.
     pub(super) fn forgive(&mut self) {
         self.requests.forgive();
     }
@@ -266,22 +276,49 @@ impl Ledger {
         self.requests.outstanding(from)
     }
 
-    /// Whether `from` has let a request become overdue and not sent anything since.
-    #[inline]
-    pub(super) fn is_stalled(&self, from: HostId) -> bool {
-        self.requests.is_stalled(from)
+    /// The chunks of `from` that are overdue, and may come yet.
+    pub(super) fn overdue_of(&self, from: HostId) -> impl Iterator<Item = ChunkIndex> {
+        self.requests.overdue_of(from)
     }
 
-    /// Whether anybody has.
+    /// Whether any request is overdue.
     #[inline]
     pub(super) const fn has_overdue(&self) -> bool {
         self.requests.has_overdue()
     }
 
-    /// When the next request becomes overdue.
+    /// Whether anybody is late, or sends a trickle.
+    #[inline]
+    pub(super) const fn has_late(&self) -> bool {
+        self.requests.has_late()
+    }
+
+    /// Whether anything is to come of neighbours that are not late with it.
+    #[inline]
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.requests.chunks_in_flight() > self.requests.late_chunks()
+    }
+
+    /// Different chunks that everybody who is asked for them is late with.
+    #[inline]
+    pub(super) const fn late_chunks(&self) -> usize {
+        self.requests.late_chunks()
+    }
+
+    /// When the next request becomes late or overdue.
     #[inline]
     pub(super) fn next_expiry(&self) -> Option<Time> {
-        self.requests.next_expiry(self.pace.patience())
+        self.requests.next_expiry(&self.pace)
+    }
+
+    /// How long neighbours may take to begin before they are late.
+    pub(super) fn wait_max(&self) -> Duration {
+        self.pace.wait_max()
+    }
+
+    /// How long a request may be without progress.
+    pub(super) fn patience(&self) -> Duration {
+        self.pace.patience()
     }
 
     /// Whether asking a second neighbour for what nobody has begun pays.
@@ -296,7 +333,7 @@ impl Ledger {
         self.requests.tie_candidates()
     }
 
-    /// How many more late chunks a second neighbour may be asked for once `more_ties` more chunks are tied: each may cost a chunk.
+    /// How many more slow chunks a second neighbour may be asked for once `more_ties` more chunks are tied: each may cost a chunk.
     #[inline]
     pub(super) fn hedges_left(&self, more_ties: u32) -> u32 {
         if self.pace.may_hedge(more_ties) {
@@ -306,10 +343,20 @@ impl Ledger {
         }
     }
 
-    /// The chunks that one neighbour is sending, and when each is later than usual.
+    /// The chunks that one neighbour is sending, and when each takes longer than usual.
+    #[inline]
+    pub(super) fn slow(&self) -> impl Iterator<Item = (Time, ChunkIndex)> {
+        self.requests.slow(&self.pace)
+    }
+
+    /// The chunks that everybody who is asked for them is late with, and of which one neighbour more may be asked, with when they
+    /// were first asked for; none where too many have been on their way twice.
     #[inline]
     pub(super) fn late(&self) -> impl Iterator<Item = (Time, ChunkIndex)> {
-        self.requests.late(&self.pace)
+        let twice_left = self.pace.twice_left(self.held().len());
+        self.requests
+            .late(twice_left > 0)
+            .take(if twice_left > 0 { usize::MAX } else { 0 })
     }
 
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
@@ -351,7 +398,7 @@ impl Ledger {
     }
 }
 
-/// Late chunks are asked for twice for this part of the build at most: each may cost a chunk.
+/// Slow chunks are asked for twice for this part of the build at most: each may cost a chunk.
 const HEDGES_PART: u32 = 64;
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub enum Timer {
     ManifestRetry,
     /// Tell neighbours what was acquired, and how busy this host is.
     Flush,
-    /// Look for overdue requests.
+    /// Look for requests that are late or overdue.
     RequestExpiry,
     /// Nothing to ask for: ask neighbours what they have.
     Starved,
@@ -152,10 +152,11 @@ impl Peer {
 
     /// [`Peer::handle_event`] of a driver that supplies what neighbours hold.
     pub fn handle_event_with(&mut self, now: Time, event: Event, views: &impl Views) {
+        self.excuse_own_pause(now);
         match event {
             Event::Wakeup => {
-                while let Some((timer, due)) = self.timers.take_due(now) {
-                    self.handle_timer(now, timer, due);
+                while let Some((timer, _due)) = self.timers.take_due(now) {
+                    self.handle_timer(now, timer);
                 }
             }
             Event::NeighboursGained => self.refill = true,
@@ -287,7 +288,8 @@ impl Peer {
     #[inline]
     pub fn is_hungry(&self) -> bool {
         self.download().is_some_and(|download| {
-            download.ledger.chunks_in_flight() < self.config.chunks_in_flight_max && download.ledger.wanted_count() > 0
+            let in_time = download.ledger.chunks_in_flight() - download.ledger.late_chunks();
+            in_time < self.config.chunks_in_flight_max && download.ledger.wanted_count() > 0
         })
     }
 
@@ -331,13 +333,13 @@ impl Peer {
         }
     }
 
-    fn handle_timer(&mut self, now: Time, timer: Timer, due: Time) {
+    fn handle_timer(&mut self, now: Time, timer: Timer) {
         match timer {
             Timer::Announce => self.announce(now),
             Timer::Reconnect => self.connect_seeders(now),
             Timer::ManifestRetry => self.request_manifest(now),
             Timer::Flush => self.flush(),
-            Timer::RequestExpiry => self.expire_requests(now, due),
+            Timer::RequestExpiry => self.expire_requests(now),
             Timer::Late => self.refill = true,
             Timer::Starved => self.ask_what_neighbours_have(now),
             Timer::UploadStuck => self.drop_stuck_receivers(now),
@@ -352,7 +354,7 @@ impl Peer {
             return;
         }
         let is_seeder = self.config.is_seeder(host);
-        if !is_seeder && self.neighbour_count() >= self.neighbours_max() {
+        if !is_seeder && self.neighbour_count() >= self.neighbours_max() && !self.make_room(now) {
             self.tracker.link_lost(host);
             self.actions.push_back(Action::Disconnect {
                 host,
@@ -411,7 +413,7 @@ impl Peer {
             Message::Request { chunk, held } => self.handle_request(now, host, chunk, held),
             Message::Serving { chunk } => self.handle_serving(now, host, chunk),
             Message::Busy { waiting } => self.neighbours.set_busy(host, waiting),
-            Message::Zone(zone) => self.handle_zone(host, zone),
+            Message::Zone(zone) => self.handle_zone(now, host, zone),
             Message::Invite { chunk } => self.handle_invite(now, host, chunk),
             Message::Cancel { chunk } => self.handle_cancel(host, chunk),
             Message::Reject { chunk, reason } => self.handle_reject(now, host, chunk, reason),
@@ -464,6 +466,23 @@ impl Peer {
 
     fn send(&mut self, host: HostId, message: Message) {
         self.actions.push_back(Action::Send(host, message));
+    }
+
+    /// Gives up a neighbour that has missed so many requests that it does not count as one. Whether there was one.
+    fn make_room(&mut self, now: Time) -> bool {
+        let useless = self.neighbours.iter().filter(|n| n.is_useless());
+        let useless = useless.filter(|n| !self.config.is_seeder(n.host));
+        let Some(host) = useless.max_by_key(|n| n.misses()).map(|n| n.host) else {
+            return false;
+        };
+        self.disconnect(now, host, DisconnectReason::NotServing);
+        true
+    }
+
+    /// Neighbours that count as such, seeders not among them.
+    fn useful_count(&self) -> usize {
+        let useful = self.neighbours.iter().filter(|n| !n.is_useless());
+        useful.filter(|n| !self.config.is_seeder(n.host)).count()
     }
 
     /// Room for those who dial beyond the degree: late joiners, and hosts that lost theirs.

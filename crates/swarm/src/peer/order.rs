@@ -12,6 +12,8 @@ pub(super) struct Order {
     busy: u64,
     far: u64,
     pub(super) seeders: u64,
+    /// Who has lost its turn.
+    pub(super) parked: u64,
     /// By the number of this host's requests there, those with more than can be told apart at the end.
     asked: [u64; LOADS],
     /// Likewise when the first of them was looked at.
@@ -32,6 +34,7 @@ impl Order {
             busy: 0,
             far: 0,
             seeders: 0,
+            parked: 0,
             asked,
             asked_at_first: None,
         }
@@ -55,6 +58,12 @@ impl Order {
         self.busy |= u64::from(busy) << offset;
         self.far |= u64::from(far) << offset;
         self.seeders |= u64::from(seeder) << offset;
+    }
+
+    /// Says that a neighbour has lost its turn.
+    #[inline]
+    pub(super) const fn park(&mut self, offset: usize) {
+        self.parked |= 1 << offset;
     }
 
     /// The neighbour at `index` was asked for one chunk more.
@@ -94,6 +103,12 @@ impl Order {
         } else {
             outstanding() == 0
         }
+    }
+
+    /// Whether requests wait at a neighbour.
+    #[inline]
+    pub(super) const fn is_busy(&self, offset: usize) -> bool {
+        self.busy >> offset & 1 == 1
     }
 
     /// Where nothing waits and nothing of this host is asked.

@@ -2,8 +2,9 @@
 //!
 //! Each reason to ask has a function of its own, and they come in this order: what another zone has invited this host to
 //! ([`Why::Import`]); what is wanted, of the least loaded neighbours first ([`Why::Want`]); of neighbours that would be idle, what
-//! nobody has begun to send ([`Why::Tie`]) and the last chunks that are late ([`Why::Hedge`]); of a seeder, what nobody else has
-//! ([`Why::Rescue`]). Where all that gives nothing, neighbours that let requests become overdue are asked as well.
+//! nobody has begun to send ([`Why::Tie`]); what somebody is late with, and the last chunks that take long ([`Why::Hedge`]); of a
+//! seeder, what nobody else has ([`Why::Rescue`]). Where all that gives nothing, neighbours that have lost their turn are asked as
+//! well.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use smallvec::SmallVec;
@@ -15,6 +16,9 @@ use crate::bitfield::Bitfield;
 use crate::neighbours::{Neighbour, Neighbours, Views};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::Contact;
+
+/// Chunks that are not to be asked for.
+type Except = SmallVec<[ChunkIndex; 8]>;
 
 /// What is to be asked, in this order.
 pub(super) type Asks = SmallVec<[Ask; 8]>;
@@ -60,10 +64,10 @@ pub(super) fn plan<V: Views>(known: &Known<'_, V>, first: usize, chance: &mut Xo
     if planner.can_ask() {
         planner.look_at_neighbours();
         planner.count_requests();
-        planner.ask_for_wanted(Standing::Good);
+        planner.ask_for_wanted(!planner.order.parked);
         planner.tie();
         planner.hedge();
-    } else if !planner.has_wanted() {
+    } else if !planner.has_wanted() || known.ledger.has_late() {
         planner.look_at_neighbours();
         planner.count_requests();
         planner.tie();
@@ -73,9 +77,9 @@ pub(super) fn plan<V: Views>(known: &Known<'_, V>, first: usize, chance: &mut Xo
         planner.tie();
     }
     planner.rescue();
-    // Who let a request become overdue and has not delivered since comes after everybody, the seeder included.
-    if known.neighbours.any_struck() && planner.in_flight() == 0 {
-        planner.ask_for_wanted(Standing::Struck);
+    // Who has lost its turn comes after everybody, the seeder included.
+    if known.neighbours.any_missing() && !planner.is_waiting() {
+        planner.ask_those_without_turn();
     }
     planner.asks
 }
@@ -94,13 +98,6 @@ struct Planner<'a, V> {
     /// Whether hosts of other zones are asked only for imports.
     is_bordered: bool,
     imports_left: u32,
-}
-
-/// Whether a neighbour has let requests become overdue since it last delivered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Good,
-    Struck,
 }
 
 impl<'a, V: Views> Planner<'a, V> {
@@ -128,7 +125,9 @@ impl<'a, V: Views> Planner<'a, V> {
         for (host, chunk) in invitations.iter().copied() {
             let is_wanted = self.known.ledger.is_wanted(chunk) && !self.chunks.contains(&chunk);
             let has_room = self.outstanding(host) < self.known.limits.requests_per_neighbour_max;
-            if is_wanted && has_room && !self.known.ledger.is_stalled(host) {
+            let is_parked = self.known.neighbours.is_parked_host(host, self.known.now);
+            let may_come = self.known.ledger.is_asked(host, chunk);
+            if is_wanted && has_room && !is_parked && !may_come {
                 self.add(host, chunk, Why::Import);
             }
         }
@@ -167,6 +166,9 @@ impl<'a, V: Views> Planner<'a, V> {
             let is_seeder = limits.is_seeder(neighbours.hosts()[index]);
             self.order
                 .add(offset, neighbours.is_busy(index, *views), far, is_seeder);
+            if neighbours.is_parked(index, self.known.now) {
+                self.order.park(offset);
+            }
         }
     }
 
@@ -182,14 +184,14 @@ impl<'a, V: Views> Planner<'a, V> {
         }
     }
 
-    /// [`Why::Want`]: what nobody was asked for, of neighbours in this standing, those first where the least waits; and
+    /// [`Why::Want`]: what nobody was asked for, of these neighbours, those first where the least waits; and
     /// [`Why::Import`] where this zone starves.
-    fn ask_for_wanted(&mut self, standing: Standing) {
+    fn ask_for_wanted(&mut self, of: u64) {
         let hosts = self.known.neighbours.hosts();
         for own in 0..self.known.limits.requests_per_neighbour_max.min(LOADS - 1) {
             // By load when the search began, and each once.
             for class in self.order.by_load(own) {
-                let mut rest = class & self.with_room();
+                let mut rest = class & of & self.with_room();
                 // The first few are most often enough.
                 for offset in bits(rest).take(FETCHED) {
                     self.known.views.fetch(hosts[self.order.index(offset as usize)]);
@@ -199,7 +201,7 @@ impl<'a, V: Views> Planner<'a, V> {
                     rest &= rest - 1;
                     let index = self.order.index(offset as usize);
                     let is_seeder = self.order.seeders >> offset & 1 == 1;
-                    if let Some((chunk, why)) = self.wanted_of(index, is_seeder, standing) {
+                    if let Some((chunk, why)) = self.wanted_of(index, is_seeder) {
                         self.order.asked(index);
                         self.add(hosts[index], chunk, why);
                         rest &= self.with_room();
@@ -209,31 +211,50 @@ impl<'a, V: Views> Planner<'a, V> {
         }
     }
 
+    /// Nothing is to come of anybody who is in time: who has lost its turn is asked all the same, those first who have missed the fewest
+    /// requests.
+    fn ask_those_without_turn(&mut self) {
+        let mut parked: SmallVec<[(u32, u32); 16]> = bits(self.order.parked)
+            .map(|offset| (self.known.neighbours.misses(self.order.index(offset as usize)), offset))
+            .collect();
+        parked.sort_unstable();
+        for same in parked.chunk_by(|a, b| a.0 == b.0) {
+            let set = same.iter().fold(0, |set, (_, offset)| set | 1 << offset);
+            self.ask_for_wanted(set);
+            self.hedge_late(!set);
+            if !self.asks.is_empty() {
+                return;
+            }
+        }
+    }
+
     /// What is wanted of the neighbour at `index`.
     #[inline]
-    fn wanted_of(&mut self, index: usize, is_seeder: bool, standing: Standing) -> Option<(ChunkIndex, Why)> {
+    fn wanted_of(&mut self, index: usize, is_seeder: bool) -> Option<(ChunkIndex, Why)> {
         let Known { ledger, neighbours, .. } = self.known;
-        let is_stalled = ledger.has_overdue() && ledger.is_stalled(neighbours.hosts()[index]);
-        let is_struck = neighbours.any_struck() && neighbours.at(index).is_struck();
         let is_import = self.is_closed(index);
-        if is_stalled || is_struck != (standing == Standing::Struck) || (is_import && self.imports_left == 0) {
+        if is_import && self.imports_left == 0 {
             return None;
+        }
+        let mut except = Except::from_slice(&self.chunks);
+        if ledger.has_overdue() {
+            except.extend(ledger.overdue_of(neighbours.hosts()[index]));
         }
         let theirs = neighbours.holdings(index, self.known.views);
         if theirs.is_empty() || (is_seeder && theirs.is_full()) {
             return None;
         }
         if is_import {
-            let chunk = ledger.choose_by_chance(theirs, &self.chunks, self.chance)?;
+            let chunk = ledger.choose_by_chance(theirs, &except, self.chance)?;
             self.imports_left -= 1;
             return Some((chunk, Why::Import));
         }
         // Of who has everything all would ask for the latest, and those that come late together would have nothing for each
         // other.
         let chunk = if theirs.is_full() {
-            ledger.choose_by_chance(theirs, &self.chunks, self.chance)?
+            ledger.choose_by_chance(theirs, &except, self.chance)?
         } else {
-            ledger.choose(theirs, &self.chunks, self.chance)?
+            ledger.choose(theirs, &except, self.chance)?
         };
         Some((chunk, Why::Want))
     }
@@ -261,12 +282,13 @@ impl<'a, V: Views> Planner<'a, V> {
             if !self.order.is_idle(offset, || self.outstanding(host))
                 || limits.is_seeder(host)
                 || self.is_closed(index)
-                || (ledger.has_overdue() && ledger.is_stalled(host))
+                || neighbours.is_parked(index, self.known.now)
             {
                 continue;
             }
             let theirs = neighbours.holdings(index, self.known.views);
-            if let Some(place) = candidates.iter().position(|(_, chunk)| theirs.contains(*chunk)) {
+            let may_ask = |chunk| theirs.contains(chunk) && !ledger.is_asked(host, chunk);
+            if let Some(place) = candidates.iter().position(|(_, chunk)| may_ask(*chunk)) {
                 let (_, chunk) = candidates.remove(place);
                 self.order.asked(index);
                 self.add(host, chunk, Why::Tie);
@@ -274,43 +296,102 @@ impl<'a, V: Views> Planner<'a, V> {
         }
     }
 
-    /// [`Why::Hedge`]: when all that is missing is on its way, who is idle is asked for what another is slow to send, and the first
-    /// copy wins.
+    /// [`Why::Hedge`]: what somebody is late with is asked of another neighbour too, and the first copy wins. When all that is missing is
+    /// on its way, who is idle is asked for what takes long as well.
     fn hedge(&mut self) {
-        let Known { ledger, neighbours, .. } = self.known;
-        if self.has_wanted() {
-            return;
+        let ledger = self.known.ledger;
+        if ledger.has_late() {
+            self.hedge_late(self.order.parked);
         }
+        if !self.has_wanted() {
+            self.hedge_slow();
+        }
+    }
+
+    /// Asks for what everybody is late with who was asked for it, but not of these neighbours.
+    fn hedge_late(&mut self, except: u64) {
+        let ledger = self.known.ledger;
+        let mut late: SmallVec<[(Time, ChunkIndex); 4]> = ledger.late().collect();
+        late.sort_unstable();
+        for (_, chunk) in late {
+            if let Some(host) = self.other_source(chunk, except) {
+                self.asks.push(Ask {
+                    host,
+                    chunk,
+                    why: Why::Hedge,
+                });
+            }
+        }
+    }
+
+    /// Who else can send `chunk`, but for these: a neighbour that is idle, else one with room, else a seeder.
+    fn other_source(&mut self, chunk: ChunkIndex, except: u64) -> Option<HostId> {
+        let Known {
+            ledger,
+            neighbours,
+            limits,
+            ..
+        } = self.known;
+        if self.asks.iter().any(|ask| ask.chunk == chunk) {
+            return None;
+        }
+        let mut with_room = None;
+        for offset in 0..self.order.len() {
+            let index = self.order.index(offset);
+            let bit = 1 << offset;
+            let host = neighbours.hosts()[index];
+            let may_ask = (self.order.seeders | except) & bit == 0 && !self.is_closed(index);
+            if !may_ask || ledger.is_asked(host, chunk) || !neighbours.holdings(index, self.known.views).contains(chunk)
+            {
+                continue;
+            }
+            let outstanding = self.outstanding(host);
+            if outstanding == 0 && !self.order.is_busy(offset) {
+                self.order.asked(index);
+                return Some(host);
+            }
+            if outstanding < limits.requests_per_neighbour_max {
+                with_room = with_room.or(Some(host));
+            }
+        }
+        with_room.or_else(|| {
+            let seeder = self.complete_seeder()?.host;
+            (!ledger.is_asked(seeder, chunk)).then_some(seeder)
+        })
+    }
+
+    /// In the order of their distance, those of other zones last.
+    fn hedge_slow(&mut self) {
+        let Known { ledger, neighbours, .. } = self.known;
         let hedges_max = ledger.hedges_left(self.ties);
         if hedges_max == 0 {
             return;
         }
-        // In the order of their distance, those of other zones last.
         for offset in self.order.idle() {
             let index = self.order.index(offset as usize);
             let host = neighbours.hosts()[index];
-            if self.order.seeders >> offset & 1 == 1 || self.is_closed(index) || ledger.is_stalled(host) {
+            if (self.order.seeders | self.order.parked) >> offset & 1 == 1 || self.is_closed(index) {
                 continue;
             }
             if self.hedges >= hedges_max {
                 break;
             }
             let theirs = neighbours.holdings(index, self.known.views);
-            if let Some(chunk) = self.latest_of(host, theirs) {
+            if let Some(chunk) = self.slowest_of(host, theirs) {
                 self.order.asked(index);
                 self.add(host, chunk, Why::Hedge);
             }
         }
     }
 
-    /// The chunk that has been late for longest, of those that `host` has and was not asked for.
-    fn latest_of(&self, host: HostId, theirs: &Bitfield) -> Option<ChunkIndex> {
+    /// The chunk that has been slow for longest, of those that `host` has and was not asked for.
+    fn slowest_of(&self, host: HostId, theirs: &Bitfield) -> Option<ChunkIndex> {
         let ledger = self.known.ledger;
         let is_planned = |chunk| self.asks.iter().any(|ask| ask.chunk == chunk);
-        let late = ledger.late().filter(|(at, _)| *at <= self.known.now);
+        let slow = ledger.slow().filter(|(at, _)| *at <= self.known.now);
         let may_ask = |chunk| theirs.contains(chunk) && !ledger.is_asked(host, chunk) && !is_planned(chunk);
-        let late = late.filter(|(_, chunk)| may_ask(*chunk));
-        late.min().map(|(_, chunk)| chunk)
+        let slow = slow.filter(|(_, chunk)| may_ask(*chunk));
+        slow.min().map(|(_, chunk)| chunk)
     }
 
     /// [`Why::Rescue`]: a seeder that has shown all it has is asked only when nothing else is to be had or somebody has stalled, and
@@ -322,18 +403,20 @@ impl<'a, V: Views> Planner<'a, V> {
             limits,
             ..
         } = self.known;
-        if self.in_flight() > 0 && !ledger.has_overdue() {
+        let now = self.known.now;
+        if self.is_waiting() && !ledger.has_overdue() && !neighbours.any_parked(now) {
             return;
         }
         let Some(seeder) = self.complete_seeder() else {
             return;
         };
         let mut rare = seeder.has.clone();
-        let others = neighbours.iter().filter(|n| !n.is_struck());
+        let others = neighbours.iter().filter(|n| !n.is_parked(now) && !n.is_useless());
         let others = others.filter(|n| !limits.is_seeder(n.host));
         others.for_each(|other| rare.subtract(other.holdings(self.known.views)));
         while self.chunks_in_flight() < limits.chunks_in_flight_max
             && let Some(chunk) = ledger.choose(&rare, &self.chunks, self.chance)
+            && !ledger.is_asked(seeder.host, chunk)
         {
             self.add(seeder.host, chunk, Why::Rescue);
         }
@@ -342,15 +425,15 @@ impl<'a, V: Views> Planner<'a, V> {
     /// A seeder that has everything and may be asked, another one first each time.
     fn complete_seeder(&self) -> Option<&'a Neighbour> {
         let Known {
-            ledger,
             neighbours,
             limits,
+            now,
             ..
         } = self.known;
         let seeders = limits.seeders;
         (0..seeders.len()).find_map(|turn| {
             let seeder = neighbours.get(seeders[(self.first + turn) % seeders.len()].host)?;
-            let can_serve = seeder.has.is_full() && !seeder.has.is_empty() && !ledger.is_stalled(seeder.host);
+            let can_serve = seeder.has.is_full() && !seeder.has.is_empty() && !seeder.is_parked(*now);
             (can_serve && !limits.refused.contains(&seeder.host)).then_some(seeder)
         })
     }
@@ -395,9 +478,21 @@ impl<'a, V: Views> Planner<'a, V> {
         self.known.ledger.in_flight() + self.asks.len()
     }
 
+    /// What counts towards the limit. What everybody is late with does not, since it may never come; but there is an end to that too.
     #[inline]
     fn chunks_in_flight(&self) -> usize {
-        self.known.ledger.chunks_in_flight() + self.chunks.len()
+        let late = self
+            .known
+            .ledger
+            .late_chunks()
+            .min(self.known.limits.chunks_in_flight_max);
+        self.known.ledger.chunks_in_flight() + self.chunks.len() - late
+    }
+
+    /// Whether anything is to come of those that are not late.
+    #[inline]
+    fn is_waiting(&self) -> bool {
+        self.known.ledger.is_waiting() || !self.asks.is_empty()
     }
 
     fn outstanding(&self, host: HostId) -> usize {

@@ -253,7 +253,7 @@ impl Peer {
 
     /// Whether it has so few neighbours that it cannot wait for its next sign of life to ask for more.
     fn is_short(&self) -> bool {
-        self.neighbour_count() + self.tracker.dialling.len() < usize::from(self.config.degree) / 2
+        self.useful_count() + self.tracker.dialling.len() < usize::from(self.config.degree) / 2
     }
 
     /// The time from one announce to the next; less where the last brought too few neighbours.
@@ -304,7 +304,7 @@ impl Peer {
                 || self.banned.contains(&contact.host)
                 || contact.host == self.config.host;
             let full = self.neighbour_count() + self.tracker.dialling.len() >= self.neighbours_max();
-            if !known && !full {
+            if !known && (!full || self.make_room(now)) {
                 self.tracker.dialling.push(contact.host);
                 self.actions.push_back(Action::Connect(contact));
             } else if !known {
@@ -339,7 +339,7 @@ impl Peer {
     /// At first half the degree, since as many others will dial us; later what is lacking to half the degree.
     fn neighbours_wanted(&self) -> u16 {
         let degree = self.config.degree;
-        let have = u16::try_from(self.neighbour_count() + self.tracker.dialling.len()).unwrap_or(u16::MAX);
+        let have = u16::try_from(self.useful_count() + self.tracker.dialling.len()).unwrap_or(u16::MAX);
         let enough = if self.tracker.answered {
             // A late joiner, or one that lost some: half suffices to stay connected, the rest comes from others.
             degree.div_ceil(2).max(degree.saturating_sub(2))

@@ -63,14 +63,14 @@ impl Imports {
 }
 
 impl Peer {
-    pub(super) fn handle_zone(&mut self, host: HostId, zone: ZoneId) {
+    pub(super) fn handle_zone(&mut self, now: Time, host: HostId, zone: ZoneId) {
         let Some(own) = self.config.zone else {
             return;
         };
         if !self.config.is_seeder(host) {
             self.neighbours.set_zone(host, zone, zone != own);
             self.refill = true;
-            self.invite_other_zones();
+            self.invite_other_zones(now);
         }
     }
 
@@ -108,7 +108,7 @@ impl Peer {
     }
 
     /// Invites one host of each other zone to each chunk that came from the seeder.
-    pub(super) fn invite_other_zones(&mut self) {
+    pub(super) fn invite_other_zones(&mut self, now: Time) {
         let own = self.config.zone;
         if own.is_none() || self.imports.first_copies.is_empty() {
             return;
@@ -126,7 +126,7 @@ impl Peer {
             });
             let told = std::mem::replace(&mut self.imports.told[place].1, count);
             for index in told..count {
-                let there = |n: &&crate::neighbours::Neighbour| n.zone == Some(zone) && !n.is_struck();
+                let there = |n: &&crate::neighbours::Neighbour| n.zone == Some(zone) && !n.is_parked(now);
                 let hosts: SmallVec<[HostId; 8]> = self.neighbours.iter().filter(there).map(|n| n.host).collect();
                 if hosts.is_empty() {
                     self.imports.told[place].1 = index;

@@ -7,7 +7,12 @@ use crate::units::Time;
 /// What this host has seen of the time that its requests take.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
-    usual: ServiceTime,
+    /// From asking to having.
+    usual: Spread,
+    /// From asking to the beginning.
+    waits: Spread,
+    /// Less than this is the noise of a busy machine and not a stall.
+    patience_min: Duration,
     /// How long the last few requests waited until their neighbour began; at first, what the first exchange of messages
     /// took. The least of them is what a message takes where nobody is busy.
     waits_nanos: [u64; WAITS_KEPT],
@@ -18,19 +23,24 @@ pub(super) struct Pace {
     completed: u32,
     /// Times that payload came which was not wanted any more.
     doubled: u32,
+    /// Times that two neighbours sent the same.
+    twice: u32,
 }
 
 impl Pace {
     /// For a host to whom nobody is late before `patience_min`, and whose messages took `round_trip`.
     pub(super) fn new(patience_min: Duration, round_trip: Duration) -> Self {
         Self {
-            usual: ServiceTime::new(patience_min),
+            usual: Spread::default(),
+            waits: Spread::default(),
+            patience_min,
             waits_nanos: [nanos(round_trip); WAITS_KEPT],
             waits_seen: 0,
             transfer_nanos: None,
             ties: 0,
             completed: 0,
             doubled: 0,
+            twice: 0,
         }
     }
 
@@ -68,11 +78,22 @@ impl Pace {
         self.doubled += 1;
     }
 
+    /// Two neighbours send the same chunk.
+    pub(super) const fn twice_on_its_way(&mut self) {
+        self.twice += 1;
+    }
+
+    /// How many chunks may still be on their way twice because somebody was late, of a build of `chunks`.
+    pub(super) const fn twice_left(&self, chunks: u32) -> u32 {
+        (chunks / TWICE_PART + TWICE_LEAST).saturating_sub(self.twice)
+    }
+
     /// A neighbour has begun, so long after it was asked.
     #[inline]
     pub(super) fn begun(&mut self, after: Duration) {
         self.waits_nanos[self.waits_seen % WAITS_KEPT] = nanos(after);
         self.waits_seen += 1;
+        self.waits.observe(after);
     }
 
     /// A chunk is here at `now`. Its neighbour is not known to have begun where `started_at` is `None`.
@@ -86,15 +107,41 @@ impl Pace {
         }
     }
 
-    /// Somebody has let a request become overdue: the next may take longer.
-    pub(super) fn back_off(&mut self) {
-        self.usual.back_off();
-    }
-
-    /// How long a request may be without progress.
+    /// How long a request may be without progress before its chunk is wanted again.
     #[inline]
     pub(super) fn patience(&self) -> Duration {
-        self.usual.patience()
+        match self.usual.most() {
+            Some(most) => most.max(self.patience_min),
+            None => self.patience_at_first(),
+        }
+    }
+
+    fn patience_at_first(&self) -> Duration {
+        self.patience_min * PATIENCE_AT_FIRST / 2
+    }
+
+    /// How long a request may wait for its first byte before it is late.
+    #[inline]
+    pub(super) fn wait_max(&self) -> Duration {
+        match (self.waits.most(), self.transfer()) {
+            (Some(most), Some(transfer)) => (most + transfer * WAIT_TRANSFERS).max(WAIT_LEAST),
+            _ => self.patience_at_first(),
+        }
+    }
+
+    /// How long no byte may come of a chunk of which some have come before it is late.
+    #[inline]
+    pub(super) fn silence_max(&self) -> Duration {
+        self.usual
+            .most()
+            .map_or_else(|| self.patience_at_first(), |most| most.max(SILENCE_LEAST))
+    }
+
+    /// How long a chunk may take from its first byte to its last before it is late, though bytes come.
+    #[inline]
+    pub(super) fn transfer_max(&self) -> Duration {
+        let floor = |transfer: Duration| (transfer * TRICKLE_TRANSFERS).max(self.patience_min);
+        self.transfer().map_or_else(|| self.patience_at_first(), floor)
     }
 
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
@@ -103,35 +150,23 @@ impl Pace {
         self.transfer_nanos.map(Duration::from_nanos)
     }
 
-    /// From so long after its beginning on a chunk is late; `None` before the first one came.
+    /// From so long after its beginning on a chunk takes longer than it usually does; `None` before the first one came.
     #[inline]
-    pub(super) fn late_after(&self) -> Option<Duration> {
-        self.transfer().map(|transfer| transfer * LATE_AFTER.0 / LATE_AFTER.1)
+    pub(super) fn slow_after(&self) -> Option<Duration> {
+        self.transfer().map(|transfer| transfer * SLOW_AFTER.0 / SLOW_AFTER.1)
     }
 }
 
-/// Mean and deviation of the time from asking to having, after RFC 6298 (gains 1/8 and 1/4, four deviations).
-#[derive(Clone, Copy, Debug)]
-struct ServiceTime {
+/// Mean and deviation of times, after RFC 6298 (gains 1/8 and 1/4). Nothing doubles where one is exceeded, as it does there: somebody
+/// else is asked next.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
     mean_nanos: u64,
     deviation_nanos: u64,
     seen: bool,
-    doublings: u32,
-    /// Less than this is the noise of a busy machine and not a stall.
-    least: Duration,
 }
 
-impl ServiceTime {
-    const fn new(least: Duration) -> Self {
-        Self {
-            least,
-            mean_nanos: 0,
-            deviation_nanos: 0,
-            seen: false,
-            doublings: 0,
-        }
-    }
-
+impl Spread {
     fn observe(&mut self, taken: Duration) {
         let taken = nanos(taken);
         if self.seen {
@@ -143,22 +178,16 @@ impl ServiceTime {
             self.deviation_nanos = taken / 2;
             self.seen = true;
         }
-        self.doublings = 0;
     }
 
-    /// Nothing came in time: wait longer for the next, so that a link that has become slow is not asked ever more.
-    fn back_off(&mut self) {
-        self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
-    }
-
-    fn patience(&self) -> Duration {
-        let base = if self.seen {
-            let usual = Duration::from_nanos(self.mean_nanos.saturating_add(4 * self.deviation_nanos));
-            usual.max(2 * Duration::from_nanos(self.mean_nanos)).max(self.least)
-        } else {
-            self.least * PATIENCE_AT_FIRST / 2
-        };
-        base * (1 << self.doublings)
+    /// What is hardly ever exceeded: four deviations above the mean, and twice the mean at least. `None` where nothing was seen.
+    #[inline]
+    fn most(&self) -> Option<Duration> {
+        let most = self
+            .mean_nanos
+            .saturating_add(4 * self.deviation_nanos)
+            .max(2 * self.mean_nanos);
+        self.seen.then_some(Duration::from_nanos(most))
     }
 }
 
@@ -166,8 +195,20 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 16)
 }
 
-/// A chunk is late after this multiple of what a chunk usually takes.
-const LATE_AFTER: (u32, u32) = (3, 2);
+/// When all that is missing is on its way a chunk is slow after this multiple of what a chunk usually takes.
+const SLOW_AFTER: (u32, u32) = (3, 2);
+/// A request is late when it waits for so many usual transfers longer than requests hardly ever do …
+const WAIT_TRANSFERS: u32 = 2;
+/// … but never before this: a machine that is busy for a moment is no sign of anything.
+const WAIT_LEAST: Duration = Duration::from_millis(50);
+/// Progress of a chunk is told at least this often (`Event::ChunkProgress`); less is no silence.
+const SILENCE_LEAST: Duration = Duration::from_secs(1);
+/// A chunk of which bytes come is late all the same when it takes so many times as long as usual.
+const TRICKLE_TRANSFERS: u32 = 16;
+/// This part of the build may be sent by two neighbours at a time because one was late …
+const TWICE_PART: u32 = 64;
+/// … and so many chunks more.
+const TWICE_LEAST: u32 = 4;
 /// Requests whose wait is remembered.
 const WAITS_KEPT: usize = 8;
 /// A chunk takes at least so many round trips where ties pay.
@@ -178,8 +219,6 @@ const HEDGE_FROM_ROUND_TRIPS: u32 = 1;
 const TIES_PER_DOUBLED: u32 = 12;
 /// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.
 const PATIENCE_AT_FIRST: u32 = 5;
-/// Doublings of the patience at most: four times the usual.
-const DOUBLINGS_MAX: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -192,16 +231,24 @@ mod tests {
     }
 
     #[test]
-    fn patience_doubles_while_nothing_comes_and_recovers() {
-        let mut usual = ServiceTime::new(PATIENCE);
-        usual.observe(Duration::from_secs(1));
-        let first = usual.patience();
-        usual.back_off();
-        assert_eq!(usual.patience(), first * 2);
-        (0..100).for_each(|_| usual.back_off());
-        assert_eq!(usual.patience(), first * (1 << DOUBLINGS_MAX));
-        usual.observe(Duration::from_secs(1));
-        assert!(usual.patience() <= first);
+    fn patience_and_lateness_follow_what_is_seen_and_have_a_floor() {
+        let mut pace = Pace::new(PATIENCE, Duration::from_millis(1));
+        assert_eq!(pace.patience(), PATIENCE * 5 / 2, "nothing is known of the links");
+        assert_eq!(pace.wait_max(), pace.patience());
+        for _ in 0..100 {
+            pace.begun(Duration::from_millis(20));
+            pace.completed(at(1100), at(0), Some(at(1000)));
+        }
+        let around = |duration: Duration, millis: u128| duration.as_millis().abs_diff(millis) <= millis / 20;
+        assert!(around(pace.patience(), 2200), "twice the mean: {:?}", pace.patience());
+        assert!(around(pace.wait_max(), 240), "and two transfers: {:?}", pace.wait_max());
+        assert!(around(pace.silence_max(), 2200), "{:?}", pace.silence_max());
+        assert!(around(pace.transfer_max(), 2000), "{:?}", pace.transfer_max());
+        pace.completed(at(9000), at(0), Some(at(8900)));
+        assert!(pace.patience() > Duration::from_secs(4), "deviation counts");
+        (0..100).for_each(|_| pace.completed(at(10), at(0), Some(at(9))));
+        (0..100).for_each(|_| pace.begun(Duration::from_millis(1)));
+        assert_eq!((pace.patience(), pace.wait_max()), (PATIENCE, WAIT_LEAST));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What has been asked of whom and since when. Invariant: nobody is asked for a chunk twice, and nobody new where
 //! [`SOURCES_MAX`] are asked in time already. Does not choose chunks and does not send.
 //!
-//! Two things keep a host from waiting. *Tied requests*: a chunk that nobody has begun to send may be asked of a second
-//! neighbour; who begins first wins and the other is cancelled before it has cost a byte (Dean and Barroso, "The Tail at
-//! Scale", CACM 2013). *Hedging*: a request without progress for longer than what this host has seen to be usual is
-//! overdue; its chunk may be asked of somebody else, and whoever stalled is asked for nothing more until it delivers.
+//! Three things keep a host from waiting (Dean and Barroso, "The Tail at Scale", CACM 2013). *Tied requests*: a chunk that nobody has
+//! begun to send may be asked of a second neighbour; who begins first wins and the other is cancelled before it has cost a byte.
+//! *Hedging*: a request that takes longer than what this host has seen to be usual is *late*; its chunk may be asked of somebody else
+//! as well, and the first copy wins. *Expiry*: one without progress for longer than the patience is *overdue*; its chunk is wanted
+//! again. Nobody is blamed: who is late or overdue loses its turn for a while, and is asked again after that.
 
 use std::time::Duration;
 
@@ -24,6 +25,12 @@ pub(super) struct Request {
     asked_at: Time,
     progress_at: Time,
     state: State,
+    /// No byte has come for longer than usual: another neighbour is asked as well where there is one.
+    late: bool,
+    /// Bytes come, but so slowly that another neighbour may be asked as well.
+    trickles: bool,
+    /// Its patience is doubled so often: as often as its neighbour was overdue since it last delivered.
+    doublings: u32,
 }
 
 /// How far a request has come.
@@ -31,8 +38,8 @@ pub(super) struct Request {
 enum State {
     /// Its neighbour has not begun.
     Asked,
-    /// Its neighbour has begun.
-    Sending { since: Time },
+    /// Its neighbour says that it has begun, and payload has come where it is `paid`.
+    Sending { since: Time, paid: bool },
     /// Its neighbour has not begun for too long.
     Overdue,
     /// Its neighbour has begun, and nothing has come for too long.
@@ -49,10 +56,14 @@ pub(super) struct Requests {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
-    /// Requests that are in time, and different chunks of them.
+    /// Requests that are not overdue, and different chunks of them.
     live: usize,
     chunks: usize,
     overdue: usize,
+    /// Different chunks of which every live request is late.
+    late: usize,
+    /// Live requests that are late or trickle.
+    slow: usize,
 }
 
 /// What has become overdue.
@@ -68,15 +79,18 @@ pub(super) struct Expired {
 
 impl Requests {
     #[inline]
-    pub(super) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
+    pub(super) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex, doublings: u32) {
         debug_assert!(!self.is_asked(from, chunk), "{from} is asked for {chunk} twice");
-        debug_assert!(self.sources(chunk) < SOURCES_MAX, "{chunk} is asked of too many");
+        debug_assert!(self.may_ask_another(chunk), "{chunk} is asked of too many");
         self.list.push(Request {
             chunk,
             from,
             asked_at: now,
             progress_at: now,
             state: State::Asked,
+            late: false,
+            trickles: false,
+            doublings: doublings.min(DOUBLINGS_MAX),
         });
         self.count();
     }
@@ -93,21 +107,48 @@ impl Requests {
         self.live().filter(|r| r.chunk == chunk).count()
     }
 
+    /// Whether one neighbour more may be asked for `chunk`.
+    fn may_ask_another(&self, chunk: ChunkIndex) -> bool {
+        let in_time = self
+            .live()
+            .filter(|r| r.chunk == chunk && !r.late && !r.trickles)
+            .count();
+        in_time < SOURCES_MAX && self.sources(chunk) < SOURCES_WITH_LATE_MAX
+    }
+
     /// Requests to `from` that are in time.
     #[inline]
     pub(super) fn outstanding(&self, from: HostId) -> usize {
         self.live().filter(|r| r.from == from).count()
     }
 
-    #[inline]
-    pub(super) fn is_stalled(&self, from: HostId) -> bool {
-        self.list.iter().any(|r| r.from == from && r.is_overdue())
+    /// The chunks of `from` that are overdue: they may come yet, and need not be asked for again.
+    pub(super) fn overdue_of(&self, from: HostId) -> impl Iterator<Item = ChunkIndex> {
+        let theirs = self.list.iter().filter(move |r| r.from == from && r.is_overdue());
+        theirs.map(|r| r.chunk)
     }
 
-    /// Whether somebody has let a request become overdue and not sent anything since.
+    /// Whether any request is overdue.
     #[inline]
     pub(super) const fn has_overdue(&self) -> bool {
         self.counts.overdue > 0
+    }
+
+    /// Neighbours that are late with `chunk`.
+    pub(super) fn late_sources(&self, chunk: ChunkIndex) -> usize {
+        self.live().filter(|r| r.chunk == chunk && r.late).count()
+    }
+
+    /// Different chunks that everybody who is asked for them is late with.
+    #[inline]
+    pub(super) const fn late_chunks(&self) -> usize {
+        self.counts.late
+    }
+
+    /// Whether any request is late or trickles.
+    #[inline]
+    pub(super) const fn has_late(&self) -> bool {
+        self.counts.slow > 0
     }
 
     /// Different chunks on their way.
@@ -149,31 +190,89 @@ impl Requests {
         candidates.map(|r| (r.asked_at, r.chunk))
     }
 
-    /// The chunks that one neighbour is sending, and when each is late by `pace`.
-    pub(super) fn late(&self, pace: &Pace) -> impl Iterator<Item = (Time, ChunkIndex)> {
-        let late_after = pace.late_after();
+    /// The chunks that one neighbour is sending, and when each takes longer than a chunk usually does.
+    pub(super) fn slow(&self, pace: &Pace) -> impl Iterator<Item = (Time, ChunkIndex)> {
+        let slow_after = pace.slow_after();
         self.live().filter_map(move |request| {
-            let State::Sending { since } = request.state else {
+            let State::Sending { since, .. } = request.state else {
                 return None;
             };
-            (self.sources(request.chunk) == 1).then_some((since + late_after?, request.chunk))
+            (self.sources(request.chunk) == 1).then_some((since + slow_after?, request.chunk))
         })
     }
 
-    /// Bytes of `chunk` came from `from`. Where they are the first of it: the neighbours to cancel it at.
-    pub(super) fn progress(&mut self, now: Time, from: HostId, chunk: ChunkIndex, pace: &mut Pace) -> Losers {
+    /// The chunks that everybody who is asked for them is late with, or that only trickle in where that counts, and of which one
+    /// neighbour more may be asked, with when they were first asked for.
+    pub(super) fn late(&self, trickles_too: bool) -> impl Iterator<Item = (Time, ChunkIndex)> {
+        let late = self.live().enumerate().filter(move |(index, request)| {
+            let before = self.live().take(*index);
+            let of_chunk = |other: &&Request| other.chunk == request.chunk;
+            let is_late = |other: &Request| other.late || (trickles_too && other.trickles);
+            is_late(request)
+                && before.filter(of_chunk).count() == 0
+                && self.live().filter(of_chunk).all(is_late)
+                && self.may_ask_another(request.chunk)
+        });
+        late.map(|(_, request)| (request.asked_at, request.chunk))
+    }
+
+    /// Marks what takes longer than usual at `now`. Who sends no byte.
+    pub(super) fn mark_late(&mut self, now: Time, pace: &Pace) -> SmallVec<[HostId; 2]> {
+        let mut hosts = SmallVec::new();
+        for request in &mut self.list {
+            request.trickles |= now >= request.trickles_at(pace);
+            if !request.late && !request.is_overdue() && now >= request.late_at(pace) {
+                request.late = true;
+                if !hosts.contains(&request.from) {
+                    hosts.push(request.from);
+                }
+            }
+        }
+        self.count();
+        hosts
+    }
+
+    /// Payload of `chunk` came from `from`, or its word that it begins. Where it is the first: the neighbours to cancel it at.
+    pub(super) fn progress(
+        &mut self,
+        now: Time,
+        from: HostId,
+        chunk: ChunkIndex,
+        pays: bool,
+        pace: &mut Pace,
+    ) -> Losers {
         let Some(request) = self.list.iter_mut().find(|r| r.from == from && r.chunk == chunk) else {
             return Losers::new();
         };
-        request.progress_at = now;
-        match request.state {
-            State::Sending { .. } => return Losers::new(),
+        match &mut request.state {
+            State::Sending { paid, .. } => {
+                // To say that it begins once more is no progress.
+                if pays {
+                    request.progress_at = now;
+                    let is_first = !std::mem::replace(paid, true);
+                    if is_first || request.late {
+                        request.late = false;
+                        self.count();
+                        self.note_doubled(from, chunk, pace);
+                    }
+                }
+                return Losers::new();
+            }
+            State::Stopped { .. } if !pays => return Losers::new(),
             State::Stopped { since } => {
-                request.state = State::Sending { since };
+                request.progress_at = now;
+                request.state = State::Sending {
+                    since: *since,
+                    paid: true,
+                };
                 self.count();
                 return Losers::new();
             }
-            State::Asked | State::Overdue => request.state = State::Sending { since: now },
+            State::Asked | State::Overdue => {
+                request.progress_at = now;
+                request.late &= !pays;
+                request.state = State::Sending { since: now, paid: pays };
+            }
         }
         pace.begun(now.since(request.asked_at));
         let mut losers = Losers::new();
@@ -185,7 +284,18 @@ impl Requests {
             !loses
         });
         self.count();
+        if pays {
+            self.note_doubled(from, chunk, pace);
+        }
         losers
+    }
+
+    /// Counts where two neighbours send the same.
+    fn note_doubled(&self, from: HostId, chunk: ChunkIndex, pace: &mut Pace) {
+        let pays = |r: &Request| matches!(r.state, State::Sending { paid: true, .. });
+        if self.list.iter().any(|r| r.chunk == chunk && r.from != from && pays(r)) {
+            pace.twice_on_its_way();
+        }
     }
 
     /// `chunk` is here, from `from`. The neighbours to cancel it at.
@@ -233,26 +343,31 @@ impl Requests {
         theirs
     }
 
-    /// Everybody that stalled may be asked again.
+    /// What is overdue is not expected any more.
     pub(super) fn forgive(&mut self) {
         self.list.retain(|r| !r.is_overdue());
         self.count();
     }
 
-    /// This host stood still for `pause`, so that nobody is late who was not before.
-    pub(super) fn excuse(&mut self, pause: Duration) {
+    /// This host stood still until `now`: whoever was asked before is not late for that.
+    pub(super) fn excuse(&mut self, now: Time) {
         for request in &mut self.list {
-            request.progress_at = request.progress_at + pause;
+            let still = now.since(request.progress_at);
+            request.asked_at = request.asked_at + still;
+            request.progress_at = now;
+            if let State::Sending { since, .. } | State::Stopped { since } = &mut request.state {
+                *since = *since + still;
+            }
         }
     }
 
-    /// Marks what has been without progress for longer than `patience` at `now`.
+    /// Marks what has been without progress for longer than `patience`, doubled as each was asked, at `now`.
     pub(super) fn expire(&mut self, now: Time, patience: Duration) -> Expired {
         let (mut free, mut hosts) = (Vec::new(), Vec::new());
         for request in &mut self.list {
-            if !request.is_overdue() && now >= request.progress_at + patience {
+            if !request.is_overdue() && now >= request.overdue_at(patience) {
                 request.state = match request.state {
-                    State::Sending { since } | State::Stopped { since } => State::Stopped { since },
+                    State::Sending { since, .. } | State::Stopped { since } => State::Stopped { since },
                     State::Asked | State::Overdue => State::Overdue,
                 };
                 free.push(request.chunk);
@@ -269,10 +384,16 @@ impl Requests {
         Expired { requests, free, hosts }
     }
 
-    /// When the next request becomes overdue.
+    /// When the next request becomes overdue, or late.
     #[inline]
-    pub(super) fn next_expiry(&self, patience: Duration) -> Option<Time> {
-        self.live().map(|r| r.progress_at + patience).min()
+    pub(super) fn next_expiry(&self, pace: &Pace) -> Option<Time> {
+        let patience = pace.patience();
+        let next = |r: &Request| {
+            let late_at = if r.late { Time::MAX } else { r.late_at(pace) };
+            let trickles_at = if r.trickles { Time::MAX } else { r.trickles_at(pace) };
+            r.overdue_at(patience).min(late_at).min(trickles_at)
+        };
+        self.live().map(next).min()
     }
 
     /// What of this module's invariant is broken.
@@ -289,7 +410,7 @@ impl Requests {
             }
             // One that was overdue and comes after all is one more, and has begun.
             let asked = self.list.iter().filter(|r| r.chunk == chunk && r.state == State::Asked);
-            if asked.count() > SOURCES_MAX {
+            if asked.filter(|r| !r.late && !r.trickles).count() > SOURCES_MAX {
                 return Err(format!("{chunk} is asked of more than {SOURCES_MAX}"));
             }
         }
@@ -312,8 +433,12 @@ impl Counts {
                 continue;
             }
             counts.live += 1;
+            counts.slow += usize::from(request.late || request.trickles);
             let is_same = |other: &Request| other.chunk == request.chunk && !other.is_overdue();
-            counts.chunks += usize::from(!requests[..index].iter().any(is_same));
+            if !requests[..index].iter().any(is_same) {
+                counts.chunks += 1;
+                counts.late += usize::from(request.late && requests[index..].iter().all(|r| r.late || !is_same(r)));
+            }
         }
         counts
     }
@@ -334,12 +459,41 @@ impl Request {
     const fn started_at(&self) -> Option<Time> {
         match self.state {
             State::Asked | State::Overdue => None,
-            State::Sending { since } | State::Stopped { since } => Some(since),
+            State::Sending { since, .. } | State::Stopped { since } => Some(since),
         }
+    }
+
+    /// From when on no byte has come for longer than usual.
+    #[inline]
+    fn late_at(&self, pace: &Pace) -> Time {
+        match self.state {
+            State::Asked => self.asked_at + pace.wait_max(),
+            State::Sending { since, paid: false } => since + pace.wait_max(),
+            State::Sending { paid: true, .. } => self.progress_at + pace.silence_max(),
+            State::Overdue | State::Stopped { .. } => Time::MAX,
+        }
+    }
+
+    /// From when on its bytes come far slower than usual.
+    #[inline]
+    fn trickles_at(&self, pace: &Pace) -> Time {
+        match self.state {
+            State::Sending { since, paid: true } => since + pace.transfer_max(),
+            _ => Time::MAX,
+        }
+    }
+
+    #[inline]
+    fn overdue_at(&self, patience: Duration) -> Time {
+        self.progress_at + patience * (1 << self.doublings)
     }
 }
 
-/// Neighbours that are asked for the same chunk at a time, at most.
+/// Neighbours that are asked for the same chunk at a time and are not late with it, at most.
 pub(super) const SOURCES_MAX: usize = 2;
+/// The same with those that are.
+const SOURCES_WITH_LATE_MAX: usize = 4;
+/// Doublings of a request's patience at most: sixteen times the usual.
+const DOUBLINGS_MAX: u32 = 4;
 /// A tie takes its chunk off the candidates.
 const _: () = assert!(SOURCES_MAX == 2);

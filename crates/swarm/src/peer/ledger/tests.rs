@@ -24,7 +24,7 @@ fn ledger(chunks: u32) -> Ledger {
 
 fn ask(ledger: &mut Ledger, millis: u64, host: HostId, index: u32, why: Why) {
     let chunk = chunk(index);
-    ledger.ask(at(millis), Ask { host, chunk, why });
+    ledger.ask(at(millis), Ask { host, chunk, why }, 0);
     assert_eq!(ledger.check(), Ok(()));
 }
 
@@ -47,23 +47,22 @@ fn of_two_tied_neighbours_the_one_that_begins_wins() {
 }
 
 #[test]
-fn a_request_without_progress_becomes_overdue_and_its_neighbour_stalled() {
+fn a_request_without_progress_becomes_overdue_and_may_come_all_the_same() {
     let mut ledger = ledger(64);
     ask(&mut ledger, 0, A, 0, Why::Want);
     let stored = ledger.stored(at(1000), A, chunk(0));
     assert!(stored.is_new && stored.losers.is_empty());
     ask(&mut ledger, 1000, A, 1, Why::Want);
-    let expiry = ledger.next_expiry().unwrap();
-    assert_eq!(expiry, at(1000) + Duration::from_secs(3), "mean plus four deviations");
+    assert_eq!(ledger.patience(), Duration::from_secs(3), "mean plus four deviations");
     assert_eq!(ledger.expire(at(3999)).hosts, []);
-    let expired = ledger.expire(expiry);
+    let expired = ledger.expire(at(4000));
     assert_eq!((expired.requests, expired.hosts), (1, vec![A]));
-    assert!(ledger.is_stalled(A) && ledger.has_overdue());
+    assert!(ledger.has_overdue() && ledger.overdue_of(A).eq([chunk(1)]));
     assert!(ledger.is_wanted(chunk(1)), "somebody else may be asked for it");
     assert_eq!(ledger.in_flight(), 0);
     assert!(ledger.is_asked(A, chunk(1)), "late bytes are still welcome");
     ledger.received(at(5000), A, chunk(1));
-    assert!(!ledger.is_stalled(A));
+    assert!(!ledger.has_overdue());
     assert!(!ledger.is_wanted(chunk(1)), "it comes after all");
     assert_eq!(ledger.check(), Ok(()));
 }
@@ -73,8 +72,7 @@ fn who_stopped_halfway_and_goes_on_has_begun_when_he_began() {
     let mut ledger = ledger(64);
     ask(&mut ledger, 0, A, 0, Why::Want);
     ledger.started(at(100), A, chunk(0));
-    let expiry = ledger.next_expiry().unwrap();
-    assert_eq!(ledger.expire(expiry).requests, 1);
+    assert_eq!(ledger.expire(at(5100)).requests, 1);
     ask(&mut ledger, 6000, B, 0, Why::Want);
     assert_eq!(
         ledger.received(at(7000), A, chunk(0)).as_slice(),
@@ -88,18 +86,18 @@ fn who_stopped_halfway_and_goes_on_has_begun_when_he_began() {
 }
 
 #[test]
-fn a_chunk_that_one_neighbour_takes_long_for_is_late_until_another_is_asked_as_well() {
+fn a_chunk_that_one_neighbour_takes_long_for_is_slow_until_another_is_asked_as_well() {
     let mut ledger = ledger(64 * 3);
     ask(&mut ledger, 0, A, 0, Why::Want);
     ledger.started(at(0), A, chunk(0));
     ledger.stored(at(100), A, chunk(0));
     ask(&mut ledger, 100, A, 1, Why::Want);
-    let late = |ledger: &Ledger| ledger.late().collect::<Vec<_>>();
-    assert_eq!(late(&ledger), [], "it has not begun: that is what ties are for");
+    let slow = |ledger: &Ledger| ledger.slow().collect::<Vec<_>>();
+    assert_eq!(slow(&ledger), [], "it has not begun: that is what ties are for");
     ledger.started(at(200), A, chunk(1));
-    assert_eq!(late(&ledger), [(at(350), chunk(1))], "half as long again as usual");
+    assert_eq!(slow(&ledger), [(at(350), chunk(1))], "half as long again as usual");
     ask(&mut ledger, 350, B, 1, Why::Hedge);
-    assert_eq!(late(&ledger), [], "two are enough");
+    assert_eq!(slow(&ledger), [], "two are enough");
     assert_eq!(ledger.started(at(360), B, chunk(1)).as_slice(), [], "both go on");
     assert_eq!(
         ledger.stored(at(420), B, chunk(1)).losers.as_slice(),
@@ -109,7 +107,7 @@ fn a_chunk_that_one_neighbour_takes_long_for_is_late_until_another_is_asked_as_w
 }
 
 #[test]
-fn a_sixty_fourth_of_the_build_may_be_asked_for_twice_because_it_is_late() {
+fn a_sixty_fourth_of_the_build_may_be_asked_for_twice_because_it_is_slow() {
     let mut ledger = ledger(130);
     assert_eq!(ledger.hedges_left(0), 0, "nothing has come yet");
     for index in 0..12 {
@@ -130,11 +128,117 @@ fn a_sixty_fourth_of_the_build_may_be_asked_for_twice_because_it_is_late() {
 fn a_pause_of_this_host_makes_nobody_overdue() {
     let mut ledger = ledger(64);
     ask(&mut ledger, 0, A, 0, Why::Want);
-    let due = ledger.next_expiry().unwrap();
-    let woken = due + Duration::from_secs(14);
-    ledger.excuse(Duration::from_secs(14));
-    assert_eq!(ledger.expire(due + Duration::from_secs(13)).requests, 0);
-    assert_eq!(ledger.expire(woken).requests, 1, "but it is not forgotten");
+    let patience = ledger.patience();
+    let woken = at(20_000);
+    ledger.excuse(woken);
+    assert!(ledger.mark_late(woken).is_empty());
+    assert_eq!(ledger.expire(woken).requests, 0);
+    ask(&mut ledger, 20_000, B, 1, Why::Want);
+    ledger.excuse(woken);
+    assert_eq!(
+        ledger.expire(woken + patience).requests,
+        2,
+        "none is forgotten, and none is excused for more than the pause"
+    );
+}
+
+#[test]
+fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_asked_too() {
+    let mut ledger = ledger(64);
+    for index in 0..16 {
+        ask(&mut ledger, 0, A, index, Why::Want);
+        ledger.started(at(20), A, chunk(index));
+        ledger.received(at(20), A, chunk(index));
+        ledger.stored(at(120), A, chunk(index));
+    }
+    let late = |ledger: &Ledger| ledger.late().map(|(_, chunk)| chunk.get()).collect::<Vec<u32>>();
+    ask(&mut ledger, 1000, A, 20, Why::Want);
+    ask(&mut ledger, 1000, B, 21, Why::Want);
+    // That it begins is no payload.
+    ledger.started(at(1010), B, chunk(21));
+    let late_at = ledger.next_expiry().unwrap();
+    assert_eq!(late_at, at(1000) + ledger.wait_max());
+    assert_eq!(ledger.mark_late(late_at).as_slice(), [A]);
+    assert!(ledger.mark_late(late_at).is_empty(), "said once");
+    assert_eq!(
+        (late(&ledger), ledger.chunks_in_flight(), ledger.late_chunks()),
+        (vec![20], 2, 1)
+    );
+    ask(&mut ledger, 1300, C, 20, Why::Hedge);
+    assert_eq!(
+        (late(&ledger), ledger.late_chunks()),
+        (vec![], 0),
+        "somebody is in time"
+    );
+    assert_eq!(ledger.mark_late(late_at + Duration::from_millis(10)).as_slice(), [B]);
+    assert_eq!(late(&ledger), [21]);
+    // To say it again is none either.
+    ledger.started(at(1600), B, chunk(21));
+    assert_eq!(late(&ledger), [21]);
+    ledger.received(at(1700), B, chunk(21));
+    assert_eq!(late(&ledger), [0; 0], "it comes");
+    assert_eq!(
+        ledger.started(at(1710), C, chunk(20)).as_slice(),
+        [A],
+        "who is late has not begun"
+    );
+    assert_eq!(ledger.check(), Ok(()));
+}
+
+#[test]
+fn a_chunk_that_trickles_is_late_though_bytes_come() {
+    let mut ledger = ledger(64);
+    for index in 0..16 {
+        ask(&mut ledger, 0, A, index, Why::Want);
+        ledger.received(at(0), A, chunk(index));
+        ledger.stored(at(100), A, chunk(index));
+    }
+    ask(&mut ledger, 1000, A, 20, Why::Want);
+    let mut now = 1000;
+    while now < 4000 {
+        ledger.received(at(now), A, chunk(20));
+        assert!(ledger.mark_late(at(now)).is_empty(), "nobody loses its turn: it sends");
+        assert_eq!(ledger.expire(at(now)).requests, 0, "it is not given up");
+        assert_eq!(ledger.late().count() > 0, now >= 3000, "at {now}");
+        now += 100;
+    }
+    assert_eq!((ledger.chunks_in_flight(), ledger.late_chunks()), (1, 0));
+}
+
+#[test]
+fn trickles_are_doubled_for_a_part_of_the_build_only() {
+    let mut ledger = ledger(64);
+    for index in 0..6 {
+        ask(&mut ledger, 0, A, index, Why::Want);
+        ledger.received(at(0), A, chunk(index));
+        ledger.mark_late(at(5000));
+        assert_eq!(ledger.late().count() > 0, index < 5, "{index}");
+        if index < 5 {
+            ask(&mut ledger, 5000, B, index, Why::Hedge);
+            ledger.received(at(5000), B, chunk(index));
+            ledger.stored(at(5000), B, chunk(index));
+        }
+    }
+}
+
+#[test]
+fn who_has_missed_requests_before_has_more_patience() {
+    let mut ledger = ledger(64);
+    let (host, index) = (A, chunk(0));
+    let ask = Ask {
+        host,
+        chunk: index,
+        why: Why::Want,
+    };
+    ledger.ask(at(0), ask, 2);
+    let patience = ledger.patience();
+    assert_eq!(
+        ledger
+            .expire(at(0) + (patience * 4 - Duration::from_millis(1)))
+            .requests,
+        0
+    );
+    assert_eq!(ledger.expire(at(0) + patience * 4).requests, 1);
 }
 
 #[test]
@@ -172,7 +276,7 @@ fn forgiven_neighbours_may_be_asked_again_and_their_late_bytes_are_not_expected(
     ask(&mut ledger, 0, A, 3, Why::Want);
     ledger.expire(at(60_000));
     ledger.forgive();
-    assert!(!ledger.is_stalled(A) && !ledger.is_asked(A, chunk(3)));
+    assert!(!ledger.has_overdue() && !ledger.is_asked(A, chunk(3)));
     ask(&mut ledger, 60_000, A, 3, Why::Want);
 }
 
@@ -197,11 +301,11 @@ fn a_broken_ledger_says_what_is_broken() {
             "1 chunks are requested, and somebody is asked for 0",
         ),
         (
-            |ledger| ledger.requests.ask(at(0), A, chunk(5)),
+            |ledger| ledger.requests.ask(at(0), A, chunk(5), 0),
             "chunk 5 is wanted though h1 is asked for it",
         ),
         (
-            |ledger| ledger.requests.ask(at(0), B, chunk(0)),
+            |ledger| ledger.requests.ask(at(0), B, chunk(0), 0),
             "chunk 0 is held though h2 is asked for it",
         ),
     ];
@@ -226,6 +330,7 @@ enum Step {
     GiveUp(u64, u32),
     Gone(u64),
     Expire,
+    MarkLate,
     Excuse,
     Forgive,
     Wait(u64),
@@ -245,6 +350,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (host(), chunk()).prop_map(|(host, chunk)| Step::GiveUp(host, chunk)),
         1 => host().prop_map(Step::Gone),
         3 => Just(Step::Expire),
+        3 => Just(Step::MarkLate),
         1 => Just(Step::Excuse),
         1 => Just(Step::Forgive),
         3 => (1u64..3000).prop_map(Step::Wait),
@@ -256,7 +362,7 @@ fn apply(ledger: &mut Ledger, now: &mut u64, step: &Step) {
     let time = at(*now);
     let host = HostId::new;
     match *step {
-        Step::Ask(from, index) if ledger.is_wanted(chunk(index)) && !ledger.is_stalled(host(from)) => {
+        Step::Ask(from, index) if ledger.is_wanted(chunk(index)) && !ledger.is_asked(host(from), chunk(index)) => {
             ask(ledger, *now, host(from), index, Why::Want);
         }
         Step::Second(from, index, tie) => {
@@ -264,7 +370,10 @@ fn apply(ledger: &mut Ledger, now: &mut u64, step: &Step) {
             let is_candidate = if tie {
                 ledger.tie_candidates().any(|(_, other)| other == chunk(index))
             } else {
-                ledger.late().any(|(_, other)| other == chunk(index))
+                ledger
+                    .late()
+                    .chain(ledger.slow())
+                    .any(|(_, other)| other == chunk(index))
             };
             if is_candidate && !ledger.is_asked(host, chunk(index)) {
                 ask(ledger, *now, host, index, why);
@@ -281,7 +390,8 @@ fn apply(ledger: &mut Ledger, now: &mut u64, step: &Step) {
         Step::GiveUp(from, index) => ledger.give_up(host(from), chunk(index)),
         Step::Gone(from) => ledger.neighbour_gone(host(from), &Bitfield::new(12)),
         Step::Expire => drop(ledger.expire(time)),
-        Step::Excuse => ledger.excuse(Duration::from_millis(1500)),
+        Step::MarkLate => drop(ledger.mark_late(time)),
+        Step::Excuse => ledger.excuse(time),
         Step::Forgive => ledger.forgive(),
         Step::Wait(millis) => *now += millis,
         Step::Ask(..) => {}

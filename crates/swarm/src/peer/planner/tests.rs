@@ -25,7 +25,7 @@ struct Scene {
     zoned: bool,
     invitations: Vec<(HostId, ChunkIndex)>,
     open: u32,
-    struck: Vec<u64>,
+    parked: Vec<u64>,
 }
 
 type Asked = Vec<(u64, u32, Why)>;
@@ -50,7 +50,7 @@ impl Scene {
         let mut ledger = Ledger::new(ChunkPolicy::LatestUseful, held, patience, round_trip);
         for index in (0..CHUNKS).filter(|index| !wanted.contains(index)) {
             let (host, chunk, why) = (host(99), chunk(index), Why::Want);
-            ledger.ask(at(0), Ask { host, chunk, why });
+            ledger.ask(at(0), Ask { host, chunk, why }, 0);
             ledger.started(at(1), host, chunk);
             ledger.stored(at(1 + TRANSFER), host, chunk);
         }
@@ -65,7 +65,7 @@ impl Scene {
             zoned: false,
             invitations: Vec::new(),
             open: 0,
-            struck: Vec::new(),
+            parked: Vec::new(),
         };
         for (number, chunks) in has {
             scene.neighbours.insert(host(*number), CHUNKS, false);
@@ -90,7 +90,7 @@ impl Scene {
                 chunk: chunk(index),
                 why,
             };
-            self.ledger.ask(at(asked_at), ask);
+            self.ledger.ask(at(asked_at), ask, 0);
             if let Some(begun_at) = begun_at {
                 self.ledger.started(at(begun_at), ask.host, ask.chunk);
             }
@@ -114,8 +114,9 @@ impl Scene {
     }
 
     fn plan(&mut self) -> Asked {
-        for number in &self.struck {
-            self.neighbours.strike(host(*number));
+        for number in &self.parked {
+            let second = Duration::from_secs(1);
+            self.neighbours.park(at(NOW - 1), host(*number), second, second);
         }
         let border = Border {
             invitations: &self.invitations,
@@ -139,7 +140,7 @@ impl Scene {
         let again = plan(&known, 0, &mut Xoshiro256PlusPlus::seed_from_u64(1));
         assert_eq!(asks, again, "a plan changes nothing");
         // Each ask is one that the ledger takes.
-        asks.iter().for_each(|ask| self.ledger.ask(at(NOW), *ask));
+        asks.iter().for_each(|ask| self.ledger.ask(at(NOW), *ask, 0));
         assert_eq!(self.ledger.check(), Ok(()));
         asks.iter()
             .map(|ask| (ask.host.get(), ask.chunk.get(), ask.why))
@@ -185,20 +186,20 @@ fn what_is_wanted_is_asked_of_whoever_has_it_and_least_to_do() {
             vec![(2, 4, Why::Want), (1, 3, Why::Want)],
         ),
         (
-            "not of who has stalled",
-            Scene::new(all, &two).asked(&[(1, 1, 0, None)]).with(|scene| {
-                scene.ledger.expire(at(200_000));
-            }),
+            "not what is overdue of who may send it yet",
+            Scene::new(&[1, 2], &[(1, &[1])])
+                .asked(&[(1, 1, 0, None)])
+                .with(|scene| drop(scene.ledger.expire(at(200_000)))),
+            vec![],
+        ),
+        (
+            "not of who has lost its turn while others have something",
+            Scene::new(all, &two).with(|scene| scene.parked = vec![1]),
             vec![(2, 4, Why::Want), (2, 3, Why::Want)],
         ),
         (
-            "not of who was struck while others have something, but he may win a tie",
-            Scene::new(all, &two).with(|scene| scene.struck = vec![1]),
-            vec![(2, 4, Why::Want), (2, 3, Why::Want), (1, 3, Why::Tie)],
-        ),
-        (
-            "of who was struck when nobody else has anything",
-            Scene::new(all, &[(1, all), (2, &[])]).with(|scene| scene.struck = vec![1]),
+            "of who has lost its turn when nobody else has anything",
+            Scene::new(all, &[(1, all), (2, &[])]).with(|scene| scene.parked = vec![1]),
             vec![(1, 4, Why::Want), (1, 3, Why::Want)],
         ),
     ]);
@@ -309,10 +310,9 @@ fn what_nobody_has_begun_is_tied_to_one_neighbour_more() {
             vec![],
         ),
         (
-            "not of who has stalled",
+            "not of who has lost its turn",
             Scene::new(&[1, 2, 3], &[(1, all), (2, all)])
-                .asked(&[(2, 1, 0, None)])
-                .with(|scene| drop(scene.ledger.expire(at(200_000))))
+                .with(|scene| scene.parked = vec![2])
                 .asked(&[(1, 1, NOW, Some(NOW)), (1, 2, NOW, None)]),
             vec![],
         ),
@@ -334,7 +334,7 @@ fn what_nobody_has_begun_is_tied_to_one_neighbour_more() {
 }
 
 #[test]
-fn the_last_chunks_that_are_late_are_asked_of_who_is_idle() {
+fn the_last_chunks_that_are_slow_are_asked_of_who_is_idle() {
     let all = [1, 2].as_slice();
     let late = NOW - TRANSFER * 3 / 2;
     let three = [(1, all), (2, all), (3, all)];
@@ -374,10 +374,9 @@ fn the_last_chunks_that_are_late_are_asked_of_who_is_idle() {
             vec![],
         ),
         (
-            "not of who has stalled with another chunk",
+            "not of who has lost its turn",
             Scene::new(&[1, 2, 3], &[(1, all), (2, all)])
-                .asked(&[(2, 3, 0, None)])
-                .with(|scene| drop(scene.ledger.expire(at(200_000))))
+                .with(|scene| scene.parked = vec![2])
                 .asked(&[(1, 3, NOW, Some(NOW)), (1, 1, 0, Some(late)), (1, 2, 0, Some(late))]),
             vec![],
         ),
@@ -390,6 +389,62 @@ fn the_last_chunks_that_are_late_are_asked_of_who_is_idle() {
             .with(|scene| scene.chunks_in_flight_max = 3)
             .asked(&[(1, 1, 0, Some(late)), (1, 2, 0, Some(late)), (1, 3, 0, Some(late))]),
             vec![(2, 1, Why::Hedge), (3, 2, Why::Hedge)],
+        ),
+    ]);
+}
+
+#[test]
+fn what_somebody_is_late_with_is_asked_of_another_neighbour_at_any_time() {
+    let all = [1, 2, 3, 4].as_slice();
+    let full: Vec<u32> = (0..CHUNKS).collect();
+    // Of the first neighbour, who said that it began and of whom nothing has come.
+    let late = [(1, 1, 0, Some(0)), (1, 2, 10, Some(10))];
+    let mark = |scene: &mut Scene| {
+        assert_eq!(scene.ledger.mark_late(at(NOW - 100)).as_slice(), [host(1)]);
+        scene.parked = vec![1];
+    };
+    check([
+        (
+            "the one that waits for longest first, and more is asked for in their place",
+            Scene::new(all, &[(1, all), (2, all), (3, all)]).asked(&late).with(mark),
+            vec![
+                (2, 4, Why::Want),
+                (3, 3, Why::Want),
+                (2, 1, Why::Hedge),
+                (3, 2, Why::Hedge),
+            ],
+        ),
+        (
+            "of who is idle before who is not",
+            Scene::new(&[1, 2, 9], &[(1, all), (2, all), (3, &[1]), (4, &[9])])
+                .asked(&[(1, 1, 0, Some(0))])
+                .with(mark)
+                .asked(&[(2, 9, NOW, Some(NOW))]),
+            vec![(2, 2, Why::Want), (3, 1, Why::Hedge)],
+        ),
+        (
+            "of a seeder where nobody else has it",
+            Scene::new(&[1, 2], &[(SEEDER, &full), (1, all), (2, &[])])
+                .asked(&late)
+                .with(mark),
+            vec![(SEEDER, 1, Why::Hedge), (SEEDER, 2, Why::Hedge)],
+        ),
+        (
+            "not of who has lost its turn too, while somebody is in time",
+            Scene::new(&[1, 9], &[(1, all), (2, all), (3, &[9])])
+                .asked(&[(1, 1, 0, Some(0))])
+                .with(mark)
+                .asked(&[(3, 9, NOW, Some(NOW))])
+                .with(|scene| scene.parked = vec![1, 2]),
+            vec![],
+        ),
+        (
+            "but where nobody is",
+            Scene::new(&[1, 2], &[(1, all), (2, all)])
+                .asked(&late)
+                .with(mark)
+                .with(|scene| scene.parked = vec![1, 2]),
+            vec![(2, 1, Why::Hedge), (2, 2, Why::Hedge)],
         ),
     ]);
 }
@@ -416,8 +471,8 @@ fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
             vec![],
         ),
         (
-            "what only those have that let requests become overdue",
-            Scene::new(all, &[(SEEDER, &full), (1, all)]).with(|scene| scene.struck = vec![1]),
+            "what only those have that have lost their turn",
+            Scene::new(all, &[(SEEDER, &full), (1, all)]).with(|scene| scene.parked = vec![1]),
             vec![(SEEDER, 3, Why::Rescue), (SEEDER, 2, Why::Rescue)],
         ),
         (
@@ -429,11 +484,9 @@ fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
             vec![(SEEDER, 3, Why::Rescue)],
         ),
         (
-            "not when it has stalled itself",
-            Scene::new(all, &[(SEEDER, &full)])
-                .asked(&[(SEEDER, 1, 0, None)])
-                .with(stalled),
-            vec![],
+            "not when it has lost its turn itself and somebody else has it",
+            Scene::new(all, &[(SEEDER, &full), (1, all)]).with(|scene| scene.parked = vec![SEEDER]),
+            vec![(1, 3, Why::Want), (1, 2, Why::Want)],
         ),
     ]);
 }
