@@ -270,7 +270,7 @@ fn simulate(
             let setup = RegionSetup {
                 manifest: Arc::clone(manifest),
                 topology,
-                plan,
+                plan: Arc::new(plan),
                 settings: scenario.swarm.clone(),
                 deadline: options.deadline,
             };

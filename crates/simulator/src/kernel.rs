@@ -14,7 +14,9 @@ use smallvec::SmallVec;
 use swarm::{HostId, Overlay};
 
 use crate::event_queue::EventQueue;
-use crate::region::{RegionResult, RegionStatus, prefetch};
+use crate::member::MemberId;
+use crate::prefetch::prefetch;
+use crate::region::{RegionResult, RegionStatus};
 use crate::topology::Topology;
 
 /// What a region consists of.
@@ -90,13 +92,13 @@ impl Kernel {
         for chunk in 0..setup.chunks {
             held[chunk as usize / 64] |= 1 << (chunk % 64);
         }
-        let mut uplinks: Vec<u64> = (1..members).map(|host| topology.uplink(host)).collect();
+        let mut uplinks: Vec<u64> = (1..members).map(|host| topology.uplink(MemberId::at(host))).collect();
         uplinks.sort_unstable();
         let usual = uplinks.get(uplinks.len() / 2).copied().unwrap_or(1).max(1) / setup.upload_slots as u64;
         let mixed = uplinks.first() != uplinks.last();
         let at_first = (0..members)
             .map(|member| {
-                let at_once = topology.downlink(member) / usual.max(1);
+                let at_once = topology.downlink(MemberId::at(member)) / usual.max(1);
                 let at_once = u16::try_from(at_once).unwrap_or(u16::MAX);
                 // With one slot a slow sender would have the whole of a fast receiver.
                 let at_once = at_once.max(if mixed { 2 } else { 1 });
@@ -289,21 +291,21 @@ impl Kernel {
         self.coming[host * self.words + chunk as usize / 64] |= 1 << (chunk % 64);
         self.members[host].receiving += 1;
         self.members[from as usize].sending += 1;
+        let (sender, receiver) = (MemberId::new(from), MemberId::new(to));
         let topology = &self.setup.topology;
         let slots = if from == 0 {
             self.setup.seeder_slots
         } else {
             self.setup.upload_slots
         };
-        let share = topology.downlink(host) / u64::from(self.members[host].receive_max);
-        let rate = (topology.uplink(from as usize) / slots as u64).min(share).max(1);
+        let share = topology.downlink(receiver) / u64::from(self.members[host].receive_max);
+        let rate = (topology.uplink(sender) / slots as u64).min(share).max(1);
         let nanos = u128::from(self.length(chunk)) * 1_000_000_000 / u128::from(rate);
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
         let sent = self.now.saturating_add(nanos);
-        let latency = u64::try_from(topology.latency(from as usize, host).as_nanos()).unwrap_or(u64::MAX / 4);
+        let arrived = sent.saturating_add(topology.delay(sender, receiver));
         self.queue.push(sent, Input::Sent { from });
-        self.queue
-            .push(sent.saturating_add(latency), Input::Arrived { from, to, chunk });
+        self.queue.push(arrived, Input::Arrived { from, to, chunk });
         true
     }
 

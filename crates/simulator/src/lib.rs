@@ -10,6 +10,8 @@ mod event_queue;
 mod forecast;
 mod kernel;
 mod links;
+mod member;
+mod prefetch;
 mod region;
 mod topology;
 mod transfers;

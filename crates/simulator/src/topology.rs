@@ -1,11 +1,11 @@
 //! Where members are and what the network between them is like. Member 0 is the first seeder, host `i` is member `i + 1`, and
 //! what other seeders there are come after the hosts.
 
-use std::time::Duration;
-
 use scenario::{Links, Network, RegionPlan, SeederPlan};
 
 use crate::links::SharedLink;
+use crate::member::MemberId;
+use crate::region::nanos;
 
 /// Placement, links and delays of a region.
 #[derive(Clone, Debug)]
@@ -13,15 +13,20 @@ pub(crate) struct Topology {
     seeder: Links,
     host_count: usize,
     hosts: HostLinks,
-    latency: Duration,
-    /// One-way delay between hosts of different zones.
-    zone_latency: Duration,
+    delays: Delays,
     /// By member; empty where all are in one.
     zones: Vec<u32>,
     /// A zone's link to the others, out and in; empty where that is no limit.
     zones_out: Vec<SharedLink>,
     zones_into: Vec<SharedLink>,
     racks: Option<Racks>,
+}
+
+/// One-way delays in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Delays {
+    within_zone: u64,
+    between_zones: u64,
 }
 
 /// Links of the hosts.
@@ -75,8 +80,14 @@ impl Topology {
             seeder,
             host_count: plan.hosts.len(),
             hosts,
-            latency: network.latency,
-            zone_latency: network.zones.latency,
+            delays: Delays {
+                within_zone: nanos(network.latency),
+                between_zones: nanos(if zones.is_empty() {
+                    network.latency
+                } else {
+                    network.zones.latency
+                }),
+            },
             zones,
             zones_out: between_zones.clone(),
             zones_into: between_zones,
@@ -84,19 +95,19 @@ impl Topology {
         })
     }
 
-    pub(crate) fn uplink(&self, member: usize) -> u64 {
+    pub(crate) fn uplink(&self, member: MemberId) -> u64 {
         self.links(member).uplink
     }
 
-    pub(crate) fn downlink(&self, member: usize) -> u64 {
+    pub(crate) fn downlink(&self, member: MemberId) -> u64 {
         self.links(member).downlink
     }
 
-    fn links(&self, member: usize) -> Links {
+    fn links(&self, member: MemberId) -> Links {
         match &self.hosts {
             _ if !self.is_host(member) => self.seeder,
             HostLinks::Equal(links) => *links,
-            HostLinks::Each(links) => links[member - 1],
+            HostLinks::Each(links) => links[member.index() - 1],
         }
     }
 
@@ -118,47 +129,40 @@ impl Topology {
         hosts.min(slower(&self.seeder))
     }
 
-    fn is_host(&self, member: usize) -> bool {
-        (1..=self.host_count).contains(&member)
+    fn is_host(&self, member: MemberId) -> bool {
+        (1..=self.host_count).contains(&member.index())
     }
 
-    pub(crate) fn zone(&self, member: usize) -> usize {
-        self.zones.get(member).map_or(0, |zone| *zone as usize)
+    pub(crate) fn zone(&self, member: MemberId) -> usize {
+        self.zones.get(member.index()).map_or(0, |zone| *zone as usize)
     }
 
-    fn rack(&self, member: usize, racks: &Racks) -> Option<usize> {
-        let host = member.checked_sub(1)?;
+    fn rack(&self, member: MemberId, racks: &Racks) -> Option<usize> {
+        let host = member.index().checked_sub(1)?;
         racks.of.get(host).map(|rack| *rack as usize)
     }
 
-    pub(crate) fn latency(&self, a: usize, b: usize) -> Duration {
-        if self.zones.is_empty() || self.zone(a) == self.zone(b) {
-            self.latency
+    /// How long a message takes, in nanoseconds.
+    #[inline]
+    pub(crate) fn delay(&self, a: MemberId, b: MemberId) -> u64 {
+        let Delays {
+            within_zone,
+            between_zones,
+        } = self.delays;
+        if within_zone == between_zones || self.zone(a) == self.zone(b) {
+            within_zone
         } else {
-            self.zone_latency
+            between_zones
         }
     }
 
-    /// Those within a zone and between two.
-    pub(crate) fn delays(&self) -> (Duration, Duration) {
-        let between = if self.zones.is_empty() {
-            self.latency
-        } else {
-            self.zone_latency
-        };
-        (self.latency, between)
-    }
-
-    pub(crate) fn latency_max(&self) -> Duration {
-        if self.zones.is_empty() {
-            self.latency
-        } else {
-            self.latency.max(self.zone_latency)
-        }
+    /// The longest of them.
+    pub(crate) fn delay_max(&self) -> u64 {
+        self.delays.within_zone.max(self.delays.between_zones)
     }
 
     /// When the chunk that has left `from` at `now` has passed what it shares with others on its way to `to`.
-    pub(crate) fn pass(&mut self, from: usize, to: usize, now: u64, bytes: u64) -> u64 {
+    pub(crate) fn pass(&mut self, from: MemberId, to: MemberId, now: u64, bytes: u64) -> u64 {
         if self.racks.is_none() && self.zones_out.is_empty() && self.zones_into.is_empty() {
             return now;
         }

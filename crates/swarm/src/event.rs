@@ -146,3 +146,18 @@ pub enum DisconnectReason {
     /// It has given no sign of life.
     Silent,
 }
+
+impl DisconnectReason {
+    /// Whether bytes that the member sent had the wrong hash: what reports count as a ban.
+    pub const fn is_for_wrong_bytes(self) -> bool {
+        match self {
+            Self::CorruptChunk | Self::WrongManifest => true,
+            Self::ProtocolViolation
+            | Self::TooManyNeighbours
+            | Self::Banned
+            | Self::NotReading
+            | Self::NotServing
+            | Self::Silent => false,
+        }
+    }
+}

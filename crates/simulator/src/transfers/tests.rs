@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use proptest::prelude::*;
 
+use super::sharing::{Share, water_level};
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -13,7 +14,7 @@ const SECOND: u64 = 1_000_000_000;
 struct Rig {
     transfers: Transfers,
     now: u64,
-    alarms: BinaryHeap<std::cmp::Reverse<(u64, u32)>>,
+    alarms: BinaryHeap<std::cmp::Reverse<(u64, MemberId)>>,
     sent: Vec<(u64, Ended)>,
 }
 
@@ -28,6 +29,7 @@ impl Rig {
     }
 
     fn begin(&mut self, from: u32, to: u32, bytes: u64) -> TransferId {
+        let [from, to] = [from, to].map(MemberId::new);
         let id = self.transfers.begin(self.now, from, to, 0, bytes);
         self.share_out();
         id
@@ -198,7 +200,7 @@ proptest! {
 
 #[test]
 fn what_one_cannot_use_the_others_get() {
-    let (id, other) = (TransferId(0), uplink(0));
+    let (id, other) = (TransferId(0), uplink(MemberId::new(0)));
     let passing = Passing { id, other };
     let before = 0;
     let share = |cap: &u64| Share {
@@ -243,7 +245,7 @@ fn links_that_change_change_what_is_on_its_way() {
     let mut rig = Rig::new(&[(100, 100), (100, 100), (100, 100)]);
     let [slow, other] = [1, 2].map(|to| rig.begin(0, to, 100));
     rig.now = SECOND;
-    rig.transfers.set_links(1, (10, 10));
+    rig.transfers.set_links(MemberId::new(1), (10, 10));
     rig.share_out();
     assert_eq!(
         [slow, other].map(|id| rig.rate(id) >> UNIT_SHIFT),
@@ -252,11 +254,11 @@ fn links_that_change_change_what_is_on_its_way() {
     );
     rig.now = SECOND * 3 / 2;
     // 45 of 50 bytes have gone to one, 5 of 50 to the other.
-    rig.transfers.set_links(1, (100, 100));
+    rig.transfers.set_links(MemberId::new(1), (100, 100));
     rig.share_out();
     assert_eq!([slow, other].map(|id| rig.rate(id) >> UNIT_SHIFT), [50, 50]);
     while rig.step() {}
-    let ends: Vec<(u64, u32)> = rig.sent.iter().map(|(at, ended)| (*at, ended.to)).collect();
+    let ends: Vec<(u64, u32)> = rig.sent.iter().map(|(at, ended)| (*at, ended.to.number())).collect();
     assert_eq!(ends, [(SECOND * 8 / 5, 2), (SECOND * 2, 1)]);
     rig.assert_that_no_port_carries_more_than_it_can();
 }
@@ -283,15 +285,16 @@ fn the_slowest_link_and_the_fastest_are_in_one_fleet() {
 #[test]
 fn one_that_takes_long_is_told_once() {
     let mut rig = Rig::new(&[(100, 100), (100, 100)]);
-    let id = rig.transfers.begin(0, 0, 1, 0, 200);
+    let [from, to] = [0, 1].map(MemberId::new);
+    let id = rig.transfers.begin(0, from, to, 0, 200);
     rig.transfers.share_out(0);
     let slow = Alarm::Slow {
         transfer: id,
         generation: 0,
     };
     assert_eq!(rig.transfers.poll_alarm(), Some(slow));
-    assert_eq!(rig.transfers.get(id, 0), Some((0, 1, 0)));
-    rig.transfers.begin(0, 0, 1, 1, 20);
+    assert_eq!(rig.transfers.get(id, 0), Some(Moving { from, to, chunk: 0 }));
+    rig.transfers.begin(0, from, to, 1, 20);
     rig.transfers.share_out(0);
     while let Some(alarm) = rig.transfers.poll_alarm() {
         assert_ne!(alarm, slow);

@@ -13,9 +13,14 @@
 //! Does not know hosts, messages or events. The driver is told when to come back for a member ([`Transfers::poll_alarm`]), and
 //! then takes what has left it ([`Transfers::rings`], [`Transfers::take_sent`]).
 
+mod sharing;
+
 use std::collections::VecDeque;
 
 use smallvec::SmallVec;
+
+use crate::member::MemberId;
+use crate::prefetch::prefetch;
 
 /// A place of a transfer. Places are used again; with each use the generation goes up by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,18 +33,26 @@ struct PortId(u32);
 /// A chunk that is no longer on its way from `from` to `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
-    pub(crate) from: u32,
-    pub(crate) to: u32,
+    pub(crate) from: MemberId,
+    pub(crate) to: MemberId,
     pub(crate) chunk: u32,
     /// Bytes that had not left yet.
     pub(crate) left: u64,
+}
+
+/// A chunk that is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moving {
+    pub(crate) from: MemberId,
+    pub(crate) to: MemberId,
+    pub(crate) chunk: u32,
 }
 
 /// Something to come back for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alarm {
     /// A chunk will have left this member then, if no rate changes before. Replaces what was told for it before.
-    Sent { member: u32, at: u64 },
+    Sent { member: MemberId, at: u64 },
     /// This transfer takes a while. Told once.
     Slow { transfer: TransferId, generation: u32 },
 }
@@ -63,9 +76,9 @@ pub(crate) struct Transfers {
     /// Transfers whose rate has moved.
     moved: Vec<TransferId>,
     /// Members whose alarm has gone off.
-    rung: Vec<u32>,
+    rung: Vec<MemberId>,
     /// Members whose alarm is to be told anew; each once.
-    earlier: Vec<u32>,
+    earlier: Vec<MemberId>,
     /// What the driver has not been told yet.
     news: VecDeque<Alarm>,
 }
@@ -86,8 +99,8 @@ struct Transfer {
     left: u128,
     /// Its rate is that of [`Transfers::rates`] since then.
     updated_at: u64,
-    from: u32,
-    to: u32,
+    from: MemberId,
+    to: MemberId,
     chunk: u32,
     generation: u32,
     active: bool,
@@ -148,7 +161,7 @@ impl Transfers {
     }
 
     /// Gives a member other links, in bytes a second up and down, which count from the next [`Self::share_out`] on.
-    pub(crate) fn set_links(&mut self, member: u32, (up, down): (u64, u64)) {
+    pub(crate) fn set_links(&mut self, member: MemberId, (up, down): (u64, u64)) {
         for (port, rate) in [(uplink(member), up), (downlink(member), down)] {
             let capacity = capacity(rate);
             let before = std::mem::replace(&mut self.capacities[port.index()], capacity);
@@ -163,7 +176,7 @@ impl Transfers {
     }
 
     /// Begins to send a chunk of `bytes`, which moves from the next [`Self::share_out`] on.
-    pub(crate) fn begin(&mut self, now: u64, from: u32, to: u32, chunk: u32, bytes: u64) -> TransferId {
+    pub(crate) fn begin(&mut self, now: u64, from: MemberId, to: MemberId, chunk: u32, bytes: u64) -> TransferId {
         let transfer = Transfer {
             left: u128::from(bytes) * UNITS_A_BYTE,
             updated_at: now,
@@ -223,8 +236,8 @@ impl Transfers {
     }
 
     /// Whether an alarm for `member` that goes off `now` is the one that was told last.
-    pub(crate) fn rings(&mut self, now: u64, member: u32) -> bool {
-        let alarm = &mut self.alarms[member as usize];
+    pub(crate) fn rings(&mut self, now: u64, member: MemberId) -> bool {
+        let alarm = &mut self.alarms[member.index()];
         let rings = alarm.at == now;
         if rings {
             alarm.at = u64::MAX;
@@ -234,7 +247,7 @@ impl Transfers {
     }
 
     /// Takes a chunk that has left `member` by now, after its alarm has rung. Ask until there is none.
-    pub(crate) fn take_sent(&mut self, now: u64, member: u32) -> Option<Ended> {
+    pub(crate) fn take_sent(&mut self, now: u64, member: MemberId) -> Option<Ended> {
         let passing = &self.passing[uplink(member).index()].0;
         let id = passing
             .iter()
@@ -243,66 +256,9 @@ impl Transfers {
         Some(self.cut_short(now, id))
     }
 
-    /// Gives all transfers the rates that are theirs from now on.
-    pub(crate) fn share_out(&mut self, now: u64) {
-        let mut looked_at = 0;
-        let mut next = 0;
-        while let Some(port) = self.open.get(next).copied() {
-            next += 1;
-            looked_at += 1;
-            self.standings[port.index()].open = false;
-            if let Some(following) = self.open.get(next) {
-                self.fetch(*following);
-            }
-            self.level(now, port, looked_at < LOOKS_MAX);
-        }
-        self.open.clear();
-        self.set_alarms(now);
-    }
-
     /// What the driver is to come back for; until there is nothing.
     pub(crate) fn poll_alarm(&mut self) -> Option<Alarm> {
         self.news.pop_front()
-    }
-
-    /// Finds the level of a port anew and gives its transfers their rates.
-    fn level(&mut self, now: u64, id: PortId, may_raise: bool) {
-        let passing = &self.passing[id.index()].0[..];
-        let mut shares: SmallVec<[Share; 8]> = SmallVec::new();
-        shares.extend(passing.iter().map(|passing| Share {
-            passing: *passing,
-            cap: self.standings[passing.other.index()].level,
-            before: self.rates[passing.id.index()],
-        }));
-        let shares = &shares[..];
-        let level = water_level(self.capacities[id.index()], shares);
-        let mut rest = i128::from(self.capacities[id.index()]);
-        for share in shares {
-            let rate = level.min(share.cap);
-            rest -= i128::from(rate);
-            if rate == share.before {
-                continue;
-            }
-            let Passing { id, other } = share.passing;
-            self.set_rate(now, id, share.before, rate);
-            let port = &mut self.standings[other.index()];
-            port.rest += i128::from(share.before) - i128::from(rate);
-            if port.rest < 0 || may_raise && port.holds_back_for_nothing() {
-                self.open(other);
-            }
-        }
-        let standing = &mut self.standings[id.index()];
-        standing.level = level;
-        standing.rest = rest;
-    }
-
-    fn set_rate(&mut self, now: u64, id: TransferId, before: u64, rate: u64) {
-        self.rates[id.index()] = rate;
-        let transfer = &mut self.transfers[id.index()];
-        transfer.settle(now, before);
-        if !std::mem::replace(&mut transfer.moved, true) {
-            self.moved.push(id);
-        }
     }
 
     /// Whether the last byte has left by `at`, if the rate stays as it is.
@@ -319,78 +275,36 @@ impl Transfers {
             .updated_at
             .saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
-
-    fn open(&mut self, port: PortId) {
-        if !std::mem::replace(&mut self.standings[port.index()].open, true) {
-            crate::region::prefetch(&self.passing[port.index()]);
-            self.open.push(port);
-        }
-    }
-
-    /// Foresees the ends of what has moved. An alarm that comes too early is set again when it goes off; only one that
-    /// would come too late is replaced.
-    fn set_alarms(&mut self, now: u64) {
-        while let Some(id) = self.moved.pop() {
-            let slow = !self.has_left_at(id, now.saturating_add(SLOW_AFTER));
-            let transfer = &mut self.transfers[id.index()];
-            transfer.moved = false;
-            let (member, generation) = (transfer.from, transfer.generation);
-            if slow && !std::mem::replace(&mut transfer.told_slow, true) {
-                let transfer = id;
-                self.news.push_back(Alarm::Slow { transfer, generation });
-            }
-            if self.has_left_at(id, self.alarms[member as usize].at) {
-                self.ring_at(member, self.ends_at(id));
-            }
-        }
-        while let Some(member) = self.rung.pop() {
-            let passing = &self.passing[uplink(member).index()].0;
-            if let Some(at) = passing.iter().map(|passing| self.ends_at(passing.id)).min() {
-                self.ring_at(member, at);
-            }
-        }
-        while let Some(member) = self.earlier.pop() {
-            let alarm = &mut self.alarms[member as usize];
-            alarm.untold = false;
-            self.news.push_back(Alarm::Sent { member, at: alarm.at });
-        }
-    }
-
-    fn ring_at(&mut self, member: u32, at: u64) {
-        let alarm = &mut self.alarms[member as usize];
-        if at < alarm.at {
-            alarm.at = at;
-            if !std::mem::replace(&mut alarm.untold, true) {
-                self.earlier.push(member);
-            }
-        }
-    }
 }
 
 /// Looking things up.
 impl Transfers {
-    /// Who is at a place: from, to and the chunk; nothing where that transfer has ended.
-    pub(crate) fn get(&self, id: TransferId, generation: u32) -> Option<(u32, u32, u32)> {
+    /// What is at a place; nothing where that transfer has ended.
+    pub(crate) fn get(&self, id: TransferId, generation: u32) -> Option<Moving> {
         let transfer = &self.transfers[id.index()];
         let same = transfer.active && transfer.generation == generation;
-        same.then_some((transfer.from, transfer.to, transfer.chunk))
+        same.then_some(Moving {
+            from: transfer.from,
+            to: transfer.to,
+            chunk: transfer.chunk,
+        })
     }
 
     /// The transfer of `chunk` from one member to another.
-    pub(crate) fn find(&self, from: u32, to: u32, chunk: u32) -> Option<TransferId> {
+    pub(crate) fn find(&self, from: MemberId, to: MemberId, chunk: u32) -> Option<TransferId> {
         let found = self.between(from, to);
         found.into_iter().find(|id| self.transfers[id.index()].chunk == chunk)
     }
 
     /// What `from` is sending to `to`.
-    pub(crate) fn between(&self, from: u32, to: u32) -> SmallVec<[TransferId; 8]> {
+    pub(crate) fn between(&self, from: MemberId, to: MemberId) -> SmallVec<[TransferId; 8]> {
         let sent = self.passing[uplink(from).index()].0.iter();
         let there = sent.filter(|passing| passing.other == downlink(to));
         there.map(|passing| passing.id).collect()
     }
 
     /// All that a member sends or receives.
-    pub(crate) fn of(&self, member: u32) -> SmallVec<[TransferId; 8]> {
+    pub(crate) fn of(&self, member: MemberId) -> SmallVec<[TransferId; 8]> {
         let ports = [uplink(member), downlink(member)];
         let passing = ports.iter().flat_map(|port| &self.passing[port.index()].0);
         passing.map(|passing| passing.id).collect()
@@ -398,41 +312,16 @@ impl Transfers {
 
     /// A member's links in bytes a second, up and down.
     #[cfg(test)]
-    pub(crate) fn links(&self, member: u32) -> (u64, u64) {
+    pub(crate) fn links(&self, member: MemberId) -> (u64, u64) {
         let rate = |port: PortId| self.capacities[port.index()] >> UNIT_SHIFT;
         (rate(uplink(member)), rate(downlink(member)))
     }
 
-    /// Has what [`Self::level`] looks at fetched into the processor's cache: in a large fleet none of it is there, and no
-    /// load waits for another.
-    fn fetch(&self, port: PortId) {
-        for passing in &self.passing[port.index()].0 {
-            crate::region::prefetch(&self.standings[passing.other.index()]);
-            crate::region::prefetch(&self.rates[passing.id.index()]);
-            crate::region::prefetch(&self.transfers[passing.id.index()]);
-        }
-    }
-
     /// Has a member's ports fetched into the processor's cache.
-    pub(crate) fn prefetch(&self, member: u32) {
+    pub(crate) fn prefetch(&self, member: MemberId) {
         for port in [uplink(member), downlink(member)] {
-            crate::region::prefetch(&self.passing[port.index()]);
+            prefetch(&self.passing[port.index()]);
         }
-    }
-}
-
-/// A transfer that passes the port whose level is looked for: what its other end lets it have, and what it has.
-#[derive(Clone, Copy, Debug)]
-struct Share {
-    passing: Passing,
-    cap: u64,
-    before: u64,
-}
-
-impl Standing {
-    /// Whether it keeps transfers from having more although a part of it that is worth the while is not used.
-    fn holds_back_for_nothing(self) -> bool {
-        self.level != u64::MAX && self.rest > i128::from(self.level >> SLACK_SHIFT)
     }
 }
 
@@ -461,36 +350,12 @@ fn capacity(rate: u64) -> u64 {
     rate.clamp(1, RATE_MAX) << UNIT_SHIFT
 }
 
-const fn uplink(member: u32) -> PortId {
-    PortId(2 * member)
+const fn uplink(member: MemberId) -> PortId {
+    PortId(2 * member.number())
 }
 
-const fn downlink(member: u32) -> PortId {
-    PortId(2 * member + 1)
-}
-
-/// The most that each of the transfers that pass a port may have, where their other ends let them have no more than
-/// their caps: what one cannot use the others get. `u64::MAX` where all together cannot use it.
-fn water_level(capacity: u64, shares: &[Share]) -> u64 {
-    let mut level = 0;
-    let (mut left, mut sharing) = (capacity, shares.len() as u64);
-    // A level that is too low finds some who cannot use it, and rises by what these leave.
-    while sharing > 0 {
-        let next = left / sharing;
-        let (mut held_back, mut used) = (0, 0);
-        for share in shares {
-            let is_new = level <= share.cap && share.cap < next;
-            held_back += u64::from(is_new);
-            used += if is_new { share.cap } else { 0 };
-        }
-        if held_back == 0 {
-            return next;
-        }
-        level = next;
-        left -= used;
-        sharing -= held_back;
-    }
-    u64::MAX
+const fn downlink(member: MemberId) -> PortId {
+    PortId(2 * member.number() + 1)
 }
 
 /// A byte a second is so many units of a rate, as a power of two: a link of one byte a second divides among a thousand chunks.
@@ -499,10 +364,6 @@ const UNIT_SHIFT: u32 = 20;
 const RATE_MAX: u64 = 1 << (63 - UNIT_SHIFT);
 /// Units of rate times nanoseconds that a byte is.
 const UNITS_A_BYTE: u128 = 1_000_000_000_u128 << UNIT_SHIFT;
-/// A part of a port's level that is not worth passing on, as a power of two.
-const SLACK_SHIFT: u32 = 14;
-/// Ports that one change makes us look at before what is left over is no longer given away: no such number was seen.
-const LOOKS_MAX: u32 = 10_000;
 /// A transfer that takes longer than this shows its receiver that it goes on, as segments do on the wire.
 pub(crate) const SLOW_AFTER: u64 = 500_000_000;
 

@@ -1,0 +1,156 @@
+//! Chunks that leave, travel and arrive, and whose bytes they were.
+
+use scenario::Serves;
+use swarm::{ChunkIndex, Event};
+
+use super::Region;
+use super::agenda::Input;
+use crate::member::MemberId;
+use crate::transfers::{Alarm, SLOW_AFTER, TransferId};
+
+impl Region {
+    /// Begins to send a chunk, unless the fault of `from` is that it does not.
+    pub(super) fn serve(&mut self, from: MemberId, to: MemberId, chunk: ChunkIndex) {
+        if self.members.serves(from) != Serves::Nothing {
+            let bytes = u64::from(self.setup.manifest.length(chunk));
+            self.transfers.begin(self.now, from, to, chunk.get(), bytes);
+        }
+    }
+
+    /// `from` is to send a chunk no further, and is told where it stands, as by the live driver, and not from the agenda.
+    pub(super) fn stop_serving(&mut self, from: MemberId, to: MemberId, chunk: ChunkIndex) {
+        if let Some(found) = self.transfers.find(from, to, chunk.get()) {
+            self.cut_short(found);
+            let at = self.now + self.setup.topology.delay(from, to);
+            let chunk = chunk.get();
+            self.agenda.push(at, to, Input::Aborted { from, chunk });
+        }
+        let served = Event::ChunkServed { to: to.host(), chunk };
+        self.tell_at_once(from, served);
+    }
+
+    /// Has the chunks on their way share the links anew, after some have begun or ended.
+    pub(super) fn share_links(&mut self) {
+        self.transfers.share_out(self.now);
+        while let Some(alarm) = self.transfers.poll_alarm() {
+            match alarm {
+                Alarm::Sent { member, at } => self.agenda.push(at, member, Input::Sent),
+                Alarm::Slow { transfer, generation } => self.show_progress_later(transfer, generation),
+            }
+        }
+    }
+
+    fn show_progress_later(&mut self, transfer: TransferId, generation: u32) {
+        if let Some(moving) = self.transfers.get(transfer, generation) {
+            let at = self.now + SLOW_AFTER;
+            self.agenda
+                .push(at, moving.from, Input::Progress { transfer, generation });
+        }
+    }
+
+    /// The receiver of a chunk that takes long sees that it goes on.
+    pub(super) fn transfer_goes_on(&mut self, transfer: TransferId, generation: u32) {
+        let Some(moving) = self.transfers.get(transfer, generation) else {
+            return;
+        };
+        let chunk = self.chunk(moving.chunk);
+        if self.expects(moving.to, moving.from, chunk) {
+            let from = moving.from.host();
+            self.tell(moving.to, Event::ChunkProgress { from, chunk });
+        }
+        self.show_progress_later(transfer, generation);
+    }
+
+    /// Takes what has left `from` by now on its way.
+    pub(super) fn sent(&mut self, from: MemberId) {
+        if !self.transfers.rings(self.now, from) {
+            return;
+        }
+        while let Some(ended) = self.transfers.take_sent(self.now, from) {
+            let (to, chunk) = (ended.to, self.chunk(ended.chunk));
+            let bytes = u64::from(self.setup.manifest.length(chunk));
+            if !self.members.is_host(from) {
+                self.result.seeder_bytes += bytes;
+            }
+            let topology = &mut self.setup.topology;
+            let passed = topology.pass(from, to, self.now, bytes);
+            if topology.zone(from) != topology.zone(to) {
+                *self.result.cross_zone_bytes.get_or_insert(0) += bytes;
+            }
+            let at = passed.saturating_add(topology.delay(from, to));
+            let arrived = Input::Arrived {
+                from,
+                chunk: ended.chunk,
+            };
+            self.agenda.push(at, to, arrived);
+            self.tell(from, Event::ChunkServed { to: to.host(), chunk });
+        }
+    }
+
+    /// Ends a transfer whose bytes so far are of no use.
+    pub(super) fn cut_short(&mut self, transfer: TransferId) {
+        let ended = self.transfers.cut_short(self.now, transfer);
+        let sent = u64::from(self.setup.manifest.length(self.chunk(ended.chunk))).saturating_sub(ended.left);
+        if let Some(host) = self.members.host_index(ended.to) {
+            self.result.hosts[host].bytes_wasted += sent;
+        }
+        if !self.members.is_host(ended.from) {
+            self.result.seeder_bytes += sent;
+        }
+    }
+
+    pub(super) fn cut_short_all_of(&mut self, member: MemberId) {
+        for transfer in self.transfers.of(member) {
+            self.cut_short(transfer);
+        }
+    }
+
+    /// The last byte of a chunk is at `to`, which finds out what it is worth.
+    pub(super) fn arrived(&mut self, to: MemberId, from: MemberId, chunk: u32) {
+        let chunk = self.chunk(chunk);
+        let bytes = u64::from(self.setup.manifest.length(chunk));
+        let is_expected = self.expects(to, from, chunk);
+        self.result.transfers += 1;
+        let Some(host) = self.members.host_index(to) else {
+            return;
+        };
+        let result = &mut self.result.hosts[host];
+        let sender = from.host();
+        let event = if !is_expected {
+            result.bytes_wasted += bytes;
+            Event::ChunkProgress { from: sender, chunk }
+        } else if self.members.serves(from) == Serves::Corrupt {
+            result.bytes_wasted += bytes;
+            Event::ChunkCorrupt { from: sender, chunk }
+        } else {
+            if self.members.is_host(from) {
+                result.bytes_from_peers += bytes;
+            } else {
+                result.bytes_from_seeder += bytes;
+            }
+            self.progress_at = self.now;
+            Event::ChunkStored { from: sender, chunk }
+        };
+        self.tell(to, event);
+    }
+
+    /// `from` has given up on a chunk that it was sending.
+    pub(super) fn aborted(&mut self, to: MemberId, from: MemberId, chunk: u32) {
+        let chunk = self.chunk(chunk);
+        if self.expects(to, from, chunk) {
+            let from = from.host();
+            self.tell(to, Event::ChunkAborted { from, chunk });
+        }
+    }
+
+    /// Whether `to` still waits for a chunk from `from`.
+    #[inline]
+    fn expects(&self, to: MemberId, from: MemberId, chunk: ChunkIndex) -> bool {
+        let peer = self.members.peer(to);
+        peer.is_some_and(|peer| peer.expects(from.host(), chunk))
+    }
+
+    fn chunk(&self, chunk: u32) -> ChunkIndex {
+        self.setup.manifest.chunk(chunk).expect("it was one when it was queued")
+    }
+}

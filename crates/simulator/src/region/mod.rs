@@ -1,0 +1,366 @@
+//! One region in virtual time: its hosts and its seeders, each the core's own state machine, and the network between them.
+//!
+//! This is the core's second driver. It carries actions out and tells what came of them, and decides nothing. Where the
+//! live driver moves bytes, this one computes when they would have arrived. Its parts: who is there and connected with whom
+//! ([`members`], [`comings`]), what is still to happen ([`agenda`]), what hosts have published ([`gossip`]), chunks on their way
+//! ([`deliveries`]) and what came of it ([`result`]).
+
+mod agenda;
+mod comings;
+mod deliveries;
+mod gossip;
+mod members;
+mod result;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use scenario::{HostState, RegionEnd, RegionPlan, SwarmSettings};
+use swarm::{Action, Bitfield, Event, Manifest, Time};
+
+use crate::member::MemberId;
+use crate::prefetch::prefetch;
+use crate::topology::Topology;
+use crate::transfers::Transfers;
+use agenda::{Agenda, Entry, Input, short};
+use gossip::Gossip;
+use members::Members;
+pub use result::{HostResult, RegionResult};
+
+/// What a region consists of.
+pub(crate) struct RegionSetup {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) topology: Topology,
+    pub(crate) plan: Arc<RegionPlan>,
+    pub(crate) settings: SwarmSettings,
+    /// From seeding on.
+    pub(crate) deadline: Duration,
+}
+
+/// How a region stands, for progress.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegionStatus {
+    /// Since seeding began.
+    pub(crate) virtual_time: Duration,
+    pub(crate) hosts_done: u32,
+    pub(crate) transfers: u64,
+}
+
+/// A region while it is simulated.
+struct Region {
+    setup: RegionSetup,
+    now: u64,
+    agenda: Agenda,
+    members: Members,
+    gossip: Gossip,
+    transfers: Transfers,
+    seeded_at: u64,
+    done: u32,
+    expected: u32,
+    /// When a chunk was last stored, or a member came or went.
+    progress_at: u64,
+    result: RegionResult,
+}
+
+/// Runs a region to its end. `tell` is called now and then; it answers whether to go on.
+pub(crate) fn run(setup: RegionSetup, tell: &mut dyn FnMut(RegionStatus) -> bool) -> RegionResult {
+    let mut region = Region::new(setup);
+    region.begin();
+    let end = region.run(tell);
+    region.finish(end)
+}
+
+impl Region {
+    fn new(setup: RegionSetup) -> Self {
+        let hosts = setup.plan.hosts.len();
+        let topology = &setup.topology;
+        let fastest = topology.uplink_max().max(1);
+        let horizon = setup.chunk_nanos(fastest).saturating_add(topology.delay_max());
+        let horizon = horizon.saturating_mul(4).clamp(1 << 16, 1 << 40);
+        let seeded_at = nanos(JOIN_TIME).saturating_add(topology.delay_max().saturating_mul(20));
+        let deadline = seeded_at.saturating_add(nanos(setup.deadline));
+        let members = (0..hosts + setup.plan.seeders.len()).map(MemberId::at);
+        Self {
+            now: 0,
+            agenda: Agenda::new(horizon, deadline),
+            members: Members::new(&setup.plan),
+            gossip: Gossip::new(hosts, setup.manifest.chunk_count()),
+            transfers: Transfers::new(members.map(|member| (topology.uplink(member), topology.downlink(member)))),
+            seeded_at,
+            done: 0,
+            expected: u32::try_from(setup.plan.required()).expect("a region's hosts are a u32"),
+            progress_at: 0,
+            result: RegionResult::new(hosts),
+            setup,
+        }
+    }
+
+    fn run(&mut self, tell: &mut dyn FnMut(RegionStatus) -> bool) -> RegionEnd {
+        let deadlock_after = self.setup.deadlock_after();
+        while self.done < self.expected {
+            let Some((at, Entry { member, input })) = self.agenda.pop() else {
+                return RegionEnd::Deadlock;
+            };
+            if at > self.agenda.deadline() {
+                self.now = self.agenda.deadline();
+                return RegionEnd::Deadline;
+            }
+            self.fetch_ahead();
+            self.now = at.max(self.now);
+            self.result.events += 1;
+            if self.result.events.is_multiple_of(TELL_EVERY) && !tell(self.status()) {
+                return RegionEnd::Stopped;
+            }
+            // Whether what arrives is of use has yet to be seen.
+            if input.moves_on() && !matches!(input, Input::Arrived { .. }) {
+                self.progress_at = self.now;
+            }
+            let quiet = self.now.saturating_sub(self.progress_at);
+            if quiet > deadlock_after && !self.agenda.is_moving() && self.transfers.count() == 0 {
+                return RegionEnd::Deadlock;
+            }
+            self.handle(member, input);
+            self.share_links();
+        }
+        tell(self.status());
+        RegionEnd::Converged
+    }
+
+    /// Has what an event to come will look at brought into the processor's cache.
+    #[inline]
+    fn fetch_ahead(&self) {
+        let Some(&Entry { member, input }) = self.agenda.peek_ahead(PREFETCH_AHEAD) else {
+            return;
+        };
+        if let Input::Publish { .. } = input {
+            self.members.fetch_neighbours(member);
+            self.gossip.fetch_of(member);
+            return;
+        }
+        self.members.fetch(member);
+        match input {
+            Input::Sent | Input::Request { .. } => self.transfers.prefetch(member),
+            Input::Arrived { .. } => {
+                let result = self.members.host_index(member).map(|host| &self.result.hosts[host]);
+                result.inspect(|result| prefetch(*result));
+            }
+            _ => {}
+        }
+    }
+
+    fn status(&self) -> RegionStatus {
+        RegionStatus {
+            virtual_time: self.since_seeding(),
+            hosts_done: self.done,
+            transfers: self.result.transfers,
+        }
+    }
+
+    fn since_seeding(&self) -> Duration {
+        Duration::from_nanos(self.now.saturating_sub(self.seeded_at))
+    }
+
+    fn handle(&mut self, member: MemberId, input: Input) {
+        match input {
+            Input::Wakeup => {
+                if self.members.wakes(member, self.now) {
+                    self.tell(member, Event::Wakeup);
+                }
+            }
+            Input::Request { from, chunk, held } => {
+                let (chunk, held) = (chunk.into(), held.into());
+                self.hears(member, from, swarm::Message::Request { chunk, held });
+            }
+            Input::Serving { from, chunk } => self.hears(member, from, swarm::Message::Serving { chunk }),
+            Input::Cancel { from, chunk } => self.hears(member, from, swarm::Message::Cancel { chunk }),
+            Input::Message { slot } => {
+                if let Some((from, message)) = self.agenda.take_message(slot) {
+                    self.tell(member, Event::Message(from, message));
+                }
+            }
+            Input::Arrived { from, chunk } => self.arrived(member, from, chunk),
+            Input::Sent => self.sent(member),
+            Input::Progress { transfer, generation } => self.transfer_goes_on(transfer, generation),
+            Input::Aborted { from, chunk } => self.aborted(member, from, chunk),
+            Input::Publish { count, chunk, busy } => self.publish(member, count, chunk, busy),
+            Input::Dial { from } => self.dialled(member, from),
+            Input::Connected { from } => self.connected(member, from),
+            Input::Disconnected { from } => self.tell(member, Event::Disconnected(from.host())),
+            Input::Join => self.join(member),
+            Input::Leave => self.leave(member),
+            Input::SeederDown => self.seeder_down(member),
+            Input::SeederUp => self.seeder_up(member),
+            Input::Slow { is } => self.slow_down(member, is),
+        }
+    }
+
+    fn hears(&mut self, member: MemberId, from: MemberId, message: swarm::Message) {
+        self.tell(member, Event::Message(from.host(), message));
+    }
+
+    /// Tells `member` of an event and carries out what it wants done.
+    fn tell(&mut self, member: MemberId, event: Event) {
+        debug_assert!(self.members.is_settled(), "told while somebody's actions wait");
+        self.tell_at_once(member, event);
+        self.carry_out_all(member);
+    }
+
+    /// Tells `member` of an event that an action of its own has brought about. What follows from it is carried out after
+    /// what it wanted before.
+    fn tell_at_once(&mut self, member: MemberId, event: Event) {
+        let now = Time::from_nanos(self.now);
+        self.members.tell(member, now, event, &self.gossip);
+    }
+
+    /// Carries out what `member` wants done, and notes when it wants to be woken.
+    fn carry_out_all(&mut self, member: MemberId) {
+        while let Some(action) = self.members.next_action(member) {
+            self.carry_out(member, action);
+        }
+        if let Some(at) = self.members.settle(member, self.now) {
+            self.agenda.push(at, member, Input::Wakeup);
+        }
+    }
+
+    fn carry_out(&mut self, member: MemberId, action: Action) {
+        match action {
+            Action::Send(to, message) => {
+                self.result.messages += 1;
+                let to = MemberId::of(to);
+                let at = self.now + self.setup.topology.delay(member, to);
+                self.agenda.post(at, member, to, message);
+            }
+            Action::ServeChunk { to, chunk } => self.serve(member, MemberId::of(to), chunk),
+            Action::StopServing { to, chunk } => self.stop_serving(member, MemberId::of(to), chunk),
+            Action::PublishHoldings => self.publish_later(member),
+            Action::Connect(contact) => {
+                let to = MemberId::of(contact.host);
+                let at = self.now + self.setup.topology.delay(member, to);
+                self.agenda.push(at, to, Input::Dial { from: member });
+            }
+            Action::Disconnect { host, reason } => self.disconnect(member, MemberId::of(host), reason),
+            Action::OpenStore(_) => self.open_store(member),
+            Action::StopReceiving { .. } | Action::Suspect { .. } => {}
+            Action::Complete => self.completed(member),
+        }
+    }
+
+    /// What `host` holds now is to reach its neighbours, all at the same time, when the furthest of them would hear of it.
+    fn publish_later(&mut self, host: MemberId) {
+        let Some(peer) = self.members.peer(host) else {
+            return;
+        };
+        let news = Input::Publish {
+            count: u32::try_from(peer.acquired().len()).expect("a build's chunks are a u32"),
+            chunk: peer.latest().map_or(0, |chunk| short(chunk.get())),
+            busy: peer.told_busy(),
+        };
+        let at = self.now + nanos(peer.news_delay()) + self.setup.topology.delay_max();
+        self.agenda.push(at, host, news);
+    }
+
+    /// What `host` has acquired up to `count` is now known to its neighbours; those that have nothing to ask for look.
+    fn publish(&mut self, host: MemberId, count: u32, latest: u16, busy: bool) {
+        let latest = self.setup.manifest.chunk(latest.into());
+        let members = &self.members;
+        let acquired = || members.peer(host).map(|peer| peer.acquired());
+        if !self.gossip.publish(host, (count, latest, busy), acquired) {
+            return;
+        }
+        for position in 0..self.members.neighbours(host).len() {
+            let neighbour = self.members.neighbours(host)[position];
+            if self.members.is_hungry(neighbour) {
+                self.tell(neighbour, Event::NeighboursGained);
+            }
+        }
+    }
+
+    /// A host has the whole build.
+    fn completed(&mut self, member: MemberId) {
+        let Some(host) = self.members.host_index(member) else {
+            return;
+        };
+        let plan = &self.setup.plan.hosts[host];
+        let began = self.seeded_at + nanos(plan.join_at.unwrap_or_default());
+        let result = &mut self.result.hosts[host];
+        result.verified_after = Some(Duration::from_nanos(self.now.saturating_sub(began)));
+        result.state = HostState::Verified;
+        self.done += u32::from(plan.is_required());
+    }
+
+    /// Writes down how a host stands, before it goes or at the end.
+    fn account_for(&mut self, member: MemberId) {
+        let (Some(host), Some(peer)) = (self.members.host_index(member), self.members.peer(member)) else {
+            return;
+        };
+        self.result.protocol.add(peer.stats());
+        let neighbours = self.members.neighbours(member).iter().copied();
+        let hosts = neighbours.filter(|neighbour| self.members.is_host(*neighbour));
+        let result = &mut self.result.hosts[host];
+        result.chunks_held = peer.progress().map_or(0, |(held, _)| held);
+        result.neighbours = u32::try_from(hosts.clone().count()).unwrap_or(u32::MAX);
+        if result.verified_after.is_none() {
+            let mut lacking = Bitfield::full(self.setup.manifest.chunk_count());
+            for chunk in peer.acquired() {
+                lacking.remove(*chunk);
+            }
+            hosts.for_each(|neighbour| lacking.subtract(self.gossip.of(neighbour)));
+            result.chunks_without_source = lacking.count();
+        }
+    }
+
+    fn finish(mut self, end: RegionEnd) -> RegionResult {
+        for host in 0..self.setup.plan.hosts.len() {
+            self.account_for(Members::host(host));
+            let result = &mut self.result.hosts[host];
+            if result.verified_after.is_none() {
+                result.state = if self.setup.plan.hosts[host].is_required() {
+                    HostState::Pending
+                } else {
+                    HostState::Excused
+                };
+            }
+        }
+        self.result.end = end;
+        self.result.virtual_time = self.since_seeding();
+        self.result
+    }
+}
+
+impl RegionSetup {
+    /// How long a chunk takes at this rate.
+    fn chunk_nanos(&self, rate: u64) -> u64 {
+        u64::from(self.manifest.chunk_size()).saturating_mul(1_000_000_000) / rate
+    }
+
+    /// How long nothing may move before nothing more is to be expected: longer than the core waits at most before it turns to
+    /// somebody else, which goes by the patience that it was given, by what chunks take, and by what messages do.
+    fn deadlock_after(&self) -> u64 {
+        let slow_downs = self.plan.slow_downs.iter();
+        let slow = slow_downs.map(|slow| slow.links.uplink.min(slow.links.downlink)).min();
+        let slowest = self.topology.slowest().min(slow.unwrap_or(u64::MAX)).max(1);
+        let one_try = nanos(self.settings.patience)
+            .max(self.chunk_nanos(slowest))
+            .max(self.topology.delay_max());
+        nanos(DEADLOCK_AFTER).max(one_try.saturating_mul(DEADLOCK_TRIES))
+    }
+}
+
+/// Events that a host's state is fetched ahead.
+const PREFETCH_AHEAD: usize = 6;
+/// Hosts find each other for this long before the build is seeded.
+const JOIN_TIME: Duration = Duration::from_secs(5);
+/// Events between looks at whether to go on.
+const TELL_EVERY: u64 = 1 << 16;
+/// Nothing moves for at least this long in a deadlock.
+const DEADLOCK_AFTER: Duration = Duration::from_secs(600);
+/// And for so many times of what one try of the core takes: its patience doubles a few times, and grows with what it has seen.
+const DEADLOCK_TRIES: u64 = 64;
+
+/// At most a century and a half, so that a few of them can be added up.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests;
