@@ -27,6 +27,9 @@ pub(crate) enum Command {
     Compare(CompareArguments),
     /// Forecast a scenario over a grid of values, best first.
     Sweep(SweepArguments),
+    /// Try the protocol's core on days with faults, drawn by the thousand, and check what is promised. Exit 1 where a promise is
+    /// broken; what is printed then has the command that plays that day again.
+    Torture(TortureArguments),
     /// Count the deployment logs of a build.
     Count(CountArguments),
     /// Upload a build to the global bucket: the pipeline does the rest.
@@ -128,6 +131,37 @@ pub(crate) struct SweepArguments {
     /// Folder for sweep.json; runs/<time>-<scenario>-sweep where absent. It must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TortureArguments {
+    /// The seeds, such as 0..10000: a day each. Without a class they take the classes in turn.
+    #[arg(long, value_name = "FROM..TO", default_value = "0..1000", value_parser = seeds)]
+    pub(crate) seeds: std::ops::Range<u64>,
+    /// Days of this class only, such as crash.
+    #[arg(long)]
+    pub(crate) class: Option<torture::Class>,
+    /// Hosts of each day, instead of those drawn.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub(crate) hosts: Option<u32>,
+    /// Only this part of each day: hosts=10+11,faults=0,chunks=8, as it is printed for a day that failed.
+    #[arg(long, value_name = "PART")]
+    pub(crate) only: Option<torture::Only>,
+    /// Play the first day with a log of all that is said and done.
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Leave out the days that once failed, which are played first.
+    #[arg(long)]
+    pub(crate) no_regressions: bool,
+    /// Plays that making a day smaller may take, of the first that fails of each class and promise.
+    #[arg(long, value_name = "PLAYS", default_value_t = 60)]
+    pub(crate) shrink: u32,
+    /// Threads, with a day each; one for each core where absent. What comes of the days does not depend on it.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -281,4 +315,15 @@ impl Place {
 /// `64MiB` and `64 MiB`.
 fn size(text: &str) -> Result<u64, String> {
     scenario::parse_size(text).map_err(|error| error.to_string())
+}
+
+/// `0..1000`, the last not among them.
+fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let range = text
+        .split_once("..")
+        .and_then(|(from, to)| Some(number(from)?..number(to)?));
+    range
+        .filter(|range| !range.is_empty())
+        .ok_or_else(|| format!("{text:?}: expected FROM..TO with FROM below TO, such as 0..1000"))
 }

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
             Command::Plan(arguments) => commands::plan(arguments).await,
             Command::Compare(arguments) => commands::compare(&arguments),
             Command::Sweep(arguments) => tokio::task::block_in_place(|| commands::sweep(&arguments)),
+            Command::Torture(arguments) => commands::torture(arguments).await,
             Command::Count(arguments) => commands::count(arguments).await,
             Command::Upload(arguments) => commands::upload(arguments).await,
             Command::Watch(arguments) => commands::watch(arguments).await,

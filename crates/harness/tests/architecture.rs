@@ -8,7 +8,7 @@ use std::process::Command;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Our crates and what of ours each may depend on.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("swarm", &[]),
     ("cloud", &[]),
     ("scenario", &["swarm"]),
@@ -17,9 +17,19 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("seeder", &["peer", "pipeline", "cloud", "swarm"]),
     ("simulator", &["scenario", "swarm"]),
     ("lambdas", &["pipeline", "cloud"]),
+    ("torture", &["swarm"]),
     (
         "harness",
-        &["simulator", "seeder", "peer", "pipeline", "cloud", "scenario", "swarm"],
+        &[
+            "simulator",
+            "seeder",
+            "peer",
+            "pipeline",
+            "cloud",
+            "scenario",
+            "swarm",
+            "torture",
+        ],
     ),
 ];
 
@@ -143,5 +153,5 @@ fn the_main_job_compiles_no_more_crates_than_it_did() {
     }
 }
 
-/// What it compiled when the build was last made shorter.
-const MAIN_JOB_CRATES_MAX: usize = 345;
+/// What it compiled when the build was last made shorter, and `torture`, which brings nothing else.
+const MAIN_JOB_CRATES_MAX: usize = 346;

@@ -12,6 +12,7 @@ mod run;
 #[cfg(feature = "pipeline")]
 mod status;
 mod sweep;
+mod torture;
 #[cfg(feature = "pipeline")]
 mod up;
 mod upload;
@@ -33,6 +34,7 @@ pub(crate) use run::run;
 #[cfg(feature = "pipeline")]
 pub(crate) use status::status;
 pub(crate) use sweep::{Vary, sweep};
+pub(crate) use torture::torture;
 #[cfg(feature = "pipeline")]
 pub(crate) use up::up;
 pub(crate) use upload::upload;

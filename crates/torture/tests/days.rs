@@ -1,0 +1,149 @@
+//! A thousand days, over all classes.
+
+use std::sync::atomic::AtomicBool;
+
+use torture::{Class, Course, Failure, Invariant, Only, Told};
+
+/// What is not yet kept, by class. A line goes when its cause is cured, and none is to come.
+const NOT_YET: &[(Class, &[Invariant])] = &[
+    (
+        Class::Calm,
+        &[Invariant::Late, Invariant::HonestBanned, Invariant::Waste],
+    ),
+    (
+        Class::Resets,
+        &[Invariant::Late, Invariant::HonestBanned, Invariant::Waste],
+    ),
+    (Class::Crash, &[Invariant::Late, Invariant::HonestBanned]),
+    (Class::Tracker, &[Invariant::Late, Invariant::HonestBanned]),
+    (Class::Flash, &[Invariant::HonestBanned, Invariant::Waste]),
+    (
+        Class::Partition,
+        &[
+            Invariant::Late,
+            Invariant::HonestBanned,
+            Invariant::Messages,
+            Invariant::Waste,
+        ],
+    ),
+    (Class::Blackhole, &[Invariant::HonestBanned, Invariant::Waste]),
+    (Class::OneWay, &[Invariant::HonestBanned, Invariant::Waste]),
+    (Class::Pause, &[Invariant::HonestBanned]),
+    (
+        Class::Slow,
+        &[Invariant::Late, Invariant::Never, Invariant::HonestBanned],
+    ),
+    (
+        Class::SlowDown,
+        &[
+            Invariant::Late,
+            Invariant::Never,
+            Invariant::HonestBanned,
+            Invariant::Waste,
+        ],
+    ),
+    (
+        Class::Stall,
+        &[Invariant::Late, Invariant::Never, Invariant::HonestBanned],
+    ),
+    (Class::Corrupt, &[Invariant::Late, Invariant::HonestBanned]),
+    (Class::Liar, &[Invariant::Late, Invariant::Never]),
+    (
+        Class::BusyLiar,
+        &[Invariant::Late, Invariant::Never, Invariant::Requests],
+    ),
+    (Class::Trickle, &[Invariant::Late, Invariant::Never]),
+    (
+        Class::Flood,
+        &[Invariant::Late, Invariant::HonestBanned, Invariant::Requests],
+    ),
+    (
+        Class::Unsolicited,
+        &[Invariant::Late, Invariant::Never, Invariant::HonestBanned],
+    ),
+    (Class::Leavers, &[Invariant::Late, Invariant::Messages]),
+    (Class::Rolling, &[Invariant::Waste]),
+    (
+        Class::Chaos,
+        &[
+            Invariant::Late,
+            Invariant::Never,
+            Invariant::HonestBanned,
+            Invariant::Requests,
+        ],
+    ),
+];
+
+fn course(seeds: std::ops::Range<u64>, jobs: usize) -> Course {
+    Course {
+        seeds,
+        class: None,
+        hosts: None,
+        only: Only::default(),
+        regressions: true,
+        jobs,
+        shrink_tries: 0,
+    }
+}
+
+fn jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn failures(course: &Course) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    course.run(&AtomicBool::new(false), &mut |told| {
+        if let Told::Failed(failure) = told {
+            failures.push(failure.clone());
+        }
+    });
+    failures
+}
+
+/// Days that once failed come first, and are not excused.
+#[test]
+fn a_thousand_days_keep_what_is_promised() {
+    let is_known = |failure: &&Failure| {
+        let of_class = NOT_YET.iter().find(|(class, _)| *class == failure.given.class);
+        failure.was.is_none() && of_class.is_some_and(|(_, known)| known.contains(&failure.broken.invariant))
+    };
+    let failures = failures(&course(0..1000, jobs()));
+    let (known, new): (Vec<&Failure>, Vec<&Failure>) = failures.iter().partition(is_known);
+    eprintln!("{} days failed as is known", known.len());
+    let told: Vec<String> = new
+        .iter()
+        .map(|failure| format!("{}\n    {}", failure.broken, failure.given.command()))
+        .collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
+}
+
+#[test]
+fn what_comes_of_days_does_not_depend_on_how_many_threads_play_them() {
+    let of = |jobs| {
+        let mut failures = Vec::new();
+        let summary = course(3000..3075, jobs).run(&AtomicBool::new(false), &mut |told| {
+            if let Told::Failed(failure) = told {
+                failures.push(failure.clone());
+            }
+        });
+        (format!("{summary:?}"), failures)
+    };
+    assert_eq!(of(1), of(3));
+}
+
+#[test]
+fn what_is_stopped_tells_what_was_played_by_then() {
+    let stop = AtomicBool::new(false);
+    let mut course = course(0..1_000_000, 2);
+    course.class = Some(Class::Alone);
+    let summary = course.run(&stop, &mut |told| {
+        if let Told::Progress { played: 10, .. } = told {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    assert!(
+        summary.stopped && (10..100_000).contains(&summary.days()),
+        "{}",
+        summary.days()
+    );
+}
