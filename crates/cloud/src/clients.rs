@@ -177,6 +177,7 @@ impl Cloud {
 
 async fn shared_config(config: &CloudConfig) -> SdkConfig {
     let http = aws_smithy_http_client::Builder::new()
+        .pool_idle_timeout(IDLE_CONNECTION)
         .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
         .build_https();
     let timeouts = TimeoutConfig::builder()
@@ -206,6 +207,8 @@ async fn shared_config(config: &CloudConfig) -> SdkConfig {
     }
 }
 
+/// A connection that nobody uses is closed after this, before S3 does it: who has pulled a hundred builds is at rest again soon.
+const IDLE_CONNECTION: Duration = Duration::from_secs(10);
 /// A connection that cannot be made fails soon, and is tried again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the whole of a request to be sent and its answer to begin. Bodies of answers may take as long as they keep moving:
