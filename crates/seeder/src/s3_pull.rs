@@ -256,9 +256,11 @@ async fn get(
                 let bytes = cut.bytes(&chunks);
                 let turn = turns.wait().await;
                 let got = buckets.get_range(object, bytes).await?;
-                drop(turn);
                 turns.came(got.len() as u64);
-                sink.keep(cut, chunks.start, got).await
+                let kept = sink.keep(cut, chunks.start, got).await;
+                // Not before they are kept: a disk that is slower than S3 would let bytes pile up in memory.
+                drop(turn);
+                kept
             }
         })
         .buffer_unordered(at_a_time)

@@ -61,6 +61,10 @@ impl Entry {
     fn is_used(&self) -> bool {
         Arc::strong_count(&self.used) > 1
     }
+
+    fn is_of(&self, object: &ObjectInfo) -> bool {
+        self.object.bucket == object.bucket && self.object.key == object.key
+    }
 }
 
 /// A build whose bytes are all in the folder, as long as this is held.
@@ -399,6 +403,9 @@ fn look(folder: &Path) -> io::Result<BTreeMap<BuildName, Entry>> {
     for (name, endings) in ours {
         match entry(folder, &name, &endings) {
             Some(entry) => {
+                // What a kill between two steps has left.
+                let needed = if entry.is_whole { WHOLE } else { BEGUN };
+                remove_all_but(folder, &name, &needed);
                 entries.insert(name, entry);
             }
             None => remove_files(folder, &name),
@@ -431,9 +438,14 @@ fn entry(folder: &Path, name: &BuildName, endings: &[String]) -> Option<Entry> {
     })
 }
 
-/// The record first: without it the rest is what belongs to no build.
 fn remove_files(folder: &Path, name: &BuildName) {
-    for ending in ["json", "json.new", "pull", "data"] {
+    remove_all_but(folder, name, &[]);
+}
+
+/// The record first: without it the rest is what belongs to no build.
+fn remove_all_but(folder: &Path, name: &BuildName, needed: &[&str]) {
+    let endings = ["json", "json.new", "pull", "data"];
+    for ending in endings.into_iter().filter(|ending| !needed.contains(ending)) {
         let file = folder.join(name.with(ending));
         match std::fs::remove_file(&file) {
             Ok(()) => {}
@@ -456,6 +468,10 @@ fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
+/// What a build has that is whole …
+const WHOLE: [&str; 2] = ["json", "data"];
+/// … and one that is being pulled.
+const BEGUN: [&str; 2] = ["pull", "data"];
 /// Name of the file with the builds that are seeded.
 const LIST: &str = "seeding.json";
 /// Name of the file by which the folder is one process's.

@@ -69,7 +69,14 @@ impl SpoolFolder {
             remove_files(&self.path, name);
         }
         entry.needed_at = now();
-        Ok(Arc::clone(&entry.used))
+        let used = Arc::clone(&entry.used);
+        // S3 has this version now, so nobody can go on with what was begun of another one.
+        for (other, _) in entries.extract_if(.., |other, entry| {
+            other != name && !entry.is_whole && !entry.is_used() && entry.is_of(object)
+        }) {
+            remove_files(&self.path, &other);
+        }
+        Ok(used)
     }
 
     fn begin_files(

@@ -254,6 +254,51 @@ fn what_belongs_to_no_build_is_removed_and_what_is_not_ours_stays() {
 }
 
 #[test]
+fn a_kill_between_any_two_steps_of_a_pull_leaves_no_file_that_nobody_needs() {
+    let spool = tempfile::tempdir().unwrap();
+    let (whole, begun) = (object("app.zip", "1", 5000), object("other.zip", "1", 5000));
+    let folder = open(spool.path(), None);
+    let name = pull(&folder, &whole).unwrap().name;
+    drop(folder.begin(&begun, CHUNK).unwrap());
+    drop(folder);
+    let lasting = files(spool.path());
+    // The record stands and the journal is still there; the next record was not renamed.
+    let journal = "{\"first\": 0, \"hashes\": []}";
+    for left in [
+        name.with("pull"),
+        name.with("json.new"),
+        BuildName::of(&begun).with("json.new"),
+    ] {
+        std::fs::write(spool.path().join(left), journal).unwrap();
+    }
+    let folder = open(spool.path(), None);
+    assert_eq!(files(spool.path()), lasting);
+    assert!(folder.whole(&whole).unwrap().is_unchanged);
+}
+
+#[test]
+fn what_was_begun_of_an_older_version_goes_when_a_newer_one_is_pulled() {
+    let spool = tempfile::tempdir().unwrap();
+    let folder = open(spool.path(), None);
+    let versions: Vec<ObjectInfo> = (0..3).map(|n| object("app.zip", &n.to_string(), 5000)).collect();
+    let other = object("other.zip", "1", 5000);
+    pull(&folder, &versions[0]).unwrap();
+    drop(folder.begin(&versions[1], CHUNK).unwrap());
+    drop(folder.begin(&other, CHUNK).unwrap());
+    let newest = folder.begin(&versions[2], CHUNK).unwrap();
+    let is_there = |object: &ObjectInfo| folder.file(&BuildName::of(object), "data").exists();
+    assert!(
+        !is_there(&versions[1]),
+        "nobody can go on with it: S3 has another one there"
+    );
+    assert!(is_there(&versions[0]) && is_there(&other) && is_there(&versions[2]));
+    // One that somebody is at is that one's.
+    let again = folder.begin(&versions[1], CHUNK).unwrap();
+    assert!(is_there(&versions[2]) && is_there(&versions[1]));
+    drop((newest, again));
+}
+
+#[test]
 fn a_file_that_was_cut_is_known_as_changed() {
     let spool = tempfile::tempdir().unwrap();
     let folder = open(spool.path(), None);
