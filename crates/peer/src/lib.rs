@@ -25,5 +25,5 @@ pub use open_files::raise_file_limit;
 pub use rate_limit::{LinkUse, TokenBucket};
 pub use store::{
     ChunkPool, ChunkSink, ChunkStore, Corrupt, CorruptStore, DiskOptions, DiskStore, Faulty, Looked, MemoryStore,
-    Received, Stalling, StallingStore, StoreError, StoreOpener,
+    Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
 };

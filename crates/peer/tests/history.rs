@@ -160,6 +160,89 @@ async fn a_clock_that_was_set_back_makes_no_row_that_ends_before_it_begins() {
     host.stops().await;
 }
 
+/// What a process has beside a file that it has put in place a minute ago, when it is killed before it writes anything down.
+fn note_beside(file: &Path, label: &str) -> SystemTime {
+    use std::os::unix::fs::MetadataExt as _;
+    let there = std::fs::metadata(file).unwrap();
+    let at = SystemTime::now() - Duration::from_secs(60);
+    let at = SystemTime::UNIX_EPOCH
+        + Duration::from_millis(at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64);
+    let note = serde_json::json!({
+        "label": label,
+        "at": at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64,
+        "size": there.len(),
+        "modified": [there.mtime(), there.mtime_nsec()],
+    });
+    std::fs::write(note_of(file), note.to_string()).unwrap();
+    at
+}
+
+fn note_of(file: &Path) -> std::path::PathBuf {
+    file.with_file_name(format!(".{}.placed", file.file_name().unwrap().to_str().unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_put_in_place_just_before_a_kill_is_told_once_also_if_nobody_lists_it_any_more() {
+    let region = Region::start().await;
+    let other = Seeder::start("other.zip", "v1", &data(2, 1000)).await;
+    std::fs::create_dir_all(region.builds()).unwrap();
+    let heard = SystemTime::now() - Duration::from_secs(90);
+    let heard = heard.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let mut records = Vec::new();
+    let mut at = SystemTime::now();
+    for key in ["one.zip", "changed.zip", "older.zip"] {
+        std::fs::write(region.file(key), data(1, 300_000)).unwrap();
+        at = note_beside(&region.file(key), if key == "older.zip" { "v0" } else { "v1" });
+        records.push(format!(
+            r#"{{"key": "{key}", "version": "v1", "heard_at": {heard}, "is_begun": true}}"#
+        ));
+    }
+    let records = records.join(",");
+    std::fs::write(
+        list(&region.builds()),
+        format!(r#"{{"host_id": "h1", "builds": [{records}]}}"#),
+    )
+    .unwrap();
+    // Somebody else has written there since.
+    std::fs::write(region.file("changed.zip"), data(9, 300_000)).unwrap();
+    region.publish(&[&other]);
+    for lines in [&["one.zip", "other.zip"][..], &[]] {
+        let mut host = region.host(&[]);
+        host.prints(lines).await;
+        let row = region.row("one.zip").await;
+        assert_eq!((row.status, row.host_id.as_str()), (DeploymentStatus::Succeeded, "h1"));
+        assert!(row.completed_at <= at && row.completed_at + A_WHILE >= at, "{row:?}");
+        assert_eq!(row.duration.as_secs(), 30, "{row:?}");
+        tokio::time::sleep(A_WHILE).await;
+        assert_eq!(host.lines().len(), lines.len(), "{:?}", host.lines());
+        host.stops().await;
+        assert!(!note_of(&region.file("one.zip")).exists());
+    }
+    for key in ["changed.zip", "older.zip"] {
+        assert_eq!(region.rows(key).await, [], "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_build_that_was_put_in_place_just_before_a_kill_has_its_row() {
+    let region = Region::start().await;
+    let one = Seeder::only("one.zip", &data(1, 300_000), 1 << 30).await;
+    let out = region.home.path().join("one.zip");
+    std::fs::write(&out, data(1, 300_000)).unwrap();
+    let begun = SystemTime::now() - Duration::from_secs(90);
+    let begun = begun.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let at = note_beside(&out, &begun.to_string());
+    let endpoint = region.dynamodb();
+    for _ in 0..2 {
+        let arguments = ["--log", "--endpoint-url", &endpoint, "--host-id", "h1"];
+        let mut host = Host::single(&[&one], &out, &arguments);
+        assert_eq!(host.ends().await.0, Some(0), "{}", host.said());
+        let row = region.row("one.zip").await;
+        assert_eq!((row.completed_at, row.duration.as_secs()), (at, 30), "{row:?}");
+        assert!(!note_of(&out).exists());
+    }
+}
+
 /// Stops the host at moments of all kinds until all builds are in place. Of SIGTERM nothing may get lost; SIGKILL may cost the
 /// line that was about to be printed, and nothing else.
 async fn a_host_that_is_stopped_again_and_again(signal: Signal) {

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cloud::DeploymentLog;
-use peer::{Addresses, SeededBuild, Traffic};
+use peer::{Addresses, Placed, SeededBuild, Traffic};
 
 use super::arguments::place_of;
 use super::build::{Build, Phase, Serving};
-use super::fetch::{Fetch, State, Surroundings};
+use super::fetch::{Fetch, FetchTo, State, Surroundings};
 use super::kept::{BuildId, Kept, Record, Row, Stamp};
 use super::leftovers::remove_parts;
 use super::turns::{Turns, UnderWay, Waiting};
@@ -34,7 +34,9 @@ pub(crate) struct Builds<'a> {
     waits: u64,
     /// Keys that were refused, so that each is told once while it is listed.
     refused: BTreeSet<String>,
-    to_print: Vec<BuildId>,
+    pub(super) to_print: Vec<BuildId>,
+    /// Places of what is on the list as come: as soon as that is on disk their notes are of no more use.
+    pub(super) written_down: Vec<PathBuf>,
     /// Something has come or is listed no more, so something may have to leave the folder.
     pub(super) may_be_over: bool,
     is_stopped: bool,
@@ -50,7 +52,7 @@ impl<'a> Builds<'a> {
         kept: Kept,
         surroundings: &Arc<Surroundings>,
     ) -> Self {
-        Self {
+        let mut builds = Self {
             arguments,
             folder,
             kept,
@@ -60,10 +62,13 @@ impl<'a> Builds<'a> {
             waits: 0,
             refused: BTreeSet::new(),
             to_print: Vec::new(),
+            written_down: Vec::new(),
             may_be_over: false,
             is_stopped: false,
             given_up: 0,
-        }
+        };
+        builds.take_up_what_was_placed();
+        builds
     }
 
     /// The directory lists these builds now, the newest version of a key last.
@@ -151,7 +156,12 @@ impl<'a> Builds<'a> {
     /// Writes the list where it has changed.
     pub(crate) fn save(&mut self) {
         // The list is what others wait for, so it is written here; the runtime's other tasks go on meanwhile.
-        tokio::task::block_in_place(|| self.kept.save());
+        tokio::task::block_in_place(|| {
+            self.kept.save();
+            if self.kept.is_saved() {
+                self.written_down.drain(..).for_each(|out| Placed::forget(&out));
+            }
+        });
     }
 
     /// The rows that are to be written, the oldest first.
@@ -214,7 +224,7 @@ impl<'a> Builds<'a> {
         };
         let took = build.took();
         let was_there = fetch.was_there();
-        let (stamp, report) = (Stamp::of(&build.out), fetch.report());
+        let (out, stamp, report) = (build.out.clone(), Stamp::of(&build.out), fetch.report());
         build.phase = Phase::InPlace(Serving::by(fetch));
         (build.failures, build.last_error, build.has_moved) = (0, None, false);
         let stood_there = self.kept.records().iter().any(|record| {
@@ -251,6 +261,7 @@ impl<'a> Builds<'a> {
             self.kept.put_last(id);
         }
         self.may_be_over = true;
+        self.written_down.push(out);
         // What stood there before is served no more: its file is this one now.
         self.builds
             .retain(|other, build| other.0 != id.0 || other.1 == id.1 || build.is_unfinished());
@@ -419,8 +430,13 @@ impl<'a> Builds<'a> {
                 continue;
             };
             let (swarm, seeders) = (build.seeded.swarm(), Addresses::by_peer(&build.seeded.seeders));
-            let started = seeders
-                .map(|seeders| Fetch::start(self.arguments, swarm, seeders, &build.out, older, &self.surroundings));
+            let place = FetchTo {
+                out: &build.out,
+                label: Some(id.1.clone()),
+                older,
+            };
+            let started =
+                seeders.map(|seeders| Fetch::start(self.arguments, swarm, seeders, place, &self.surroundings));
             match started {
                 Ok(fetch) => build.phase = Phase::UnderWay(Box::new(fetch)),
                 Err(error) => self.has_failed(&id, &format!("its seeder {error}")),
@@ -439,10 +455,10 @@ impl<'a> Builds<'a> {
         }
         self.save();
         for id in ids {
-            let Some(build) = self.builds.get(&id) else {
+            let Some(out) = place_of(self.folder, &id.0) else {
                 continue;
             };
-            if let Err(error) = speech::print_line(&format!("{} {}", id.0, build.out.display())) {
+            if let Err(error) = speech::print_line(&format!("{} {}", id.0, out.display())) {
                 tracing::warn!(key = id.0, %error, "nobody reads what is in place; it is printed after the next start");
                 self.kept.change(&id).is_printed = false;
             }

@@ -112,6 +112,16 @@ impl Surroundings {
     }
 }
 
+/// Where a build is to stand.
+pub(crate) struct FetchTo<'a> {
+    /// The file.
+    pub(crate) out: &'a Path,
+    /// What the note beside it calls it until it is written down that it came; no note where absent.
+    pub(crate) label: Option<String>,
+    /// Files that may have chunks of it, which are copied from there.
+    pub(crate) older: Vec<PathBuf>,
+}
+
 /// A build that is fetched and then served, until this is dropped.
 pub(crate) struct Fetch {
     progress: Arc<Progress>,
@@ -193,17 +203,16 @@ impl Progress {
 }
 
 impl Fetch {
-    /// Begins to fetch the build of `swarm` to `out`, or to check and serve it where it stands there; what happens is told to the
+    /// Begins to fetch the build of `swarm`, or to check and serve it where it stands there; what happens is told to the
     /// news of `surroundings`. To be called within a runtime. One fetch of a swarm at a time.
-    /// Chunks that `older` files have are copied from there.
     pub(crate) fn start(
         arguments: &Arguments,
         swarm: SwarmId,
         seeders: Vec<Addresses>,
-        out: &Path,
-        older: Vec<PathBuf>,
+        place: FetchTo<'_>,
         surroundings: &Arc<Surroundings>,
     ) -> Self {
+        let FetchTo { out, label, older } = place;
         let progress = Arc::new(Progress {
             state: Mutex::new(Seen {
                 state: State::Fetching,
@@ -219,6 +228,7 @@ impl Fetch {
         let opener = Arc::downgrade(&token);
         let store = StoreOpener::on_disk(out.to_owned()).reusing(older);
         let store = arguments.mode.into_iter().fold(store, StoreOpener::mode);
+        let store = label.into_iter().fold(store, StoreOpener::labelled);
         let store = watched(store, &progress, token);
         // Looked at before the store puts another one there.
         let before = file_id(out);

@@ -94,10 +94,15 @@ impl Record {
 
     /// How long ago this host heard of it; nothing where the clock was set back since.
     pub(crate) fn heard_ago(&self) -> Duration {
+        self.heard_before(SystemTime::now())
+    }
+
+    /// How long before `time` this host heard of it.
+    pub(crate) fn heard_before(&self, time: SystemTime) -> Duration {
         let heard_at = Duration::from_millis(self.heard_at);
         let heard_at = SystemTime::UNIX_EPOCH.checked_add(heard_at);
-        let ago = heard_at.and_then(|at| SystemTime::now().duration_since(at).ok());
-        ago.unwrap_or_default()
+        let before = heard_at.and_then(|at| time.duration_since(at).ok());
+        before.unwrap_or_default()
     }
 
     fn is(&self, id: &BuildId) -> bool {
@@ -231,6 +236,11 @@ impl Kept {
         }
     }
 
+    /// Whether all of it is on disk.
+    pub(crate) fn is_saved(&self) -> bool {
+        !self.is_changed
+    }
+
     fn write(&self) -> io::Result<()> {
         replace_file(&self.path, &serde_json::to_vec(&self.content)?)
     }
@@ -295,7 +305,8 @@ fn lock(folder: &Path, failed: impl Fn(io::Error) -> Failure) -> Result<File, Fa
     }
 }
 
-fn milliseconds(time: SystemTime) -> u64 {
+/// Wall clock, in milliseconds since 1970.
+pub(crate) fn milliseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -80,8 +80,13 @@ pub(super) fn remove_parts(out: &Path) {
     }
 }
 
-/// Whether `file` is a part file of the build `name`: `NAME.part`, or `.NAME.<16 hex digits of its root>.part`.
+/// Whether `file` is a part file of the build `name`: `NAME.part`, or `.NAME.<16 hex digits of its root>.part`; or the note that was
+/// written before it was to be put in place.
 fn is_part_of(name: &str, file: &str) -> bool {
+    let note = file.strip_prefix('.').and_then(|rest| rest.strip_suffix(".placed"));
+    if note == Some(name) {
+        return true;
+    }
     let Some(rest) = file.strip_suffix(".part") else {
         return false;
     };
@@ -108,12 +113,14 @@ mod tests {
 
     #[test]
     fn part_files_are_those_of_the_build_and_of_no_other() {
-        for file in ["a.zip.part", ".a.zip.0123456789abcdef.part"] {
+        for file in ["a.zip.part", ".a.zip.0123456789abcdef.part", ".a.zip.placed"] {
             assert!(is_part_of("a.zip", file), "{file}");
         }
         for file in [
             "a.zip",
             "b.a.zip.part",
+            "a.zip.placed",
+            ".b.a.zip.placed",
             "a.zip.b.part",
             ".a.zip.b.0123456789abcdef.part",
             ".a.zip.0123.part",

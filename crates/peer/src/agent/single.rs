@@ -6,17 +6,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{DeploymentLog, DeploymentStatus};
-use peer::{Addresses, replace_file};
+use peer::{Addresses, Placed, replace_file};
 use swarm::SwarmId;
 use tokio::sync::Notify;
 
-use super::fetch::{Fetch, LOOK_EVERY, State, Surroundings};
+use super::fetch::{Fetch, FetchTo, LOOK_EVERY, State, Surroundings};
+use super::kept::milliseconds;
 use super::rows::{Rows, again_after};
 use super::stop::{LAST_WORDS, Stop};
-use super::{Arguments, Failure, speech};
+use super::{Arguments, Failure, speech, taking_up};
 
 /// Fetches the build of the seeders to `out`, writes its row, and serves it for as long as it is to linger.
 pub(crate) async fn fetch(arguments: &Arguments, out: &Path, mut stop: Stop) -> Result<(), Failure> {
@@ -35,12 +36,21 @@ async fn fetch_and_serve(
     surroundings: &Arc<Surroundings>,
 ) -> Result<(), Failure> {
     let begun = Instant::now();
-    let mut fetch = Fetch::start(arguments, SwarmId::ONLY, seeders, out, Vec::new(), surroundings);
+    // An earlier run has put it there and was killed before it could keep the row.
+    let placed = Placed::at(out);
+    let place = FetchTo {
+        out,
+        // When it was begun, for its row.
+        label: arguments.log.then(|| milliseconds(SystemTime::now()).to_string()),
+        older: Vec::new(),
+    };
+    let mut fetch = Fetch::start(arguments, SwarmId::ONLY, seeders, place, surroundings);
     let outcome = tokio::select! {
         outcome = come(&mut fetch, arguments, &surroundings.news) => outcome,
         signal = stop.first() => Err(signal.unfinished()),
     };
-    let is_first = outcome.is_err() || !fetch.was_there();
+    let placed = placed.filter(|_| outcome.is_ok() && fetch.was_there());
+    let is_first = outcome.is_err() || !fetch.was_there() || placed.is_some();
     let waiting = WaitingRow::beside(out);
     if let Ok(traffic) = &outcome {
         let size = std::fs::metadata(out).map_or(0, |file| file.len());
@@ -56,11 +66,18 @@ async fn fetch_and_serve(
         let error = outcome.as_ref().err().map(|(_, error)| error.clone());
         let host_id = surroundings.endpoint.peer_id().to_string();
         let build = build.unwrap_or_else(|| "unknown".to_owned());
-        let row = arguments.row(&host_id, &build, version, begun.elapsed(), &fetch.report(), error);
-        Some(waiting.keep(row))
+        let took = placed.as_ref().map_or_else(|| begun.elapsed(), took);
+        let row = arguments.row(&host_id, &build, version, took, &fetch.report(), error);
+        Some(waiting.keep(match &placed {
+            Some(placed) => taking_up::at(placed, row),
+            None => row,
+        }))
     } else {
         waiting.there().filter(|_| arguments.log)
     };
+    if outcome.is_ok() && arguments.log {
+        Placed::forget(out);
+    }
     if outcome.is_ok() && arguments.linger > 0 {
         stop.is_planned_from_now_on();
     }
@@ -95,6 +112,12 @@ async fn fetch_and_serve(
         _ = stop.first() => {}
     }
     Ok(())
+}
+
+/// How long an earlier run took for what it has put in place.
+fn took(placed: &Placed) -> Duration {
+    let begun = placed.label.parse().unwrap_or(u64::MAX);
+    Duration::from_millis(milliseconds(placed.time()).saturating_sub(begun))
 }
 
 /// Waits until the build is in place. Cancel-safe.

@@ -39,6 +39,11 @@ pub(crate) fn has_come(name: &str, size: u64, took: Duration, traffic: &Traffic)
     format!("{name}: in place, {} in {}, {share}{copied}", bytes(size), time(took))
 }
 
+/// That a build was put in place by a process that was killed before it could say so.
+pub(crate) fn came_before(name: &str, size: u64) -> String {
+    format!("{name}: in place, {} since before this process began", bytes(size))
+}
+
 /// That a build was in place before.
 pub(crate) fn was_there(name: &str, size: u64, took: Duration) -> String {
     format!("{name}: in place already, {} verified in {}", bytes(size), time(took))

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use swarm::{Bitfield, ChunkIndex, Hash, Manifest};
 
-pub use disk::{DiskOptions, DiskStore};
+pub use disk::{DiskOptions, DiskStore, Placed};
 pub use faulty::{Corrupt, CorruptStore, Faulty, Stalling, StallingStore};
 pub use memory::{ChunkPool, MemoryStore};
 pub use opener::StoreOpener;

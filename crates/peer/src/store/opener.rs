@@ -60,6 +60,16 @@ impl StoreOpener {
         self
     }
 
+    /// The same, where a note of this label stands beside the file until its owner forgets it ([`DiskOptions::label`]). Changes nothing
+    /// in memory.
+    #[must_use]
+    pub fn labelled(mut self, label: String) -> Self {
+        if let Kind::Disk { options, .. } = &mut self.kind {
+            options.label = Some(label);
+        }
+        self
+    }
+
     /// The same with `decorate` around the store.
     #[must_use]
     pub fn decorated(

@@ -5,12 +5,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::super::StoreError;
 use super::dress::dress;
 use super::lock::TargetLock;
 use super::opening::{part_options, preallocate};
 use super::place::is_same;
+use super::placed::Placed;
 use super::reuse::copy;
 use super::{Backing, DiskStore, Stands, failed};
 
@@ -58,6 +60,15 @@ impl DiskStore {
         let is_same = is_same(&part, &file).map_err(failed("look at", &part))?;
         if !is_same || length != self.manifest.size().get() {
             return Err(StoreError::PartReplaced { path: part });
+        }
+        // Not when it is mended: it came before.
+        if let Some(label) = self
+            .label
+            .as_ref()
+            .filter(|_| !self.was_finished.load(Ordering::Acquire))
+            && let Err(error) = Placed::write(label, &file, target)
+        {
+            tracing::debug!(path = %target.display(), %error, "if this process is killed now nobody will know that it came");
         }
         std::fs::rename(&part, target).map_err(failed("rename", &part))?;
         // What is left of other versions is nobody's: whoever wrote it would hold the lock, which is freed after that.

@@ -26,6 +26,7 @@ mod lock;
 mod looking;
 mod opening;
 mod place;
+mod placed;
 mod reuse;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ use opening::{open_part, remove_left_parts, take_over_legacy, whole};
 use place::{Place, Stamp, sync_folder};
 use reuse::Search;
 
+pub use placed::Placed;
+
 /// How a file is to be written.
 #[derive(Clone, Debug)]
 pub struct DiskOptions {
@@ -59,6 +62,9 @@ pub struct DiskOptions {
     /// How long opening looks for chunks in other files before the transfer may begin. More is less that is fetched though it is here;
     /// less is a transfer that begins sooner, beside which the rest is looked for.
     pub look_at_open: Duration,
+    /// What a note calls the build that stands beside the place from before it is put there until its owner forgets it
+    /// ([`Placed`]); no note where absent.
+    pub label: Option<String>,
 }
 
 impl Default for DiskOptions {
@@ -67,6 +73,7 @@ impl Default for DiskOptions {
             mode: None,
             reusing: Vec::new(),
             look_at_open: LOOK_AT_OPEN,
+            label: None,
         }
     }
 }
@@ -77,6 +84,7 @@ pub struct DiskStore {
     manifest: Arc<Manifest>,
     place: Place,
     mode: Option<u32>,
+    label: Option<String>,
     held: Mutex<Bitfield>,
     backing: RwLock<Backing>,
     /// Held by who writes, or moves the file. Taken before all others.
@@ -172,6 +180,7 @@ impl DiskStore {
             manifest,
             place,
             mode: options.mode,
+            label: options.label.clone(),
             held: Mutex::new(held),
             backing: RwLock::new(backing),
             writing: Mutex::new(()),

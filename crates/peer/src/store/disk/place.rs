@@ -123,11 +123,7 @@ impl Place {
     }
 
     fn beside(&self, what: &str) -> PathBuf {
-        let mut name = OsString::from(".");
-        name.push(&self.stem);
-        name.push(".");
-        name.push(what);
-        self.folder.join(name)
+        self.folder.join(name_of(&self.stem, what))
     }
 }
 
@@ -145,6 +141,21 @@ impl Stamp {
             modified: (there.mtime(), there.mtime_nsec()),
         }
     }
+}
+
+/// The name of what is beside `target`, whatever build stands there; `None` where `target` names no file.
+pub(super) fn beside(target: &Path, what: &str) -> Option<PathBuf> {
+    let target = follow(target)?;
+    let name = name_of(&stem(target.file_name()?), what);
+    Some(target.with_file_name(name))
+}
+
+fn name_of(stem: &OsStr, what: &str) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(stem);
+    name.push(".");
+    name.push(what);
+    name
 }
 
 /// Whether `path` itself, and not a link there, is the open `file`.

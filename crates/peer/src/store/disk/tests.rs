@@ -147,3 +147,38 @@ fn errors_name_the_path() {
     let error = DiskStore::open(&file.join("below"), manifest).unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
 }
+
+#[test]
+fn a_note_stands_beside_a_build_from_before_it_is_in_place_until_it_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("build.zip");
+    let (data, manifest) = build();
+    let options = DiskOptions {
+        label: Some("v1".to_owned()),
+        ..DiskOptions::default()
+    };
+    let store = DiskStore::open_with(&target, Arc::clone(&manifest), &options).unwrap();
+    (0..manifest.chunk_count()).for_each(|index| keep(&store, &data, &manifest, index));
+    // Not in place, so the note is of nothing.
+    std::fs::create_dir(&target).unwrap();
+    store.finish().unwrap_err();
+    let note = folder.path().join(".build.zip.placed");
+    assert!(note.exists() && Placed::at(&target).is_none());
+    std::fs::remove_dir(&target).unwrap();
+    store.finish().unwrap();
+    assert_eq!(Placed::at(&target).unwrap().label, "v1");
+    Placed::forget(&target);
+    assert!(!note.exists());
+    // What is mended came before.
+    std::fs::write(&target, vec![0; data.len()]).unwrap();
+    assert!(store.read(manifest.chunk(0).unwrap()).is_err());
+    while store.look().more {}
+    (0..manifest.chunk_count()).for_each(|index| keep(&store, &data, &manifest, index));
+    assert_eq!(std::fs::read(&target).unwrap(), data);
+    assert!(!note.exists());
+    // What somebody else has put there is not what the note is of.
+    Placed::write("v1", &File::open(&target).unwrap(), &target).unwrap();
+    assert!(Placed::at(&target).is_some());
+    std::fs::write(&target, b"something else").unwrap();
+    assert!(Placed::at(&target).is_none());
+}
