@@ -244,7 +244,7 @@ fn lacking<'a>(region: &Region<'_>, builds: &'a [Build]) -> Vec<(usize, &'a str)
 
 type Rows = BTreeMap<(String, String, Option<String>), DeploymentLog>;
 
-async fn rows(region: &Region<'_>, builds: &[Build]) -> Rows {
+async fn rows(region: &Region<'_>, builds: impl IntoIterator<Item = &Build>) -> Rows {
     let all = stream::iter(builds).map(|build| region.rows(&build.key)).buffered(4);
     let all = all.collect::<Vec<_>>().await.into_iter().flatten();
     all.map(|row| ((row.build_id.clone(), row.host_id.clone(), row.version.clone()), row))
@@ -260,16 +260,20 @@ async fn check_rows(region: &Region<'_>, builds: &[Build], first: &Rows, seed: u
         }
     }
     let began = Instant::now();
-    let all = loop {
-        let all = rows(region, builds).await;
+    let mut all = rows(region, builds).await;
+    loop {
         let there: BTreeSet<_> = all.keys().cloned().collect();
-        if there == wanted {
-            break all;
+        let lacking: BTreeSet<_> = wanted.difference(&there).collect();
+        if lacking.is_empty() {
+            assert_eq!(there, wanted, "seed {seed}: rows that nobody wants");
+            break;
         }
-        let lacking: Vec<_> = wanted.difference(&there).take(5).collect();
         assert!(began.elapsed() < PATIENCE, "seed {seed}: no rows of {lacking:?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
-    };
+        let keys: BTreeSet<String> = lacking.iter().map(|(key, ..)| key.clone()).collect();
+        all.retain(|(key, ..), _| !keys.contains(key));
+        all.extend(rows(region, builds.iter().filter(|build| keys.contains(&build.key))).await);
+    }
     for (id, row) in &all {
         assert_eq!(row.status, DeploymentStatus::Succeeded, "seed {seed}: {row:?}");
         if let Some(first) = first.get(id).filter(|row| row.status == DeploymentStatus::Succeeded) {
@@ -359,6 +363,12 @@ fn check_folders(region: &Region<'_>, builds: &[Build], seed: u64) {
     files(&region.spool(), "", &mut there);
     let is_over = |name: &&String| !name.ends_with(".data") && !name.ends_with(".json");
     let over: Vec<_> = there.iter().filter(is_over).collect();
+    // What a kill cut off says which build it is of in its first line.
+    for pull in over.iter().filter(|name| name.ends_with(".pull")) {
+        let journal = std::fs::read_to_string(region.spool().join(pull)).unwrap_or_default();
+        let whole = there.contains(&pull.replace(".pull", ".json"));
+        eprintln!("{pull}: whole {whole}, {}", journal.lines().next().unwrap_or_default());
+    }
     assert_eq!(over, ["directory.key", "lock"], "seed {seed}: of the spool");
 }
 

@@ -80,6 +80,15 @@ pub struct Region<'a> {
     port: u16,
 }
 
+impl Drop for Region<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            eprintln!("its files and what its agents said: {}", self.folder.path().display());
+        }
+    }
+}
+
 impl<'a> Region<'a> {
     pub async fn start(services: &'a Services, name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -126,7 +135,7 @@ impl<'a> Region<'a> {
 
     /// A seeder at the region's port, when it has said where its directory is.
     pub async fn seeder(&self, more: &[&str]) -> Agent {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_seeder"));
+        let mut command = Command::new(binary("seeder"));
         let listen = format!("/ip4/127.0.0.1/tcp/{}", self.port);
         command.args(["--queue", self.queue.name(), "--listen", &listen, "--endpoint-url"]);
         command
@@ -152,7 +161,7 @@ impl<'a> Region<'a> {
     /// A host that writes rows.
     pub fn host(&self, host: usize, more: &[&str]) -> Agent {
         let name = format!("host-{host}");
-        let mut command = Command::new(peer_binary());
+        let mut command = Command::new(binary("peer"));
         command
             .args(["--directory", &self.directory(), "--folder"])
             .arg(self.builds(host));
@@ -327,10 +336,12 @@ fn port_that_stays() -> u16 {
     (first..32_000).find(is_free).unwrap()
 }
 
-/// The other binary, which is built into the same folder.
-fn peer_binary() -> PathBuf {
-    let binary = Path::new(env!("CARGO_BIN_EXE_seeder")).with_file_name("peer");
+/// A binary, which is built into the folder of this test's, or in the folder that `FLEETCAST_AGENTS` names: agents of a release
+/// build take a fifth of the processor's time.
+fn binary(name: &str) -> PathBuf {
+    let built = || Path::new(env!("CARGO_BIN_EXE_seeder")).with_file_name(name);
+    let binary = std::env::var_os("FLEETCAST_AGENTS").map_or_else(built, |folder| Path::new(&folder).join(name));
     let shown = binary.display();
-    assert!(binary.exists(), "{shown} is not built; run `cargo build -p peer`");
+    assert!(binary.exists(), "{shown} is not built; run `cargo build -p {name}`");
     binary
 }
