@@ -1,6 +1,7 @@
 //! What goes into a state machine and what comes out of it: the same two enums for peers and seeders.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::bitfield::Bitfield;
 use crate::manifest::Manifest;
@@ -28,6 +29,14 @@ pub enum Event {
     ChunkProgress {
         /// Who sends it.
         from: HostId,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// Payload bytes of a chunk went out to a neighbour. Told about every [`PROGRESS_INTERVAL`] while they do: a serving of
+    /// which it is not told may end at any time, one that stops moving is given up.
+    ServingProgress {
+        /// Who gets it.
+        to: HostId,
         /// The chunk.
         chunk: ChunkIndex,
     },
@@ -73,6 +82,9 @@ pub enum Event {
         chunk: ChunkIndex,
     },
 }
+
+/// How often at least a driver tells of bytes that go out or come in, while they do.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Something to do, carried out by the driver in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,6 +26,8 @@ pub(crate) struct Neighbour {
     strikes: u32,
     /// Until when others are asked first.
     parked_until: Time,
+    /// Until when it is not asked at all: it turned a request down and would turn down the next.
+    shut_until: Time,
     /// Times that it gave up on a chunk since it last delivered.
     pub(crate) aborts: u32,
     /// How much of the log of acquired chunks it has been told.
@@ -133,6 +135,7 @@ impl Neighbours {
             misses: 0,
             strikes: 0,
             parked_until: Time::ZERO,
+            shut_until: Time::ZERO,
             aborts: 0,
             told: 0,
             zone: None,
@@ -241,6 +244,24 @@ impl Neighbours {
         self.park(now, host, pause, pause);
     }
 
+    /// `host` has turned a request down: it is not asked again before the time that is told, twice as late each time in a row.
+    pub(crate) fn shut(&mut self, now: Time, host: HostId, least: Duration, most: Duration) -> Time {
+        self.park(now, host, least, most);
+        let Some(index) = self.position(host) else {
+            return now;
+        };
+        let neighbour = &mut self.list[index];
+        let pause = (least * (1 << (neighbour.misses - 1).min(16))).min(most);
+        neighbour.shut_until = now + pause;
+        neighbour.shut_until
+    }
+
+    /// Whether the neighbour at `index` is not to be asked.
+    #[inline]
+    pub(crate) fn is_shut(&self, index: usize, now: Time) -> bool {
+        self.missing > 0 && now < self.list[index].shut_until
+    }
+
     /// `host` has delivered, or delivers.
     #[inline]
     pub(crate) fn delivered(&mut self, host: HostId) {
@@ -250,6 +271,7 @@ impl Neighbours {
             neighbour.misses = 0;
             neighbour.strikes = 0;
             neighbour.parked_until = Time::ZERO;
+            neighbour.shut_until = Time::ZERO;
             neighbour.aborts = 0;
         }
     }

@@ -5,7 +5,7 @@
 //! from the beginning. Taken for a repetition it would never be answered.
 //!
 //! The waiting host that holds the fewest chunks goes first: it can pass on the most of what it gets, and nobody falls
-//! behind. A host that is being served already comes after those that are not, so that one slow receiver never has all slots.
+//! behind. Who waits grows needier, so that nobody waits for ever. A host that is being served already comes after those that are not, so that one slow receiver never has all slots.
 
 use std::time::Duration;
 
@@ -17,11 +17,13 @@ use crate::units::{ChunkIndex, HostId, Time};
 #[derive(Clone, Debug)]
 pub(crate) struct UploadQueue {
     slots: usize,
-    /// A serving that takes so long has no slot any more: its receiver may be gone without a word.
-    late_after: Duration,
+    /// How long a serving takes, in the mean; zero before the first has ended.
+    usual: Duration,
     waiting: SmallVec<[Waiting; 4]>,
     active: SmallVec<[Active; 2]>,
     next_order: u64,
+    /// Servings that have begun so far.
+    begun: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,8 @@ struct Waiting {
     chunk: ChunkIndex,
     held: u32,
     order: u64,
+    /// How many servings had begun when it came.
+    begun_before: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +41,8 @@ struct Active {
     to: HostId,
     chunk: ChunkIndex,
     since: Time,
+    /// When bytes last went out, as far as is known.
+    progress_at: Time,
 }
 
 /// What became of a request.
@@ -65,10 +71,11 @@ impl UploadQueue {
     pub(crate) const fn new(slots: usize) -> Self {
         Self {
             slots,
-            late_after: UPLOAD_STUCK_AFTER,
+            usual: Duration::ZERO,
             waiting: SmallVec::new_const(),
             active: SmallVec::new_const(),
             next_order: 0,
+            begun: 0,
         }
     }
 
@@ -86,6 +93,7 @@ impl UploadQueue {
             chunk,
             held,
             order: self.next_order,
+            begun_before: self.begun,
         });
         self.next_order += 1;
         Enqueued::Waiting
@@ -103,20 +111,38 @@ impl UploadQueue {
         !self.waiting.is_empty()
     }
 
-    /// Says how long a serving has its slot for itself.
-    pub(crate) const fn set_late_after(&mut self, late_after: Duration) {
-        self.late_after = late_after;
+    /// How long a serving usually takes; zero before the first has ended.
+    pub(crate) const fn usual(&self) -> Duration {
+        self.usual
+    }
+
+    /// A serving that takes so long has no slot any more: its receiver is slow, or gone without a word, and others wait.
+    pub(crate) fn late_after(&self) -> Duration {
+        if self.usual.is_zero() {
+            LATE_AFTER_AT_FIRST
+        } else {
+            (self.usual * LATE_AFTER_TIMES).max(LATE_AFTER_LEAST)
+        }
     }
 
     /// When the next serving gives up its slot.
     pub(crate) fn next_late(&self, now: Time) -> Option<Time> {
-        let late_at = self.active.iter().map(|a| a.since + self.late_after);
+        let late_after = self.late_after();
+        let late_at = self.active.iter().map(|a| a.since + late_after);
         late_at.filter(|at| *at > now).min()
+    }
+
+    /// Bytes of `chunk` have gone out to `to`.
+    pub(crate) fn progress(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
+        if let Some(active) = self.active.iter_mut().find(|a| a.to == to && a.chunk == chunk) {
+            active.progress_at = now;
+        }
     }
 
     /// Moves the neediest waiting request to a free slot.
     pub(crate) fn start_next(&mut self, now: Time) -> Option<(HostId, ChunkIndex)> {
-        let has_slot = |a: &&Active| now.since(a.since) < self.late_after;
+        let late_after = self.late_after();
+        let has_slot = |a: &&Active| now.since(a.since) < late_after;
         let slots_taken = self.active.iter().filter(has_slot).count();
         if slots_taken >= self.slots || self.active.len() >= self.slots * ACTIVE_TIMES {
             return None;
@@ -126,10 +152,18 @@ impl UploadQueue {
         let neediest = ready.min_by_key(|&index| {
             let waiting = &self.waiting[index];
             let served = self.active.iter().filter(|active| active.to == waiting.to).count();
-            (served, waiting.held, waiting.order)
+            // With each serving that it waits for a host counts as if it held a chunk less, or newcomers would pass it for ever.
+            let waited = u32::try_from(self.begun - waiting.begun_before).unwrap_or(u32::MAX);
+            (served, i64::from(waiting.held) - i64::from(waited), waiting.order)
         })?;
         let Waiting { to, chunk, .. } = self.waiting.swap_remove(neediest);
-        self.active.push(Active { to, chunk, since: now });
+        self.begun += 1;
+        self.active.push(Active {
+            to,
+            chunk,
+            since: now,
+            progress_at: now,
+        });
         Some((to, chunk))
     }
 
@@ -137,6 +171,15 @@ impl UploadQueue {
     pub(crate) fn finish(&mut self, now: Time, to: HostId, chunk: ChunkIndex) -> Option<Duration> {
         let index = self.active.iter().position(|a| a.to == to && a.chunk == chunk)?;
         Some(now.since(self.active.swap_remove(index).since))
+    }
+
+    /// A serving has taken so long.
+    pub(crate) fn learn(&mut self, taken: Duration) {
+        self.usual = if self.usual.is_zero() {
+            taken
+        } else {
+            self.usual * 7 / 8 + taken / 8
+        };
     }
 
     pub(crate) fn cancel(&mut self, to: HostId, chunk: ChunkIndex) -> Cancelled {
@@ -167,15 +210,15 @@ impl UploadQueue {
         self.active.retain(|a| a.to != host);
     }
 
-    /// Hosts that have been served one chunk for too long: they do not take what they asked for.
+    /// Hosts to whom no byte has gone for too long: they do not take what they asked for.
     pub(crate) fn stuck(&self, now: Time) -> Vec<HostId> {
-        let is_stuck = |a: &&Active| now.since(a.since) >= UPLOAD_STUCK_AFTER;
+        let is_stuck = |a: &&Active| now.since(a.progress_at) >= UPLOAD_STUCK_AFTER;
         self.active.iter().filter(is_stuck).map(|a| a.to).collect()
     }
 
     /// When [`UploadQueue::stuck`] is to be looked at next.
     pub(crate) fn next_stuck(&self) -> Option<Time> {
-        self.active.iter().map(|a| a.since + UPLOAD_STUCK_AFTER).min()
+        self.active.iter().map(|a| a.progress_at + UPLOAD_STUCK_AFTER).min()
     }
 
     /// Whether this request waits or is being served.
@@ -191,9 +234,16 @@ pub(crate) const UPLOAD_QUEUE_MAX: usize = 256;
 pub(crate) const UPLOAD_QUEUE_PER_HOST_MAX: usize = 16;
 
 /// So many times the slots are served at most, those that are late among them.
-const ACTIVE_TIMES: usize = 4;
+const ACTIVE_TIMES: usize = 8;
 
-/// A receiver that takes no whole chunk for this long has gone without a word.
+/// A serving gives up its slot when it takes so many times as long as usual …
+const LATE_AFTER_TIMES: u32 = 16;
+/// … but not before this …
+const LATE_AFTER_LEAST: Duration = Duration::from_secs(2);
+/// … and after this while nothing is known of the links.
+pub(crate) const LATE_AFTER_AT_FIRST: Duration = Duration::from_secs(10);
+
+/// A receiver that takes no byte for this long has gone without a word.
 pub(crate) const UPLOAD_STUCK_AFTER: Duration = Duration::from_secs(120);
 
 const _: () = assert!(UPLOAD_QUEUE_PER_HOST_MAX <= UPLOAD_QUEUE_MAX);
@@ -221,6 +271,42 @@ mod tests {
         assert_eq!(queue.start_next(Time::ZERO), None);
         assert!(queue.finish(Time::ZERO, poorer, chunk(0)).is_some());
         assert_eq!(queue.start_next(Time::ZERO), Some((poorer, chunk(1))));
+    }
+
+    #[test]
+    fn who_waits_is_not_passed_for_ever() {
+        let mut queue = UploadQueue::new(1);
+        queue.push(HostId::new(1), chunk(0), 5);
+        let mut before = 0;
+        for newcomer in 2..100 {
+            queue.push(HostId::new(newcomer), chunk(0), 0);
+            let (to, index) = queue.start_next(Time::ZERO).unwrap();
+            queue.finish(Time::ZERO, to, index);
+            if to == HostId::new(1) {
+                break;
+            }
+            before += 1;
+        }
+        assert_eq!(before, 5);
+    }
+
+    #[test]
+    fn who_takes_bytes_is_not_stuck_but_has_its_slot_for_a_while_only() {
+        let mut queue = UploadQueue::new(1);
+        let (slow, other) = (HostId::new(1), HostId::new(2));
+        let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
+        queue.push(slow, chunk(0), 0);
+        queue.push(other, chunk(1), 0);
+        assert_eq!(queue.start_next(at(0)), Some((slow, chunk(0))));
+        for second in 0..300 {
+            queue.progress(at(second), slow, chunk(0));
+            assert_eq!(queue.stuck(at(second)), []);
+        }
+        assert_eq!(queue.start_next(at(300)), Some((other, chunk(1))));
+        assert_eq!(queue.next_stuck(), Some(at(299) + UPLOAD_STUCK_AFTER));
+        assert_eq!(queue.stuck(at(419)), [slow]);
+        queue.learn(Duration::from_secs(1));
+        assert_eq!(queue.late_after(), Duration::from_secs(16));
     }
 
     #[test]

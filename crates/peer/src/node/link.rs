@@ -53,6 +53,8 @@ pub(super) struct Serving {
     pub(super) ticket: u64,
     pub(super) bytes: Option<Bytes>,
     pub(super) sent: u32,
+    /// When the core was last told that bytes go out, or when they began to.
+    pub(super) told_at: Option<Time>,
 }
 
 /// The outlet of a task that has nothing to write.
@@ -128,6 +130,7 @@ impl<W: AsyncWrite + Unpin> Link<W> {
             ticket,
             bytes: None,
             sent: 0,
+            told_at: None,
         });
         let parked = self.parked.as_ref().filter(|_| self.serving.len() == 1);
         if let Some(parked) = parked.filter(|_| !awake) {

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use swarm::wire::{ADDRESS_LENGTH_MAX, DataHeader, Frame};
 use swarm::{
-    Action, Bytes as ByteCount, ChunkIndex, DisconnectReason, Event, Hash, HostId, Manifest, Message, Peer, PeerStats,
-    Seeder, SeederStats, SwarmId, Time,
+    Action, Bytes as ByteCount, ChunkIndex, DisconnectReason, Event, Hash, HostId, Manifest, Message,
+    PROGRESS_INTERVAL, Peer, PeerStats, Seeder, SeederStats, SwarmId, Time,
 };
 
 use super::addresses::{Addresses, local_towards};
@@ -651,6 +651,7 @@ impl Shared {
         let mut state = self.state.lock();
         state.traffic.sent += u64::from(segment.header.length);
         if !segment.last {
+            self.tell_of_serving(&mut state, to, segment);
             return;
         }
         if let Some(link) = state.links.get_mut(&to)
@@ -659,6 +660,21 @@ impl Shared {
             link.serving.pop_front();
             let chunk = segment.chunk;
             self.tell_awake(&mut state, to, Event::ChunkServed { to, chunk });
+        }
+    }
+
+    /// The core hears now and then that bytes of a chunk go out.
+    fn tell_of_serving(self: &Arc<Self>, state: &mut State, to: HostId, segment: &Segment) {
+        let now = self.clock.now();
+        let link = state.links.get_mut(&to).filter(|link| link.is_serving(segment.ticket));
+        let Some(serving) = link.and_then(|link| link.serving.front_mut()) else {
+            return;
+        };
+        let told_at = *serving.told_at.get_or_insert(now);
+        if now.since(told_at) >= PROGRESS_INTERVAL {
+            serving.told_at = Some(now);
+            let chunk = segment.chunk;
+            self.tell_awake(state, to, Event::ServingProgress { to, chunk });
         }
     }
 

@@ -48,14 +48,15 @@ impl Region {
         }
     }
 
-    /// The receiver of a chunk that takes long sees that it goes on.
+    /// Both ends of a chunk that takes long see that it goes on.
     pub(super) fn transfer_goes_on(&mut self, transfer: TransferId, generation: u32) {
         let Some(moving) = self.transfers.get(transfer, generation) else {
             return;
         };
         let chunk = self.chunk(moving.chunk);
+        let (from, to) = (moving.from.host(), moving.to.host());
+        self.tell(moving.from, Event::ServingProgress { to, chunk });
         if self.expects(moving.to, moving.from, chunk) {
-            let from = moving.from.host();
             self.tell(moving.to, Event::ChunkProgress { from, chunk });
         }
         self.show_progress_later(transfer, generation);

@@ -227,20 +227,19 @@ impl Peer {
         {
             download.ledger.holder_lost(chunk);
         }
+        let was_asked = download.ledger.is_asked(from, chunk);
         download.ledger.give_up(from, chunk);
-        // A busy neighbour would turn the same request down again at once: whatever happens next asks again.
-        if reason == RejectReason::NotHeld {
-            self.refill = true;
-        } else if self.timers.get(Timer::Starved).is_none() {
-            self.timers.set(Timer::Starved, now + STARVED_AFTER);
-        }
-        if reason == RejectReason::Busy && !self.config.is_seeder(from) {
-            self.neighbours.park(now, from, BUSY_PARKED, BUSY_PARKED_MAX);
-        }
-        if reason != RejectReason::NotHeld && self.config.is_seeder(from) {
-            let again = self.tracker.refused(now, from, reason);
+        // Whoever turned one down would turn down the next: others are asked, and it after a while.
+        if self.config.is_seeder(from) {
+            if reason != RejectReason::NotHeld {
+                let again = self.tracker.refused(now, from, reason);
+                self.timers.set_at_latest(Timer::Late, again);
+            }
+        } else if was_asked {
+            let again = self.neighbours.shut(now, from, TURNED_DOWN, TURNED_DOWN_MAX);
             self.timers.set_at_latest(Timer::Late, again);
         }
+        self.refill = true;
     }
 
     /// Looks at what takes longer than usual, and at what has been without progress for too long. Whoever is late loses its turn for a
@@ -340,11 +339,11 @@ impl Peer {
     }
 }
 
-/// Who turns a request down because too many wait loses its turn for this long at first. That others have what it has does not count
-/// meanwhile, or a host that is always busy would keep its neighbours from what an idle seeder has …
-const BUSY_PARKED: Duration = Duration::from_millis(100);
+/// A neighbour that turned a request down is not asked again for this long at first. That it has a chunk does not count meanwhile, or
+/// a host that is always busy would keep its neighbours from what an idle seeder has …
+const TURNED_DOWN: Duration = Duration::from_millis(100);
 /// … and for this long at most.
-const BUSY_PARKED_MAX: Duration = Duration::from_secs(2);
+const TURNED_DOWN_MAX: Duration = Duration::from_secs(2);
 /// A wakeup that is this late tells of a machine that was suspended or starved of its processor.
 const OWN_PAUSE: Duration = Duration::from_secs(1);
 /// A late chunk that nobody else could be asked for is looked at again after half of what a chunk takes, but not before this.

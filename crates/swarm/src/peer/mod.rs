@@ -165,13 +165,16 @@ impl Peer {
             Event::Message(host, message) => self.handle_message(now, host, message),
             Event::StoreOpened { held } => self.handle_store_opened(now, *held),
             Event::ChunkProgress { from, chunk } => self.handle_payload(now, from, chunk),
+            Event::ServingProgress { to, chunk } => self.uploads.progress(now, to, chunk),
             Event::ChunkStored { from, chunk } => self.handle_chunk_stored(now, from, chunk),
             Event::ChunkCorrupt { from, chunk } => self.handle_chunk_corrupt(now, from, chunk),
             Event::ChunkAborted { from, chunk } => self.request_failed(from, chunk),
             Event::ChunkLost { chunk } => self.handle_chunk_lost(now, chunk),
             Event::ChunkFound { chunk } => self.handle_chunk_found(now, chunk),
             Event::ChunkServed { to, chunk } => {
-                self.uploads.finish(now, to, chunk);
+                if let Some(taken) = self.uploads.finish(now, to, chunk) {
+                    self.uploads.learn(taken);
+                }
                 self.pump_uploads(now);
             }
         }

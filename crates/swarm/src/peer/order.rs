@@ -12,8 +12,9 @@ pub(super) struct Order {
     busy: u64,
     far: u64,
     pub(super) seeders: u64,
-    /// Who has lost its turn.
+    /// Who has lost its turn; who is not to be asked at all.
     pub(super) parked: u64,
+    pub(super) shut: u64,
     /// By the number of this host's requests there, those with more than can be told apart at the end.
     asked: [u64; LOADS],
     /// Likewise when the first of them was looked at.
@@ -35,6 +36,7 @@ impl Order {
             far: 0,
             seeders: 0,
             parked: 0,
+            shut: 0,
             asked,
             asked_at_first: None,
         }
@@ -60,10 +62,11 @@ impl Order {
         self.seeders |= u64::from(seeder) << offset;
     }
 
-    /// Says that a neighbour has lost its turn.
+    /// Says that a neighbour has lost its turn, and whether it is not to be asked at all.
     #[inline]
-    pub(super) const fn park(&mut self, offset: usize) {
+    pub(super) fn park(&mut self, offset: usize, shut: bool) {
         self.parked |= 1 << offset;
+        self.shut |= u64::from(shut) << offset;
     }
 
     /// The neighbour at `index` was asked for one chunk more.

@@ -167,7 +167,7 @@ impl<'a, V: Views> Planner<'a, V> {
             self.order
                 .add(offset, neighbours.is_busy(index, *views), far, is_seeder);
             if neighbours.is_parked(index, self.known.now) {
-                self.order.park(offset);
+                self.order.park(offset, neighbours.is_shut(index, self.known.now));
             }
         }
     }
@@ -214,7 +214,7 @@ impl<'a, V: Views> Planner<'a, V> {
     /// Nothing is to come of anybody who is in time: who has lost its turn is asked all the same, those first who have missed the fewest
     /// requests.
     fn ask_those_without_turn(&mut self) {
-        let mut parked: SmallVec<[(u32, u32); 16]> = bits(self.order.parked)
+        let mut parked: SmallVec<[(u32, u32); 16]> = bits(self.order.parked & !self.order.shut)
             .map(|offset| (self.known.neighbours.misses(self.order.index(offset as usize)), offset))
             .collect();
         parked.sort_unstable();

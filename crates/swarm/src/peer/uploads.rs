@@ -46,10 +46,13 @@ impl Peer {
             self.actions.push_back(Action::Send(to, serving));
             self.actions.push_back(Action::ServeChunk { to, chunk });
         }
-        if let Some(at) = self.uploads.next_stuck()
-            && self.timers.get(Timer::UploadStuck).is_none()
-        {
-            self.timers.set(Timer::UploadStuck, at);
+        let next_late = if self.uploads.has_waiting() {
+            self.uploads.next_late(now)
+        } else {
+            None
+        };
+        if let Some(at) = next_late.or_else(|| self.uploads.next_stuck()) {
+            self.timers.set_at_latest(Timer::UploadStuck, at);
         }
     }
 

@@ -82,8 +82,6 @@ pub struct Seeder {
     lost: BTreeSet<ChunkIndex>,
     /// When each chunk was last begun to be sent.
     sent_at: Vec<Option<Time>>,
-    /// How long sending a chunk takes, in the mean.
-    usual: Duration,
     uploads: UploadQueue,
     stats: SeederStats,
 }
@@ -117,8 +115,7 @@ impl Seeder {
     pub fn new(config: SeederConfig, seed: u64, now: Time) -> Self {
         let mut timers = TimerTable::new();
         timers.set(SeederTimer::ExpireMembers, now + ANNOUNCE_INTERVAL);
-        let mut uploads = UploadQueue::new(config.upload_slots);
-        uploads.set_late_after(injection::TAKEN_PATIENCE_AT_FIRST);
+        let uploads = UploadQueue::new(config.upload_slots);
         Self {
             actions: VecDeque::new(),
             timers,
@@ -132,7 +129,6 @@ impl Seeder {
             starving: BTreeMap::new(),
             lost: BTreeSet::new(),
             sent_at: Vec::new(),
-            usual: Duration::ZERO,
             uploads,
             stats: SeederStats::default(),
             config,
@@ -176,6 +172,7 @@ impl Seeder {
             }
             Event::Disconnected(host) => self.forget(now, host),
             Event::Message(host, message) => self.handle_message(now, host, message),
+            Event::ServingProgress { to, chunk } => self.uploads.progress(now, to, chunk),
             Event::ChunkServed { to, chunk } => self.handle_served(now, to, chunk),
             Event::ChunkLost { chunk } => self.handle_lost(now, chunk),
             Event::ChunkFound { chunk } => self.handle_found(now, chunk),
@@ -358,12 +355,7 @@ impl Seeder {
             self.stats.chunks_served += 1;
             self.copies.note(to, chunk);
             self.still_starving(now, to);
-            self.usual = if self.usual.is_zero() {
-                taken
-            } else {
-                self.usual * 7 / 8 + taken / 8
-            };
-            self.uploads.set_late_after(self.taken_patience());
+            self.uploads.learn(taken);
         }
         self.offer_settled(now, to, chunk.get());
         self.pump_uploads(now);
@@ -392,7 +384,7 @@ impl Seeder {
     /// every client before the next.
     fn is_repetition(&self, now: Time, to: HostId, chunk: ChunkIndex) -> bool {
         let offered = self.injection.is_offered(to, chunk);
-        let repeat_after = (self.usual * REPEAT_AFTER_TIMES).min(REPEAT_AFTER_MAX);
+        let repeat_after = (self.uploads.usual() * REPEAT_AFTER_TIMES).min(REPEAT_AFTER_MAX);
         let recently = |at: Time| now.since(at) < repeat_after;
         !offered && !self.is_first_pass() && self.sent_at[chunk.as_usize()].is_some_and(recently)
     }

@@ -568,9 +568,12 @@ impl Mesh {
                 last,
             },
         );
-        if last {
-            self.push(sent, host, Input::Event(Event::ChunkServed { to, chunk }));
-        }
+        let event = if last {
+            Event::ChunkServed { to, chunk }
+        } else {
+            Event::ServingProgress { to, chunk }
+        };
+        self.push(sent, host, Input::Event(event));
         self.push(sent, host, Input::PieceSent);
     }
 

@@ -438,6 +438,10 @@ impl World<'_> {
             let to = self.members[self.conns[conn].members[1 - side]].id;
             let chunk = served.chunk;
             self.tell_soon(from, Event::ChunkServed { to, chunk });
+        } else if let Some(place) = place {
+            let to = self.members[self.conns[conn].members[1 - side]].id;
+            let chunk = self.conns[conn].ways[side].servings[place].chunk;
+            self.tell_soon(from, Event::ServingProgress { to, chunk });
         }
         self.pump(from);
     }

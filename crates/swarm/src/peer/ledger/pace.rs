@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::event::PROGRESS_INTERVAL;
 use crate::units::Time;
 
 /// What this host has seen of the time that its requests take.
@@ -125,7 +126,7 @@ impl Pace {
     pub(super) fn wait_max(&self) -> Duration {
         match (self.waits.most(), self.transfer()) {
             (Some(most), Some(transfer)) => (most + transfer * WAIT_TRANSFERS).max(WAIT_LEAST),
-            _ => self.patience_at_first(),
+            _ => self.patience_min / 2,
         }
     }
 
@@ -134,14 +135,14 @@ impl Pace {
     pub(super) fn silence_max(&self) -> Duration {
         self.usual
             .most()
-            .map_or_else(|| self.patience_at_first(), |most| most.max(SILENCE_LEAST))
+            .map_or(self.patience_min, |most| most.max(2 * PROGRESS_INTERVAL))
     }
 
     /// How long a chunk may take from its first byte to its last before it is late, though bytes come.
     #[inline]
     pub(super) fn transfer_max(&self) -> Duration {
         let floor = |transfer: Duration| (transfer * TRICKLE_TRANSFERS).max(self.patience_min);
-        self.transfer().map_or_else(|| self.patience_at_first(), floor)
+        self.transfer().map_or(self.patience_min, floor)
     }
 
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
@@ -201,8 +202,6 @@ const SLOW_AFTER: (u32, u32) = (3, 2);
 const WAIT_TRANSFERS: u32 = 2;
 /// … but never before this: a machine that is busy for a moment is no sign of anything.
 const WAIT_LEAST: Duration = Duration::from_millis(50);
-/// Progress of a chunk is told at least this often (`Event::ChunkProgress`); less is no silence.
-const SILENCE_LEAST: Duration = Duration::from_secs(1);
 /// A chunk of which bytes come is late all the same when it takes so many times as long as usual.
 const TRICKLE_TRANSFERS: u32 = 16;
 /// This part of the build may be sent by two neighbours at a time because one was late …
@@ -234,7 +233,11 @@ mod tests {
     fn patience_and_lateness_follow_what_is_seen_and_have_a_floor() {
         let mut pace = Pace::new(PATIENCE, Duration::from_millis(1));
         assert_eq!(pace.patience(), PATIENCE * 5 / 2, "nothing is known of the links");
-        assert_eq!(pace.wait_max(), pace.patience());
+        assert_eq!(
+            pace.wait_max(),
+            PATIENCE / 2,
+            "to ask another neighbour as well costs little"
+        );
         for _ in 0..100 {
             pace.begun(Duration::from_millis(20));
             pace.completed(at(1100), at(0), Some(at(1000)));
