@@ -79,9 +79,10 @@ impl<T: Copy> EventQueue<T> {
     }
 
     /// The earliest item and its time.
+    #[inline]
     pub fn pop(&mut self) -> Option<(u64, T)> {
-        if self.next == self.current.len() && !self.advance() {
-            return None;
+        if self.next + LOOKED_AHEAD >= self.current.len() {
+            self.look_ahead();
         }
         let Entry { at, item } = *self.current.get(self.next)?;
         self.next += 1;
@@ -101,6 +102,29 @@ impl<T: Copy> EventQueue<T> {
     /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Adds the next bucket to the current one before that is used up, so that what comes next can be seen; one that is further
+    /// is gone on to only when there is nothing before it.
+    fn look_ahead(&mut self) {
+        if self.next == self.current.len() {
+            self.advance();
+            return;
+        }
+        let next = self.bucket + 1;
+        let is_next_far = self
+            .far
+            .peek()
+            .is_some_and(|Reverse(far)| far.entry.at >> self.width_log2 <= next);
+        if !self.ring[slot(next)].is_empty() || is_next_far {
+            let mut of_both = std::mem::take(&mut self.current);
+            of_both.drain(..self.next);
+            self.next = 0;
+            self.advance();
+            of_both.append(&mut self.current);
+            let used_up = std::mem::replace(&mut self.current, of_both);
+            self.spare.push(used_up);
+        }
     }
 
     /// Goes on to the next bucket that has something.
@@ -170,6 +194,8 @@ impl<T> Ord for Far<T> {
     }
 }
 
+/// Items that come next are known for so many, where they are not far apart.
+const LOOKED_AHEAD: usize = 16;
 /// Buckets of the calendar.
 const BUCKETS: u64 = 1 << 12;
 

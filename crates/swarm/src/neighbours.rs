@@ -1,5 +1,5 @@
 //! Who is connected and what each of them has, as far as this host knows. Invariant: nobody is in it twice, and
-//! as many have missed requests as are counted.
+//! as many have missed requests, or given up on a chunk, as are counted.
 //!
 //! Slow is not bad: who misses requests loses its turn for a while, ever longer, and is tried again after that.
 
@@ -29,7 +29,7 @@ pub(crate) struct Neighbour {
     /// Until when it is not asked at all: it turned a request down and would turn down the next.
     shut_until: Time,
     /// Times that it gave up on a chunk since it last delivered.
-    pub(crate) aborts: u32,
+    aborts: u32,
     /// How much of the log of acquired chunks it has been told.
     pub(crate) told: usize,
     /// Where it says it is.
@@ -114,8 +114,10 @@ pub(crate) struct Neighbours {
     remote: SmallVec<[bool; 20]>,
     /// Likewise, whether requests waited there when they last said so.
     busy: SmallVec<[bool; 20]>,
-    /// How many of them have missed requests since they last delivered: most often nobody, and then nobody is looked at for it.
+    /// How many of them have missed requests, and how many have given up on a chunk, since they last delivered: most often nobody,
+    /// and then nobody is looked at for it.
     missing: usize,
+    gave_up: usize,
 }
 
 impl Neighbours {
@@ -150,6 +152,7 @@ impl Neighbours {
         self.busy.remove(index);
         let gone = self.list.remove(index);
         self.missing -= usize::from(gone.misses > 0);
+        self.gave_up -= usize::from(gone.aborts > 0);
         Some(gone)
     }
 
@@ -215,10 +218,11 @@ impl Neighbours {
             .unwrap_or_else(|| &self.list[index].has)
     }
 
-    /// Whether requests wait at the neighbour at `index` as far as is known here.
+    /// Whether requests wait at the neighbour at an index as far as is known here.
     #[inline]
-    pub(crate) fn is_busy(&self, index: usize, views: &impl Views) -> bool {
-        views.is_busy(self.hosts[index]).unwrap_or(self.busy[index])
+    pub(crate) fn busy<'a, V: Views>(&'a self, views: &'a V) -> impl Fn(usize) -> bool + use<'a, V> {
+        let (hosts, told) = (&self.hosts[..], &self.busy[..]);
+        move |index| views.is_busy(hosts[index]).unwrap_or(told[index])
     }
 
     /// `host` has let requests become late once more, or turned them down. It loses its turn for `least`, and twice as long each time
@@ -262,13 +266,28 @@ impl Neighbours {
         self.missing > 0 && now < self.list[index].shut_until
     }
 
+    /// `host` has given up on a chunk once more; tells how often since it last delivered.
+    pub(crate) fn aborted(&mut self, host: HostId) -> u32 {
+        let Some(index) = self.position(host) else {
+            return 0;
+        };
+        let neighbour = &mut self.list[index];
+        self.gave_up += usize::from(neighbour.aborts == 0);
+        neighbour.aborts += 1;
+        neighbour.aborts
+    }
+
     /// `host` has delivered, or delivers.
     #[inline]
     pub(crate) fn delivered(&mut self, host: HostId) {
+        if self.missing + self.gave_up == 0 {
+            return;
+        }
         if let Some(index) = self.position(host) {
             let neighbour = &mut self.list[index];
             self.missing -= usize::from(neighbour.misses > 0);
             neighbour.misses = 0;
+            self.gave_up -= usize::from(neighbour.aborts > 0);
             neighbour.strikes = 0;
             neighbour.parked_until = Time::ZERO;
             neighbour.shut_until = Time::ZERO;
@@ -385,5 +404,18 @@ mod tests {
         neighbours.remove(b);
         neighbours.delivered(nobody);
         assert!(!neighbours.any_missing());
+    }
+
+    #[test]
+    fn who_gives_up_is_counted_until_it_delivers_or_goes() {
+        let mut neighbours = Neighbours::default();
+        let [a, b, nobody] = [1, 2, 3].map(HostId::new);
+        assert!(neighbours.insert(a, 1, false) && neighbours.insert(b, 1, false));
+        let times = [a, a, b, nobody].map(|host| neighbours.aborted(host));
+        assert_eq!(times, [1, 2, 1, 0]);
+        neighbours.delivered(a);
+        neighbours.remove(b);
+        assert_eq!(neighbours.gave_up, 0);
+        assert_eq!(neighbours.aborted(a), 1, "what it has delivered since counts");
     }
 }

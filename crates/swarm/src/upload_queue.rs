@@ -19,7 +19,7 @@ pub(crate) struct UploadQueue {
     slots: usize,
     /// How long a serving takes, in the mean; zero before the first has ended.
     usual: Duration,
-    waiting: SmallVec<[Waiting; 4]>,
+    waiting: SmallVec<[Waiting; 8]>,
     active: SmallVec<[Active; 2]>,
     next_order: u64,
     /// Servings that have begun so far.

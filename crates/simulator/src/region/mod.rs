@@ -129,6 +129,13 @@ impl Region {
     /// Has what an event to come will look at brought into the processor's cache.
     #[inline]
     fn fetch_ahead(&self) {
+        if let Some(Entry { member, input }) = self.agenda.peek_ahead(PREFETCH_FAR_AHEAD) {
+            match input {
+                Input::Sent => self.transfers.fetch_uplink(*member),
+                Input::Request { from, .. } => self.transfers.fetch_link(*member, *from),
+                _ => {}
+            }
+        }
         let Some(&Entry { member, input }) = self.agenda.peek_ahead(PREFETCH_AHEAD) else {
             return;
         };
@@ -139,7 +146,7 @@ impl Region {
         }
         self.members.fetch(member);
         match input {
-            Input::Sent | Input::Request { .. } => self.transfers.prefetch(member),
+            Input::Sent => self.transfers.fetch_sent(member),
             Input::Arrived { .. } => {
                 let result = self.members.host_index(member).map(|host| &self.result.hosts[host]);
                 result.inspect(|result| prefetch(*result));
@@ -346,7 +353,8 @@ impl RegionSetup {
     }
 }
 
-/// Events that a host's state is fetched ahead.
+/// Events that a host's state is fetched ahead; and those that what is found by what was fetched before is.
+const PREFETCH_FAR_AHEAD: usize = 12;
 const PREFETCH_AHEAD: usize = 6;
 /// Hosts find each other for this long before the build is seeded.
 const JOIN_TIME: Duration = Duration::from_secs(5);

@@ -60,20 +60,14 @@ pub(crate) enum Alarm {
 /// All chunks on their way in a region. What is looked at for every change of a share lies close together.
 #[derive(Clone, Debug)]
 pub(crate) struct Transfers {
-    /// By port.
-    capacities: Vec<u64>,
-    standings: Vec<Standing>,
-    passing: Vec<PassingAll>,
-    /// By transfer.
-    rates: Vec<u64>,
+    /// Uplink and downlink of each member.
+    ports: Vec<Port>,
     transfers: Vec<Transfer>,
     free: Vec<TransferId>,
     count: usize,
-    /// By member.
-    alarms: Vec<MemberAlarm>,
     /// Ports whose level may have to move; each once.
     open: Vec<PortId>,
-    /// Transfers whose rate has moved.
+    /// Transfers whose rate has moved; each once.
     moved: Vec<TransferId>,
     /// Members whose alarm has gone off.
     rung: Vec<MemberId>,
@@ -83,22 +77,15 @@ pub(crate) struct Transfers {
     news: VecDeque<Alarm>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct MemberAlarm {
-    /// None of its chunks will have left before. `u64::MAX` where nothing is to be waited for.
-    at: u64,
-    /// Whether the driver knows of an earlier or no time.
-    untold: bool,
-}
-
-/// In one line of the cache.
+/// A chunk on its way, in one line of the cache.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 struct Transfer {
     /// What is left at `updated_at`, in units of a port's rate times nanoseconds.
     left: u128,
-    /// Its rate is that of [`Transfers::rates`] since then.
     updated_at: u64,
+    /// Since then.
+    rate: u64,
     from: MemberId,
     to: MemberId,
     chunk: u32,
@@ -108,20 +95,25 @@ struct Transfer {
     moved: bool,
 }
 
-/// How a port stands.
-#[derive(Clone, Copy, Debug)]
-struct Standing {
+/// One direction of a member's link, in two lines of the cache where few transfers pass.
+#[derive(Clone, Debug)]
+#[repr(align(128))]
+struct Port {
+    capacity: u64,
     /// The most that one of the transfers that pass may have; `u64::MAX` where others hold back every one of them.
     level: u64,
     /// What the rates of all of them leave; below zero only while shares are given out.
     rest: i128,
-    open: bool,
+    /// Of uplinks: when the driver comes back at the latest. None of its chunks will have left before. `u64::MAX` where nothing
+    /// is to be waited for.
+    alarm_at: u64,
+    /// Whether the driver knows of an earlier or no time.
+    is_alarm_untold: bool,
+    is_open: bool,
+    passing: SmallVec<[Passing; 9]>,
 }
 
-/// The transfers that pass a port, in one line of the cache where there are few.
-#[derive(Clone, Debug, Default)]
-#[repr(align(64))]
-struct PassingAll(SmallVec<[Passing; 7]>);
+const _: () = assert!(size_of::<Port>() == 128 && size_of::<Transfer>() == 64);
 
 /// A transfer that passes a port, and the other port that it passes.
 #[derive(Clone, Copy, Debug)]
@@ -133,22 +125,8 @@ struct Passing {
 impl Transfers {
     /// Of members whose uplinks and downlinks have these rates, in bytes a second.
     pub(crate) fn new(links: impl Iterator<Item = (u64, u64)>) -> Self {
-        let capacities: Vec<u64> = links.flat_map(|(up, down)| [capacity(up), capacity(down)]).collect();
-        let standings = capacities.iter().map(|capacity| Standing {
-            level: u64::MAX,
-            rest: i128::from(*capacity),
-            open: false,
-        });
-        let alarm = MemberAlarm {
-            at: u64::MAX,
-            untold: false,
-        };
         Self {
-            standings: standings.collect(),
-            passing: vec![PassingAll::default(); capacities.len()],
-            alarms: vec![alarm; capacities.len() / 2],
-            capacities,
-            rates: Vec::new(),
+            ports: links.flat_map(|(up, down)| [Port::new(up), Port::new(down)]).collect(),
             transfers: Vec::new(),
             free: Vec::new(),
             count: 0,
@@ -164,8 +142,9 @@ impl Transfers {
     pub(crate) fn set_links(&mut self, member: MemberId, (up, down): (u64, u64)) {
         for (port, rate) in [(uplink(member), up), (downlink(member), down)] {
             let capacity = capacity(rate);
-            let before = std::mem::replace(&mut self.capacities[port.index()], capacity);
-            self.standings[port.index()].rest += i128::from(capacity) - i128::from(before);
+            let changed = &mut self.ports[port.index()];
+            changed.rest += i128::from(capacity) - i128::from(changed.capacity);
+            changed.capacity = capacity;
             self.open(port);
         }
     }
@@ -180,6 +159,7 @@ impl Transfers {
         let transfer = Transfer {
             left: u128::from(bytes) * UNITS_A_BYTE,
             updated_at: now,
+            rate: 0,
             from,
             to,
             chunk,
@@ -197,14 +177,13 @@ impl Transfers {
             }
             None => {
                 self.transfers.push(transfer);
-                self.rates.push(0);
                 TransferId(u32::try_from(self.transfers.len() - 1).expect("fewer transfers than a u32 counts"))
             }
         };
         self.count += 1;
         let (up, down) = (uplink(from), downlink(to));
         for (port, other) in [(up, down), (down, up)] {
-            self.passing[port.index()].0.push(Passing { id, other });
+            self.ports[port.index()].passing.push(Passing { id, other });
             self.open(port);
         }
         id
@@ -212,10 +191,10 @@ impl Transfers {
 
     /// Ends a transfer before its last byte has left.
     pub(crate) fn cut_short(&mut self, now: u64, id: TransferId) -> Ended {
-        let rate = std::mem::take(&mut self.rates[id.index()]);
         let transfer = &mut self.transfers[id.index()];
-        transfer.settle(now, rate);
+        transfer.settle(now);
         transfer.active = false;
+        let rate = std::mem::take(&mut transfer.rate);
         let ended = Ended {
             from: transfer.from,
             to: transfer.to,
@@ -223,10 +202,10 @@ impl Transfers {
             left: u64::try_from(transfer.left.div_ceil(UNITS_A_BYTE)).unwrap_or(u64::MAX),
         };
         for port in [uplink(ended.from), downlink(ended.to)] {
-            self.standings[port.index()].rest += i128::from(rate);
-            let passing = &mut self.passing[port.index()].0;
-            if let Some(index) = passing.iter().position(|passing| passing.id == id) {
-                passing.swap_remove(index);
+            let left = &mut self.ports[port.index()];
+            left.rest += i128::from(rate);
+            if let Some(index) = left.passing.iter().position(|passing| passing.id == id) {
+                left.passing.swap_remove(index);
             }
             self.open(port);
         }
@@ -237,10 +216,10 @@ impl Transfers {
 
     /// Whether an alarm for `member` that goes off `now` is the one that was told last.
     pub(crate) fn rings(&mut self, now: u64, member: MemberId) -> bool {
-        let alarm = &mut self.alarms[member.index()];
-        let rings = alarm.at == now;
+        let alarm_at = &mut self.ports[uplink(member).index()].alarm_at;
+        let rings = *alarm_at == now;
         if rings {
-            alarm.at = u64::MAX;
+            *alarm_at = u64::MAX;
             self.rung.push(member);
         }
         rings
@@ -248,32 +227,16 @@ impl Transfers {
 
     /// Takes a chunk that has left `member` by now, after its alarm has rung. Ask until there is none.
     pub(crate) fn take_sent(&mut self, now: u64, member: MemberId) -> Option<Ended> {
-        let passing = &self.passing[uplink(member).index()].0;
+        let mut passing = self.ports[uplink(member).index()].passing.iter();
         let id = passing
-            .iter()
-            .map(|passing| passing.id)
-            .find(|id| self.has_left_at(*id, now))?;
+            .find(|passing| self.transfers[passing.id.index()].has_left_at(now))?
+            .id;
         Some(self.cut_short(now, id))
     }
 
     /// What the driver is to come back for; until there is nothing.
     pub(crate) fn poll_alarm(&mut self) -> Option<Alarm> {
         self.news.pop_front()
-    }
-
-    /// Whether the last byte has left by `at`, if the rate stays as it is.
-    fn has_left_at(&self, id: TransferId, at: u64) -> bool {
-        let transfer = &self.transfers[id.index()];
-        transfer.left <= u128::from(self.rates[id.index()]) * u128::from(at.saturating_sub(transfer.updated_at))
-    }
-
-    /// When the last byte has left.
-    fn ends_at(&self, id: TransferId) -> u64 {
-        let transfer = &self.transfers[id.index()];
-        let nanos = transfer.left.div_ceil(u128::from(self.rates[id.index()].max(1)));
-        transfer
-            .updated_at
-            .saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
@@ -298,7 +261,7 @@ impl Transfers {
 
     /// What `from` is sending to `to`.
     pub(crate) fn between(&self, from: MemberId, to: MemberId) -> SmallVec<[TransferId; 8]> {
-        let sent = self.passing[uplink(from).index()].0.iter();
+        let sent = self.ports[uplink(from).index()].passing.iter();
         let there = sent.filter(|passing| passing.other == downlink(to));
         there.map(|passing| passing.id).collect()
     }
@@ -306,31 +269,71 @@ impl Transfers {
     /// All that a member sends or receives.
     pub(crate) fn of(&self, member: MemberId) -> SmallVec<[TransferId; 8]> {
         let ports = [uplink(member), downlink(member)];
-        let passing = ports.iter().flat_map(|port| &self.passing[port.index()].0);
+        let passing = ports.iter().flat_map(|port| &self.ports[port.index()].passing);
         passing.map(|passing| passing.id).collect()
     }
 
     /// A member's links in bytes a second, up and down.
     #[cfg(test)]
     pub(crate) fn links(&self, member: MemberId) -> (u64, u64) {
-        let rate = |port: PortId| self.capacities[port.index()] >> UNIT_SHIFT;
+        let rate = |port: PortId| self.ports[port.index()].capacity >> UNIT_SHIFT;
         (rate(uplink(member)), rate(downlink(member)))
     }
 
-    /// Has a member's ports fetched into the processor's cache.
-    pub(crate) fn prefetch(&self, member: MemberId) {
-        for port in [uplink(member), downlink(member)] {
-            prefetch(&self.passing[port.index()]);
+    /// Has a member's uplink fetched into the processor's cache.
+    #[inline]
+    pub(crate) fn fetch_uplink(&self, member: MemberId) {
+        prefetch(&self.ports[uplink(member).index()]);
+    }
+
+    /// Has the ports that a chunk from one member to another passes fetched into the processor's cache.
+    #[inline]
+    pub(crate) fn fetch_link(&self, from: MemberId, to: MemberId) {
+        self.fetch_uplink(from);
+        prefetch(&self.ports[downlink(to).index()]);
+    }
+
+    /// Has what a member sends, and where it goes, fetched into the processor's cache. For that its uplink is to be there.
+    #[inline]
+    pub(crate) fn fetch_sent(&self, member: MemberId) {
+        self.fetch(uplink(member));
+    }
+}
+
+impl Port {
+    fn new(rate: u64) -> Self {
+        let capacity = capacity(rate);
+        Self {
+            capacity,
+            level: u64::MAX,
+            rest: capacity.into(),
+            alarm_at: u64::MAX,
+            is_alarm_untold: false,
+            is_open: false,
+            passing: SmallVec::new(),
         }
     }
 }
 
 impl Transfer {
-    /// Counts what has been sent until `now`, at this rate.
-    fn settle(&mut self, now: u64, rate: u64) {
-        let sent = u128::from(rate) * u128::from(now - self.updated_at);
+    /// Counts what has been sent until `now`.
+    #[inline]
+    fn settle(&mut self, now: u64) {
+        let sent = u128::from(self.rate) * u128::from(now - self.updated_at);
         self.left = self.left.saturating_sub(sent);
         self.updated_at = now;
+    }
+
+    /// Whether the last byte has left by `at`, if the rate stays as it is.
+    #[inline]
+    fn has_left_at(&self, at: u64) -> bool {
+        self.left <= u128::from(self.rate) * u128::from(at.saturating_sub(self.updated_at))
+    }
+
+    /// When the last byte has left.
+    fn ends_at(&self) -> u64 {
+        let nanos = self.left.div_ceil(u128::from(self.rate.max(1)));
+        self.updated_at.saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Alarm, Passing, PortId, SLOW_AFTER, Standing, TransferId, Transfers, uplink};
+use super::{Alarm, Passing, Port, PortId, SLOW_AFTER, Transfers, uplink};
 use crate::member::MemberId;
 use crate::prefetch::prefetch;
 
@@ -14,7 +14,7 @@ impl Transfers {
         while let Some(port) = self.open.get(next).copied() {
             next += 1;
             looked_at += 1;
-            self.standings[port.index()].open = false;
+            self.ports[port.index()].is_open = false;
             if let Some(following) = self.open.get(next) {
                 self.fetch(*following);
             }
@@ -26,58 +26,51 @@ impl Transfers {
 
     /// Whether the level of a port may have to move.
     pub(super) fn open(&mut self, port: PortId) {
-        if !std::mem::replace(&mut self.standings[port.index()].open, true) {
-            prefetch(&self.passing[port.index()]);
+        if !std::mem::replace(&mut self.ports[port.index()].is_open, true) {
             self.open.push(port);
         }
     }
 
     /// Finds the level of a port anew and gives its transfers their rates.
     fn level(&mut self, now: u64, id: PortId, may_raise: bool) {
-        let passing = &self.passing[id.index()].0[..];
-        let mut shares: SmallVec<[Share; 8]> = SmallVec::new();
-        shares.extend(passing.iter().map(|passing| Share {
+        let port = &self.ports[id.index()];
+        let mut shares: SmallVec<[Share; 9]> = SmallVec::new();
+        shares.extend(port.passing.iter().map(|passing| Share {
             passing: *passing,
-            cap: self.standings[passing.other.index()].level,
-            before: self.rates[passing.id.index()],
+            cap: self.ports[passing.other.index()].level,
+            before: self.transfers[passing.id.index()].rate,
         }));
-        let shares = &shares[..];
-        let level = water_level(self.capacities[id.index()], shares);
-        let mut rest = i128::from(self.capacities[id.index()]);
-        for share in shares {
+        let level = water_level(port.capacity, &shares);
+        let mut rest = i128::from(port.capacity);
+        for share in &shares {
             let rate = level.min(share.cap);
             rest -= i128::from(rate);
             if rate == share.before {
                 continue;
             }
             let Passing { id, other } = share.passing;
-            self.set_rate(now, id, share.before, rate);
-            let port = &mut self.standings[other.index()];
+            let transfer = &mut self.transfers[id.index()];
+            transfer.settle(now);
+            transfer.rate = rate;
+            if !std::mem::replace(&mut transfer.moved, true) {
+                self.moved.push(id);
+            }
+            let port = &mut self.ports[other.index()];
             port.rest += i128::from(share.before) - i128::from(rate);
             if port.rest < 0 || may_raise && port.holds_back_for_nothing() {
                 self.open(other);
             }
         }
-        let standing = &mut self.standings[id.index()];
-        standing.level = level;
-        standing.rest = rest;
-    }
-
-    fn set_rate(&mut self, now: u64, id: TransferId, before: u64, rate: u64) {
-        self.rates[id.index()] = rate;
-        let transfer = &mut self.transfers[id.index()];
-        transfer.settle(now, before);
-        if !std::mem::replace(&mut transfer.moved, true) {
-            self.moved.push(id);
-        }
+        let port = &mut self.ports[id.index()];
+        port.level = level;
+        port.rest = rest;
     }
 
     /// Has what [`Self::level`] looks at fetched into the processor's cache: in a large fleet none of it is there, and no
     /// load waits for another.
-    fn fetch(&self, port: PortId) {
-        for passing in &self.passing[port.index()].0 {
-            prefetch(&self.standings[passing.other.index()]);
-            prefetch(&self.rates[passing.id.index()]);
+    pub(super) fn fetch(&self, port: PortId) {
+        for passing in &self.ports[port.index()].passing {
+            prefetch(&self.ports[passing.other.index()]);
             prefetch(&self.transfers[passing.id.index()]);
         }
     }
@@ -86,36 +79,40 @@ impl Transfers {
     /// would come too late is replaced.
     fn set_alarms(&mut self, now: u64) {
         while let Some(id) = self.moved.pop() {
-            let slow = !self.has_left_at(id, now.saturating_add(SLOW_AFTER));
             let transfer = &mut self.transfers[id.index()];
             transfer.moved = false;
-            let (member, generation) = (transfer.from, transfer.generation);
-            if slow && !std::mem::replace(&mut transfer.told_slow, true) {
-                let transfer = id;
+            if !transfer.told_slow && !transfer.has_left_at(now.saturating_add(SLOW_AFTER)) {
+                transfer.told_slow = true;
+                let (transfer, generation) = (id, transfer.generation);
                 self.news.push_back(Alarm::Slow { transfer, generation });
             }
-            if self.has_left_at(id, self.alarms[member.index()].at) {
-                self.ring_at(member, self.ends_at(id));
+            let transfer = &self.transfers[id.index()];
+            if transfer.has_left_at(self.ports[uplink(transfer.from).index()].alarm_at) {
+                self.ring_at(transfer.from, transfer.ends_at());
             }
         }
         while let Some(member) = self.rung.pop() {
-            let passing = &self.passing[uplink(member).index()].0;
-            if let Some(at) = passing.iter().map(|passing| self.ends_at(passing.id)).min() {
+            let passing = self.ports[uplink(member).index()].passing.iter();
+            if let Some(at) = passing
+                .map(|passing| self.transfers[passing.id.index()].ends_at())
+                .min()
+            {
                 self.ring_at(member, at);
             }
         }
         while let Some(member) = self.earlier.pop() {
-            let alarm = &mut self.alarms[member.index()];
-            alarm.untold = false;
-            self.news.push_back(Alarm::Sent { member, at: alarm.at });
+            let port = &mut self.ports[uplink(member).index()];
+            port.is_alarm_untold = false;
+            let at = port.alarm_at;
+            self.news.push_back(Alarm::Sent { member, at });
         }
     }
 
     fn ring_at(&mut self, member: MemberId, at: u64) {
-        let alarm = &mut self.alarms[member.index()];
-        if at < alarm.at {
-            alarm.at = at;
-            if !std::mem::replace(&mut alarm.untold, true) {
+        let port = &mut self.ports[uplink(member).index()];
+        if at < port.alarm_at {
+            port.alarm_at = at;
+            if !std::mem::replace(&mut port.is_alarm_untold, true) {
                 self.earlier.push(member);
             }
         }
@@ -130,9 +127,9 @@ pub(super) struct Share {
     pub(super) before: u64,
 }
 
-impl Standing {
+impl Port {
     /// Whether it keeps transfers from having more although a part of it that is worth the while is not used.
-    fn holds_back_for_nothing(self) -> bool {
+    fn holds_back_for_nothing(&self) -> bool {
         self.level != u64::MAX && self.rest > i128::from(self.level >> SLACK_SHIFT)
     }
 }

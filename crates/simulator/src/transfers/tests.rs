@@ -68,15 +68,16 @@ impl Rig {
     }
 
     fn rate(&self, id: TransferId) -> u64 {
-        self.transfers.rates[id.index()]
+        self.transfers.transfers[id.index()].rate
     }
 
     fn assert_that_no_port_carries_more_than_it_can(&self) {
-        for (index, capacity) in self.transfers.capacities.iter().enumerate() {
-            let passing = self.transfers.passing[index].0.iter();
+        for (index, port) in self.transfers.ports.iter().enumerate() {
+            let capacity = &port.capacity;
+            let passing = port.passing.iter();
             let sum: u128 = passing.map(|passing| u128::from(self.rate(passing.id))).sum();
             assert!(sum <= u128::from(*capacity), "port {index} carries {sum} of {capacity}");
-            let rest = u128::try_from(self.transfers.standings[index].rest).unwrap();
+            let rest = u128::try_from(port.rest).unwrap();
             assert_eq!(sum + rest, u128::from(*capacity), "port {index}");
         }
     }
@@ -91,7 +92,7 @@ impl Rig {
                 [uplink(transfer.from).index(), downlink(transfer.to).index()]
             })
             .collect();
-        let rates: Vec<f64> = self.transfers.capacities.iter().map(|rate| *rate as f64).collect();
+        let rates: Vec<f64> = self.transfers.ports.iter().map(|port| port.capacity as f64).collect();
         let expected = fill(&rates, &ends);
         let errors = active
             .iter()

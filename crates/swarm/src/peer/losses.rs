@@ -67,12 +67,11 @@ impl Peer {
             return;
         };
         if download.ledger.is_asked(from, chunk)
+            && self.neighbours.aborted(from) >= ABORTS_MAX
             && let Some(neighbour) = self.neighbours.get_mut(from)
+            && neighbour.has.remove(chunk)
         {
-            neighbour.aborts += 1;
-            if neighbour.aborts >= ABORTS_MAX && neighbour.has.remove(chunk) {
-                download.ledger.holder_lost(chunk);
-            }
+            download.ledger.holder_lost(chunk);
         }
         download.ledger.give_up(from, chunk);
         self.refill = true;

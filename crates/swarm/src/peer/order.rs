@@ -54,25 +54,51 @@ impl Order {
         if place < self.count { place } else { place - self.count }
     }
 
-    /// Says what is to be known of a neighbour but for the requests to it.
+    /// Asks of each neighbour in it whether requests wait there.
     #[inline]
-    pub(super) fn add(&mut self, offset: usize, busy: bool, far: bool, seeder: bool) {
-        self.busy |= u64::from(busy) << offset;
-        self.far |= u64::from(far) << offset;
-        self.seeders |= u64::from(seeder) << offset;
+    pub(super) fn find_busy(&mut self, is_busy: impl Fn(usize) -> bool) {
+        self.busy = self.find(is_busy);
     }
 
-    /// Says that a neighbour has lost its turn, and whether it is not to be asked at all.
+    /// Asks of each neighbour in it whether it is in another zone.
     #[inline]
-    pub(super) fn park(&mut self, offset: usize, shut: bool) {
-        self.parked |= 1 << offset;
-        self.shut |= u64::from(shut) << offset;
+    pub(super) fn find_far(&mut self, is_far: impl Fn(usize) -> bool) {
+        self.far = self.find(is_far);
+    }
+
+    /// Asks of each neighbour in it whether it has lost its turn, and whether it is not to be asked at all.
+    pub(super) fn find_parked(&mut self, is_parked: impl Fn(usize) -> bool, is_shut: impl Fn(usize) -> bool) {
+        self.parked = self.find(is_parked);
+        self.shut = self.find(is_shut);
+    }
+
+    #[inline]
+    fn find(&self, is: impl Fn(usize) -> bool) -> u64 {
+        (0..self.len()).fold(0, |set, offset| set | u64::from(is(self.index(offset))) << offset)
+    }
+
+    /// The neighbour at `index` is a seeder.
+    #[inline]
+    pub(super) fn mark_seeder(&mut self, index: usize) {
+        let offset = self.offset(index);
+        if offset < ORDERED {
+            self.seeders |= 1 << offset;
+        }
+    }
+
+    #[inline]
+    const fn offset(&self, index: usize) -> usize {
+        if index >= self.start {
+            index - self.start
+        } else {
+            index + self.count - self.start
+        }
     }
 
     /// The neighbour at `index` was asked for one chunk more.
     #[inline]
     pub(super) fn asked(&mut self, index: usize) {
-        let offset = (index + self.count - self.start) % self.count;
+        let offset = self.offset(index);
         if offset >= ORDERED {
             return;
         }
@@ -89,12 +115,18 @@ impl Order {
         let (busy, far, now) = (self.busy, self.far, self.asked[own]);
         let near_and_far = [now & !far, now & far].into_iter();
         near_and_far.filter(|class| *class != 0).flat_map(move |class| {
-            (0..=LOADS).filter_map(move |load| {
+            let mut rest = class;
+            let of_load = move |load: usize| {
+                if rest == 0 {
+                    return None;
+                }
                 let free = at_first.get(load).map_or(0, |set| set & !busy);
                 let waiting = load.checked_sub(1).map_or(0, |load| at_first[load] & busy);
-                let of_load = class & (free | waiting);
-                (of_load != 0).then_some(of_load)
-            })
+                let of_load = rest & (free | waiting);
+                rest &= !of_load;
+                Some(of_load)
+            };
+            (0..=LOADS).map_while(of_load).filter(|of_load| *of_load != 0)
         })
     }
 
@@ -147,8 +179,8 @@ mod tests {
     #[test]
     fn those_without_load_come_first_and_other_zones_last() {
         let mut order = Order::new(3, 5);
-        order.add(1, true, false, false);
-        order.add(2, false, true, false);
+        order.find_busy(|index| index == 4);
+        order.find_far(|index| index == 0);
         assert_eq!(order.index(2), 0, "it goes round");
         // The neighbour at 2 is the last, four places after the first.
         order.asked(2);
@@ -157,6 +189,8 @@ mod tests {
         order.asked(3);
         assert_eq!(offsets(&mut order, 1), [0, 4], "by the load that it had at first");
         assert_eq!(order.idle().collect::<Vec<u32>>(), [3, 2]);
+        order.mark_seeder(1);
+        assert_eq!(order.seeders, 1 << 3);
     }
 
     #[test]
@@ -165,6 +199,12 @@ mod tests {
         let mut order = Order::new(99, 100);
         assert_eq!(order.len(), 64);
         (0..100).for_each(|index| order.asked(index));
+        (60..70).for_each(|index| order.mark_seeder(index));
+        assert_eq!(
+            order.seeders.count_ones(),
+            3,
+            "those at 60 to 62 are 61 to 63 places after the first"
+        );
         assert_eq!(offsets(&mut order, 1).len(), 64);
         assert!(order.is_idle(70, || 0) && !order.is_idle(70, || 1) && !order.is_idle(5, || 0));
     }

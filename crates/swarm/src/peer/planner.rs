@@ -158,16 +158,22 @@ impl<'a, V: Views> Planner<'a, V> {
             neighbours,
             limits,
             views,
+            now,
             ..
         } = self.known;
-        for offset in 0..self.order.len() {
-            let index = self.order.index(offset);
-            let far = limits.zone.is_some() && neighbours.is_remote(index);
-            let is_seeder = limits.is_seeder(neighbours.hosts()[index]);
-            self.order
-                .add(offset, neighbours.is_busy(index, *views), far, is_seeder);
-            if neighbours.is_parked(index, self.known.now) {
-                self.order.park(offset, neighbours.is_shut(index, self.known.now));
+        self.order.find_busy(neighbours.busy(*views));
+        if limits.zone.is_some() {
+            self.order.find_far(|index| neighbours.is_remote(index));
+        }
+        if neighbours.any_missing() {
+            self.order.find_parked(
+                |index| neighbours.is_parked(index, *now),
+                |index| neighbours.is_shut(index, *now),
+            );
+        }
+        for seeder in limits.seeders {
+            if let Some(index) = neighbours.hosts().iter().position(|host| *host == seeder.host) {
+                self.order.mark_seeder(index);
             }
         }
     }
@@ -191,7 +197,11 @@ impl<'a, V: Views> Planner<'a, V> {
         for own in 0..self.known.limits.requests_per_neighbour_max.min(LOADS - 1) {
             // By load when the search began, and each once.
             for class in self.order.by_load(own) {
-                let mut rest = class & of & self.with_room();
+                let room = self.with_room();
+                if room == 0 {
+                    return;
+                }
+                let mut rest = class & of & room;
                 // The first few are most often enough.
                 for offset in bits(rest).take(FETCHED) {
                     self.known.views.fetch(hosts[self.order.index(offset as usize)]);
