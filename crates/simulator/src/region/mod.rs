@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scenario::{HostState, RegionEnd, RegionPlan, SwarmSettings};
+use smallvec::SmallVec;
 use swarm::{Action, Bitfield, Event, Manifest, Time};
 
 use crate::member::MemberId;
@@ -274,11 +275,10 @@ impl Region {
         if !self.gossip.publish(host, (count, latest, busy), acquired) {
             return;
         }
-        for position in 0..self.members.neighbours(host).len() {
-            let neighbour = self.members.neighbours(host)[position];
-            if self.members.is_hungry(neighbour) {
-                self.tell(neighbour, Event::NeighboursGained);
-            }
+        let neighbours = self.members.neighbours(host).iter().copied();
+        let hungry: SmallVec<[MemberId; 8]> = neighbours.filter(|host| self.members.is_hungry(*host)).collect();
+        for neighbour in hungry {
+            self.tell(neighbour, Event::NeighboursGained);
         }
     }
 

@@ -34,36 +34,37 @@ impl Transfers {
     /// Finds the level of a port anew and gives its transfers their rates.
     fn level(&mut self, now: u64, id: PortId, may_raise: bool) {
         let port = &self.ports[id.index()];
-        let mut shares: SmallVec<[Share; 9]> = SmallVec::new();
-        shares.extend(port.passing.iter().map(|passing| Share {
-            passing: *passing,
-            cap: self.ports[passing.other.index()].level,
-            before: self.transfers[passing.id.index()].rate,
-        }));
-        let level = water_level(port.capacity, &shares);
-        let mut rest = i128::from(port.capacity);
-        for share in &shares {
-            let rate = level.min(share.cap);
-            rest -= i128::from(rate);
-            if rate == share.before {
+        let mut caps: SmallVec<[u64; 16]> = SmallVec::new();
+        caps.extend(
+            port.passing
+                .iter()
+                .map(|passing| self.ports[passing.other.index()].level),
+        );
+        let level = water_level(port.capacity, &caps);
+        // No more than the capacity, whatever was passing before.
+        let mut used = 0;
+        for (place, cap) in caps.iter().enumerate() {
+            let rate = level.min(*cap);
+            used += rate;
+            let Passing { id: transfer, other } = self.ports[id.index()].passing[place];
+            let moving = &mut self.transfers[transfer.index()];
+            if rate == moving.rate {
                 continue;
             }
-            let Passing { id, other } = share.passing;
-            let transfer = &mut self.transfers[id.index()];
-            transfer.settle(now);
-            transfer.rate = rate;
-            if !std::mem::replace(&mut transfer.moved, true) {
-                self.moved.push(id);
+            moving.settle(now);
+            let before = std::mem::replace(&mut moving.rate, rate);
+            if !std::mem::replace(&mut moving.moved, true) {
+                self.moved.push(transfer);
             }
             let port = &mut self.ports[other.index()];
-            port.rest += i128::from(share.before) - i128::from(rate);
+            port.rest += i128::from(before) - i128::from(rate);
             if port.rest < 0 || may_raise && port.holds_back_for_nothing() {
                 self.open(other);
             }
         }
         let port = &mut self.ports[id.index()];
         port.level = level;
-        port.rest = rest;
+        port.rest = i128::from(port.capacity - used);
     }
 
     /// Has what [`Self::level`] looks at fetched into the processor's cache: in a large fleet none of it is there, and no
@@ -119,14 +120,6 @@ impl Transfers {
     }
 }
 
-/// A transfer that passes the port whose level is looked for: what its other end lets it have, and what it has.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub(super) passing: Passing,
-    pub(super) cap: u64,
-    pub(super) before: u64,
-}
-
 impl Port {
     /// Whether it keeps transfers from having more although a part of it that is worth the while is not used.
     fn holds_back_for_nothing(&self) -> bool {
@@ -136,17 +129,17 @@ impl Port {
 
 /// The most that each of the transfers that pass a port may have, where their other ends let them have no more than
 /// their caps: what one cannot use the others get. `u64::MAX` where all together cannot use it.
-pub(super) fn water_level(capacity: u64, shares: &[Share]) -> u64 {
+pub(super) fn water_level(capacity: u64, caps: &[u64]) -> u64 {
     let mut level = 0;
-    let (mut left, mut sharing) = (capacity, shares.len() as u64);
+    let (mut left, mut sharing) = (capacity, caps.len() as u64);
     // A level that is too low finds some who cannot use it, and rises by what these leave.
     while sharing > 0 {
         let next = left / sharing;
         let (mut held_back, mut used) = (0, 0);
-        for share in shares {
-            let is_new = level <= share.cap && share.cap < next;
-            held_back += u64::from(is_new);
-            used += if is_new { share.cap } else { 0 };
+        for cap in caps {
+            let is_new = u64::from(level <= *cap) & u64::from(*cap < next);
+            held_back += is_new;
+            used += cap & is_new.wrapping_neg();
         }
         if held_back == 0 {
             return next;

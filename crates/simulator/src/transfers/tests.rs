@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use proptest::prelude::*;
 
-use super::sharing::{Share, water_level};
+use super::sharing::water_level;
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -201,15 +201,7 @@ proptest! {
 
 #[test]
 fn what_one_cannot_use_the_others_get() {
-    let (id, other) = (TransferId(0), uplink(MemberId::new(0)));
-    let passing = Passing { id, other };
-    let before = 0;
-    let share = |cap: &u64| Share {
-        passing,
-        cap: *cap,
-        before,
-    };
-    let level = |rate, caps: &[u64]| water_level(rate, &caps.iter().map(share).collect::<Vec<Share>>());
+    let level = water_level;
     assert_eq!(level(90, &[10, 100, 100]), 40);
     assert_eq!(level(90, &[100, 100]), 45);
     assert_eq!(level(90, &[5]), u64::MAX);
