@@ -31,6 +31,8 @@ classes! {
     Resets = "resets",
     /// Hosts crash and come back with all, half or nothing of what they had, or do not come back.
     Crash = "crash",
+    /// Bytes of chunks that were held go bad, at hosts and at seeders.
+    Damage = "damage",
     /// Seeders are started anew, with an empty state.
     Tracker = "tracker",
     /// All seeders go for good after the first copy.

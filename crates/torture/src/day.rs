@@ -267,6 +267,15 @@ pub enum FaultKind {
         /// Whether its machine goes without a word; else its connections are closed.
         silent: bool,
     },
+    /// Bytes of chunks that a member holds are gone; those of a seeder are back when it is over.
+    Damage {
+        /// Who.
+        member: HostId,
+        /// Of a hundred of its chunks.
+        percent: u64,
+        /// Whether it is seen at once; else when a chunk is to be sent.
+        seen: bool,
+    },
     /// A seeder is down, and comes back with the build and no memory.
     SeederDown {
         /// Which, by its place.

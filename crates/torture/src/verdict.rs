@@ -49,6 +49,10 @@ invariants! {
     Requests = "requests",
     /// Nobody talks without end.
     Messages = "messages",
+    /// Nobody dials without end.
+    Dials = "dials",
+    /// When everybody is done it is quiet.
+    Quiet = "quiet",
     /// Nobody wakes up without end.
     Wakeups = "wakeups",
     /// Little comes that is not wanted.

@@ -10,6 +10,7 @@ use crate::class::Class;
 use crate::day::{
     Day, FOR_EVER, Fault, FaultKind, Flood, Joins, Leaves, MILLISECOND, Nanos, Role, SECOND, Share, Store, Way,
 };
+use crate::world::seeder_id;
 
 impl Draw {
     /// Puts into the day what its class says.
@@ -22,6 +23,7 @@ impl Draw {
             Class::Calm | Class::Degenerate | Class::Alone => {}
             Class::Resets => self.resets(day),
             Class::Crash => self.crashes(day),
+            Class::Damage => self.damage(day),
             Class::Tracker => self.seeders_restart(day),
             Class::Gone => self.fault(day, 0, FOR_EVER, FaultKind::SeedersGone),
             Class::Flash => self.crowds(day),
@@ -100,6 +102,23 @@ impl Draw {
                 _ => self.spread(20 * MILLISECOND, 60 * SECOND),
             };
             self.fault(day, at, lasts, FaultKind::Crash { host, store, silent });
+        }
+    }
+
+    fn damage(&mut self, day: &mut Day) {
+        let mut members: Vec<HostId> = self.some_hosts(day, 30).into_iter().collect();
+        if self.one_in(2) {
+            members.push(seeder_id(self.chance.random_range(0..day.seeders.len())));
+        }
+        for member in members {
+            let kind = FaultKind::Damage {
+                member,
+                percent: self.one_of(&[1, 10, 50, 100]),
+                seen: self.one_in(2),
+            };
+            let at = self.in_mid_run(day) + self.one_of(&[0, 3 * SECOND]);
+            let lasts = self.spread(SECOND / 2, 20 * SECOND);
+            self.fault(day, at, lasts, kind);
         }
     }
 
@@ -227,9 +246,10 @@ impl Draw {
 }
 
 /// What a day of chaos consists of.
-const CHAOS: [Class; 14] = [
+const CHAOS: [Class; 15] = [
     Class::Resets,
     Class::Crash,
+    Class::Damage,
     Class::Tracker,
     Class::Flash,
     Class::Partition,

@@ -108,8 +108,8 @@ impl Draw {
             (Class::Degenerate, 0..70) => (1, 3),
             (Class::Canary, _) => (2, 12),
             (Class::Rolling, _) => (6, 60),
-            (_, 0..60) => (2, 12),
-            (_, 60..95) => (13, 60),
+            (_, 0..55) => (2, 12),
+            (_, 55..90) => (13, 60),
             _ => (61, 300),
         };
         u32::try_from(self.spread(from, to)).unwrap_or(2)
@@ -122,7 +122,7 @@ impl Draw {
             (Class::Degenerate, _) => (1, 2),
             (_, 0..15) => (1, 3),
             (_, 15..85) => (4, 160),
-            _ => (160, 3000),
+            _ => (160, 4000),
         };
         u32::try_from(self.spread(from, to)).unwrap_or(1).min(most)
     }
@@ -194,7 +194,7 @@ fn rate(bytes_per_second: u128) -> ByteRate {
 /// Numbers below this are those of seeders.
 const FIRST_HOST: u64 = 10;
 /// Chunks times hosts of a day at most.
-const TRANSFERS_MAX: u32 = 12_000;
+const TRANSFERS_MAX: u32 = 40_000;
 
 /// How long the whole fleet takes where nothing goes wrong, roughly: when things are to go wrong.
 fn usual(day: &Day) -> Nanos {

@@ -17,6 +17,8 @@ pub(crate) use rates::Watched;
 /// What it has seen of a day.
 pub(crate) struct Referee {
     degree: usize,
+    /// Chunks that a host may have on their way.
+    in_flight: u32,
     /// Who is honest, by number.
     honest: BTreeMap<HostId, bool>,
     verdict: Option<Violation>,
@@ -24,6 +26,8 @@ pub(crate) struct Referee {
     looks_until: Nanos,
     /// Honest hosts that are there and lack something.
     awaited: usize,
+    /// Everybody is done, and has been for a while.
+    pub(crate) is_quiet: bool,
     needed: u64,
     wasted: u64,
     chunk_size: u64,
@@ -35,10 +39,12 @@ impl Referee {
     pub(crate) fn new(day: &Day) -> Self {
         Self {
             degree: usize::from(day.settings.degree),
+            in_flight: u32::try_from(day.settings.chunks_in_flight_max).unwrap_or(u32::MAX),
             honest: day.hosts.iter().map(|host| (host.id, host.role.is_honest())).collect(),
             verdict: None,
             looks_until: 0,
             awaited: 0,
+            is_quiet: false,
             needed: 0,
             wasted: 0,
             chunk_size: day.build.chunk_size.into(),
@@ -80,6 +86,7 @@ impl Referee {
 
     pub(crate) fn comes(&mut self, member: &mut Member) {
         member.watched.done = false;
+        member.watched.said_complete = false;
         member.watched.deadline = None;
         if member.is_honest() && !member.is_seeder() {
             self.awaited += 1;
@@ -103,6 +110,20 @@ impl Referee {
             let what = format!("{chunk} was stored, which was held");
             self.broken(Invariant::Unverified, now, Some(member.id), what);
         }
+        if member.watched.said_complete && member.store.is_full() {
+            self.done(now, member);
+        }
+    }
+
+    /// A member learns that it has not a chunk any more: it is to have it again. Whether it was done.
+    pub(crate) fn lost(&mut self, now: Nanos, member: &mut Member) -> bool {
+        // All neighbours are told of each.
+        member.watched.rates(now).chunks += 1;
+        let was_done = std::mem::replace(&mut member.watched.done, false);
+        if was_done && member.is_honest() && !member.is_seeder() {
+            self.awaited += 1;
+        }
+        was_done
     }
 
     pub(crate) fn wasted(&mut self, bytes: u64) {
@@ -247,8 +268,8 @@ impl Referee {
             }
             Action::Disconnect { host, reason } => self.disconnects(now, member, *host, *reason),
             Action::Complete => self.completes(now, member),
-            Action::Connect(_)
-            | Action::OpenStore(_)
+            Action::Connect(contact) => self.dials(now, member, contact.host),
+            Action::OpenStore(_)
             | Action::StopServing { .. }
             | Action::StopReceiving { .. }
             | Action::PublishHoldings
@@ -311,10 +332,17 @@ impl Referee {
         if member.is_seeder() {
             return;
         }
-        let is_full = member.store.is_full();
-        if std::mem::replace(&mut member.watched.done, true) || !is_full {
+        if std::mem::replace(&mut member.watched.said_complete, true) || !member.store.is_full() {
             let what = format!("is complete with {} chunks, or twice", member.store.count());
             self.broken(Invariant::Completes, now, Some(member.id), what);
+            return;
+        }
+        self.done(now, member);
+    }
+
+    /// A host has every chunk.
+    fn done(&mut self, now: Nanos, member: &mut Member) {
+        if std::mem::replace(&mut member.watched.done, true) {
             return;
         }
         if member.is_honest() {
@@ -376,6 +404,7 @@ impl Referee {
                 self.broken(Invariant::HonestBanned, now, Some(banned), what);
             }
         }
+        self.judge_quiet(now, day, members);
         // With settings of one's own one may ask for more than one can take, and for copies without end.
         if day.settings == crate::day::Settings::default() && !day.network.interleaved {
             self.judge_waste(now, day);

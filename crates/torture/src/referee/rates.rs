@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use swarm::{HostId, Message};
 
 use super::Referee;
-use crate::day::{Nanos, SECOND};
+use crate::day::{Day, Nanos, SECOND};
 use crate::verdict::Invariant;
 use crate::world::Member;
 
@@ -14,6 +14,10 @@ use crate::world::Member;
 pub(crate) struct Watched {
     /// Whether it has the build, in its present life.
     pub(crate) done: bool,
+    /// Whether it has said so: once in a life, also where a chunk is lost and comes back.
+    pub(crate) said_complete: bool,
+    /// Messages and wakeups while all was quiet.
+    quiet: (u32, u32),
     /// When it is late.
     pub(crate) deadline: Option<Nanos>,
     /// Since when it is held to that.
@@ -45,6 +49,7 @@ struct Talk {
     said: u32,
     asked: u32,
     heard: u32,
+    dialled: u32,
 }
 
 impl Watched {
@@ -68,6 +73,7 @@ impl Referee {
     }
 
     pub(super) fn count(&mut self, now: Nanos, member: &mut Member, to: HostId, message: &Message) {
+        member.watched.quiet.0 += u32::from(self.is_quiet);
         let rates = member.watched.rates(now);
         let chunks = rates.chunks + rates.chunks_before;
         let talk = rates.with.entry(to).or_default();
@@ -78,14 +84,38 @@ impl Referee {
             let what = format!("said {said} things to {to} in a second, heard {heard} and moved {chunks} chunks");
             self.broken(Invariant::Messages, now, Some(member.id), what);
         }
-        if asked > ASKED_MAX + ASKED_FOR_CHUNK * chunks {
+        if asked > ASKED_MAX + ASKED_FOR_FLIGHT * self.in_flight + ASKED_FOR_CHUNK * chunks {
             let what = format!("asked {to} for {asked} chunks in a second and moved {chunks}");
             self.broken(Invariant::Requests, now, Some(member.id), what);
         }
     }
 
+    pub(super) fn dials(&mut self, now: Nanos, member: &mut Member, to: HostId) {
+        let talk = member.watched.rates(now).with.entry(to).or_default();
+        talk.dialled += 1;
+        if talk.dialled > DIALLED_MAX {
+            let what = format!("dialled {to} {} times in a second", talk.dialled);
+            self.broken(Invariant::Dials, now, Some(member.id), what);
+        }
+    }
+
+    /// When everybody is done members have little to say, where nobody means harm and asks on.
+    pub(super) fn judge_quiet(&mut self, now: Nanos, day: &Day, members: &[Member]) {
+        for member in members.iter().filter(|_| !day.has_liars()) {
+            let (said, woken) = member.watched.quiet;
+            let heard = u32::try_from(members.len()).unwrap_or(u32::MAX);
+            // A seeder answers the signs of life of all.
+            let allowed = QUIET_MAX + if member.is_seeder() { 4 * heard } else { 0 };
+            if said > allowed || woken > allowed {
+                let what = format!("said {said} things and woke up {woken} times in 30 s when all was done");
+                self.broken(Invariant::Quiet, now, Some(member.id), what);
+            }
+        }
+    }
+
     pub(crate) fn woken(&mut self, now: Nanos, member: &mut Member) {
         let watched = &mut member.watched;
+        watched.quiet.1 += u32::from(self.is_quiet);
         watched.at_once = if watched.at_once.0 == now {
             (now, watched.at_once.1 + 1)
         } else {
@@ -113,9 +143,15 @@ const SAID_FOR_CHUNK: u32 = 6;
 /// … and for each that it heard from the other.
 const SAID_FOR_HEARD: u32 = 3;
 /// Requests from a member to another in a second …
-const ASKED_MAX: u32 = 40;
+const ASKED_MAX: u32 = 20;
+/// … and for each chunk that it may have on its way …
+const ASKED_FOR_FLIGHT: u32 = 8;
 /// … and for each chunk that it got or served in this second and the one before.
 const ASKED_FOR_CHUNK: u32 = 4;
+/// Dials of a member to another in a second.
+const DIALLED_MAX: u32 = 8;
+/// Messages, and wakeups, of a host in 30 s in which everybody is done.
+const QUIET_MAX: u32 = 60;
 /// Wakeups of a member in a second in which nothing else happens to it.
 const WAKEUPS_MAX: u32 = 150;
 /// Wakeups of a member at the same nanosecond.

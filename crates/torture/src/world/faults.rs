@@ -19,6 +19,11 @@ impl World<'_> {
                     self.stop(index, *silent);
                 }
             }
+            FaultKind::Damage { member, percent, seen } => {
+                if let Some(index) = self.place(*member) {
+                    self.damage(place, index, *percent, *seen);
+                }
+            }
             FaultKind::SeederDown { seeder } => {
                 if !self.members[*seeder].core.is_none() {
                     self.stop(*seeder, false);
@@ -67,6 +72,11 @@ impl World<'_> {
                 let still_down = self.active.iter().any(|other| is_same(&self.day.faults[*other].kind));
                 if !still_down && self.members[*seeder].core.is_none() {
                     self.start_seeder(*seeder);
+                }
+            }
+            FaultKind::Damage { member, .. } => {
+                if let Some(index) = self.place(*member) {
+                    self.repaired(index);
                 }
             }
             FaultKind::Cut { .. } => self.release_held(),

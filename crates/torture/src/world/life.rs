@@ -10,6 +10,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use swarm::{ChunkIndex, Contact, HostId, Peer, PeerConfig, Seeder, SeederConfig, Time, ZoneId};
 
 use super::conns::Item;
+use super::faults::mixed;
 use super::{Core, Index, Member, What, World};
 use crate::day::{FOR_EVER, Joins, Leaves, MILLISECOND, Nanos, Role, Store};
 
@@ -206,6 +207,8 @@ impl World<'_> {
     }
 
     pub(super) fn after_crash(&mut self, index: Index, store: Store) {
+        // What is bad shows when the store is opened.
+        let rotten = std::mem::take(&mut self.members[index].rotten);
         let chunks: Vec<ChunkIndex> = self.members[index].store.iter().collect();
         for chunk in chunks {
             let gone = match store {
@@ -213,14 +216,66 @@ impl World<'_> {
                 Store::Half => chunk.get() % 2 == 0,
                 Store::Lost => true,
             };
-            if gone {
+            if gone || rotten.contains(&chunk) {
                 self.members[index].store.remove(chunk);
+            }
+        }
+    }
+
+    /// The bytes of some chunks go bad.
+    pub(super) fn damage(&mut self, place: usize, index: Index, percent: u64, seen: bool) {
+        let lot = |chunk: ChunkIndex| mixed(self.day.seed ^ ((place as u64) << 40) ^ u64::from(chunk.get())) % 100;
+        let held: Vec<ChunkIndex> = self.members[index].store.iter().collect();
+        for chunk in held
+            .into_iter()
+            .filter(|chunk| lot(*chunk) < percent)
+            .collect::<Vec<_>>()
+        {
+            if !seen || self.members[index].core.is_none() {
+                self.members[index].rotten.insert(chunk);
+            } else {
+                self.tell_lost(index, chunk);
+            }
+        }
+    }
+
+    fn tell_lost(&mut self, index: Index, chunk: ChunkIndex) {
+        let event = swarm::Event::ChunkLost { chunk };
+        if self.members[index].paused {
+            self.members[index].feedback.push_back(event);
+        } else {
+            self.chunk_is_gone(index, chunk);
+            self.tell(index, event);
+        }
+    }
+
+    /// A member is about to learn that it has not a chunk any more.
+    pub(super) fn chunk_is_gone(&mut self, index: Index, chunk: ChunkIndex) {
+        let member = &mut self.members[index];
+        member.rotten.remove(&chunk);
+        let is_lost = member.store.remove(chunk);
+        if is_lost && self.referee.lost(self.now, member) && !member.is_seeder() {
+            self.fewer();
+        }
+    }
+
+    /// What a seeder has lost it has pulled again.
+    pub(super) fn repaired(&mut self, index: Index) {
+        if !self.members[index].is_seeder() {
+            return;
+        }
+        self.members[index].rotten.clear();
+        let lost: Vec<ChunkIndex> = self.manifest.chunks().collect();
+        for chunk in lost {
+            if self.members[index].store.insert(chunk) {
+                self.tell(index, swarm::Event::ChunkFound { chunk });
             }
         }
     }
 
     /// A chunk is verified and in a host's store.
     pub(super) fn stored(&mut self, index: Index, chunk: ChunkIndex) {
+        self.members[index].rotten.remove(&chunk);
         self.referee.stored(self.now, &mut self.members[index], chunk);
         self.seeders_may_go();
     }

@@ -1,9 +1,9 @@
 //! A member of the swarm while a day is played.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use swarm::{Action, Bitfield, Event, HostId, Manifest, Peer, Seeder, Time};
+use swarm::{Action, Bitfield, ChunkIndex, Event, HostId, Manifest, Peer, Seeder, Time};
 
 use super::Index;
 use super::conns::{ConnId, Side};
@@ -44,6 +44,8 @@ pub(crate) struct Member {
     manifest: Arc<Manifest>,
     /// Chunks that are there and verified, whatever the core says.
     pub(crate) store: Bitfield,
+    /// Chunks of them whose bytes are gone, which it does not know.
+    pub(super) rotten: BTreeSet<ChunkIndex>,
     /// How long opening the store takes.
     pub(super) opens_in: Nanos,
     pub(super) link: Link,
@@ -87,6 +89,7 @@ impl Member {
             ends: BTreeMap::new(),
             manifest: Arc::clone(manifest),
             store: Bitfield::new(manifest.chunk_count()),
+            rotten: BTreeSet::new(),
             opens_in: 0,
             link,
             uplink: Uplink::default(),

@@ -25,6 +25,7 @@ use crate::referee::Referee;
 use crate::trace::{Trace, describe};
 use conns::{Conn, ConnId, Item, Side};
 pub(crate) use faults::mixed;
+pub(crate) use life::seeder_id;
 pub(crate) use member::{Core, Member};
 
 /// A member's place in [`World::members`]: seeders first.
@@ -86,6 +87,8 @@ enum What {
     Pump(Index),
     /// The store that was asked for in this life of a member is there.
     StoreOpened(Index, u32),
+    /// A member gives up on a chunk that it was to send.
+    GivesUp(Index, HostId, ChunkIndex),
     /// A fault begins.
     Begins(usize),
     /// A fault ends.
@@ -148,10 +151,11 @@ impl<'a> World<'a> {
                 break;
             };
             self.now = at;
-            if let Some(done_at) = done_at
-                && at > done_at + QUIET
-            {
-                break;
+            if let Some(done_at) = done_at {
+                if at > done_at + QUIET {
+                    break;
+                }
+                self.referee.is_quiet = at > done_at + SETTLES;
             }
             self.events += 1;
             if self.events > EVENTS_MAX {
@@ -162,6 +166,7 @@ impl<'a> World<'a> {
                 done_at.get_or_insert(self.now);
             } else {
                 done_at = None;
+                self.referee.is_quiet = false;
             }
         }
         self.referee.nobody_looks_on();
@@ -204,6 +209,7 @@ impl<'a> World<'a> {
                 self.pump(member);
             }
             What::StoreOpened(member, life) => self.store_opened(member, life),
+            What::GivesUp(member, to, chunk) => self.gives_up(member, to, chunk),
             What::Begins(fault) => self.fault_begins(fault),
             What::Ends(fault) => self.fault_ends(fault),
             What::Joins(member) => self.joins(member),
@@ -255,6 +261,9 @@ impl<'a> World<'a> {
             let Some(event) = self.members[member].feedback.pop_front() else {
                 break;
             };
+            if let Event::ChunkLost { chunk } = event {
+                self.chunk_is_gone(member, chunk);
+            }
             self.members[member].handle(Time::from_nanos(self.now), event);
             self.members[member].take_actions(&mut actions);
         }
@@ -303,7 +312,10 @@ impl<'a> World<'a> {
                 self.queue.push(self.now + takes, What::StoreOpened(member, life));
             }
             Action::ServeChunk { to, chunk } => {
-                if !self.serves_otherwise(member, to, chunk) {
+                if self.members[member].rotten.contains(&chunk) {
+                    self.members[member].feedback.push_back(Event::ChunkLost { chunk });
+                    self.queue.push(self.now, What::GivesUp(member, to, chunk));
+                } else if !self.serves_otherwise(member, to, chunk) {
                     self.serve(member, to, chunk);
                 }
             }
@@ -353,7 +365,9 @@ impl<'a> World<'a> {
     }
 }
 
-/// So long after everybody is done it is looked at whether they are quiet.
+/// So long after everybody is done it is to be quiet …
+const SETTLES: Nanos = 10 * crate::day::SECOND;
+/// … and after this the day ends.
 const QUIET: Nanos = 40 * crate::day::SECOND;
 /// What waits for a member that stands still looks again after this.
 const PAUSED_AGAIN: Nanos = 50 * crate::day::MILLISECOND;

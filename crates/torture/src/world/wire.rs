@@ -327,6 +327,15 @@ impl World<'_> {
         }
     }
 
+    /// A chunk that was to be sent cannot be read.
+    pub(super) fn gives_up(&mut self, from: Index, to: HostId, chunk: ChunkIndex) {
+        let end = self.place(to).and_then(|to| self.end_with(from, to));
+        if let Some((conn, side)) = end {
+            self.transmit(conn, side, Item::Abort(chunk));
+            self.tell_soon(from, Event::ChunkServed { to, chunk });
+        }
+    }
+
     /// Sends the next piece, if the uplink is free and somebody takes it.
     pub(super) fn pump(&mut self, from: Index) {
         let member = &self.members[from];
