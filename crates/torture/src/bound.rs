@@ -10,7 +10,9 @@
 //! - seeders are the seeders that are there, and all honest hosts that have the whole build. Where no seeder is there and
 //!   nobody has the build, one with the slowest uplink of a host stands for what hosts hold together;
 //! - hosts are the honest ones that lack something, with the links that they have then. Nobody counts on others;
-//! - latency is twice the network's, the most that a connection has.
+//! - latency is twice the network's, the most that a connection has;
+//! - beside the bound, for which every chunk is asked for beforehand, there are the round trips of as many chunks as are lacking, so many at
+//!   a time as a host may have on their way: over a long path they take longer than the chunks.
 //!
 //! A host's B is that of as many hosts as have no slower links than its own: whoever has a link of a thousandth may take its
 //! time, and others need not wait for it.
@@ -31,6 +33,8 @@ use crate::day::{Day, Link, Nanos, SECOND, Settings};
 const TIMES: u64 = 3;
 /// The same with settings of one's own.
 const TIMES_OF_OWN: u64 = 6;
+/// There and back, over the longest connection that there is.
+const ROUND_TRIP_LATENCIES: u64 = 4;
 /// What is allowed beside it.
 pub(crate) const SLACK: Nanos = 5 * SECOND;
 
@@ -77,10 +81,13 @@ impl Left {
         sorted.sort_unstable();
         let is_shipped = day.settings == Settings::default() && !day.network.interleaved;
         let times = if is_shipped { TIMES } else { TIMES_OF_OWN };
+        let in_flight = u64::try_from(day.settings.chunks_in_flight_max).unwrap_or(1).max(1);
+        let chunks = lacking.div_ceil(day.build.chunk_size.into());
+        let trips = chunks.div_ceil(in_flight) * ROUND_TRIP_LATENCIES * day.network.latency;
         let allowed = |own: &Duration| {
             let no_slower = sorted.partition_point(|other| other <= own);
-            let bound = bounds.of_rank(no_slower).as_nanos();
-            u64::try_from(bound).unwrap_or(u64::MAX / 8).saturating_mul(times)
+            let bound = u64::try_from(bounds.of_rank(no_slower).as_nanos()).unwrap_or(u64::MAX / 8);
+            (bound + trips).saturating_mul(times)
         };
         own.iter().map(allowed).collect()
     }

@@ -413,10 +413,21 @@ impl Referee {
     }
 
     /// Payload that came and was not wanted, where nobody means harm: 3 % of what was needed, and two chunks for every
-    /// eight hosts, as in small builds the last chunk of a host is much.
+    /// eight hosts, as in small builds the last chunk of a host is much. What stood still and was asked of others comes all the same
+    /// when it moves again: as much as all hosts may have on their way, for each such fault.
     fn judge_waste(&mut self, now: Nanos, day: &Day) {
         let hosts = day.hosts.len() as u64;
-        let allowed = self.needed * WASTE_PERCENT_MAX / 100 + self.chunk_size * (hosts / 4 + 2);
+        let stands_still = |fault: &&crate::day::Fault| match fault.kind {
+            FaultKind::Cut { silent, .. } => silent,
+            FaultKind::Pause { .. } | FaultKind::Slow { .. } => true,
+            FaultKind::Reset { .. }
+            | FaultKind::Crash { .. }
+            | FaultKind::Damage { .. }
+            | FaultKind::SeederDown { .. }
+            | FaultKind::SeedersGone => false,
+        };
+        let late = hosts * u64::from(self.in_flight) * day.faults.iter().filter(stands_still).count() as u64;
+        let allowed = self.needed * WASTE_PERCENT_MAX / 100 + self.chunk_size * (hosts / 4 + 2 + late);
         if !day.has_liars() && self.wasted > allowed {
             let percent = self.wasted as f64 * 100.0 / self.needed.max(1) as f64;
             let what = format!(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use swarm::wire::RejectReason;
 use swarm::{HostId, Message};
 
 use super::Referee;
@@ -50,6 +51,7 @@ struct Talk {
     asked: u32,
     heard: u32,
     dialled: u32,
+    turned_down: u32,
 }
 
 impl Watched {
@@ -68,8 +70,13 @@ impl Watched {
 }
 
 impl Referee {
-    pub(crate) fn heard(&mut self, now: Nanos, member: &mut Member, from: HostId) {
-        member.watched.rates(now).with.entry(from).or_default().heard += 1;
+    pub(crate) fn heard(&mut self, now: Nanos, member: &mut Member, from: HostId, message: &Message) {
+        let talk = member.watched.rates(now).with.entry(from).or_default();
+        talk.heard += 1;
+        let reason = RejectReason::NotHeld;
+        let lacks = matches!(message, Message::Reject { reason: other, .. } if *other == reason);
+        // It asks for something else then; who means harm may say so without end.
+        talk.turned_down += u32::from(lacks && self.honest.get(&from) != Some(&false));
     }
 
     pub(super) fn count(&mut self, now: Nanos, member: &mut Member, to: HostId, message: &Message) {
@@ -79,7 +86,7 @@ impl Referee {
         let talk = rates.with.entry(to).or_default();
         talk.said += 1;
         talk.asked += u32::from(matches!(message, Message::Request { .. }));
-        let (said, asked, heard) = (talk.said, talk.asked, talk.heard);
+        let (said, asked, heard) = (talk.said, talk.asked.saturating_sub(talk.turned_down), talk.heard);
         if said > SAID_MAX + SAID_FOR_CHUNK * chunks + SAID_FOR_HEARD * heard {
             let what = format!("said {said} things to {to} in a second, heard {heard} and moved {chunks} chunks");
             self.broken(Invariant::Messages, now, Some(member.id), what);

@@ -218,7 +218,7 @@ impl World<'_> {
         let from = self.members[there].id;
         match item {
             Item::Message(message) => {
-                self.referee.heard(self.now, &mut self.members[here], from);
+                self.referee.heard(self.now, &mut self.members[here], from, &message);
                 if !self.answers_otherwise(here, from, &message) {
                     self.tell(here, Event::Message(from, message));
                 }
