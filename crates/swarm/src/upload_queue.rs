@@ -117,7 +117,7 @@ impl UploadQueue {
     }
 
     /// A serving that takes so long has no slot any more: its receiver is slow, or gone without a word, and others wait.
-    pub(crate) fn late_after(&self) -> Duration {
+    fn late_after(&self) -> Duration {
         if self.usual.is_zero() {
             LATE_AFTER_AT_FIRST
         } else {
@@ -175,10 +175,11 @@ impl UploadQueue {
 
     /// A serving has taken so long.
     pub(crate) fn learn(&mut self, taken: Duration) {
+        // One that takes far longer than others tells more of its receiver than of this uplink.
         self.usual = if self.usual.is_zero() {
             taken
         } else {
-            self.usual * 7 / 8 + taken / 8
+            self.usual * 7 / 8 + taken.min(self.usual * LATE_AFTER_TIMES) / 8
         };
     }
 
@@ -237,11 +238,11 @@ pub(crate) const UPLOAD_QUEUE_PER_HOST_MAX: usize = 16;
 const ACTIVE_TIMES: usize = 8;
 
 /// A serving gives up its slot when it takes so many times as long as usual …
-const LATE_AFTER_TIMES: u32 = 16;
+const LATE_AFTER_TIMES: u32 = 4;
 /// … but not before this …
-const LATE_AFTER_LEAST: Duration = Duration::from_secs(2);
+const LATE_AFTER_LEAST: Duration = Duration::from_millis(500);
 /// … and after this while nothing is known of the links.
-pub(crate) const LATE_AFTER_AT_FIRST: Duration = Duration::from_secs(10);
+const LATE_AFTER_AT_FIRST: Duration = Duration::from_secs(2);
 
 /// A receiver that takes no byte for this long has gone without a word.
 pub(crate) const UPLOAD_STUCK_AFTER: Duration = Duration::from_secs(120);
@@ -306,7 +307,12 @@ mod tests {
         assert_eq!(queue.next_stuck(), Some(at(299) + UPLOAD_STUCK_AFTER));
         assert_eq!(queue.stuck(at(419)), [slow]);
         queue.learn(Duration::from_secs(1));
-        assert_eq!(queue.late_after(), Duration::from_secs(16));
+        assert_eq!(queue.late_after(), Duration::from_secs(4));
+        queue.learn(Duration::from_secs(300));
+        assert!(
+            queue.late_after() < Duration::from_secs(6),
+            "one slow receiver does not change what is usual"
+        );
     }
 
     #[test]

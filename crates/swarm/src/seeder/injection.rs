@@ -140,9 +140,19 @@ impl Seeder {
         let patience = if !self.uploads.contains(offer.to, offer.chunk) {
             OFFER_PATIENCE
         } else {
-            self.uploads.late_after()
+            self.taken_patience()
         };
         offer.at + patience
+    }
+
+    /// How long a serving may take before the seeder stops counting on it.
+    fn taken_patience(&self) -> Duration {
+        let usual = self.uploads.usual();
+        if usual.is_zero() {
+            TAKEN_PATIENCE_AT_FIRST
+        } else {
+            (usual * TAKEN_PATIENCE_TIMES).max(OFFER_PATIENCE)
+        }
     }
 
     /// Takes in incomplete members by chance until there are clients enough, and tells them what can be had.
@@ -227,5 +237,9 @@ impl Seeder {
 const OFFERS_AHEAD: usize = 2;
 /// An offer that is not taken up within this is made to somebody else.
 const OFFER_PATIENCE: Duration = Duration::from_secs(2);
+/// One that is taken up is made to somebody else too when it takes so many times as long as usual.
+const TAKEN_PATIENCE_TIMES: u32 = 16;
+/// The same before anything was sent. A slow first chunk goes out twice.
+const TAKEN_PATIENCE_AT_FIRST: Duration = Duration::from_secs(10);
 /// A client that lets so many offers in a row pass is replaced.
 const STRIKES_MAX: u32 = 3;
