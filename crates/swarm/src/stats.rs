@@ -54,6 +54,8 @@ pub struct SeederStats {
     pub members_complete: u64,
     /// Members expelled after complaints of several others.
     pub members_expelled: u64,
+    /// Times that a member was sent no first copies for a while, since it was said not to pass them on.
+    pub members_silent: u64,
     /// Complaints of members about chunks that the seeder itself sent.
     pub complaints_of_self: u64,
     /// Messages that made no sense where they came.

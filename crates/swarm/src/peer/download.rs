@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::ledger::{Ask, Ledger, Losers, Stored, Why};
-use super::planner::{Known, Limits, plan};
+use super::planner::{Known, Limits, Plan, plan};
 use super::{Build, Peer, PeerConfig, Timer};
 use crate::bitfield::Bitfield;
 use crate::event::{Action, DisconnectReason};
@@ -89,7 +89,7 @@ impl Peer {
             },
             now,
         };
-        let asks = plan(&known, first, &mut download.chance);
+        let Plan { asks, unserved } = plan(&known, first, &mut download.chance);
         for ask in &asks {
             let strikes = self.neighbours.strikes(ask.host);
             download.ledger.ask(now, *ask, strikes);
@@ -98,6 +98,23 @@ impl Peer {
         self.set_request_timers(now);
         for ask in &asks {
             self.request(*ask, held);
+        }
+        for chunk in unserved {
+            self.tell_unserved(chunk);
+        }
+    }
+
+    /// Seeders can give a chunk to somebody who serves, where those who have it do not.
+    fn tell_unserved(&mut self, chunk: ChunkIndex) {
+        let Build::Fetching(download) = &mut self.build else {
+            return;
+        };
+        let late = download.ledger.tell_late(chunk);
+        for host in late {
+            if !self.config.is_seeder(host) {
+                let chunk = chunk.get();
+                self.tell_seeders(&Message::NotServing { host, chunk });
+            }
         }
     }
 

@@ -164,6 +164,11 @@ impl Ledger {
         self.requests.mark_late(now, &self.pace)
     }
 
+    /// Nobody else has `chunk`: who is late with it, each told once.
+    pub(super) fn tell_late(&mut self, chunk: ChunkIndex) -> SmallVec<[HostId; 2]> {
+        self.requests.tell_late(chunk)
+    }
+
     /// This host stood still until `now`: nobody who was asked before is late for that.
     pub(super) fn excuse(&mut self, now: Time) {
         self.requests.excuse(now);

@@ -425,6 +425,7 @@ impl Peer {
             | Message::Neighbours(_)
             | Message::Build(_)
             | Message::Complete
+            | Message::NotServing { .. }
             | Message::Complaint { .. } => self.stats.messages_ignored += 1,
         }
     }

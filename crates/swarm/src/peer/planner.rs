@@ -23,6 +23,13 @@ type Except = SmallVec<[ChunkIndex; 8]>;
 /// What is to be asked, in this order.
 pub(super) type Asks = SmallVec<[Ask; 8]>;
 
+/// What to do now.
+pub(super) struct Plan {
+    pub(super) asks: Asks,
+    /// Chunks that everybody is late with who has them.
+    pub(super) unserved: SmallVec<[ChunkIndex; 2]>,
+}
+
 /// What a plan is made of.
 pub(super) struct Known<'a, V> {
     pub(super) ledger: &'a Ledger,
@@ -57,7 +64,7 @@ pub(super) struct Border<'a> {
 }
 
 /// What to ask now. Neighbours of equal load are asked from number `first` on, and `chance` is drawn on where the policy is by chance.
-pub(super) fn plan<V: Views>(known: &Known<'_, V>, first: usize, chance: &mut Xoshiro256PlusPlus) -> Asks {
+pub(super) fn plan<V: Views>(known: &Known<'_, V>, first: usize, chance: &mut Xoshiro256PlusPlus) -> Plan {
     let mut planner = Planner::new(known, first, chance);
     planner.accept_invitations();
     // Most of what is heard comes while as much as may be is on its way already: then neighbours are not even looked at.
@@ -81,7 +88,10 @@ pub(super) fn plan<V: Views>(known: &Known<'_, V>, first: usize, chance: &mut Xo
     if known.neighbours.any_missing() && !planner.is_waiting() {
         planner.ask_those_without_turn();
     }
-    planner.asks
+    Plan {
+        asks: planner.asks,
+        unserved: planner.unserved,
+    }
 }
 
 /// A plan that is being made: what is known, and what has been planned so far as if it had been asked already.
@@ -91,6 +101,7 @@ struct Planner<'a, V> {
     chance: &'a mut Xoshiro256PlusPlus,
     order: Order,
     asks: Asks,
+    unserved: SmallVec<[ChunkIndex; 2]>,
     /// The chunks of `asks` that were wanted.
     chunks: SmallVec<[ChunkIndex; 8]>,
     ties: u32,
@@ -110,6 +121,7 @@ impl<'a, V: Views> Planner<'a, V> {
             chance,
             order: Order::new(first, known.neighbours.len()),
             asks: Asks::new(),
+            unserved: SmallVec::new(),
             chunks: SmallVec::new(),
             ties: 0,
             hedges: 0,
@@ -345,14 +357,18 @@ impl<'a, V: Views> Planner<'a, V> {
         if self.asks.iter().any(|ask| ask.chunk == chunk) {
             return None;
         }
-        let mut with_room = None;
+        let (mut with_room, mut is_elsewhere) = (None, false);
         for offset in 0..self.order.len() {
             let index = self.order.index(offset);
             let bit = 1 << offset;
             let host = neighbours.hosts()[index];
-            let may_ask = (self.order.seeders | except) & bit == 0 && !self.is_closed(index);
+            let may_ask = (self.order.seeders | except) & bit == 0;
             if !may_ask || ledger.is_asked(host, chunk) || !neighbours.holdings(index, self.known.views).contains(chunk)
             {
+                continue;
+            }
+            is_elsewhere = true;
+            if self.is_closed(index) {
                 continue;
             }
             let outstanding = self.outstanding(host);
@@ -363,6 +379,9 @@ impl<'a, V: Views> Planner<'a, V> {
             if outstanding < limits.requests_per_neighbour_max {
                 with_room = with_room.or(Some(host));
             }
+        }
+        if with_room.is_none() && !is_elsewhere {
+            self.unserved.push(chunk);
         }
         with_room.or_else(|| {
             let seeder = self.complete_seeder()?.host;

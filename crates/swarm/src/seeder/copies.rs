@@ -95,6 +95,17 @@ impl Copies {
             .collect()
     }
 
+    /// Whether the seeder had a part in something that `host` holds.
+    pub(super) fn has_some(&self, host: HostId) -> bool {
+        self.held.contains_key(&host)
+    }
+
+    /// What `host` holds does not count, as if it did not hold it.
+    pub(super) fn discard(&mut self, host: HostId) {
+        self.changed = true;
+        self.forget(host);
+    }
+
     fn forget(&mut self, host: HostId) {
         self.away.remove(&host);
         if self.held.remove(&host).is_some() {

@@ -162,7 +162,7 @@ impl Seeder {
         };
         while self.clients.len() < self.config.clients {
             let clients = &self.clients;
-            let is_new = |host| !clients.contains_key(&host);
+            let is_new = |host| !clients.contains_key(&host) && !self.silence.is_silent(now, host);
             let Some(host) = self.tracker.random_incomplete(&mut self.rng, is_new) else {
                 return;
             };

@@ -9,6 +9,7 @@
 
 mod copies;
 mod injection;
+mod silence;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::upload_queue::{Cancelled, Enqueued, UploadQueue};
 use crate::wire::{Message, RejectReason};
 use copies::Copies;
 use injection::{Client, Injection};
+use silence::Silence;
 
 /// How a seeder behaves.
 #[derive(Clone, Debug)]
@@ -74,6 +76,7 @@ pub struct Seeder {
     clients: IndexMap<HostId, Client>,
     injection: Injection,
     copies: Copies,
+    silence: Silence,
     /// Chunks that may be sent before the rest is left to the hosts.
     budget: u64,
     /// Hosts that said that nobody else serves them, and until when that is believed.
@@ -125,6 +128,7 @@ impl Seeder {
             clients: IndexMap::new(),
             injection: Injection::default(),
             copies: Copies::default(),
+            silence: Silence::default(),
             budget: 0,
             starving: BTreeMap::new(),
             lost: BTreeSet::new(),
@@ -301,6 +305,7 @@ impl Seeder {
             }
             Message::Reject { chunk, .. } => self.offer_settled(now, host, chunk),
             Message::Complete => self.member_complete(now, host),
+            Message::NotServing { host: about, .. } => self.hear_not_serving(now, host, about),
             Message::Complaint { host: about, chunk } if about == self.config.host => {
                 self.hear_complaint(host, chunk);
             }
@@ -494,6 +499,7 @@ impl Seeder {
             self.timers.set_at_latest(SeederTimer::InjectLost, at);
         }
         self.starving.remove(&host);
+        self.silence.forget(host);
         self.uploads.remove_host(host);
         self.drop_client(now, host);
         self.pump_uploads(now);

@@ -212,12 +212,15 @@ fn encode_message(message: &Message, out: &mut BytesMut) {
             });
         }
         Message::Complete => out.put_u8(kind::COMPLETE),
-        Message::Complaint { host, chunk } => {
-            out.put_u8(kind::COMPLAINT);
-            out.put_u64_le(host.get());
-            out.put_u32_le(*chunk);
-        }
+        Message::Complaint { host, chunk } => put_complaint(out, kind::COMPLAINT, *host, *chunk),
+        Message::NotServing { host, chunk } => put_complaint(out, kind::NOT_SERVING, *host, *chunk),
     }
+}
+
+fn put_complaint(out: &mut BytesMut, kind: u8, host: HostId, chunk: u32) {
+    out.put_u8(kind);
+    out.put_u64_le(host.get());
+    out.put_u32_le(chunk);
 }
 
 fn put_u16_length(out: &mut BytesMut, length: usize) {
@@ -292,6 +295,10 @@ impl Body<'_> {
             },
             kind::COMPLETE => Message::Complete,
             kind::COMPLAINT => Message::Complaint {
+                host: HostId::new(self.u64()?),
+                chunk: self.u32()?,
+            },
+            kind::NOT_SERVING => Message::NotServing {
                 host: HostId::new(self.u64()?),
                 chunk: self.u32()?,
             },
@@ -468,6 +475,7 @@ mod kind {
     pub(super) const BUSY: u8 = 18;
     pub(super) const ZONE: u8 = 19;
     pub(super) const INVITE: u8 = 20;
+    pub(super) const NOT_SERVING: u8 = 21;
 }
 
 #[cfg(test)]
@@ -533,6 +541,10 @@ mod tests {
             }),
             Just(Message::Complete),
             any::<(u64, u32)>().prop_map(|(host, chunk)| Message::Complaint {
+                host: HostId::new(host),
+                chunk
+            }),
+            any::<(u64, u32)>().prop_map(|(host, chunk)| Message::NotServing {
                 host: HostId::new(host),
                 chunk
             }),

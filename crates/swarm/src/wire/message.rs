@@ -110,6 +110,13 @@ pub enum Message {
     },
     /// Host to seeder: I hold the whole build.
     Complete,
+    /// Host to seeder: of those I can ask only this host has the chunk, and it does not send it.
+    NotServing {
+        /// Who does not send.
+        host: HostId,
+        /// The chunk.
+        chunk: u32,
+    },
     /// Host to seeder: this host sent me a chunk whose hash was wrong.
     Complaint {
         /// Who sent it.

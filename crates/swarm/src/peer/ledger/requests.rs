@@ -27,6 +27,8 @@ pub(super) struct Request {
     state: State,
     /// No byte has come for longer than usual: another neighbour is asked as well where there is one.
     late: bool,
+    /// Seeders were told that it is late and that nobody else has its chunk.
+    told: bool,
     /// Bytes come, but so slowly that another neighbour may be asked as well.
     trickles: bool,
     /// Its patience is doubled so often: as often as its neighbour was overdue since it last delivered.
@@ -89,6 +91,7 @@ impl Requests {
             progress_at: now,
             state: State::Asked,
             late: false,
+            told: false,
             trickles: false,
             doublings: doublings.min(DOUBLINGS_MAX),
         });
@@ -132,6 +135,13 @@ impl Requests {
     #[inline]
     pub(super) const fn has_overdue(&self) -> bool {
         self.counts.overdue > 0
+    }
+
+    /// Who is late with `chunk`, each told once.
+    pub(super) fn tell_late(&mut self, chunk: ChunkIndex) -> SmallVec<[HostId; 2]> {
+        let late = self.list.iter_mut().filter(|r| r.chunk == chunk && r.late);
+        late.filter_map(|r| (!std::mem::replace(&mut r.told, true)).then_some(r.from))
+            .collect()
     }
 
     /// Neighbours that are late with `chunk`.
