@@ -38,6 +38,10 @@ pub(super) enum Input {
         transfer: TransferId,
         generation: u32,
     },
+    /// What it has sent is passing a link that many share, or has passed it.
+    Passing {
+        slot: u32,
+    },
     Aborted {
         from: MemberId,
         chunk: u32,
@@ -85,6 +89,7 @@ impl Input {
             | Self::Cancel { .. }
             | Self::Sent
             | Self::Progress { .. }
+            | Self::Passing { .. }
             | Self::Aborted { .. }
             | Self::Publish { .. }
             | Self::Dial { .. }

@@ -25,6 +25,7 @@ impl Region {
             let chunk = chunk.get();
             self.agenda.push(at, to, Input::Aborted { from, chunk });
         }
+        self.stop_passing(from, to, chunk);
         let served = Event::ChunkServed { to: to.host(), chunk };
         self.tell_at_once(from, served);
     }
@@ -84,7 +85,7 @@ impl Region {
                 chunk: ended.chunk,
             };
             self.agenda.push(at, to, arrived);
-            self.tell(from, Event::ChunkServed { to: to.host(), chunk });
+            self.pass(from, to, ended.chunk, passed);
         }
     }
 
@@ -101,6 +102,7 @@ impl Region {
     }
 
     pub(super) fn cut_short_all_of(&mut self, member: MemberId) {
+        self.stop_passing_all_of(member);
         for transfer in self.transfers.of(member) {
             self.cut_short(transfer);
         }
@@ -146,12 +148,12 @@ impl Region {
 
     /// Whether `to` still waits for a chunk from `from`.
     #[inline]
-    fn expects(&self, to: MemberId, from: MemberId, chunk: ChunkIndex) -> bool {
+    pub(super) fn expects(&self, to: MemberId, from: MemberId, chunk: ChunkIndex) -> bool {
         let peer = self.members.peer(to);
         peer.is_some_and(|peer| peer.expects(from.host(), chunk))
     }
 
-    fn chunk(&self, chunk: u32) -> ChunkIndex {
+    pub(super) fn chunk(&self, chunk: u32) -> ChunkIndex {
         self.setup.manifest.chunk(chunk).expect("it was one when it was queued")
     }
 }

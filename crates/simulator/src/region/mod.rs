@@ -10,6 +10,7 @@ mod comings;
 mod deliveries;
 mod gossip;
 mod members;
+mod passing;
 mod result;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::transfers::Transfers;
 use agenda::{Agenda, Entry, Input, short};
 use gossip::Gossip;
 use members::Members;
+use passing::Passings;
 pub use result::{HostResult, RegionResult};
 
 /// What a region consists of.
@@ -55,6 +57,7 @@ struct Region {
     members: Members,
     gossip: Gossip,
     transfers: Transfers,
+    passings: Passings,
     seeded_at: u64,
     done: u32,
     expected: u32,
@@ -87,6 +90,7 @@ impl Region {
             members: Members::new(&setup.plan),
             gossip: Gossip::new(hosts, setup.manifest.chunk_count()),
             transfers: Transfers::new(members.map(|member| (topology.uplink(member), topology.downlink(member)))),
+            passings: Passings::default(),
             seeded_at,
             done: 0,
             expected: u32::try_from(setup.plan.required()).expect("a region's hosts are a u32"),
@@ -189,6 +193,7 @@ impl Region {
             Input::Arrived { from, chunk } => self.arrived(member, from, chunk),
             Input::Sent => self.sent(member),
             Input::Progress { transfer, generation } => self.transfer_goes_on(transfer, generation),
+            Input::Passing { slot } => self.passes(slot),
             Input::Aborted { from, chunk } => self.aborted(member, from, chunk),
             Input::Publish { count, chunk, busy } => self.publish(member, count, chunk, busy),
             Input::Dial { from } => self.dialled(member, from),
