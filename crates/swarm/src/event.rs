@@ -72,7 +72,8 @@ pub enum Event {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// What the driver supplies of neighbours' holdings has grown; only where it does.
+    /// What the driver supplies of neighbours' holdings has grown; only where it does, and may be left out where
+    /// [`crate::Peer::is_hungry`] is not true.
     NeighboursGained,
     /// The last byte of a chunk is on its way to a neighbour, or the driver has stopped sending it as it was told to.
     ChunkServed {
@@ -123,10 +124,9 @@ pub enum Action {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// Neighbours are to know what is held here now, and whether requests wait, when [`crate::Peer::news_delay`] and the way to
-    /// them have passed. Only where the driver supplies what they know ([`crate::HoldingsSource::Supplied`]); it stands for
-    /// the HAVE messages to all of them and the time that these wait for company.
-    PublishHoldings,
+    /// All neighbours are to know this, once it has waited here for company and the way to them has passed. Only where the driver
+    /// supplies what they know ([`crate::HoldingsSource::Supplied`]): it stands for the HAVE and BUSY messages to all of them.
+    Gossip(News),
     /// Tell the operator: a host says that what this seeder sent it was corrupt. Said once, of the first.
     Suspect {
         /// Who says so.
@@ -136,6 +136,19 @@ pub enum Action {
     },
     /// Every chunk is held. Said once, also where one is lost and comes back.
     Complete,
+}
+
+/// What neighbours are to know of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct News {
+    /// How many chunks it holds: so many of [`crate::Peer::acquired`].
+    pub held: u32,
+    /// The last of them, where there is one.
+    pub latest: Option<ChunkIndex>,
+    /// Whether requests wait there.
+    pub busy: bool,
+    /// How long the news waits for company before it is sent.
+    pub after: Duration,
 }
 
 /// Why the core ends a connection.

@@ -45,7 +45,7 @@ pub mod wire;
 pub use availability::Availability;
 pub use bitfield::Bitfield;
 pub use chunk_scheduler::{ChunkPolicy, ChunkScheduler};
-pub use event::{Action, DisconnectReason, Event, PROGRESS_INTERVAL};
+pub use event::{Action, DisconnectReason, Event, News, PROGRESS_INTERVAL};
 pub use manifest::{
     BUILD_ID_LENGTH_MAX, BuildInfo, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, CHUNKS_MAX, Hash, Manifest, ManifestError,
     default_chunk_size,

@@ -801,7 +801,7 @@ impl Shared {
             // What comes of it is thrown away because the core does not expect it any more.
             Action::StopReceiving { .. } => {}
             // Here neighbours are told by HAVE messages.
-            Action::PublishHoldings => {}
+            Action::Gossip(_) => {}
             Action::Suspect { by, chunk } => {
                 tracing::warn!(host = %self.host, %by, chunk, "a host says that a chunk from here was corrupt; are disk and memory well?");
                 state.observer.suspected(self.host, by, chunk);

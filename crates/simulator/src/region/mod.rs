@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use scenario::{HostState, RegionEnd, RegionPlan, SwarmSettings};
 use smallvec::SmallVec;
-use swarm::{Action, Bitfield, Event, Manifest, Time};
+use swarm::{Action, Bitfield, Event, Manifest, News, Time};
 
 use crate::member::MemberId;
 use crate::prefetch::prefetch;
@@ -245,7 +245,7 @@ impl Region {
             }
             Action::ServeChunk { to, chunk } => self.serve(member, MemberId::of(to), chunk),
             Action::StopServing { to, chunk } => self.stop_serving(member, MemberId::of(to), chunk),
-            Action::PublishHoldings => self.publish_later(member),
+            Action::Gossip(news) => self.publish_later(member, news),
             Action::Connect(contact) => {
                 let to = MemberId::of(contact.host);
                 let at = self.now + self.setup.topology.delay(member, to);
@@ -258,17 +258,14 @@ impl Region {
         }
     }
 
-    /// What `host` holds now is to reach its neighbours, all at the same time, when the furthest of them would hear of it.
-    fn publish_later(&mut self, host: MemberId) {
-        let Some(peer) = self.members.peer(host) else {
-            return;
-        };
+    /// What `host` has to say is to reach its neighbours, all at the same time, when the furthest of them would hear of it.
+    fn publish_later(&mut self, host: MemberId, news: News) {
+        let at = self.now + nanos(news.after) + self.setup.topology.delay_max();
         let news = Input::Publish {
-            count: u32::try_from(peer.acquired().len()).expect("a build's chunks are a u32"),
-            chunk: peer.latest().map_or(0, |chunk| short(chunk.get())),
-            busy: peer.told_busy(),
+            count: news.held,
+            chunk: news.latest.map_or(0, |chunk| short(chunk.get())),
+            busy: news.busy,
         };
-        let at = self.now + nanos(peer.news_delay()) + self.setup.topology.delay_max();
         self.agenda.push(at, host, news);
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::ledger::{Ask, Ledger, Losers, Stored, Why};
@@ -21,8 +21,11 @@ use crate::wire::{Message, RejectReason};
 pub(super) struct Download {
     pub(super) manifest: Arc<Manifest>,
     pub(super) ledger: Ledger,
-    /// Of choices among chunks.
+    /// Of choices among chunks and neighbours.
     chance: Xoshiro256PlusPlus,
+    /// With whom among equal neighbours the next asking begins, as a part of 2^64. Drawn anew after each that asked for something,
+    /// and not for each look: then it does not matter how often news leads to one that finds nothing.
+    turn: u64,
     /// Chunks in the order in which they came.
     pub(super) acquired: Vec<ChunkIndex>,
     /// The last of them: looked at for every chunk, when the list has long left the processor's cache.
@@ -42,12 +45,14 @@ impl Download {
         round_trip: Duration,
         seed: u64,
     ) -> Self {
+        let mut chance = Xoshiro256PlusPlus::seed_from_u64(seed);
         Self {
+            turn: chance.next_u64(),
             manifest,
             latest: held.iter().last(),
             acquired: held.iter().collect(),
             ledger: Ledger::new(config.policy, held, config.patience_min, round_trip),
-            chance: Xoshiro256PlusPlus::seed_from_u64(seed),
+            chance,
             starved: 0,
             completion_told: false,
         }
@@ -67,7 +72,6 @@ impl Download {
 impl Peer {
     /// Asks for as much as the limits allow.
     pub(super) fn fill_requests(&mut self, now: Time, views: &impl Views) {
-        let first = self.random_below(self.neighbours.len());
         let Build::Fetching(download) = &mut self.build else {
             return;
         };
@@ -89,7 +93,11 @@ impl Peer {
             },
             now,
         };
+        let first = place_in(download.turn, self.neighbours.len());
         let Plan { asks, unserved } = plan(&known, first, &mut download.chance);
+        if !asks.is_empty() {
+            download.turn = download.chance.next_u64();
+        }
         for ask in &asks {
             let strikes = self.neighbours.strikes(ask.host);
             download.ledger.ask(now, *ask, strikes);
@@ -354,6 +362,13 @@ impl Peer {
             self.actions.push_back(Action::Complete);
         }
     }
+}
+
+/// The place that is as far among `count` as `part` is among all numbers of 64 bits; 0 of none.
+#[inline]
+fn place_in(part: u64, count: usize) -> usize {
+    let place = (u128::from(part) * count as u128) >> u64::BITS;
+    usize::try_from(place).expect("it is below `count`, or 0")
 }
 
 /// A neighbour that turned a request down is not asked again for this long at first. That it has a chunk does not count meanwhile, or

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::download::Download;
 use super::{Build, Peer, Timer, chunks_of};
 use crate::bitfield::Bitfield;
-use crate::event::{Action, DisconnectReason};
+use crate::event::{Action, DisconnectReason, News};
 use crate::neighbours::{HoldingsSource, Neighbour};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::{ChunkList, Message, RejectReason};
@@ -94,7 +94,7 @@ impl Peer {
                 if from_seeder {
                     self.answer_offers(host, chunks);
                 }
-                self.refill = true;
+                self.look_for_more(from_seeder);
             }
         }
     }
@@ -113,9 +113,15 @@ impl Peer {
             Build::Fetching(download) => {
                 let all = download.manifest.chunks();
                 download.add_holdings(neighbour, all);
-                self.refill = true;
+                self.look_for_more(self.config.is_seeder(host));
             }
         }
+    }
+
+    /// Somebody holds more than before. What hosts hold is of no use to a host that would not ask for it now; what a seeder offers
+    /// has to be answered, and is asked for beyond the limit.
+    pub(super) fn look_for_more(&mut self, from_seeder: bool) {
+        self.refill |= from_seeder || self.is_hungry();
     }
 
     /// The seeder counts on an answer to each chunk that it offers: a request, or one of these.
@@ -145,18 +151,23 @@ impl Peer {
         let Build::Fetching(download) = &self.build else {
             return;
         };
+        let is_complete = download.ledger.is_complete();
         let hosts = self.neighbours.iter_mut();
         for neighbour in hosts.filter(|n| !self.config.is_seeder(n.host)) {
-            let news: ChunkList = download.acquired[neighbour.told..]
-                .iter()
-                .filter(|chunk| !neighbour.has.contains(**chunk))
-                .map(|chunk| chunk.get())
-                .collect();
+            let news = download.acquired[neighbour.told..].iter();
+            let news = news.filter(|chunk| !neighbour.has.contains(**chunk));
+            let news: ChunkList = news.map(|chunk| chunk.get()).collect();
+            let is_news = neighbour.told < download.acquired.len();
             neighbour.told = download.acquired.len();
-            if !news.is_empty() {
+            // Who has everything is asked for other chunks than who has the latest: that is told, not left to be counted.
+            let message = if is_news && is_complete && !neighbour.has.is_full() {
+                Some(Message::HaveAll)
+            } else {
+                (!news.is_empty()).then_some(Message::Have(news))
+            };
+            if let Some(message) = message {
                 self.stats.haves_sent += 1;
-                self.actions
-                    .push_back(Action::Send(neighbour.host, Message::Have(news)));
+                self.actions.push_back(Action::Send(neighbour.host, message));
             }
             if changed && !neighbour.has.is_full() {
                 self.actions
@@ -174,14 +185,27 @@ impl Peer {
             }
             HoldingsSource::Supplied => {
                 self.told_busy = self.is_busy();
-                self.actions.push_back(Action::PublishHoldings);
+                let news = self.news();
+                self.actions.push_back(Action::Gossip(news));
             }
+        }
+    }
+
+    #[inline]
+    fn news(&self) -> News {
+        let download = self.download();
+        let held = download.map_or(0, |download| download.acquired.len());
+        News {
+            held: u32::try_from(held).expect("a build's chunks are a u32"),
+            latest: download.and_then(|download| download.latest),
+            busy: self.told_busy,
+            after: self.news_delay(),
         }
     }
 
     /// How long news of acquired chunks waits here for company.
     #[inline]
-    pub fn news_delay(&self) -> Duration {
+    fn news_delay(&self) -> Duration {
         let transfer = self.download().and_then(|download| download.ledger.transfer());
         let share = transfer.map_or(Duration::MAX, |transfer| transfer / NEWS_SHARE_OF_TRANSFER);
         self.config.have_interval.min(share)

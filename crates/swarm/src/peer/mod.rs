@@ -159,7 +159,7 @@ impl Peer {
                     self.handle_timer(now, timer);
                 }
             }
-            Event::NeighboursGained => self.refill = true,
+            Event::NeighboursGained => self.look_for_more(false),
             Event::Connected(host) => self.handle_connected(now, host),
             Event::Disconnected(host) => self.handle_disconnected(now, host),
             Event::Message(host, message) => self.handle_message(now, host, message),
@@ -287,31 +287,20 @@ impl Peer {
         &self.stats
     }
 
-    /// Whether it would ask for more if a neighbour had it.
+    /// Whether it would ask for more if a neighbour had it: for what it lacks, or a second one for what is late.
     #[inline]
     pub fn is_hungry(&self) -> bool {
         self.download().is_some_and(|download| {
             let in_time = download.ledger.chunks_in_flight() - download.ledger.late_chunks();
-            in_time < self.config.chunks_in_flight_max && download.ledger.wanted_count() > 0
+            let lacks = in_time < self.config.chunks_in_flight_max && download.ledger.wanted_count() > 0;
+            lacks || download.ledger.has_late()
         })
-    }
-
-    /// What neighbours were last told of whether requests wait here.
-    #[inline]
-    pub const fn told_busy(&self) -> bool {
-        self.told_busy
     }
 
     /// The chunks held, in the order in which they came; empty before the manifest is here.
     #[inline]
     pub fn acquired(&self) -> &[ChunkIndex] {
         self.download().map_or(&[], |download| &download.acquired)
-    }
-
-    /// The last of [`Peer::acquired`].
-    #[inline]
-    pub fn latest(&self) -> Option<ChunkIndex> {
-        self.download().and_then(|download| download.latest)
     }
 
     /// Which chunks nobody connected has, as far as this host knows: why it is not done.

@@ -272,7 +272,7 @@ impl Referee {
             Action::OpenStore(_)
             | Action::StopServing { .. }
             | Action::StopReceiving { .. }
-            | Action::PublishHoldings
+            | Action::Gossip(_)
             | Action::Suspect { .. } => {}
         }
     }

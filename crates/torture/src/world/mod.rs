@@ -284,7 +284,7 @@ impl<'a> World<'a> {
     }
 
     fn carry_out(&mut self, member: Index, action: Action) {
-        if self.trace.is_on() && !matches!(action, Action::PublishHoldings) {
+        if self.trace.is_on() && !matches!(action, Action::Gossip(_)) {
             let text = format!("{} {}", self.members[member].id, describe::action(&action));
             self.trace.say(self.now, &text);
         }
@@ -325,7 +325,7 @@ impl<'a> World<'a> {
                     .feedback
                     .push_back(Event::ChunkServed { to, chunk });
             }
-            Action::StopReceiving { .. } | Action::PublishHoldings | Action::Suspect { .. } => {}
+            Action::StopReceiving { .. } | Action::Gossip(_) | Action::Suspect { .. } => {}
             Action::Complete => self.completed(member),
         }
     }

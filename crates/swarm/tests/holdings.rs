@@ -1,0 +1,290 @@
+//! The two ways in which hosts learn what their neighbours hold: by HAVE messages, as in a live run, and supplied by the
+//! driver, as in a forecast. With equal delays the same mesh makes the same requests, one by one and at the same times.
+//!
+//! The driver here is the least that can be: a message takes a millisecond, a chunk about ten, and nothing shares a link. What
+//! happens at the same time happens in an order that does not depend on the way of knowing.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use swarm::{
+    Action, Bitfield, Bytes, ChunkIndex, Contact, Event, Hash, HoldingsSource, HostId, Manifest, Message, News, Peer,
+    PeerConfig, Seeder, SeederConfig, Time, Views,
+};
+
+const SEEDER: HostId = HostId::new(0);
+const HOSTS: u64 = 24;
+const CHUNKS: u32 = 60;
+const LATENCY: Duration = Duration::from_millis(1);
+
+/// When, by whom, of whom, what.
+type Request = (Time, HostId, HostId, u32);
+
+enum Input {
+    Event(Event),
+    Dial,
+    Connected,
+    /// The last byte has left.
+    Sent {
+        to: HostId,
+        chunk: ChunkIndex,
+    },
+    /// News has reached all neighbours.
+    Heard(News),
+}
+
+struct Swarm {
+    now: Time,
+    seeder: Seeder,
+    peers: BTreeMap<HostId, Peer>,
+    manifest: Arc<Manifest>,
+    source: HoldingsSource,
+    /// How much later than messages supplied news comes.
+    supplied_late: Duration,
+    published: Published,
+    /// By time, then by whom it happens to and who has brought it about, and at last by the order of being queued.
+    queue: BTreeMap<(Time, HostId, HostId, u64), Input>,
+    queued: u64,
+    links: BTreeSet<(HostId, HostId)>,
+    requests: Vec<Request>,
+    completed: BTreeMap<HostId, Time>,
+}
+
+#[derive(Default)]
+struct Published {
+    fields: BTreeMap<HostId, (Bitfield, bool)>,
+}
+
+impl Views for Published {
+    fn held_by(&self, host: HostId) -> Option<&Bitfield> {
+        self.fields.get(&host).map(|(field, _)| field)
+    }
+
+    fn is_busy(&self, host: HostId) -> Option<bool> {
+        self.fields.get(&host).map(|(_, busy)| *busy)
+    }
+}
+
+impl Swarm {
+    fn new(source: HoldingsSource, supplied_late: Duration, seed: u64) -> Self {
+        let hashes = (0..CHUNKS).map(|chunk| Hash::of(&chunk.to_le_bytes())).collect();
+        let chunk_size = 256 << 10;
+        let size = Bytes::new(u64::from(CHUNKS) * u64::from(chunk_size));
+        let manifest = Arc::new(Manifest::new("build", size, chunk_size, hashes).unwrap());
+        let hosts = (1..=HOSTS).map(HostId::new);
+        let peers = hosts.clone().map(|host| {
+            let mut config = PeerConfig::new(host, Vec::new().into(), contact(SEEDER));
+            config.holdings = source;
+            // News does not wait for company, or it would be told with what came meanwhile.
+            config.have_interval = Duration::ZERO;
+            config.degree = 8;
+            (host, Peer::new(config, seed ^ host.get(), Time::ZERO))
+        });
+        let peers: BTreeMap<HostId, Peer> = peers.collect();
+        let fields = hosts.map(|host| (host, (Bitfield::new(CHUNKS), false)));
+        let published = Published {
+            fields: match source {
+                HoldingsSource::Messages => BTreeMap::new(),
+                HoldingsSource::Supplied => fields.collect(),
+            },
+        };
+        Self {
+            now: Time::ZERO,
+            seeder: Seeder::new(SeederConfig::new(SEEDER), seed, Time::ZERO),
+            peers,
+            manifest,
+            source,
+            supplied_late,
+            published,
+            queue: BTreeMap::new(),
+            queued: 0,
+            links: BTreeSet::new(),
+            requests: Vec::new(),
+            completed: BTreeMap::new(),
+        }
+    }
+
+    fn run(mut self) -> (Vec<Request>, BTreeMap<HostId, Time>) {
+        let hosts: Vec<HostId> = self.peers.keys().copied().collect();
+        for host in [SEEDER].iter().chain(&hosts) {
+            self.carry_out_all(*host);
+        }
+        let mut is_seeded = false;
+        while self.completed.len() < hosts.len() {
+            let ((at, host, from, _), input) = self.queue.pop_first().unwrap();
+            assert!(
+                at < Time::ZERO + Duration::from_secs(60),
+                "{} done",
+                self.completed.len()
+            );
+            self.now = at;
+            if !is_seeded && at >= Time::ZERO + Duration::from_secs(5) {
+                is_seeded = true;
+                self.seeder.seed(at, Arc::clone(&self.manifest));
+                self.carry_out_all(SEEDER);
+            }
+            self.handle(host, from, input);
+        }
+        (self.requests, self.completed)
+    }
+
+    fn handle(&mut self, host: HostId, from: HostId, input: Input) {
+        match input {
+            Input::Event(event) => self.tell(host, event),
+            Input::Dial => {
+                if self.links.insert(pair(host, from)) {
+                    self.push(LATENCY, from, host, Input::Connected);
+                    self.tell(host, Event::Connected(from));
+                }
+            }
+            Input::Connected => self.tell(host, Event::Connected(from)),
+            Input::Sent { to, chunk } => {
+                let stored = Event::ChunkStored { from: host, chunk };
+                self.push(LATENCY, to, host, Input::Event(stored));
+                self.tell(host, Event::ChunkServed { to, chunk });
+            }
+            Input::Heard(news) => {
+                let (field, busy) = self.published.fields.get_mut(&from).unwrap();
+                *busy = news.busy;
+                let known = field.count() as usize;
+                let acquired = self.peers[&from].acquired();
+                for chunk in acquired.iter().take(news.held as usize).skip(known) {
+                    field.insert(*chunk);
+                }
+                if news.held as usize > known {
+                    let linked = self.links.iter().filter(|(a, b)| *a == from || *b == from);
+                    let others: Vec<HostId> = linked.map(|(a, b)| if *a == from { *b } else { *a }).collect();
+                    for other in others.into_iter().filter(|other| *other != SEEDER) {
+                        self.tell(other, Event::NeighboursGained);
+                    }
+                }
+            }
+        }
+    }
+
+    /// With whatever is due at once: so that news is told where it came up.
+    fn tell(&mut self, host: HostId, event: Event) {
+        if let Event::ChunkStored { from, chunk } = event
+            && !self.peers[&host].expects(from, chunk)
+        {
+            self.tell(host, Event::ChunkProgress { from, chunk });
+            return;
+        }
+        self.tell_one(host, event);
+        while self.next_wakeup(host).is_some_and(|at| at <= self.now) {
+            self.tell_one(host, Event::Wakeup);
+        }
+    }
+
+    fn next_wakeup(&self, host: HostId) -> Option<Time> {
+        match self.peers.get(&host) {
+            Some(peer) => peer.next_wakeup(),
+            None => self.seeder.next_wakeup(),
+        }
+    }
+
+    fn tell_one(&mut self, host: HostId, event: Event) {
+        match self.peers.get_mut(&host) {
+            Some(peer) => peer.handle_event_with(self.now, event, &self.published),
+            None => self.seeder.handle_event(self.now, event),
+        }
+        self.carry_out_all(host);
+    }
+
+    fn carry_out_all(&mut self, host: HostId) {
+        loop {
+            let action = match self.peers.get_mut(&host) {
+                Some(peer) => peer.poll_action(),
+                None => self.seeder.poll_action(),
+            };
+            match action {
+                Some(action) => self.carry_out(host, action),
+                None => break,
+            }
+        }
+        if let Some(at) = self.next_wakeup(host).filter(|at| *at > self.now) {
+            self.queued += 1;
+            self.queue
+                .insert((at, host, host, self.queued), Input::Event(Event::Wakeup));
+        }
+    }
+
+    fn carry_out(&mut self, host: HostId, action: Action) {
+        match action {
+            Action::Send(to, message) => {
+                if let Message::Request { chunk, .. } = &message {
+                    self.requests.push((self.now, host, to, *chunk));
+                }
+                self.push(LATENCY, to, host, Input::Event(Event::Message(host, message)));
+            }
+            Action::Connect(contact) => self.push(LATENCY, contact.host, host, Input::Dial),
+            Action::OpenStore(manifest) => {
+                let held = Box::new(Bitfield::new(manifest.chunk_count()));
+                self.tell_one(host, Event::StoreOpened { held });
+            }
+            Action::ServeChunk { to, chunk } => {
+                // No two take equally long, so that nothing happens at the same time by chance.
+                let odd = (host.get() * 7_919 + to.get() * 104_729 + u64::from(chunk.get()) * 1_299_709) % 2_000_003;
+                let takes = Duration::from_millis(10) + Duration::from_nanos(odd);
+                self.push(takes, host, host, Input::Sent { to, chunk });
+            }
+            // What has begun is sent to its end here.
+            Action::StopServing { .. } | Action::StopReceiving { .. } => {}
+            Action::Gossip(news) => {
+                assert_eq!(self.source, HoldingsSource::Supplied);
+                // After all else that happens then.
+                let last = HostId::new(u64::MAX);
+                self.push(
+                    LATENCY + news.after + self.supplied_late,
+                    last,
+                    host,
+                    Input::Heard(news),
+                );
+            }
+            Action::Complete => {
+                self.completed.insert(host, self.now);
+            }
+            Action::Disconnect { host: other, reason } => panic!("{host} leaves {other}: {reason:?}"),
+            Action::Suspect { .. } => panic!("nothing is corrupt"),
+        }
+    }
+
+    fn push(&mut self, delay: Duration, host: HostId, from: HostId, input: Input) {
+        self.queued += 1;
+        self.queue.insert((self.now + delay, host, from, self.queued), input);
+    }
+}
+
+fn contact(host: HostId) -> Contact {
+    Contact {
+        host,
+        address: Vec::new().into(),
+    }
+}
+
+fn pair(a: HostId, b: HostId) -> (HostId, HostId) {
+    (a.min(b), a.max(b))
+}
+
+#[test]
+fn what_is_heard_and_what_is_looked_up_lead_to_the_same_requests() {
+    for seed in 1..=8 {
+        let (heard, completed) = Swarm::new(HoldingsSource::Messages, Duration::ZERO, seed).run();
+        let (looked_up, also_completed) = Swarm::new(HoldingsSource::Supplied, Duration::ZERO, seed).run();
+        assert!(heard.len() >= (HOSTS * u64::from(CHUNKS)) as usize);
+        let differing = heard.iter().zip(&looked_up).position(|(one, other)| one != other);
+        let shown = differing.map(|at| (at, heard[at], looked_up[at]));
+        assert_eq!(shown, None, "seed {seed}, of {} and {}", heard.len(), looked_up.len());
+        assert_eq!((heard.len(), completed), (looked_up.len(), also_completed));
+    }
+}
+
+#[test]
+fn news_that_comes_later_leads_to_other_requests() {
+    let (heard, _) = Swarm::new(HoldingsSource::Messages, Duration::ZERO, 1).run();
+    let (late, _) = Swarm::new(HoldingsSource::Supplied, Duration::from_millis(3), 1).run();
+    assert_ne!(heard, late);
+}
