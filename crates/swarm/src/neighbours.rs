@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::bitfield::Bitfield;
 use crate::units::{ChunkIndex, HostId, Time, ZoneId};
+use crate::wire::Contact;
 
 /// A connected member.
 #[derive(Clone, Debug)]
@@ -198,8 +199,10 @@ impl Neighbours {
         self.position(host).is_some_and(|index| self.remote[index])
     }
 
-    pub(crate) fn local_count(&self) -> usize {
-        self.remote.iter().filter(|remote| !**remote).count()
+    /// How many are in the zone of this host, these seeders not counted: they are in none.
+    pub(crate) fn local_hosts(&self, seeders: &[Contact]) -> usize {
+        let local = self.remote.iter().filter(|remote| !**remote).count();
+        local - seeders.iter().filter(|seeder| self.contains(seeder.host)).count()
     }
 
     /// `host` says that it is in `zone`, which is that of this host where not `remote`.

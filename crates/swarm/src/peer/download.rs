@@ -9,6 +9,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::ledger::{Ask, Ledger, Losers, Stored, Why};
 use super::planner::{Known, Limits, Plan, plan};
+use super::zones::{INVITED_AT_ONCE, Origin};
 use super::{Build, Peer, PeerConfig, Timer};
 use crate::bitfield::Bitfield;
 use crate::event::{Action, DisconnectReason};
@@ -196,7 +197,14 @@ impl Peer {
         if is_new {
             download.acquire(chunk);
             if self.config.zone.is_some() {
-                self.imports.acquired(chunk, self.config.is_seeder(from));
+                let origin = if self.config.is_seeder(from) {
+                    Origin::Seeder
+                } else if self.neighbours.is_remote_host(from) {
+                    Origin::OtherZone
+                } else {
+                    Origin::OwnZone
+                };
+                self.imports.acquired(chunk, origin);
                 self.stats.chunks_imported += u64::from(self.neighbours.is_remote_host(from));
             }
             // What the seeder had to rescue it with does not mean that its neighbours are of use again.
@@ -210,7 +218,7 @@ impl Peer {
         if !is_new {
             return;
         }
-        self.invite_other_zones(now);
+        self.invite_other_zones(now, INVITED_AT_ONCE);
         self.schedule_flush(now);
         if complete {
             self.completed(now);

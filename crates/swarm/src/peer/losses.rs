@@ -25,6 +25,7 @@ impl Peer {
             }
         }
         download.latest = download.acquired.last().copied();
+        self.imports.lost(chunk);
         // What is on its way is given up as well: who is told that it is not here throws it away, and asks again when it is.
         let (_, receivers) = self.uploads.remove_chunk(chunk);
         for to in receivers {

@@ -125,7 +125,7 @@ impl<'a, V: Views> Planner<'a, V> {
             chunks: SmallVec::new(),
             ties: 0,
             hedges: 0,
-            is_bordered: zone.is_some() && known.neighbours.local_count() >= LOCAL_NEIGHBOURS_MIN,
+            is_bordered: zone.is_some() && known.neighbours.local_hosts(known.limits.seeders) >= LOCAL_NEIGHBOURS_MIN,
             imports_left: zone.map_or(0, |border| border.open),
         }
     }

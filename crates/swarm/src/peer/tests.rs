@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::manifest::Hash;
-use crate::units::Bytes;
+use crate::units::{Bytes, ZoneId};
 use crate::wire::Contact;
 use crate::{Bitfield, Message};
 
@@ -21,11 +21,16 @@ struct Driven {
 impl Driven {
     /// Of a build of so many chunks, of which it has the manifest from [`A`], who has the first `has`.
     fn new(chunks: u32, has: u32) -> Self {
+        Self::in_zone(None, chunks, has)
+    }
+
+    fn in_zone(zone: Option<ZoneId>, chunks: u32, has: u32) -> Self {
         let seeder = Contact {
             host: SEEDER,
             address: "".into(),
         };
-        let config = PeerConfig::new(HostId::new(9), "".into(), seeder);
+        let mut config = PeerConfig::new(HostId::new(9), "".into(), seeder);
+        config.zone = zone;
         let now = Time::from_nanos(0);
         let mut driven = Self {
             peer: Peer::new(config, 1, now),
@@ -108,4 +113,77 @@ fn who_lets_a_tied_request_become_overdue_is_asked_last_from_then_on() {
     asks.iter().for_each(|(host, chunk)| driven.serving(*host, *chunk));
     assert_eq!(driven.asks_after(Event::Message(A, more())), BTreeSet::new());
     assert_eq!(driven.peer.stats().requests_overdue, 1);
+}
+
+fn zone(number: u32) -> ZoneId {
+    ZoneId::named(&number.to_string())
+}
+
+/// A host of zone 1 that has all `chunks` chunks from the seeder.
+fn seeded_in_zone_1(chunks: u32) -> Driven {
+    let mut driven = Driven::in_zone(Some(zone(1)), chunks, 0);
+    let held = Box::new(Bitfield::new(chunks));
+    driven.tell(Event::StoreOpened { held });
+    for chunk in 0..chunks {
+        let offered = driven.asks_after(Event::Message(SEEDER, Message::Have([chunk].into_iter().collect())));
+        assert_eq!(offered, BTreeSet::from([(SEEDER, chunk)]));
+        driven.pass(10);
+        driven.stored(SEEDER, chunk);
+    }
+    driven
+}
+
+/// To whom chunks are shown that their zone lacks.
+fn invitations(actions: Vec<Action>) -> Vec<(HostId, u32)> {
+    let invitation = |action| match action {
+        Action::Send(host, Message::Invite { chunk }) => Some((host, chunk)),
+        _ => None,
+    };
+    actions.into_iter().filter_map(invitation).collect()
+}
+
+#[test]
+fn a_zone_is_said_once_in_a_connection() {
+    let mut driven = seeded_in_zone_1(20);
+    driven.tell(Event::Connected(B));
+    let first = invitations(driven.tell(Event::Message(B, Message::Zone(zone(2)))));
+    assert_eq!(first.len(), 20);
+    for number in 3..100 {
+        let more = driven.tell(Event::Message(B, Message::Zone(zone(number))));
+        assert_eq!(invitations(more), []);
+    }
+    assert_eq!(driven.peer.stats().messages_ignored, 97);
+}
+
+/// What a host has had for long it need not tell a zone of all at once; the zone asks for more by taking up what it is told of.
+#[test]
+fn invitations_to_a_zone_that_comes_late_are_paced_by_its_requests() {
+    let mut driven = seeded_in_zone_1(200);
+    driven.tell(Event::Connected(B));
+    let mut told: Vec<u32> = Vec::new();
+    let mut take = |actions: Vec<Action>| {
+        let more = invitations(actions);
+        told.extend(more.iter().map(|(_, chunk)| chunk));
+        more.len()
+    };
+    assert!((1..=40).contains(&take(driven.tell(Event::Message(B, Message::Zone(zone(2)))))));
+    for chunk in 0..200 {
+        let held = chunk;
+        let at_once = take(driven.tell(Event::Message(B, Message::Request { chunk, held })));
+        assert!(at_once <= 4, "{at_once}");
+        let chunk = ChunkIndex::new(chunk);
+        take(driven.tell(Event::ChunkServed { to: B, chunk }));
+    }
+    assert_eq!(told, (0..200).collect::<Vec<u32>>(), "each once");
+}
+
+#[test]
+fn nobody_is_invited_to_what_was_lost() {
+    let mut driven = seeded_in_zone_1(4);
+    driven.tell(Event::ChunkLost {
+        chunk: ChunkIndex::new(2),
+    });
+    driven.tell(Event::Connected(B));
+    let told = invitations(driven.tell(Event::Message(B, Message::Zone(zone(2)))));
+    assert_eq!(told, [(B, 0), (B, 1), (B, 3)]);
 }

@@ -20,6 +20,7 @@ impl Peer {
             self.reject(host, chunk, RejectReason::NotHeld);
             return;
         }
+        self.invitation_taken_up(now, host);
         match self.uploads.push(host, index, held) {
             Enqueued::Waiting | Enqueued::Duplicate => self.pump_uploads(now),
             Enqueued::Full => self.reject(host, chunk, RejectReason::Busy),

@@ -3,7 +3,8 @@
 //! A host with a zone fetches from hosts of that zone. A chunk comes into a zone by invitation: who has it from the
 //! seeder, and so before everybody else, invites one host of each other zone to fetch it. A zone that was not invited, or
 //! whose invited hosts are gone, starves; then a few of its hosts, twice as many each time, fetch a few chunks from
-//! wherever they are, and the others get these from them.
+//! wherever they are, and the others get these from them. For each that comes so one more is fetched so, and for each that comes
+//! from within one less: who starves goes on for as long as its zone lacks what it wants.
 
 use smallvec::SmallVec;
 
@@ -19,7 +20,7 @@ use crate::wire::Message;
 pub(super) struct Imports {
     /// Chunks that came from the seeder.
     first_copies: Vec<ChunkIndex>,
-    /// How many of these each other zone was invited to.
+    /// How many of these each other zone was invited to; at most [`ZONES_MAX`] of them.
     told: SmallVec<[(ZoneId, usize); 2]>,
     /// Invitations that came before the manifest.
     early: Vec<(HostId, u32)>,
@@ -27,6 +28,16 @@ pub(super) struct Imports {
     invited: SmallVec<[(HostId, ChunkIndex); 2]>,
     /// Chunks that may be fetched from another zone without invitation.
     open: u32,
+    /// Chunks that are, and have not come.
+    uninvited: SmallVec<[ChunkIndex; 4]>,
+}
+
+/// Where a chunk came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Seeder,
+    OwnZone,
+    OtherZone,
 }
 
 impl Imports {
@@ -43,6 +54,9 @@ impl Imports {
     pub(super) fn imported(&mut self, host: HostId, chunk: ChunkIndex) {
         let Some(place) = self.invited.iter().position(|invited| *invited == (host, chunk)) else {
             self.open = self.open.saturating_sub(1);
+            if self.uninvited.len() < INVITATIONS_MAX {
+                self.uninvited.push(chunk);
+            }
             return;
         };
         let mut places = 0..;
@@ -50,9 +64,27 @@ impl Imports {
             .retain(|(_, other)| places.next() < Some(place) || *other != chunk);
     }
 
-    pub(super) fn acquired(&mut self, chunk: ChunkIndex, from_seeder: bool) {
-        if from_seeder {
-            self.first_copies.push(chunk);
+    pub(super) fn acquired(&mut self, chunk: ChunkIndex, from: Origin) {
+        let uninvited = self.uninvited.len();
+        self.uninvited.retain(|other| *other != chunk);
+        match from {
+            Origin::Seeder => self.first_copies.push(chunk),
+            Origin::OwnZone => self.open = self.open.saturating_sub(1),
+            Origin::OtherZone if self.uninvited.len() < uninvited => {
+                self.open = (self.open + 1).min(IMPORTS_AT_ONCE);
+            }
+            Origin::OtherZone => {}
+        }
+    }
+
+    /// `chunk` is held no more: nobody is to be invited to it.
+    pub(super) fn lost(&mut self, chunk: ChunkIndex) {
+        let Some(place) = self.first_copies.iter().position(|other| *other == chunk) else {
+            return;
+        };
+        self.first_copies.remove(place);
+        for (_, told) in &mut self.told {
+            *told -= usize::from(*told > place);
         }
     }
 
@@ -67,11 +99,18 @@ impl Peer {
         let Some(own) = self.config.zone else {
             return;
         };
-        if !self.config.is_seeder(host) {
-            self.neighbours.set_zone(host, zone, zone != own);
-            self.refill = true;
-            self.invite_other_zones(now);
+        // Who moves in mid-connection would be invited to everything anew each time.
+        let is_known = self
+            .neighbours
+            .get(host)
+            .is_some_and(|neighbour| neighbour.zone.is_some());
+        if is_known || self.config.is_seeder(host) {
+            self.stats.messages_ignored += 1;
+            return;
         }
+        self.neighbours.set_zone(host, zone, zone != own);
+        self.refill = true;
+        self.invite_other_zones(now, INVITED_AT_FIRST);
     }
 
     pub(super) fn handle_invite(&mut self, now: Time, host: HostId, chunk: u32) {
@@ -107,8 +146,16 @@ impl Peer {
         }
     }
 
-    /// Invites one host of each other zone to each chunk that came from the seeder.
-    pub(super) fn invite_other_zones(&mut self, now: Time) {
+    /// A host asks for a chunk: where it is of another zone, that takes up what it was told of.
+    pub(super) fn invitation_taken_up(&mut self, now: Time, host: HostId) {
+        if !self.imports.first_copies.is_empty() && self.neighbours.is_remote_host(host) {
+            self.invite_other_zones(now, INVITED_AT_ONCE);
+        }
+    }
+
+    /// Invites one host of each other zone to each chunk that came from the seeder, to so many at a time: a zone that comes late lacks
+    /// all of them.
+    pub(super) fn invite_other_zones(&mut self, now: Time, at_once: usize) {
         let own = self.config.zone;
         if own.is_none() || self.imports.first_copies.is_empty() {
             return;
@@ -121,11 +168,16 @@ impl Peer {
         for zone in zones {
             let known = self.imports.told.iter().position(|(told, _)| *told == zone);
             let place = known.unwrap_or_else(|| {
+                if self.imports.told.len() >= ZONES_MAX {
+                    self.imports.told.remove(0);
+                }
                 self.imports.told.push((zone, 0));
                 self.imports.told.len() - 1
             });
-            let told = std::mem::replace(&mut self.imports.told[place].1, count);
-            for index in told..count {
+            let told = self.imports.told[place].1;
+            let until = count.min(told + at_once);
+            self.imports.told[place].1 = until;
+            for index in told..until {
                 let there = |n: &&crate::neighbours::Neighbour| n.zone == Some(zone) && !n.is_parked(now);
                 let hosts: SmallVec<[HostId; 8]> = self.neighbours.iter().filter(there).map(|n| n.host).collect();
                 if hosts.is_empty() {
@@ -141,7 +193,9 @@ impl Peer {
 
     /// Starved `times` in a row: perhaps this host is one of those that fetch from other zones now.
     pub(super) fn open_borders(&mut self, times: u32) {
-        if self.config.zone.is_some() && self.random_below(OPEN_ONE_IN) < 1 << times.min(OPEN_DOUBLINGS_MAX) >> 1 {
+        // One of those who see the same, and twice as many each time.
+        let who_see_it = 1 + self.neighbours.local_hosts(&self.config.seeders);
+        if self.config.zone.is_some() && self.random_below(who_see_it) < 1 << times.min(OPEN_DOUBLINGS_MAX) >> 1 {
             self.imports.open = IMPORTS_AT_ONCE;
         }
     }
@@ -151,8 +205,14 @@ impl Peer {
 pub(super) const LOCAL_NEIGHBOURS_MIN: usize = 3;
 /// Invitations that wait at most; the neighbours of honest hosts never come near.
 const INVITATIONS_MAX: usize = 1024;
-/// The first time that a zone starves one host in so many fetches from others, then twice as many each time.
-const OPEN_ONE_IN: usize = 16;
+/// Invitations to a zone that is told of for the first time.
+const INVITED_AT_FIRST: usize = 32;
+/// Then with each chunk that comes, and with each request from there.
+pub(super) const INVITED_AT_ONCE: usize = 4;
+/// Zones that are invited; a region has fewer.
+const ZONES_MAX: usize = 16;
+/// When a zone starves for the first time one host of those in sight of each other fetches from other zones, then twice as many
+/// each time, so many times.
 const OPEN_DOUBLINGS_MAX: u32 = 5;
-/// Chunks that such a host fetches.
+/// Chunks that such a host fetches at a time.
 const IMPORTS_AT_ONCE: u32 = 4;

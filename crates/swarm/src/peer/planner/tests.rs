@@ -490,3 +490,24 @@ fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
         ),
     ]);
 }
+
+/// Three seeders are no neighbours of one's own zone: they send only what they offer.
+#[test]
+fn seeders_do_not_count_as_neighbours_of_ones_own_zone() {
+    let scene = |seeders: &[u64]| {
+        let mut has: Vec<(u64, &[u32])> = seeders.iter().map(|number| (*number, &[][..])).collect();
+        has.extend([(1, &[][..]), (2, &[][..]), (3, &[7][..])]);
+        Scene::new(&[7], &has).remote(&[3]).with(|scene| {
+            scene.seeders = seeders
+                .iter()
+                .map(|number| Contact {
+                    host: host(*number),
+                    address: "".into(),
+                })
+                .collect();
+        })
+    };
+    assert_eq!(scene(&[20, 21, 22]).plan(), [(3, 7, Why::Want)]);
+    let mut three_local = Scene::new(&[7], &[(1, &[]), (2, &[]), (4, &[]), (3, &[7])]).remote(&[3]);
+    assert_eq!(three_local.plan(), []);
+}
