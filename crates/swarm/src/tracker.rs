@@ -7,7 +7,7 @@
 //! Answers to joiners wait until no more come for a moment, so that hosts which start together are linked with each
 //! other and not only with whoever came first.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes as ByteBuffer;
@@ -30,7 +30,8 @@ pub(crate) struct Tracker {
     overlay: Overlay,
     joiners: Vec<(HostId, u16)>,
     first_joiner_at: Time,
-    expelled: BTreeSet<HostId>,
+    /// Until when.
+    expelled: BTreeMap<HostId, Time>,
 }
 
 #[derive(Debug)]
@@ -40,7 +41,8 @@ struct Member {
     /// When a link of it was last planned.
     linked_at: Time,
     complete: bool,
-    complaints_by: Vec<HostId>,
+    /// Who says that it sent bad bytes, and when.
+    complaints_by: Vec<(HostId, Time)>,
 }
 
 impl Tracker {
@@ -55,7 +57,7 @@ impl Tracker {
             overlay: Overlay::default(),
             joiners: Vec::new(),
             first_joiner_at: Time::ZERO,
-            expelled: BTreeSet::new(),
+            expelled: BTreeMap::new(),
         }
     }
 
@@ -202,23 +204,33 @@ impl Tracker {
         is_first
     }
 
-    /// `by` says that `host` sent bad bytes. Whether that was the complaint that expels it.
-    pub(crate) fn complain(&mut self, by: HostId, host: HostId) -> bool {
+    /// `by` says that `host` sent bad bytes; it counts where the two are linked. Whether that was the complaint that expels it.
+    pub(crate) fn complain(&mut self, now: Time, by: HostId, host: HostId) -> bool {
+        let links = self.overlay.links(host);
         let Some(member) = self.members.get_mut(&host) else {
             return false;
         };
-        if !member.complaints_by.contains(&by) {
-            member.complaints_by.push(by);
-        }
-        if member.complaints_by.len() < COMPLAINTS_TO_EXPEL {
+        member.complaints_by.retain(|(_, at)| now.since(*at) < EXPELLED_FOR);
+        let is_known = member.complaints_by.iter().any(|(other, _)| *other == by);
+        if is_known || !links.contains(&by) || member.complaints_by.len() >= COMPLAINTS_MAX {
             return false;
         }
-        self.expelled.insert(host);
+        member.complaints_by.push((by, now));
+        let accusers = member.complaints_by.len();
+        let complains = |other: &HostId| member.complaints_by.iter().any(|(accuser, _)| accuser == other);
+        let others = links.iter().filter(|other| !complains(other)).count();
+        let (part, of) = COMPLAINTS_OF_LINKED;
+        if accusers < COMPLAINTS_TO_EXPEL || accusers * of < (accusers + others) * part {
+            return false;
+        }
+        member.complaints_by.clear();
+        self.expelled.retain(|_, until| now < *until);
+        self.expelled.insert(host, now + EXPELLED_FOR);
         true
     }
 
-    pub(crate) fn is_expelled(&self, host: HostId) -> bool {
-        self.expelled.contains(&host)
+    pub(crate) fn is_expelled(&self, now: Time, host: HostId) -> bool {
+        self.expelled.get(&host).is_some_and(|until| now < *until)
     }
 
     pub(crate) fn contains(&self, host: HostId) -> bool {
@@ -281,8 +293,14 @@ const JOIN_SETTLE_MAX: Duration = Duration::from_secs(2);
 const WANTED_MAX: u16 = 64;
 /// Hosts of each other zone that a host is linked to which brings chunks into them: one may be slow, or leave.
 const LINKS_TO_OTHER_ZONE: usize = 2;
-/// Members that must complain of a host before it is expelled: one liar cannot expel anybody.
+/// Members that must complain of a host before it is expelled, at least …
 const COMPLAINTS_TO_EXPEL: usize = 3;
+/// … and so large a part of those that are linked with it or complain: a few liars cannot expel anybody.
+const COMPLAINTS_OF_LINKED: (usize, usize) = (2, 3);
+/// A complaint counts for so long, and an expulsion lasts as long: it may have been a disk that was replaced.
+const EXPELLED_FOR: Duration = Duration::from_secs(600);
+/// Complaints of one host that are remembered; it has not more neighbours.
+const COMPLAINTS_MAX: usize = 256;
 /// In a longer queue than this a joiner is not searched for: a repeated announce then gets two answers, which is harmless.
 const JOINERS_SEARCHED: usize = 256;
 
@@ -431,5 +449,39 @@ mod tests {
         }
         let dials: Vec<HostId> = swarm.answers().into_iter().flat_map(|(_, dials)| dials).collect();
         assert!(!dials.is_empty() && !dials.contains(&host(1)), "{dials:?}");
+    }
+
+    fn minutes(count: u64) -> Time {
+        Time::from_nanos(count * 60_000_000_000)
+    }
+
+    #[test]
+    fn most_of_those_who_know_a_host_expel_it_for_a_while() {
+        // Everybody is linked with everybody.
+        let mut swarm = Swarm::of(9, 12);
+        let accused = host(1);
+        for by in 2..=6 {
+            assert!(!swarm.tracker.complain(minutes(1), host(by), accused), "{by}");
+            assert!(!swarm.tracker.complain(minutes(1), host(by), accused), "a second time");
+        }
+        assert!(swarm.tracker.complain(minutes(2), host(7), accused));
+        assert!(swarm.tracker.is_expelled(minutes(11), accused));
+        assert!(!swarm.tracker.is_expelled(minutes(13), accused), "it passes");
+    }
+
+    #[test]
+    fn strangers_and_old_complaints_expel_nobody() {
+        let mut swarm = Swarm::of(100, 4);
+        let accused = host(1);
+        let known = swarm.tracker.overlay.links(accused).to_vec();
+        let strangers = (2..=100).map(host).filter(|other| !known.contains(other));
+        for by in strangers {
+            assert!(!swarm.tracker.complain(minutes(1), by, accused), "{by}");
+        }
+        for (minute, by) in known.iter().enumerate() {
+            let at = minutes(20 * (1 + minute as u64));
+            assert!(!swarm.tracker.complain(at, *by, accused), "{by}");
+        }
+        assert!(!swarm.tracker.is_expelled(minutes(1), accused));
     }
 }

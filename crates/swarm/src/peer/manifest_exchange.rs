@@ -14,7 +14,8 @@ use crate::units::{HostId, Time};
 use crate::wire::Message;
 
 impl Peer {
-    /// Asks a neighbour that has the manifest for it, another one each time, and a seeder when there is none.
+    /// Asks a neighbour that says it has the manifest for it, another one each time, and a seeder when there is none, or in turn with them:
+    /// who says so and is silent is not to keep it from anybody.
     pub(super) fn request_manifest(&mut self, now: Time) {
         let knowing: Vec<HostId> = self
             .neighbours
@@ -26,21 +27,24 @@ impl Peer {
             return;
         };
         let attempt = *asked;
-        let from = if knowing.is_empty() {
+        let seeders = &self.config.seeders;
+        let seeder = seeders[attempt as usize / 2 % seeders.len()].host;
+        // Two neighbours have had theirs by then, or one and those that came while nobody knew it.
+        let is_seeders_turn = attempt >= 2 && attempt.is_multiple_of(2) && self.neighbours.contains(seeder);
+        if knowing.is_empty() && attempt == 0 {
             // Give the neighbours a moment to hear of it: a seeder that answers everybody has no uplink left for chunks.
             self.timers.set_at_latest(Timer::ManifestRetry, now + MANIFEST_PATIENCE);
-            if attempt == 0 {
-                *asked += 1;
-                return;
-            }
-            let seeders = &self.config.seeders;
-            seeders[attempt as usize % seeders.len()].host
+            *asked += 1;
+            return;
+        }
+        let from = if knowing.is_empty() || is_seeders_turn {
+            seeder
         } else {
-            knowing[attempt as usize % knowing.len()]
+            knowing[attempt.div_ceil(2) as usize % knowing.len()]
         };
         *asked += 1;
         *asked_at = now;
-        let patience = MANIFEST_PATIENCE * (1 << attempt.min(5));
+        let patience = MANIFEST_PATIENCE * (1 << (attempt / ASKED_A_ROUND).min(5));
         self.timers.set(Timer::ManifestRetry, now + patience);
         self.send(from, Message::ManifestRequest);
     }
@@ -118,5 +122,7 @@ impl Peer {
     }
 }
 
-/// An unanswered request for the manifest goes to somebody else after this; doubles.
+/// An unanswered request for the manifest goes to somebody else after this; doubles with each round, as a manifest may be long and a link slow.
 const MANIFEST_PATIENCE: Duration = Duration::from_secs(1);
+/// Requests of a round.
+const ASKED_A_ROUND: u32 = 4;

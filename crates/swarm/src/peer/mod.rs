@@ -15,7 +15,7 @@ mod tracker_link;
 mod uploads;
 mod zones;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +48,8 @@ pub struct Peer {
     rng: Xoshiro256PlusPlus,
     tracker: TrackerLink,
     neighbours: Neighbours,
-    banned: BTreeSet<HostId>,
+    /// Whom it does not talk to, and until when.
+    banned: BTreeMap<HostId, Time>,
     build: Build,
     uploads: UploadQueue,
     /// Apart: what is in a peer is fetched for every event.
@@ -129,7 +130,7 @@ impl Peer {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             tracker: TrackerLink::new(config.seeders.len()),
             neighbours: Neighbours::default(),
-            banned: BTreeSet::new(),
+            banned: BTreeMap::new(),
             build: Build::Unknown,
             uploads: UploadQueue::new(config.upload_slots),
             imports: Box::default(),
@@ -277,9 +278,9 @@ impl Peer {
         self.tracker.has_answered() && self.tracker.dialling_count() == 0
     }
 
-    /// Members that sent bad chunks or nonsense, in order.
+    /// Members that sent bad chunks or nonsense not long ago, in order.
     pub fn banned(&self) -> impl Iterator<Item = HostId> + '_ {
-        self.banned.iter().copied()
+        self.banned.keys().copied()
     }
 
     /// What it has seen and done so far.
@@ -341,7 +342,8 @@ impl Peer {
     fn handle_connected(&mut self, now: Time, host: HostId) {
         // Connected anew without a word that the connection before had ended.
         self.forget_neighbour(now, host);
-        if self.banned.contains(&host) {
+        self.banned.retain(|_, until| now < *until);
+        if self.banned.contains_key(&host) {
             self.disconnect(now, host, DisconnectReason::Banned);
             return;
         }
@@ -419,10 +421,10 @@ impl Peer {
         }
     }
 
-    /// Chunks corrupt, manifest wrong, nonsense: this neighbour is not talked to again.
+    /// Chunks corrupt, manifest wrong, nonsense: this neighbour is not talked to again for long.
     fn ban(&mut self, now: Time, host: HostId, reason: DisconnectReason) {
         let is_seeder = self.config.is_seeder(host);
-        if !is_seeder && self.banned.len() < BANNED_MAX && self.banned.insert(host) {
+        if !is_seeder && self.banned.len() < BANNED_MAX && self.banned.insert(host, now + BANNED_FOR).is_none() {
             self.stats.neighbours_banned += 1;
         }
         self.disconnect(now, host, reason);
@@ -493,6 +495,8 @@ impl Peer {
 const CHECKED_ALWAYS: u32 = 100;
 /// Larger ones after so many.
 const CHECKED_EVERY: u32 = 64;
+/// How long a member is not talked to that sent something wrong: it may have been a disk that was replaced.
+const BANNED_FOR: Duration = Duration::from_secs(600);
 /// Banned members remembered at most; more than any fleet's neighbours in one deploy.
 const BANNED_MAX: usize = 1024;
 

@@ -187,3 +187,61 @@ fn nobody_is_invited_to_what_was_lost() {
     let told = invitations(driven.tell(Event::Message(B, Message::Zone(zone(2)))));
     assert_eq!(told, [(B, 0), (B, 1), (B, 3)]);
 }
+
+/// Six neighbours say that they know the build and are silent when they are asked for its manifest: the seeder is asked as well, at once
+/// and not when all of them have had their turn.
+#[test]
+fn who_claims_to_know_the_build_and_is_silent_does_not_keep_the_manifest_from_anybody() {
+    let seeder = Contact {
+        host: SEEDER,
+        address: "".into(),
+    };
+    let now = Time::from_nanos(0);
+    let mut driven = Driven {
+        peer: Peer::new(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, now),
+        now,
+    };
+    let manifest = Manifest::of("build", &[7; 100], 64).unwrap();
+    driven.tell(Event::Connected(SEEDER));
+    let claims = (1..=6).map(HostId::new).flat_map(|host| {
+        let have = Message::Have([].into_iter().collect());
+        [Event::Connected(host), Event::Message(host, have)]
+    });
+    let told = std::iter::once(Event::Message(SEEDER, Message::Build(Box::new(manifest.info())))).chain(claims);
+    let mut asked: Vec<HostId> = Vec::new();
+    let mut note = |actions: Vec<Action>| {
+        asked.extend(actions.into_iter().filter_map(|action| match action {
+            Action::Send(host, Message::ManifestRequest) => Some(host),
+            _ => None,
+        }));
+        asked.contains(&SEEDER)
+    };
+    told.for_each(|event| {
+        note(driven.tell(event));
+    });
+    loop {
+        driven.now = driven.peer.next_wakeup().unwrap();
+        if note(driven.tell(Event::Wakeup)) {
+            break;
+        }
+        assert!(driven.now < Time::from_nanos(3_000_000_000), "{asked:?} are asked");
+    }
+}
+
+#[test]
+fn a_ban_passes() {
+    let mut driven = Driven::new(4, 4);
+    let held = Box::new(Bitfield::new(4));
+    let asks = driven.asks_after(Event::StoreOpened { held });
+    let chunk = ChunkIndex::new(asks.first().unwrap().1);
+    driven.tell(Event::ChunkCorrupt { from: A, chunk });
+    assert!(driven.peer.banned().eq([A]));
+    let banned = |driven: &mut Driven| {
+        let actions = driven.tell(Event::Connected(A));
+        actions.iter().any(|action| matches!(action, Action::Disconnect { .. }))
+    };
+    driven.pass(9 * 60 * 1000);
+    assert!(banned(&mut driven));
+    driven.pass(2 * 60 * 1000);
+    assert!(!banned(&mut driven) && driven.peer.banned().count() == 0);
+}

@@ -194,6 +194,7 @@ impl Peer {
         let Some(tracker) = self.tracker.tracker() else {
             return;
         };
+        self.banned.retain(|_, until| now < *until);
         let wanted = self.neighbours_wanted();
         for index in 0..self.tracker.seeders.len() {
             if self.tracker.seeders[index] == SeederLink::Connected {
@@ -247,7 +248,7 @@ impl Peer {
                 .take(LINKS_MAX)
                 .collect(),
             lost: std::mem::take(&mut self.tracker.lost),
-            barred: self.banned.iter().copied().take(LINKS_MAX).collect(),
+            barred: self.banned.keys().copied().take(LINKS_MAX).collect(),
         }
     }
 
@@ -301,7 +302,7 @@ impl Peer {
         for contact in contacts {
             let known = self.neighbours.contains(contact.host)
                 || self.tracker.dialling.contains(&contact.host)
-                || self.banned.contains(&contact.host)
+                || self.banned.contains_key(&contact.host)
                 || contact.host == self.config.host;
             let full = self.neighbour_count() + self.tracker.dialling.len() >= self.neighbours_max();
             if !known && (!full || self.make_room(now)) {

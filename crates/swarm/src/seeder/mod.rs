@@ -170,7 +170,7 @@ impl Seeder {
                 }
             }
             Event::Connected(host) => {
-                if self.tracker.is_expelled(host) {
+                if self.tracker.is_expelled(now, host) {
                     self.disconnect(now, host, DisconnectReason::Banned);
                 }
             }
@@ -310,7 +310,7 @@ impl Seeder {
                 self.hear_complaint(host, chunk);
             }
             Message::Complaint { host: about, .. } => {
-                if self.tracker.contains(host) && self.tracker.complain(host, about) {
+                if self.tracker.contains(host) && self.tracker.complain(now, host, about) {
                     self.stats.members_expelled += 1;
                     self.disconnect(now, about, DisconnectReason::CorruptChunk);
                 }
