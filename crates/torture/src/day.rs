@@ -210,13 +210,14 @@ pub enum Flood {
     Announce,
     Complete,
     Complaint,
+    NotServing,
     Neighbours,
     Build,
 }
 
 impl Flood {
     /// Every kind, to draw from.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Have,
         Self::HaveAll,
         Self::HaveSet,
@@ -232,6 +233,7 @@ impl Flood {
         Self::Announce,
         Self::Complete,
         Self::Complaint,
+        Self::NotServing,
         Self::Neighbours,
         Self::Build,
     ];

@@ -72,7 +72,12 @@ impl World<'_> {
             }
             Role::Flood(flood) => {
                 self.flood(member, flood);
-                10 * MILLISECOND
+                // On slow days it is not to be all that happens.
+                if self.now < FLOODS_UNTIL {
+                    10 * MILLISECOND
+                } else {
+                    200 * MILLISECOND
+                }
             }
             Role::Unsolicited => {
                 self.send_unasked(member);
@@ -153,6 +158,7 @@ impl World<'_> {
             },
             Flood::Complete => Message::Complete,
             Flood::Complaint => Message::Complaint { host: other, chunk },
+            Flood::NotServing => Message::NotServing { host: other, chunk },
             Flood::Neighbours => Message::Neighbours(vec![Contact {
                 host: other,
                 address: format!("{other}").into_bytes().into(),
@@ -185,5 +191,7 @@ impl World<'_> {
 
 /// Who means harm begins so long after it came: it is known by then.
 pub(super) const BEGINS_AFTER: Nanos = 200 * MILLISECOND;
+/// Until then a flood is one.
+const FLOODS_UNTIL: Nanos = 8 * SECOND;
 /// And has had enough after this.
 const MISCHIEF_ENDS: Nanos = 900 * SECOND;
