@@ -1,10 +1,76 @@
 //! What agents do with files of their own: space that is had before it is written, content that is there as a whole or not at
 //! all, and whose a lock file is.
+//!
+//! Network file systems lack one or the other of it. What is lacked there is known here, in one place, by its error: an agent
+//! works without it, and says so where somebody has to see to it himself.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Once;
+
+use rustix::io::Errno;
+
+/// Whether a lock file is this process's now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// It is, until the file is closed; or the file system has no locks, which was said.
+    Ours,
+    /// Somebody else has it: this process, where it has written down which it is.
+    Taken(Option<u32>),
+}
+
+/// Locks a lock file at `path` and writes this process into it, for people: what counts is the kernel's lock, which ends with the
+/// process, however that ends.
+///
+/// # Errors
+/// Where the file system says no.
+pub fn take_lock(file: &File, path: &Path) -> io::Result<Locked> {
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(Locked::Taken(lock_holder(file))),
+        Err(TryLockError::Error(error)) if is_lacking(&error) => say_there_are_no_locks(path, &error),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    // On a disk that is full nobody is told which process it is.
+    let _ = write_lock_holder(file);
+    Ok(Locked::Ours)
+}
+
+/// One word for a process, and not one for each build.
+fn say_there_are_no_locks(path: &Path, error: &io::Error) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            path = %path.display(), %error,
+            "this file system has no locks: see to it that two agents are never given one folder or file"
+        );
+    });
+}
+
+/// Whether an error says that the file system does not have what was asked for, and not that it went wrong.
+pub(crate) fn is_lacking(error: &io::Error) -> bool {
+    let lacking = [Errno::OPNOTSUPP, Errno::NOSYS, Errno::NOLCK];
+    Errno::from_io_error(error).is_some_and(|errno| lacking.contains(&errno))
+}
+
+/// Makes the names in `folder` safe against a loss of power, where its file system can.
+///
+/// # Errors
+/// Where it could and has not.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    match File::open(folder)?.sync_all() {
+        // Some have it for files only.
+        Err(error) if is_lacking(&error) || error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
+}
 
 /// Gives a file its length and has the disk's space for it, so that a full disk is known before it is written and not in the
 /// middle.
@@ -14,9 +80,12 @@ use std::path::Path;
 pub fn reserve_space(file: &File, length: u64) -> io::Result<()> {
     file.set_len(length)?;
     match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length) {
-        // Some file systems cannot: then a full disk shows when it is written.
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) | Ok(()) => Ok(()),
-        Err(error) => Err(error.into()),
+        Ok(()) => Ok(()),
+        Err(error) => match error.into() {
+            // A full disk shows when it is written.
+            error if is_lacking(&error) => Ok(()),
+            error => Err(error),
+        },
     }
 }
 
@@ -32,10 +101,7 @@ pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
         file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(&new, path)?;
-        match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-            _ => File::open(".")?.sync_all(),
-        }
+        sync_folder(path.parent().unwrap_or_else(|| Path::new(".")))
     })();
     if written.is_err() {
         // It would be in the way of the next try on a disk that is full.
@@ -44,18 +110,15 @@ pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     written
 }
 
-/// The process that a lock file names, for people: what counts is the kernel's lock. `None` where it names none.
-pub fn lock_holder(file: &File) -> Option<u32> {
+/// The process that a lock file names; `None` where it names none.
+fn lock_holder(file: &File) -> Option<u32> {
     let mut text = [0; 16];
     let length = file.read_at(&mut text, 0).ok()?;
     std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
 }
 
 /// Writes this process into a lock file that it has locked.
-///
-/// # Errors
-/// Where it cannot be written.
-pub fn write_lock_holder(file: &File) -> io::Result<()> {
+fn write_lock_holder(file: &File) -> io::Result<()> {
     // Of one length, so that nothing of an older and longer number is left even on a disk that is full.
     let process = format!("{:<10}\n", std::process::id());
     file.write_all_at(process.as_bytes(), 0)?;

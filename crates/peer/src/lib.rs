@@ -13,7 +13,7 @@ mod store;
 
 pub use deployment_log::{HostPlacement, deployment_log};
 pub use directory::{Directory, DirectoryServer, SeededBuild};
-pub use files::{lock_holder, replace_file, reserve_space, write_lock_holder};
+pub use files::{Locked, replace_file, reserve_space, take_lock};
 pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};
 pub use logging::log_to_stderr;

@@ -115,7 +115,7 @@ async fn a_hundred_builds_reach_ten_hosts_whoever_is_killed() {
             seed,
         };
         let began = Instant::now();
-        a_day(&services, seed).await;
+        Box::pin(a_day(&services, seed)).await;
         println!("seed {seed}: {:.1} s", began.elapsed().as_secs_f64());
     }
 }

@@ -6,14 +6,14 @@
 //! finds the old or the new one; one that cannot be read is put aside and said to be, and what stands in the folder then counts
 //! as found there: it has no row and no line.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use cloud::DeploymentLog;
-use peer::{NodeIdentity, lock_holder, replace_file, write_lock_holder};
+use peer::{Locked, NodeIdentity, replace_file, take_lock};
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
@@ -283,25 +283,18 @@ fn lock(folder: &Path, failed: impl Fn(io::Error) -> Failure) -> Result<File, Fa
         .write(true)
         .create(true)
         .truncate(false)
-        .open(path)
+        .open(&path)
         .map_err(&failed)?;
-    match file.try_lock() {
-        Ok(()) => {
-            // The lock is what counts; its number is for people.
-            let _ = write_lock_holder(&file);
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => {
-            let owner = lock_holder(&file).map_or_else(|| "?".to_owned(), |process| process.to_string());
+    match take_lock(&file, &path).map_err(&failed)? {
+        Locked::Ours => Ok(file),
+        Locked::Taken(process) => {
+            let owner = process.map_or_else(|| "?".to_owned(), |process| process.to_string());
             let folder = folder.display();
             Err((
                 4,
                 format!("the folder {folder} is in use by process {owner}; stop it first, or use another --folder"),
             ))
         }
-        // Some network file systems have no locks: there it is up to whoever starts a second agent.
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 

@@ -174,11 +174,22 @@ impl Region {
     }
 
     pub fn host_logging_to(&self, endpoint: &str, more: &[&str]) -> Host {
+        Host::run(Command::new(binary()).args(self.arguments(endpoint, more)))
+    }
+
+    /// A host that writes rows, started by a program that is given it as its last arguments.
+    pub fn traced_host(&self, tracer: &[String], more: &[&str]) -> Host {
+        let mut command = Command::new(&tracer[0]);
+        command.args(&tracer[1..]).arg(binary());
+        Host::run(command.args(self.arguments(&self.dynamodb(), more)))
+    }
+
+    fn arguments(&self, endpoint: &str, more: &[&str]) -> Vec<String> {
         let (directory, builds) = (self.address().to_string(), self.builds());
         let mut arguments = vec!["--directory", &directory, "--folder", builds.to_str().unwrap()];
         arguments.extend(["--log", "--endpoint-url", endpoint, "--region", "region-a"]);
         arguments.extend(more);
-        Host::start(&arguments)
+        arguments.into_iter().map(str::to_owned).collect()
     }
 
     pub async fn rows(&self, key: &str) -> Vec<DeploymentLog> {
@@ -223,8 +234,11 @@ pub struct Host {
 
 impl Host {
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_peer"))
-            .args(arguments)
+        Self::run(Command::new(binary()).args(arguments))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut child = command
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_REGION", "us-east-1")
@@ -333,6 +347,12 @@ impl Drop for Host {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The agent of this build, or of the one in the folder that `FLEETCAST_AGENTS` names.
+fn binary() -> PathBuf {
+    let folder = std::env::var_os("FLEETCAST_AGENTS").map(PathBuf::from);
+    folder.map_or_else(|| env!("CARGO_BIN_EXE_peer").into(), |folder| folder.join("peer"))
 }
 
 fn collected(stream: impl Read + Send + 'static) -> (Arc<Mutex<Vec<String>>>, JoinHandle<()>) {

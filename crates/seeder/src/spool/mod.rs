@@ -23,7 +23,7 @@ use std::time::SystemTime;
 
 use cloud::ObjectInfo;
 use parking_lot::Mutex;
-use peer::{lock_holder, replace_file, write_lock_holder};
+use peer::{Locked, replace_file, take_lock};
 use serde::{Deserialize, Serialize};
 use swarm::Manifest;
 
@@ -157,7 +157,7 @@ impl SpoolFolder {
     /// Where another process has it, or it cannot be written.
     pub fn open(path: &Path, limits: SpoolLimits) -> Result<Arc<Self>, SpoolError> {
         std::fs::create_dir_all(path).map_err(failed("make the folder", path))?;
-        let lock = take_lock(path)?;
+        let lock = lock_folder(path)?;
         let folder = Self {
             path: path.to_owned(),
             limits,
@@ -367,22 +367,19 @@ struct Listed {
 }
 
 /// Takes the folder's lock, which the system gives back when the process ends, however it does.
-fn take_lock(folder: &Path) -> Result<File, SpoolError> {
+fn lock_folder(folder: &Path) -> Result<File, SpoolError> {
     let path = folder.join(LOCK);
     let mut options = File::options();
     let options = options.read(true).write(true).create(true).truncate(false);
     let lock = options.open(&path).map_err(failed("open", &path))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let holder = lock_holder(&lock).map_or_else(|| "?".to_owned(), |process| process.to_string());
+    match take_lock(&lock, &path).map_err(failed("lock", &path))? {
+        Locked::Ours => Ok(lock),
+        Locked::Taken(process) => {
+            let holder = process.map_or_else(|| "?".to_owned(), |process| process.to_string());
             let path = folder.to_owned();
-            return Err(SpoolError::InUse { path, holder });
+            Err(SpoolError::InUse { path, holder })
         }
-        Err(std::fs::TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
     }
-    write_lock_holder(&lock).map_err(failed("write", &path))?;
-    Ok(lock)
 }
 
 /// What is in the folder. What belongs to no build any more is removed; what is none of ours is left where it is.

@@ -121,6 +121,10 @@ impl SpoolFolder {
     fn free_of_disk(&self) -> io::Result<u64> {
         let disk = rustix::fs::statvfs(&self.path)?;
         let (free, all) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
+        if all == 0 {
+            // So says a file system that does not know: a full disk shows when it is written.
+            return Ok(u64::MAX);
+        }
         Ok(free.saturating_sub(kept_free(all)))
     }
 

@@ -6,9 +6,11 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
+use std::sync::Once;
 
 use super::super::StoreError;
 use super::failed;
+use crate::files::is_lacking;
 
 /// Gives `part`, which is to stand at `target`, its mode and owner: those of what stands there, `told` before that; where
 /// nothing stands the mode that the umask leaves. An owner that only root could give is told of in the log.
@@ -28,12 +30,25 @@ pub(super) fn dress(part: &File, part_path: &Path, target: &Path, told: Option<u
     set_mode(part, mode).map_err(failed("set the mode of", part_path))
 }
 
-/// Sets the mode of an open file, where it is another.
+/// Sets the mode of an open file, where it is another. On a file system where all files have one mode that is said, once.
 pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
-    if file.metadata()?.mode() & MODE_BITS == mode {
+    let there = file.metadata()?;
+    if there.mode() & MODE_BITS == mode {
         return Ok(());
     }
-    file.set_permissions(Permissions::from_mode(mode))
+    let set = file.set_permissions(Permissions::from_mode(mode));
+    // Who owns a file may, unless its file system has no modes.
+    let is_ours = rustix::process::geteuid().is_root() || rustix::process::geteuid().as_raw() == there.uid();
+    match set {
+        Err(error) if is_lacking(&error) || is_ours && error.kind() == io::ErrorKind::PermissionDenied => {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                tracing::warn!(%error, "this file system keeps no modes: who may read a build is as it was mounted");
+            });
+            Ok(())
+        }
+        set => set,
+    }
 }
 
 /// Gives `part` the owner and group of `there`, as far as it may; whether each is now the same.

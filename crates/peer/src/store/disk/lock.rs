@@ -3,7 +3,7 @@
 //! Invariant: who holds a [`TargetLock`] has the lock file locked that stands under the name. It is the lock of the kernel that
 //! counts and not the file: what a process leaves that was killed holds up nobody. The process id in it is for people.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::super::StoreError;
 use super::failed;
 use super::place::is_same;
-use crate::files::{lock_holder, write_lock_holder};
+use crate::files::{Locked, take_lock};
 
 /// The lock of one place; freed, and its file removed, when it is dropped.
 #[derive(Debug)]
@@ -28,27 +28,16 @@ impl TargetLock {
         let until = Instant::now() + OWN_WAIT;
         loop {
             let file = open(path).map_err(failed("open the lock", path))?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let process = lock_holder(&file);
-                    if process == Some(std::process::id()) && Instant::now() < until {
-                        std::thread::sleep(OWN_WAIT_STEP);
-                        continue;
-                    }
-                    let path = target.to_owned();
-                    return Err(StoreError::InUse { path, process });
+            if let Locked::Taken(process) = take_lock(&file, path).map_err(failed("lock", path))? {
+                if process == Some(std::process::id()) && Instant::now() < until {
+                    std::thread::sleep(OWN_WAIT_STEP);
+                    continue;
                 }
-                // Some network file systems cannot; one host is one process there, as it was before there were locks.
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                    tracing::warn!(path = %path.display(), %error, "this file system has no locks: two processes must not write to one place");
-                }
-                Err(TryLockError::Error(error)) => return Err(failed("lock", path)(error)),
+                let path = target.to_owned();
+                return Err(StoreError::InUse { path, process });
             }
             // Whoever had it may have removed the file between the two steps above: then this is the lock of nothing.
             if is_same(path, &file).map_err(failed("look at the lock", path))? {
-                let written = write_lock_holder(&file);
-                written.map_err(failed("write the lock", path))?;
                 let path = path.to_owned();
                 return Ok(Self { file, path });
             }

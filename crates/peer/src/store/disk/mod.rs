@@ -43,11 +43,12 @@ use parking_lot::{Mutex, RwLock};
 use swarm::{Bitfield, ChunkIndex, Hash, Manifest};
 
 use super::{ChunkStore, Looked, StoreError};
+use crate::files::sync_folder;
 use dress::set_mode;
 use lock::TargetLock;
 use looking::Looking;
 use opening::{open_part, remove_left_parts, take_over_legacy, whole};
-use place::{Place, Stamp, sync_folder};
+use place::{Place, Stamp};
 use reuse::Search;
 
 pub use placed::Placed;
@@ -244,6 +245,11 @@ impl DiskStore {
         Ok(())
     }
 
+    fn sync_folder(&self) -> Result<(), StoreError> {
+        let folder = self.place.folder();
+        sync_folder(folder).map_err(failed("sync the folder", folder))
+    }
+
     fn read_right(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError> {
         if !self.held.lock().contains(chunk) {
             return Err(StoreError::NotHeld { chunk });
@@ -287,7 +293,7 @@ impl ChunkStore for DiskStore {
         // A build that was finished before is so again: nobody says it twice.
         if self.was_finished.load(Ordering::Acquire) && self.held.lock().is_full() {
             self.install()?;
-            sync_folder(self.place.folder())?;
+            self.sync_folder()?;
         }
         Ok(())
     }
@@ -308,7 +314,7 @@ impl ChunkStore for DiskStore {
             tracing::warn!(path = %path.display(), %error, "the file in place cannot be given the mode that was asked for");
         }
         // The new name is safe only when the folder is. A build found in place may have been left before that.
-        sync_folder(self.place.folder())
+        self.sync_folder()
     }
 
     fn look(&self) -> Looked {

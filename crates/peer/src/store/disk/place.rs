@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use swarm::{Hash, Manifest};
 
 use super::super::StoreError;
-use super::failed;
 
 /// A file, and what is called after it.
 #[derive(Clone, Debug)]
@@ -166,12 +165,6 @@ pub(super) fn is_same(path: &Path, file: &File) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Makes the names in `folder` safe against a loss of power.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(failed("sync the folder", folder))
 }
 
 /// The path at the end of all links; `None` where there is none.

@@ -1,0 +1,71 @@
+//! What a host's agent keeps in memory while nothing happens, with a hundred builds in its folder.
+//!
+//! `FLEETCAST_AGENTS=target/release cargo test -p peer --test memory -- --nocapture` measures agents of a release build.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod region;
+
+use std::time::{Duration, Instant};
+
+use region::{Host, Region, Seeder, data};
+
+const BUILDS: u64 = 100;
+const SIZE: usize = 1 << 20;
+
+/// Memory of a process in KiB: all that is resident, and what of it is its own and no part of a file.
+fn memory(host: &Host) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.id())).unwrap();
+    let number = |name: &str| -> u64 {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    (number("VmRSS:"), number("RssAnon:"))
+}
+
+/// Its memory when that has not become less for some seconds.
+async fn at_rest(host: &Host) -> (u64, u64) {
+    let (mut least, mut since) = (memory(host), Instant::now());
+    while since.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = memory(host);
+        if now.0 + 64 < least.0 {
+            (least, since) = (now, Instant::now());
+        }
+    }
+    memory(host)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_builds_that_are_kept_take_no_memory_and_those_that_are_served_little() {
+    let region = Region::start().await;
+    let mut seeders = Vec::new();
+    for number in 0..BUILDS {
+        seeders.push(Seeder::start(&format!("{number}.zip"), "v1", &data(number, SIZE)).await);
+    }
+    let empty = Seeder::start("last.zip", "v1", &data(BUILDS, 1000)).await;
+    region.publish(&[&empty]);
+    let more = ["--keep", "1000", "--serve-idle", "1", "--quiet"];
+    let mut host = region.host(&more);
+    host.prints(&["last.zip"]).await;
+    let (before, before_own) = at_rest(&host).await;
+
+    region.publish(&seeders.iter().chain([&empty]).collect::<Vec<_>>());
+    host.until("all", |host| host.lines().len() as u64 == BUILDS + 1).await;
+    let (served, served_own) = at_rest(&host).await;
+    region.publish(&[&empty]);
+    let (kept, kept_own) = at_rest(&host).await;
+    println!("VmRSS in KiB: one build {before}, {BUILDS} served {served}, {BUILDS} kept {kept}");
+    println!("RssAnon in KiB: one build {before_own}, {BUILDS} served {served_own}, {BUILDS} kept {kept_own}");
+    host.stops().await;
+    // A host that was restarted has fetched nothing.
+    let mut host = region.host(&more);
+    host.until("its list is read", |_| region.directory.followers() > 0)
+        .await;
+    let (restarted, restarted_own) = at_rest(&host).await;
+    println!("restarted: VmRSS {restarted} KiB, RssAnon {restarted_own} KiB");
+    host.stops().await;
+    // Of what is resident besides that this build has more than a release, so it is not counted here.
+    let mib = |kib: u64| kib >> 10;
+    assert!(mib(served_own) < 24 && mib(kept_own) < 20 && mib(restarted_own) < 6);
+}
