@@ -6,6 +6,7 @@ mod rig;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use region::{Host, Start, until};
@@ -70,6 +71,31 @@ async fn builds_wait_until_a_host_comes_and_none_is_lost() {
     for key in &keys {
         until(key, LONG, || host.has_key(key)).await;
     }
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_has_heard_of_a_build_a_moment_ago_is_waited_for() {
+    let s3 = S3::start().await;
+    let keys = keys(2);
+    put_all(&s3, &keys, |_| 1000).await;
+    let start = Start::new(1);
+    start.followers.store(1, Ordering::Relaxed);
+    let agent = start.agent(&s3).await;
+    let first = Host::start(&start.listed);
+    agent.tell(&keys[0]).await;
+    until("the first has it", LONG, || first.has_key(&keys[0])).await;
+    tokio::time::sleep(region::PATIENCE.least * 2).await;
+    start.followers.store(2, Ordering::Relaxed);
+    agent.tell(&keys[1]).await;
+    // It is pulled, and would be listed by then.
+    tokio::time::sleep(region::PATIENCE.least * 5).await;
+    assert_eq!(start.listed.borrow()[0].key, keys[0]);
+    let second = Host::start(&start.listed);
+    until("both have all", LONG, || {
+        keys.iter().all(|key| first.has_key(key) && second.has_key(key))
+    })
+    .await;
     agent.stop().await;
 }
 

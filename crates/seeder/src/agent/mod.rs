@@ -287,7 +287,9 @@ impl<H: AgentHost> Agent<H> {
             });
         }
         while let Some(notice) = self.jobs.next_to_seed(|notice| self.seeding.has_key(notice)) {
-            let room = self.seeding.room_for(&notice, Instant::now());
+            let now = Instant::now();
+            self.seeding.followed_by(self.host.followers(), now);
+            let room = self.seeding.room_for(&notice, now);
             if room == Room::None {
                 self.tell_waiting();
                 break;

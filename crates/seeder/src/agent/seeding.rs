@@ -70,7 +70,7 @@ impl Seeding {
         self.fleet.follow(now, hosts, &self.patience);
     }
 
-    /// So many hosts follow the directory now.
+    /// So many hosts follow the directory now. To be said before each decision: who came a moment ago has been told of what is seeded.
     pub(super) fn followed_by(&mut self, hosts: usize, now: Instant) {
         self.followers = hosts as u64;
         self.fleet.follow(now, self.followers, &self.patience);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a rig of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ pub struct Start {
     pub patience: Patience,
     pub limits: SpoolLimits,
     pub listed: Listed,
+    /// Hosts that hear of what is listed; 0 where that is not known.
+    pub followers: Arc<AtomicUsize>,
 }
 
 impl Start {
@@ -54,6 +57,7 @@ impl Start {
             patience: PATIENCE,
             limits: SpoolLimits::default(),
             listed: watch::channel(Vec::new()).0,
+            followers: Arc::default(),
         }
     }
 
@@ -69,6 +73,7 @@ impl Start {
             endpoint: Endpoint::start(config).await.unwrap(),
             pull: pull.clone(),
             listed: self.listed.clone(),
+            followers: Arc::clone(&self.followers),
         };
         let options = AgentOptions {
             builds_max: self.builds_max,
@@ -135,6 +140,7 @@ struct TestHost {
     endpoint: Endpoint,
     pull: PullOptions,
     listed: Listed,
+    followers: Arc<AtomicUsize>,
 }
 
 impl AgentHost for TestHost {
@@ -156,7 +162,7 @@ impl AgentHost for TestHost {
     }
 
     fn followers(&self) -> usize {
-        0
+        self.followers.load(Ordering::Relaxed)
     }
 
     fn seeding(&mut self, _key: &str) {}
