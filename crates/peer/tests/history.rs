@@ -160,6 +160,26 @@ async fn a_clock_that_was_set_back_makes_no_row_that_ends_before_it_begins() {
     host.stops().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_has_one_name_in_all_its_rows_without_being_told_one() {
+    let region = Region::start().await;
+    let one = Seeder::only("one.zip", &data(1, 1000), 1 << 30).await;
+    let two = Seeder::start("two.zip", "v1", &data(2, 1000)).await;
+    let endpoint = region.dynamodb();
+    for place in ["here.zip", "there.zip"] {
+        let out = region.home.path().join(place);
+        let mut host = Host::single(&[&one], &out, &["--log", "--endpoint-url", &endpoint]);
+        assert_eq!(host.ends().await.0, Some(0), "{}", host.said());
+    }
+    region.publish(&[&two]);
+    let mut host = region.host(&[]);
+    let of_two = region.row("two.zip").await;
+    host.stops().await;
+    assert_eq!(region.row("one.zip").await.host_id, of_two.host_id);
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert!(of_two.host_id.starts_with(name.trim()), "{}", of_two.host_id);
+}
+
 /// What a process has beside a file that it has put in place a minute ago, when it is killed before it writes anything down.
 fn note_beside(file: &Path, label: &str) -> SystemTime {
     use std::os::unix::fs::MetadataExt as _;

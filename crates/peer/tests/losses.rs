@@ -118,7 +118,7 @@ async fn a_seeder_whose_file_changes_says_so_once_a_chunk_and_goes_on_when_its_o
         let build = data(1 << 20);
         std::fs::write(&spool, &build).unwrap();
         let manifest = Arc::new(Manifest::of("app.zip", &build, CHUNK).unwrap());
-        let store = Arc::new(DiskStore::adopt(&spool, Arc::clone(&manifest)).unwrap());
+        let store = Arc::new(DiskStore::open(&spool, Arc::clone(&manifest)).unwrap());
         let mut fleet = Fleet::start(in_process()).await;
         fleet.add_many(1..=5).await;
         fleet.wait_joined(5).await;
@@ -323,7 +323,7 @@ async fn a_seeder_and_hosts_on_disk_serve_what_they_have() {
         let spool = folder.path().join("spool.zip");
         std::fs::write(&spool, &build).unwrap();
         let manifest = Arc::new(Manifest::of("app.zip", &build, CHUNK).unwrap());
-        let store = DiskStore::adopt(&spool, Arc::clone(&manifest)).unwrap();
+        let store = DiskStore::open(&spool, Arc::clone(&manifest)).unwrap();
         let mut fleet = Fleet::start(transport).await;
         for number in 1..=6 {
             let target = folder.path().join(format!("{number}.zip"));

@@ -70,7 +70,8 @@ pub(crate) struct Arguments {
     /// Endpoint of DynamoDB for the row.
     #[arg(long, value_name = "URL", requires = "log")]
     pub(crate) endpoint_url: Option<String>,
-    /// This host's id in the row; a peer id where absent, which a directory's host keeps in its folder.
+    /// This host's id in the row. Where absent the machine's name and eight digits made of its machine id; a directory's host keeps in
+    /// its folder what it was called first. Several agents of one machine that fetch the same builds need ids of their own.
     #[arg(long, value_name = "ID")]
     pub(crate) host_id: Option<String>,
     /// This host's region in the row.

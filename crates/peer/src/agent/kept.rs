@@ -16,7 +16,7 @@ use cloud::DeploymentLog;
 use peer::{Locked, NodeIdentity, replace_file, take_lock};
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
+use super::{Failure, machine};
 
 /// A version of a build: key and version.
 pub(crate) type BuildId = (String, String);
@@ -145,7 +145,7 @@ impl Kept {
         let path = folder.join(LIST);
         let mut content = read(&path);
         if content.host_id.is_empty() {
-            content.host_id = NodeIdentity::random().peer_id().to_string();
+            content.host_id = machine::name().unwrap_or_else(|| NodeIdentity::random().peer_id().to_string());
         }
         Ok(Self {
             path,

@@ -17,7 +17,7 @@ use super::fetch::{Fetch, FetchTo, LOOK_EVERY, State, Surroundings};
 use super::kept::milliseconds;
 use super::rows::{Rows, again_after};
 use super::stop::{LAST_WORDS, Stop};
-use super::{Arguments, Failure, speech, taking_up};
+use super::{Arguments, Failure, machine, speech, taking_up};
 
 /// Fetches the build of the seeders to `out`, writes its row, and serves it for as long as it is to linger.
 pub(crate) async fn fetch(arguments: &Arguments, out: &Path, mut stop: Stop) -> Result<(), Failure> {
@@ -64,7 +64,7 @@ async fn fetch_and_serve(
     let row = if arguments.log && is_first {
         let (build, version) = fetch.build().unzip();
         let error = outcome.as_ref().err().map(|(_, error)| error.clone());
-        let host_id = surroundings.endpoint.peer_id().to_string();
+        let host_id = machine::name().unwrap_or_else(|| surroundings.endpoint.peer_id().to_string());
         let build = build.unwrap_or_else(|| "unknown".to_owned());
         let took = placed.as_ref().map_or_else(|| begun.elapsed(), took);
         let row = arguments.row(&host_id, &build, version, took, &fetch.report(), error);

@@ -159,13 +159,6 @@ impl DiskStore {
         Ok(store)
     }
 
-    /// The store of a build whose file is whole and whose every chunk the caller has just hashed itself.
-    pub fn adopt(target: &Path, manifest: Arc<Manifest>) -> Result<Self, StoreError> {
-        let place = Place::of(target, &manifest)?;
-        let file = File::open(place.target()).map_err(failed("open", place.target()))?;
-        Ok(Self::in_place(place, manifest, &DiskOptions::default(), file))
-    }
-
     fn in_place(place: Place, manifest: Arc<Manifest>, options: &DiskOptions, file: File) -> Self {
         let held = Bitfield::full(manifest.chunk_count());
         let backing = Backing {
