@@ -378,6 +378,6 @@ const ANNOUNCE_SPREAD_MS: usize = 300;
 /// First attempt to reach a lost tracker again; doubles.
 const RECONNECT_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait between attempts to reach the tracker.
-const RECONNECT_MAX: Duration = Duration::from_secs(15);
+const RECONNECT_MAX: Duration = Duration::from_secs(4);
 /// A dial that has neither succeeded nor failed after this is repeated.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
