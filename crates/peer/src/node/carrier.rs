@@ -23,7 +23,9 @@ use tokio::time::Sleep;
 
 use super::endpoint::Hub;
 use super::link::PeerMark;
-use super::shared::{Departure, Incoming, Outgoing, Segment, Shared};
+use super::receiving::Incoming;
+use super::sending::{Departure, Outgoing, Segment};
+use super::shared::Shared;
 use super::transport::{Arrived, read_shared, write_shared};
 use crate::store::ChunkSink;
 

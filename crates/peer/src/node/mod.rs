@@ -1,10 +1,12 @@
 //! One member of a swarm on the network: a libp2p `Swarm` in a task of its own, around the state machine of a peer or a
 //! seeder. Everything a protocol decides is decided by the core; this module holds, sends and hashes bytes.
 //!
-//! Map: `endpoint` is what a process has once for all its swarms; `shared` is one member's core with its connections, behind one lock that is never held while waiting; `link` is a connection
+//! Map: `endpoint` is what a process has once for all its swarms; `shared` is one member's core with its connections, behind one lock that is never held while waiting, `acting` what the core
+//! wants done, `sending` and `receiving` what connections ask and tell of chunks, `losses` what is lost, `report` what is told outside; `link` is a connection
 //! as the core's driver sees it and `carrier` the task that moves its bytes; `alarm` keeps the core's time; `behaviour` and
 //! `handler` are what libp2p asks for: they dial, close and open streams; `transport` are the ways to connect.
 
+mod acting;
 mod addresses;
 mod alarm;
 mod behaviour;
@@ -14,6 +16,9 @@ mod endpoint;
 mod handler;
 mod link;
 mod losses;
+mod receiving;
+mod report;
+mod sending;
 mod shared;
 mod transport;
 
@@ -44,7 +49,7 @@ pub use addresses::{AddressError, Addresses};
 pub use behaviour::cause_of;
 pub use downlinks::Downlinks;
 pub use endpoint::{Endpoint, EndpointConfig};
-pub use shared::{NodeReport, Observer, Traffic};
+pub use report::{NodeReport, Observer, Traffic};
 pub use transport::{InProcessNetwork, PathDelay, TransportKind};
 
 /// The moment from which a run counts its time, shared by its nodes.

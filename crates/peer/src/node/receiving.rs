@@ -1,0 +1,111 @@
+//! What a connection's task has read of chunks: whether it is wanted, when it has passed the downlink, and what became of it.
+
+use std::sync::Arc;
+
+use swarm::wire::DataHeader;
+use swarm::{Bytes as ByteCount, ChunkIndex, Event, HostId, Time};
+
+use super::shared::{Core, Shared};
+use crate::store::{ChunkSink, Received};
+
+/// What is to be done with the payload behind a header.
+pub(super) enum Incoming {
+    /// Begin a new chunk.
+    Begin(ChunkSink),
+    /// It continues the chunk that is being received.
+    Continue,
+    /// Read it and throw it away.
+    Discard,
+    /// The sender broke the protocol.
+    Violation,
+}
+
+impl Shared {
+    /// A header has come: what to do with its payload. `received` is what is there of the chunk being received.
+    pub(super) fn begin_payload(
+        self: &Arc<Self>,
+        from: HostId,
+        header: DataHeader,
+        receiving: Option<(ChunkIndex, u32)>,
+    ) -> Incoming {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let (Some(manifest), Some(store)) = (&state.manifest, &state.store) else {
+            return Incoming::Violation;
+        };
+        let Some(chunk) = manifest.chunk(header.chunk) else {
+            return Incoming::Violation;
+        };
+        if u64::from(header.offset) + u64::from(header.length) > u64::from(manifest.length(chunk)) {
+            return Incoming::Violation;
+        }
+        let Some(Core::Peer(peer)) = &state.core else {
+            return Incoming::Violation;
+        };
+        if !peer.expects(from, chunk) {
+            if header.length > 0 {
+                self.tell(state, Event::ChunkProgress { from, chunk });
+            }
+            return Incoming::Discard;
+        }
+        if header.length == 0 {
+            self.tell(state, Event::ChunkAborted { from, chunk });
+            return Incoming::Discard;
+        }
+        let incoming = if header.offset == 0 {
+            Incoming::Begin(ChunkSink::new(Arc::clone(store), manifest, chunk))
+        } else if receiving == Some((chunk, header.offset)) {
+            Incoming::Continue
+        } else {
+            return Incoming::Discard;
+        };
+        self.tell(state, Event::ChunkProgress { from, chunk });
+        incoming
+    }
+
+    /// When the segment that has just been read has passed the downlink; `None` for at once, and where its sender has waited
+    /// for that.
+    pub(super) fn pass_downlink(&self, from: Option<HostId>, length: u32) -> Option<Time> {
+        let state = self.state.lock();
+        let downlink = state.downlink.as_ref()?;
+        let link = from.and_then(|from| state.links.get(&from));
+        if link.is_some_and(|link| link.downlink.is_some()) {
+            return None;
+        }
+        let now = self.clock.now();
+        let at = downlink.lock().reserve(now, ByteCount::new(length.into()));
+        (at > now).then_some(at)
+    }
+
+    pub(super) fn discarded(&self, bytes: u32) {
+        self.state.lock().traffic.wasted += u64::from(bytes);
+    }
+
+    /// A whole chunk was received from `from`.
+    pub(super) fn chunk_received(self: &Arc<Self>, from: HostId, chunk: ChunkIndex, length: u32, received: Received) {
+        let mut state = self.state.lock();
+        let expected = matches!(&state.core, Some(Core::Peer(peer)) if peer.expects(from, chunk));
+        let length = u64::from(length);
+        match received {
+            Received::Stored if expected => {
+                if matches!(&state.core, Some(Core::Peer(peer)) if peer.is_seeder(from)) {
+                    state.traffic.from_seeder += length;
+                } else {
+                    state.traffic.from_peers += length;
+                }
+                self.tell_awake(&mut state, from, Event::ChunkStored { from, chunk });
+            }
+            Received::Stored => state.traffic.wasted += length,
+            Received::Corrupt => {
+                state.traffic.wasted += length;
+                tracing::warn!(host = %self.host, %from, %chunk, "chunk corrupt");
+                self.tell(&mut state, Event::ChunkCorrupt { from, chunk });
+            }
+            Received::Failed(error) => {
+                tracing::error!(host = %self.host, %chunk, %error, "chunk not stored");
+                state.observer.failed(self.host, &error);
+                self.tell(&mut state, Event::ChunkAborted { from, chunk });
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a node tells: what happens at it, as it happens, and what it has done so far.
+
+use std::io;
+
+use libp2p::swarm::DialError;
+use swarm::{ChunkIndex, DisconnectReason, HostId, Time};
+
+use crate::rate_limit::LinkUse;
+use crate::store::StoreError;
+
+/// Is told what happens at a node. Called with the node's lock held: it must not wait or call the node.
+pub trait Observer: Send + Sync {
+    /// The host has its place in the overlay.
+    fn joined(&self, _host: HostId) {}
+    /// The host holds the whole build, verified, at this time of the run.
+    fn complete(&self, _host: HostId, _at: Time, _traffic: Traffic) {}
+    /// The host cannot go on.
+    fn failed(&self, _host: HostId, _error: &StoreError) {}
+    /// A member could not be dialled.
+    fn unreachable(&self, _host: HostId, _other: HostId, _error: &DialError) {}
+    /// The name of a member could not be resolved.
+    fn unresolved(&self, _host: HostId, _other: HostId, _names: &str, _error: &io::Error) {}
+    /// The host has banned another for what it sent.
+    fn banned(&self, _host: HostId, _other: HostId, _reason: DisconnectReason) {}
+    /// Bytes that were kept are gone or changed, as was found when they were to be served or looked at; told once a loss. A host
+    /// fetches the chunk again by itself. For a seeder its owner can [`crate::ChunkStore::keep`] it again, on a thread that may wait, and say
+    /// so with [`super::Node::chunk_found`].
+    fn chunk_lost(&self, _host: HostId, _chunk: ChunkIndex, _error: &StoreError) {}
+    /// A host says that a chunk which this seeder sent was corrupt; told once, of the first. One host may lie; a second opinion
+    /// is in [`SeederStats::complaints_of_self`].
+    fn suspected(&self, _host: HostId, _by: HostId, _chunk: u32) {}
+}
+
+/// Payload bytes of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Of chunks stored that came from the seeder.
+    pub from_seeder: u64,
+    /// Of chunks stored that came from other hosts.
+    pub from_peers: u64,
+    /// Of chunks that were found on this machine and so not fetched.
+    pub reused: u64,
+    /// Received and thrown away: duplicates, corrupt chunks, chunks that came twice.
+    pub wasted: u64,
+    /// Sent.
+    pub sent: u64,
+    /// Sent as control messages, all that is not payload.
+    pub control_sent: u64,
+    /// How payload used the uplink, where that is limited.
+    pub uplink: LinkUse,
+    /// How payload used the downlink, likewise.
+    pub downlink: LinkUse,
+}
+
+/// What a node has done so far.
+#[derive(Clone, Debug, Default)]
+pub struct NodeReport {
+    /// Its bytes.
+    pub traffic: Traffic,
+    /// Chunks held.
+    pub chunks_held: u32,
+    /// Chunks of the build; 0 while it is unknown.
+    pub chunks_total: u32,
+    /// Connected members, the seeder not counted.
+    pub neighbours: usize,
+    /// Chunks that no connected member has.
+    pub chunks_without_source: usize,
+    /// Members banned for what they sent.
+    pub banned: Vec<HostId>,
+}
