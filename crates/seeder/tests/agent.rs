@@ -100,6 +100,34 @@ async fn a_host_that_has_heard_of_a_build_a_moment_ago_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_seeder_that_was_killed_before_it_seeded_anything_knows_its_hosts_when_it_is_started_again() {
+    let s3 = S3::start().await;
+    let keys = keys(2);
+    put_all(&s3, &keys, |_| 1000).await;
+    let start = Start::new(1);
+    start.followers.store(2, Ordering::Relaxed);
+    let agent = start.agent(&s3).await;
+    let list = s3.spool().join("seeding.json");
+    let is_written = || std::fs::read_to_string(&list).is_ok_and(|list| list.contains("\"fleet\": 2"));
+    until("the list", LONG, is_written).await;
+    agent.kill().await;
+    // One of the two is back at once, the other later.
+    start.followers.store(1, Ordering::Relaxed);
+    let agent = start.agent(&s3).await;
+    let first = Host::start(&start.listed);
+    for key in &keys {
+        agent.tell(key).await;
+    }
+    tokio::time::sleep(region::PATIENCE.least * 8).await;
+    let second = Host::start(&start.listed);
+    until("both have all", LONG, || {
+        keys.iter().all(|key| first.has_key(key) && second.has_key(key))
+    })
+    .await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_build_that_no_host_comes_for_makes_room_at_last() {
     let s3 = S3::start().await;
     let keys = keys(2);

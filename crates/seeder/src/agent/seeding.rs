@@ -23,6 +23,8 @@ pub(super) struct Seeding {
     /// When a build moved last.
     moved_at: Instant,
     listed_at: Instant,
+    /// Hosts that are written down to be there.
+    listed_fleet: u64,
     /// How many builds were given up since this process began.
     given_up: u64,
 }
@@ -57,6 +59,7 @@ impl Seeding {
             followers: 0,
             moved_at: Instant::now(),
             listed_at: Instant::now(),
+            listed_fleet: 0,
             given_up: 0,
         }
     }
@@ -182,6 +185,10 @@ impl Seeding {
     /// Looks at the swarms. Whether what is written down of them has become old.
     pub(super) fn look(&mut self, now: Instant) -> bool {
         self.look_at_swarms(now);
+        // A seeder that is started after this one must not take the few hosts that come first for all.
+        if self.fleet() > self.listed_fleet {
+            return true;
+        }
         let is_old = now.saturating_duration_since(self.listed_at) > LISTED_EVERY;
         is_old && self.builds.iter().any(|build| build.watch.most() != build.listed)
     }
@@ -217,6 +224,7 @@ impl Seeding {
     /// What is written down.
     pub(super) fn list(&mut self) -> Vec<ListedBuild> {
         self.listed_at = Instant::now();
+        self.listed_fleet = self.fleet();
         let listed = self.builds.iter_mut().filter_map(|build| {
             build.listed = build.watch.most();
             Some(ListedBuild {
