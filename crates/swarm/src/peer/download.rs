@@ -170,7 +170,7 @@ impl Peer {
     pub(super) fn handle_payload(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
         if let Build::Fetching(download) = &mut self.build {
             let losers = download.ledger.received(now, from, chunk);
-            if self.neighbours.any_missing() && download.ledger.is_asked(from, chunk) {
+            if self.neighbours.any_missing() && download.ledger.is_counted_on(from, chunk) {
                 self.neighbours.delivered(from);
             }
             self.cancel_at(losers, chunk);
@@ -331,7 +331,7 @@ impl Peer {
             return;
         }
         if !download.ledger.is_waiting() {
-            download.ledger.forgive();
+            download.ledger.forgive(now);
             download.starved += 1;
             let starved = download.starved;
             // A seeder serves whoever asks it this, so it is the last to be asked.

@@ -149,7 +149,7 @@ impl Ledger {
 
     /// What has been without progress for too long is wanted again, unless somebody else is asked for it. Late bytes stay welcome.
     pub(super) fn expire(&mut self, now: Time) -> Overdue {
-        let expired = self.requests.expire(now, self.pace.patience());
+        let expired = self.requests.expire(now, &self.pace);
         for chunk in &expired.free {
             self.chunks.release(*chunk);
         }
@@ -175,8 +175,8 @@ impl Ledger {
     }
 
     /// What is overdue is not expected any more, and may be asked for again wherever it was.
-    pub(super) fn forgive(&mut self) {
-        self.requests.forgive();
+    pub(super) fn forgive(&mut self, now: Time) {
+        self.requests.forgive(now, &self.pace);
     }
 
     /// `host`, which has `theirs`, has gone.
@@ -284,6 +284,11 @@ impl Ledger {
     /// The chunks of `from` that are overdue, and may come yet.
     pub(super) fn overdue_of(&self, from: HostId) -> impl Iterator<Item = ChunkIndex> {
         self.requests.overdue_of(from)
+    }
+
+    /// Whether `from` was asked for `chunk` and is not overdue with it.
+    pub(super) fn is_counted_on(&self, from: HostId, chunk: ChunkIndex) -> bool {
+        self.requests.live().any(|r| r.from == from && r.chunk == chunk)
     }
 
     /// Whether any request is overdue.

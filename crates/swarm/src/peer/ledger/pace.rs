@@ -145,6 +145,12 @@ impl Pace {
         self.transfer().map_or(self.patience_min, floor)
     }
 
+    /// How long a chunk may take from its first byte to its last before its chunk is wanted again, though bytes come.
+    #[inline]
+    pub(super) fn transfer_given_up(&self) -> Duration {
+        self.transfer_max() * GIVEN_UP_TIMES
+    }
+
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
     #[inline]
     pub(super) fn transfer(&self) -> Option<Duration> {
@@ -204,6 +210,8 @@ const WAIT_TRANSFERS: u32 = 2;
 const WAIT_LEAST: Duration = Duration::from_millis(50);
 /// A chunk of which bytes come is late all the same when it takes so many times as long as usual.
 const TRICKLE_TRANSFERS: u32 = 16;
+/// … and nobody waits for it when it takes so many times as long as that.
+const GIVEN_UP_TIMES: u32 = 4;
 /// This part of the build may be sent by two neighbours at a time because one was late …
 const TWICE_PART: u32 = 64;
 /// … and so many chunks more.

@@ -269,6 +269,11 @@ impl Requests {
                 return Losers::new();
             }
             State::Stopped { .. } if !pays => return Losers::new(),
+            // Too late to count on, and welcome when it is whole.
+            State::Stopped { since } if now >= *since + pace.transfer_given_up() => {
+                request.progress_at = now;
+                return Losers::new();
+            }
             State::Stopped { since } => {
                 request.progress_at = now;
                 request.state = State::Sending {
@@ -353,9 +358,10 @@ impl Requests {
         theirs
     }
 
-    /// What is overdue is not expected any more.
-    pub(super) fn forgive(&mut self) {
-        self.list.retain(|r| !r.is_overdue());
+    /// What is overdue is not expected any more, but for what still comes, however slowly.
+    pub(super) fn forgive(&mut self, now: Time, pace: &Pace) {
+        let comes = |r: &Request| matches!(r.state, State::Stopped { .. }) && now < r.progress_at + pace.patience();
+        self.list.retain(|r| !r.is_overdue() || comes(r));
         self.count();
     }
 
@@ -371,11 +377,12 @@ impl Requests {
         }
     }
 
-    /// Marks what has been without progress for longer than `patience`, doubled as each was asked, at `now`.
-    pub(super) fn expire(&mut self, now: Time, patience: Duration) -> Expired {
+    /// Marks what has been without progress for longer than the patience, doubled as each was asked, at `now`, and what comes so slowly
+    /// that nobody is to wait for it.
+    pub(super) fn expire(&mut self, now: Time, pace: &Pace) -> Expired {
         let (mut free, mut hosts) = (Vec::new(), Vec::new());
         for request in &mut self.list {
-            if !request.is_overdue() && now >= request.overdue_at(patience) {
+            if !request.is_overdue() && now >= request.overdue_at(pace) {
                 request.state = match request.state {
                     State::Sending { since, .. } | State::Stopped { since } => State::Stopped { since },
                     State::Asked | State::Overdue => State::Overdue,
@@ -397,11 +404,10 @@ impl Requests {
     /// When the next request becomes overdue, or late.
     #[inline]
     pub(super) fn next_expiry(&self, pace: &Pace) -> Option<Time> {
-        let patience = pace.patience();
         let next = |r: &Request| {
             let late_at = if r.late { Time::MAX } else { r.late_at(pace) };
             let trickles_at = if r.trickles { Time::MAX } else { r.trickles_at(pace) };
-            r.overdue_at(patience).min(late_at).min(trickles_at)
+            r.overdue_at(pace).min(late_at).min(trickles_at)
         };
         self.live().map(next).min()
     }
@@ -494,8 +500,12 @@ impl Request {
     }
 
     #[inline]
-    fn overdue_at(&self, patience: Duration) -> Time {
-        self.progress_at + patience * (1 << self.doublings)
+    fn overdue_at(&self, pace: &Pace) -> Time {
+        let silent_at = self.progress_at + pace.patience() * (1 << self.doublings);
+        match self.state {
+            State::Sending { since, paid: true } => silent_at.min(since + pace.transfer_given_up()),
+            _ => silent_at,
+        }
     }
 }
 

@@ -206,6 +206,28 @@ fn a_chunk_that_trickles_is_late_though_bytes_come() {
 }
 
 #[test]
+fn a_chunk_that_trickles_for_ever_is_wanted_again_and_taken_all_the_same() {
+    let mut ledger = ledger(64);
+    for index in 0..16 {
+        ask(&mut ledger, 0, A, index, Why::Want);
+        ledger.received(at(0), A, chunk(index));
+        ledger.stored(at(100), A, chunk(index));
+    }
+    ask(&mut ledger, 1000, A, 20, Why::Want);
+    for second in 1..40 {
+        ledger.received(at(1000 * second), A, chunk(20));
+        ledger.expire(at(1000 * second));
+        ledger.forgive(at(1000 * second));
+        assert_eq!(ledger.is_wanted(chunk(20)), second >= 9, "after {second} s");
+        assert!(ledger.is_asked(A, chunk(20)), "after {second} s");
+        assert_eq!(ledger.check(), Ok(()));
+    }
+    assert!(!ledger.is_counted_on(A, chunk(20)));
+    assert!(ledger.stored(at(40_000), A, chunk(20)).is_new);
+    assert_eq!(ledger.check(), Ok(()));
+}
+
+#[test]
 fn trickles_are_doubled_for_a_part_of_the_build_only() {
     let mut ledger = ledger(64);
     for index in 0..6 {
@@ -275,7 +297,7 @@ fn forgiven_neighbours_may_be_asked_again_and_their_late_bytes_are_not_expected(
     let mut ledger = ledger(64);
     ask(&mut ledger, 0, A, 3, Why::Want);
     ledger.expire(at(60_000));
-    ledger.forgive();
+    ledger.forgive(at(60_000));
     assert!(!ledger.has_overdue() && !ledger.is_asked(A, chunk(3)));
     ask(&mut ledger, 60_000, A, 3, Why::Want);
 }
@@ -392,7 +414,7 @@ fn apply(ledger: &mut Ledger, now: &mut u64, step: &Step) {
         Step::Expire => drop(ledger.expire(time)),
         Step::MarkLate => drop(ledger.mark_late(time)),
         Step::Excuse => ledger.excuse(time),
-        Step::Forgive => ledger.forgive(),
+        Step::Forgive => ledger.forgive(time),
         Step::Wait(millis) => *now += millis,
         Step::Ask(..) => {}
     }
