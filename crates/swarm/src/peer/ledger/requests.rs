@@ -7,8 +7,6 @@
 //! as well, and the first copy wins. *Expiry*: one without progress for longer than the patience is *overdue*; its chunk is wanted
 //! again. Nobody is blamed: who is late or overdue loses its turn for a while, and is asked again after that.
 
-use std::time::Duration;
-
 use smallvec::SmallVec;
 
 use super::pace::Pace;
