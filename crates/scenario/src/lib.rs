@@ -255,7 +255,7 @@ pub struct SwarmSettings {
     pub seeder_slots: Option<usize>,
     /// How long HAVE messages wait for company.
     pub have_interval: Duration,
-    /// Nobody counts as stalled before this.
+    /// No request without progress is given up before this.
     pub patience: Duration,
     /// Whether payload is to stay within zones as far as possible.
     pub locality: bool,

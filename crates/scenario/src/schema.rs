@@ -139,7 +139,7 @@ pub(crate) const KEYS: &[Key] = &[
     of_swarm("swarm.seeder_clients", number(1, 512, "hosts served by a seeder", 32), |s| s.seeder_clients.to_string(), "Hosts that a seeder sends chunks to."),
     of_swarm("swarm.seeder_slots", number(1, 64, "chunks that a seeder sends at a time", 2), |_| format!("as a host, at least {}", SeederConfig::new(HostId::new(0)).upload_slots), "Chunks that a seeder serves at a time."),
     of_swarm("swarm.have_interval", Kind::Duration, |s| format!("{:?}", s.have_interval), "How long news of acquired chunks wait for company."),
-    of_swarm("swarm.patience", Kind::Duration, |s| format!("{:?}", s.patience), "A neighbour that sends nothing for less than this is not taken for stalled. Less than a second needs hosts that are not busy otherwise."),
+    of_swarm("swarm.patience", Kind::Duration, |s| format!("{:?}", s.patience), "A request without progress is not given up before this; another neighbour may be asked too much earlier. Less than a second needs hosts that are not busy otherwise."),
     of_swarm("swarm.locality", Kind::Words(&LOCALITIES), |s| word_of(&LOCALITIES, &s.locality).unwrap_or_default().to_owned(), "Whether payload stays within the zones of a region (two to eight of them) as far as possible."),
     key("workers", Kind::Table, "", "Worker processes of a live run."),
     key("workers.processes", number(1, 64, "worker processes", 6), "as few as the file limit allows", "Processes that the hosts are spread over (TCP and QUIC)."),

@@ -31,8 +31,8 @@ pub struct PeerConfig {
     pub upload_slots: usize,
     /// HAVE messages, and news of how busy this host is, wait this long for company. More is fewer messages and staler views.
     pub have_interval: Duration,
-    /// A neighbour that sends nothing for less than this is not taken for stalled, however fast the others are. On a busy
-    /// machine two seconds are no sign of anything.
+    /// A request without progress is not given up before this, however fast the others are: on a busy machine two seconds are no sign
+    /// of anything. Another neighbour may be asked too much earlier.
     pub patience_min: Duration,
     /// Where knowledge of what neighbours hold comes from.
     pub holdings: HoldingsSource,
