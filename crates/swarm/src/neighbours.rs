@@ -229,38 +229,36 @@ impl Neighbours {
     }
 
     /// `host` has let requests become late once more, or turned them down. It loses its turn for `least`, and twice as long each time
-    /// that it does so in a row, up to `most`.
-    pub(crate) fn park(&mut self, now: Time, host: HostId, least: Duration, most: Duration) {
-        let Some(index) = self.position(host) else {
-            return;
-        };
-        let neighbour = &mut self.list[index];
-        self.missing += usize::from(neighbour.misses == 0);
-        let pause = (least * (1 << neighbour.misses.min(16))).min(most);
-        neighbour.parked_until = neighbour.parked_until.max(now + pause);
-        neighbour.misses = neighbour.misses.saturating_add(1);
-    }
-
-    /// `host` has let requests become overdue once more: it loses its turn for `patience`, and twice as long each time.
-    pub(crate) fn strike(&mut self, now: Time, host: HostId, patience: Duration) {
-        let Some(index) = self.position(host) else {
-            return;
-        };
-        let pause = (patience * (1 << self.list[index].strikes.min(16))).min(PARKED_MAX);
-        self.list[index].strikes += 1;
-        self.park(now, host, pause, pause);
-    }
-
-    /// `host` has turned a request down: it is not asked again before the time that is told, twice as late each time in a row.
-    pub(crate) fn shut(&mut self, now: Time, host: HostId, least: Duration, most: Duration) -> Time {
-        self.park(now, host, least, most);
+    /// that it does so in a row, up to `most`: until the time that is told.
+    pub(crate) fn park(&mut self, now: Time, host: HostId, least: Duration, most: Duration) -> Time {
         let Some(index) = self.position(host) else {
             return now;
         };
         let neighbour = &mut self.list[index];
-        let pause = (least * (1 << (neighbour.misses - 1).min(16))).min(most);
-        neighbour.shut_until = now + pause;
-        neighbour.shut_until
+        self.missing += usize::from(neighbour.misses == 0);
+        let until = now + (least * (1 << neighbour.misses.min(16))).min(most);
+        neighbour.parked_until = neighbour.parked_until.max(until);
+        neighbour.misses = neighbour.misses.saturating_add(1);
+        until
+    }
+
+    /// `host` has let requests become overdue once more: it loses its turn for `patience`, and twice as long each time.
+    pub(crate) fn strike(&mut self, now: Time, host: HostId, patience: Duration) {
+        let Some(neighbour) = self.get_mut(host) else {
+            return;
+        };
+        let pause = (patience * (1 << neighbour.strikes.min(16))).min(PARKED_MAX);
+        neighbour.strikes += 1;
+        self.park(now, host, pause, pause);
+    }
+
+    /// `host` has turned a request down: it loses its turn, and is not asked at all before the time that is told.
+    pub(crate) fn shut(&mut self, now: Time, host: HostId, least: Duration, most: Duration) -> Time {
+        let until = self.park(now, host, least, most);
+        if let Some(neighbour) = self.get_mut(host) {
+            neighbour.shut_until = until;
+        }
+        until
     }
 
     /// Whether the neighbour at `index` is not to be asked.

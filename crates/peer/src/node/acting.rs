@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use swarm::wire::Frame;
-use swarm::{Action, DisconnectReason, Event, HostId, Manifest, Message};
+use swarm::{Action, Event, HostId, Manifest, Message};
 
 use super::addresses::{Addresses, local_towards};
 use super::endpoint::Command;
@@ -31,7 +31,7 @@ impl Shared {
                     self.hub.command(Command::Close(link.connection));
                 }
                 tracing::debug!(host = %self.host, other = %host, ?reason, "disconnected");
-                if matches!(reason, DisconnectReason::CorruptChunk | DisconnectReason::WrongManifest) {
+                if reason.is_for_wrong_bytes() {
                     state.observer.banned(self.host, host, reason);
                 }
             }

@@ -369,6 +369,10 @@ const RATE_MAX: u64 = 1 << (63 - UNIT_SHIFT);
 const UNITS_A_BYTE: u128 = 1_000_000_000_u128 << UNIT_SHIFT;
 /// A transfer that takes longer than this shows its receiver that it goes on, as segments do on the wire.
 pub(crate) const SLOW_AFTER: u64 = 500_000_000;
+const _: () = assert!(
+    SLOW_AFTER as u128 == swarm::PROGRESS_INTERVAL.as_nanos(),
+    "what a driver promises to tell"
+);
 
 #[cfg(test)]
 mod tests;

@@ -297,9 +297,6 @@ impl Peer {
                 self.neighbours.strike(now, host, patience);
             }
         }
-        if let Some(expiry) = download.ledger.next_expiry() {
-            self.timers.set(Timer::RequestExpiry, expiry);
-        }
         if self.neighbours.any_missing() {
             self.announce_soon(now);
         }

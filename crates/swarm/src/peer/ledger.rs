@@ -363,10 +363,8 @@ impl Ledger {
     /// were first asked for; none where too many have been on their way twice.
     #[inline]
     pub(super) fn late(&self) -> impl Iterator<Item = (Time, ChunkIndex)> {
-        let twice_left = self.pace.twice_left(self.held().len());
-        self.requests
-            .late(twice_left > 0)
-            .take(if twice_left > 0 { usize::MAX } else { 0 })
+        let may_double = self.pace.twice_left(self.held().len()) > 0;
+        self.requests.late().filter(move |_| may_double)
     }
 
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.

@@ -32,8 +32,7 @@ impl Peer {
             self.actions.push_back(Action::StopServing { to, chunk });
         }
         // All that may count on it: those that were told, and those that asked.
-        let hosts = self.neighbours.hosts().iter().copied();
-        let hosts: Vec<HostId> = hosts.filter(|host| !self.config.is_seeder(*host)).collect();
+        let hosts: Vec<HostId> = self.members().map(|n| n.host).collect();
         for host in hosts {
             let (chunk, reason) = (chunk.get(), RejectReason::NotHeld);
             self.send(host, Message::Reject { chunk, reason });

@@ -101,9 +101,7 @@ impl Peer {
         for host in liars {
             self.ban(now, host, DisconnectReason::ProtocolViolation);
         }
-        let hosts = self.neighbours.iter().map(|n| n.host);
-        let others = hosts.filter(|host| !self.config.is_seeder(*host));
-        for host in others.collect::<Vec<HostId>>() {
+        for host in self.members().map(|n| n.host).collect::<Vec<HostId>>() {
             self.introduce_holdings(host);
         }
         if complete {

@@ -24,7 +24,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::event::{Action, DisconnectReason, Event};
 use crate::manifest::{BuildInfo, Manifest};
-use crate::neighbours::{Neighbours, Views, checked};
+use crate::neighbours::{Neighbour, Neighbours, Views, checked};
 use crate::stats::PeerStats;
 use crate::timer_table::{TimerKind, TimerTable};
 use crate::units::{ChunkIndex, HostId, Time};
@@ -267,10 +267,7 @@ impl Peer {
 
     /// How many members it is connected to, seeders not counted.
     pub fn neighbour_count(&self) -> usize {
-        self.neighbours
-            .iter()
-            .filter(|n| !self.config.is_seeder(n.host))
-            .count()
+        self.members().count()
     }
 
     /// Whether the tracker has answered: the peer has its place in the overlay.
@@ -465,8 +462,7 @@ impl Peer {
 
     /// Gives up a neighbour that has missed so many requests that it does not count as one. Whether there was one.
     fn make_room(&mut self, now: Time) -> bool {
-        let useless = self.neighbours.iter().filter(|n| n.is_useless());
-        let useless = useless.filter(|n| !self.config.is_seeder(n.host));
+        let useless = self.members().filter(|n| n.is_useless());
         let Some(host) = useless.max_by_key(|n| n.misses()).map(|n| n.host) else {
             return false;
         };
@@ -476,8 +472,12 @@ impl Peer {
 
     /// Neighbours that count as such, seeders not among them.
     fn useful_count(&self) -> usize {
-        let useful = self.neighbours.iter().filter(|n| !n.is_useless());
-        useful.filter(|n| !self.config.is_seeder(n.host)).count()
+        self.members().filter(|n| !n.is_useless()).count()
+    }
+
+    /// Neighbours but for seeders.
+    fn members(&self) -> impl Iterator<Item = &Neighbour> {
+        self.neighbours.iter().filter(|n| !self.config.is_seeder(n.host))
     }
 
     /// Room for those who dial beyond the degree: late joiners, and hosts that lost theirs.

@@ -17,9 +17,6 @@ use crate::neighbours::{Neighbour, Neighbours, Views};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::Contact;
 
-/// Chunks that are not to be asked for.
-type Except = SmallVec<[ChunkIndex; 8]>;
-
 /// What is to be asked, in this order.
 pub(super) type Asks = SmallVec<[Ask; 8]>;
 
@@ -258,25 +255,28 @@ impl<'a, V: Views> Planner<'a, V> {
         if is_import && self.imports_left == 0 {
             return None;
         }
-        let mut except = Except::from_slice(&self.chunks);
-        if ledger.has_overdue() {
-            except.extend(ledger.overdue_of(neighbours.hosts()[index]));
-        }
         let theirs = neighbours.holdings(index, self.known.views);
         if theirs.is_empty() || (is_seeder && theirs.is_full()) {
             return None;
         }
+        let with_overdue: SmallVec<[ChunkIndex; 8]>;
+        let mut except = &self.chunks;
+        if ledger.has_overdue() {
+            let overdue = ledger.overdue_of(neighbours.hosts()[index]);
+            with_overdue = except.iter().copied().chain(overdue).collect();
+            except = &with_overdue;
+        }
         if is_import {
-            let chunk = ledger.choose_by_chance(theirs, &except, self.chance)?;
+            let chunk = ledger.choose_by_chance(theirs, except, self.chance)?;
             self.imports_left -= 1;
             return Some((chunk, Why::Import));
         }
         // Of who has everything all would ask for the latest, and those that come late together would have nothing for each
         // other.
         let chunk = if theirs.is_full() {
-            ledger.choose_by_chance(theirs, &except, self.chance)?
+            ledger.choose_by_chance(theirs, except, self.chance)?
         } else {
-            ledger.choose(theirs, &except, self.chance)?
+            ledger.choose(theirs, except, self.chance)?
         };
         Some((chunk, Why::Want))
     }

@@ -240,8 +240,7 @@ impl Peer {
     }
 
     fn link_report(&mut self) -> LinkReport {
-        let neighbours = self.neighbours.iter().map(|n| n.host);
-        let members = neighbours.filter(|host| !self.config.is_seeder(*host));
+        let members = self.members().map(|n| n.host);
         LinkReport {
             up: members
                 .chain(self.tracker.dialling.iter().copied())

@@ -209,13 +209,13 @@ impl Requests {
         })
     }
 
-    /// The chunks that everybody who is asked for them is late with, or that only trickle in where that counts, and of which one
+    /// The chunks that everybody who is asked for them is late with, or that only trickle in, and of which one
     /// neighbour more may be asked, with when they were first asked for.
-    pub(super) fn late(&self, trickles_too: bool) -> impl Iterator<Item = (Time, ChunkIndex)> {
+    pub(super) fn late(&self) -> impl Iterator<Item = (Time, ChunkIndex)> {
         let late = self.live().enumerate().filter(move |(index, request)| {
             let before = self.live().take(*index);
             let of_chunk = |other: &&Request| other.chunk == request.chunk;
-            let is_late = |other: &Request| other.late || (trickles_too && other.trickles);
+            let is_late = |other: &Request| other.late || other.trickles;
             is_late(request)
                 && before.filter(of_chunk).count() == 0
                 && self.live().filter(of_chunk).all(is_late)

@@ -185,8 +185,8 @@ fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_aske
     assert_eq!(ledger.check(), Ok(()));
 }
 
-#[test]
-fn a_chunk_that_trickles_is_late_though_bytes_come() {
+/// Chunks come in 100 ms, and then A is asked for one that will take longer.
+fn ledger_with_a_trickle() -> Ledger {
     let mut ledger = ledger(64);
     for index in 0..16 {
         ask(&mut ledger, 0, A, index, Why::Want);
@@ -194,6 +194,12 @@ fn a_chunk_that_trickles_is_late_though_bytes_come() {
         ledger.stored(at(100), A, chunk(index));
     }
     ask(&mut ledger, 1000, A, 20, Why::Want);
+    ledger
+}
+
+#[test]
+fn a_chunk_that_trickles_is_late_though_bytes_come() {
+    let mut ledger = ledger_with_a_trickle();
     let mut now = 1000;
     while now < 4000 {
         ledger.received(at(now), A, chunk(20));
@@ -207,13 +213,7 @@ fn a_chunk_that_trickles_is_late_though_bytes_come() {
 
 #[test]
 fn a_chunk_that_trickles_for_ever_is_wanted_again_and_taken_all_the_same() {
-    let mut ledger = ledger(64);
-    for index in 0..16 {
-        ask(&mut ledger, 0, A, index, Why::Want);
-        ledger.received(at(0), A, chunk(index));
-        ledger.stored(at(100), A, chunk(index));
-    }
-    ask(&mut ledger, 1000, A, 20, Why::Want);
+    let mut ledger = ledger_with_a_trickle();
     for second in 1..40 {
         ledger.received(at(1000 * second), A, chunk(20));
         ledger.expire(at(1000 * second));
