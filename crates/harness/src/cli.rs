@@ -322,8 +322,28 @@ fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
     let number = |text: &str| text.trim().parse::<u64>().ok();
     let range = text
         .split_once("..")
-        .and_then(|(from, to)| Some(number(from)?..number(to)?));
-    range
+        .and_then(|(from, to)| Some(number(from)?..number(to)?))
         .filter(|range| !range.is_empty())
-        .ok_or_else(|| format!("{text:?}: expected FROM..TO with FROM below TO, such as 0..1000"))
+        .ok_or_else(|| format!("{text:?}: expected FROM..TO with FROM below TO, such as 0..1000"))?;
+    if range.end - range.start > DAYS_MAX {
+        return Err(format!("{text:?}: expected at most {DAYS_MAX} days at a time"));
+    }
+    Ok(range)
+}
+
+/// Days of one course of torture: some hours of work, and what each is drawn from is kept in memory.
+const DAYS_MAX: u64 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_a_range_that_is_neither_empty_nor_without_end() {
+        assert_eq!(seeds("3..5"), Ok(3..5));
+        for text in ["", "5", "5..5", "5..3", "-1..3", "a..b", "0..18446744073709551615"] {
+            let error = seeds(text).unwrap_err();
+            assert!(error.contains("expected"), "{text}: {error}");
+        }
+    }
 }

@@ -74,6 +74,13 @@ async fn builds_wait_until_a_host_comes_and_none_is_lost() {
     agent.stop().await;
 }
 
+async fn both_have_all(first: &Host, second: &Host, keys: &[String]) {
+    until("both have all", LONG, || {
+        keys.iter().all(|key| first.has_key(key) && second.has_key(key))
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_has_heard_of_a_build_a_moment_ago_is_waited_for() {
     let s3 = S3::start().await;
@@ -92,10 +99,7 @@ async fn a_host_that_has_heard_of_a_build_a_moment_ago_is_waited_for() {
     tokio::time::sleep(region::PATIENCE.least * 5).await;
     assert_eq!(start.listed.borrow()[0].key, keys[0]);
     let second = Host::start(&start.listed);
-    until("both have all", LONG, || {
-        keys.iter().all(|key| first.has_key(key) && second.has_key(key))
-    })
-    .await;
+    both_have_all(&first, &second, &keys).await;
     agent.stop().await;
 }
 
@@ -120,10 +124,7 @@ async fn a_seeder_that_was_killed_before_it_seeded_anything_knows_its_hosts_when
     }
     tokio::time::sleep(region::PATIENCE.least * 8).await;
     let second = Host::start(&start.listed);
-    until("both have all", LONG, || {
-        keys.iter().all(|key| first.has_key(key) && second.has_key(key))
-    })
-    .await;
+    both_have_all(&first, &second, &keys).await;
     agent.stop().await;
 }
 
