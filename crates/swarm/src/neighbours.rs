@@ -199,10 +199,21 @@ impl Neighbours {
         self.position(host).is_some_and(|index| self.remote[index])
     }
 
-    /// How many are in the zone of this host, these seeders not counted: they are in none.
+    /// How many are in the zone of this host, these seeders not counted, which are in none, nor who has let requests become overdue
+    /// since it last delivered.
     pub(crate) fn local_hosts(&self, seeders: &[Contact]) -> usize {
         let local = self.remote.iter().filter(|remote| !**remote).count();
-        local - seeders.iter().filter(|seeder| self.contains(seeder.host)).count()
+        let seeders = seeders.iter().filter(|seeder| self.contains(seeder.host)).count();
+        if self.missing == 0 {
+            return local - seeders;
+        }
+        let is_local = |(neighbour, remote): &(&Neighbour, &bool)| !**remote && neighbour.strikes == 0;
+        self.list
+            .iter()
+            .zip(&self.remote)
+            .filter(is_local)
+            .count()
+            .saturating_sub(seeders)
     }
 
     /// `host` says that it is in `zone`, which is that of this host where not `remote`.

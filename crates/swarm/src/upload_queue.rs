@@ -132,9 +132,9 @@ impl UploadQueue {
         late_at.filter(|at| *at > now).min()
     }
 
-    /// Bytes of `chunk` have gone out to `to`.
-    pub(crate) fn progress(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
-        if let Some(active) = self.active.iter_mut().find(|a| a.to == to && a.chunk == chunk) {
+    /// Bytes have gone out to `to`: whatever else it is sent waits behind them.
+    pub(crate) fn progress(&mut self, now: Time, to: HostId) {
+        for active in self.active.iter_mut().filter(|a| a.to == to) {
             active.progress_at = now;
         }
     }
@@ -214,7 +214,10 @@ impl UploadQueue {
     /// Hosts to whom no byte has gone for too long: they do not take what they asked for.
     pub(crate) fn stuck(&self, now: Time) -> Vec<HostId> {
         let is_stuck = |a: &&Active| now.since(a.progress_at) >= UPLOAD_STUCK_AFTER;
-        self.active.iter().filter(is_stuck).map(|a| a.to).collect()
+        let mut hosts: Vec<HostId> = self.active.iter().filter(is_stuck).map(|a| a.to).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
     }
 
     /// When [`UploadQueue::stuck`] is to be looked at next.
@@ -300,7 +303,7 @@ mod tests {
         queue.push(other, chunk(1), 0);
         assert_eq!(queue.start_next(at(0)), Some((slow, chunk(0))));
         for second in 0..300 {
-            queue.progress(at(second), slow, chunk(0));
+            queue.progress(at(second), slow);
             assert_eq!(queue.stuck(at(second)), []);
         }
         assert_eq!(queue.start_next(at(300)), Some((other, chunk(1))));
@@ -313,6 +316,21 @@ mod tests {
             queue.late_after() < Duration::from_secs(6),
             "one slow receiver does not change what is usual"
         );
+    }
+
+    /// Over a slow link a second chunk waits behind the first, and moves no byte for as long as that takes.
+    #[test]
+    fn who_takes_one_chunk_is_not_stuck_with_the_next() {
+        let mut queue = UploadQueue::new(2);
+        let slow = HostId::new(1);
+        let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
+        for index in 0..2 {
+            queue.push(slow, chunk(index), 0);
+            assert!(queue.start_next(at(0)).is_some());
+        }
+        queue.progress(at(100), slow);
+        assert_eq!(queue.stuck(at(200)), []);
+        assert_eq!(queue.stuck(at(220)), [slow]);
     }
 
     #[test]

@@ -328,7 +328,6 @@ impl Peer {
             return;
         }
         if !download.ledger.is_waiting() {
-            download.ledger.forgive(now);
             download.starved += 1;
             let starved = download.starved;
             // A seeder serves whoever asks it this, so it is the last to be asked.

@@ -174,11 +174,6 @@ impl Ledger {
         self.requests.excuse(now);
     }
 
-    /// What is overdue is not expected any more, and may be asked for again wherever it was.
-    pub(super) fn forgive(&mut self, now: Time) {
-        self.requests.forgive(now, &self.pace);
-    }
-
     /// `host`, which has `theirs`, has gone.
     pub(super) fn neighbour_gone(&mut self, host: HostId, theirs: &Bitfield) {
         self.chunks.neighbour_gone(theirs);

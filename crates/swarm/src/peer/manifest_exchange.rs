@@ -23,24 +23,36 @@ impl Peer {
             .filter(|n| n.knows_manifest)
             .map(|n| n.host)
             .collect();
-        let Build::Announced { asked, asked_at, .. } = &mut self.build else {
+        let Build::Announced {
+            asked,
+            asked_of,
+            asked_at,
+            ..
+        } = &mut self.build
+        else {
             return;
         };
         let attempt = *asked;
-        let seeders = &self.config.seeders;
-        let seeder = seeders[attempt as usize / 2 % seeders.len()].host;
-        // Two neighbours have had theirs by then, or one and those that came while nobody knew it.
-        let is_seeders_turn = attempt >= 2 && attempt.is_multiple_of(2) && self.neighbours.contains(seeder);
         if knowing.is_empty() && attempt == 0 {
             // Give the neighbours a moment to hear of it: a seeder that answers everybody has no uplink left for chunks.
             self.timers.set_at_latest(Timer::ManifestRetry, now + MANIFEST_PATIENCE);
             *asked += 1;
             return;
         }
-        let from = if knowing.is_empty() || is_seeders_turn {
-            seeder
+        let seeders = self.config.seeders.iter().map(|seeder| seeder.host);
+        let seeders: Vec<HostId> = seeders.filter(|seeder| self.neighbours.contains(*seeder)).collect();
+        // Two neighbours have had theirs by then, or one and those that came while nobody knew it.
+        let is_seeders_turn = attempt >= 2 && attempt.is_multiple_of(2);
+        let (those, turn) = if seeders.is_empty() || !(is_seeders_turn || knowing.is_empty()) {
+            (&knowing, attempt.div_ceil(2))
         } else {
-            knowing[attempt.div_ceil(2) as usize % knowing.len()]
+            (&seeders, attempt / 2)
+        };
+        *asked_of = (!those.is_empty()).then(|| those[turn as usize % those.len()]);
+        let Some(from) = *asked_of else {
+            // Nobody is there: whoever comes next is asked.
+            self.timers.set(Timer::ManifestRetry, now + MANIFEST_PATIENCE);
+            return;
         };
         *asked += 1;
         *asked_at = now;
@@ -111,9 +123,10 @@ impl Peer {
         self.take_up_early_invitations(now);
     }
 
+    /// Somebody who knows the manifest is there, or somebody has gone: the next is asked where nobody is to answer.
     pub(super) fn request_manifest_if_waiting(&mut self, now: Time) {
-        if let Build::Announced { asked, .. } = &self.build
-            && *asked <= 1
+        if let Build::Announced { asked, asked_of, .. } = &self.build
+            && (*asked <= 1 || asked_of.is_none_or(|host| !self.neighbours.contains(host)))
         {
             self.request_manifest(now);
         }

@@ -110,8 +110,9 @@ enum Build {
     Unknown,
     Announced {
         info: BuildInfo,
-        /// Times that the manifest was asked for, and when it was last.
+        /// Times that the manifest was asked for, and of whom and when it was last.
         asked: u32,
+        asked_of: Option<HostId>,
         asked_at: Time,
     },
     Opening {
@@ -166,13 +167,14 @@ impl Peer {
             Event::Message(host, message) => self.handle_message(now, host, message),
             Event::StoreOpened { held } => self.handle_store_opened(now, *held),
             Event::ChunkProgress { from, chunk } => self.handle_payload(now, from, chunk),
-            Event::ServingProgress { to, chunk } => self.uploads.progress(now, to, chunk),
+            Event::ServingProgress { to, .. } => self.uploads.progress(now, to),
             Event::ChunkStored { from, chunk } => self.handle_chunk_stored(now, from, chunk),
             Event::ChunkCorrupt { from, chunk } => self.handle_chunk_corrupt(now, from, chunk),
             Event::ChunkAborted { from, chunk } => self.request_failed(from, chunk),
             Event::ChunkLost { chunk } => self.handle_chunk_lost(now, chunk),
             Event::ChunkFound { chunk } => self.handle_chunk_found(now, chunk),
             Event::ChunkServed { to, chunk } => {
+                self.uploads.progress(now, to);
                 if let Some(taken) = self.uploads.finish(now, to, chunk) {
                     self.uploads.learn(taken);
                 }
@@ -326,7 +328,7 @@ impl Peer {
     fn handle_timer(&mut self, now: Time, timer: Timer) {
         match timer {
             Timer::Announce => self.announce(now),
-            Timer::Reconnect => self.connect_seeders(now),
+            Timer::Reconnect => self.reconnect_seeders(now),
             Timer::ManifestRetry => self.request_manifest(now),
             Timer::Flush => self.flush(),
             Timer::RequestExpiry => self.expire_requests(now),
@@ -373,6 +375,9 @@ impl Peer {
 
     fn handle_disconnected(&mut self, now: Time, host: HostId) {
         let was_neighbour = self.forget_neighbour(now, host);
+        if matches!(&self.build, Build::Announced { asked_of, .. } if *asked_of == Some(host)) {
+            self.request_manifest(now);
+        }
         if self.config.is_seeder(host) {
             self.seeder_lost(now, host);
         } else if was_neighbour {

@@ -152,6 +152,9 @@ impl<'a, V: Views> Planner<'a, V> {
             ..
         } = self.known;
         let offers_more = |seeder: &Contact| {
+            if limits.refused.contains(&seeder.host) {
+                return false;
+            }
             let holdings = neighbours.get(seeder.host).map(|known| known.holdings(*views));
             holdings.is_some_and(|theirs| !theirs.is_empty() && !theirs.is_full())
         };
@@ -256,7 +259,7 @@ impl<'a, V: Views> Planner<'a, V> {
             return None;
         }
         let theirs = neighbours.holdings(index, self.known.views);
-        if theirs.is_empty() || (is_seeder && theirs.is_full()) {
+        if theirs.is_empty() || (is_seeder && (theirs.is_full() || self.is_refused(index))) {
             return None;
         }
         let with_overdue: SmallVec<[ChunkIndex; 8]>;
@@ -357,7 +360,7 @@ impl<'a, V: Views> Planner<'a, V> {
         if self.asks.iter().any(|ask| ask.chunk == chunk) {
             return None;
         }
-        let (mut with_room, mut is_elsewhere) = (None, false);
+        let (mut with_room, mut far, mut is_elsewhere) = (None, None, false);
         for offset in 0..self.order.len() {
             let index = self.order.index(offset);
             let bit = 1 << offset;
@@ -368,10 +371,12 @@ impl<'a, V: Views> Planner<'a, V> {
                 continue;
             }
             is_elsewhere = true;
+            let outstanding = self.outstanding(host);
+            // Whoever is near and has it is late with it.
             if self.is_closed(index) {
+                far = far.or((outstanding == 0).then_some(host));
                 continue;
             }
-            let outstanding = self.outstanding(host);
             if outstanding == 0 && !self.order.is_busy(offset) {
                 self.order.asked(index);
                 return Some(host);
@@ -383,7 +388,7 @@ impl<'a, V: Views> Planner<'a, V> {
         if with_room.is_none() && !is_elsewhere {
             self.unserved.push(chunk);
         }
-        with_room.or_else(|| {
+        with_room.or(far).or_else(|| {
             let seeder = self.complete_seeder()?.host;
             (!ledger.is_asked(seeder, chunk)).then_some(seeder)
         })
@@ -440,12 +445,14 @@ impl<'a, V: Views> Planner<'a, V> {
             return;
         };
         let mut rare = seeder.has.clone();
+        for overdue in ledger.overdue_of(seeder.host) {
+            rare.remove(overdue);
+        }
         let others = neighbours.iter().filter(|n| !n.is_parked(now) && !n.is_useless());
         let others = others.filter(|n| !limits.is_seeder(n.host));
         others.for_each(|other| rare.subtract(other.holdings(self.known.views)));
         while self.chunks_in_flight() < limits.chunks_in_flight_max
             && let Some(chunk) = ledger.choose(&rare, &self.chunks, self.chance)
-            && !ledger.is_asked(seeder.host, chunk)
         {
             self.add(seeder.host, chunk, Why::Rescue);
         }
@@ -489,6 +496,15 @@ impl<'a, V: Views> Planner<'a, V> {
         } else {
             0
         }
+    }
+
+    /// Whether the seeder at `index` turned down a request a moment ago, and would turn down the next.
+    #[inline]
+    fn is_refused(&self, index: usize) -> bool {
+        self.known
+            .limits
+            .refused
+            .contains(&self.known.neighbours.hosts()[index])
     }
 
     /// Whether the neighbour at `index` is asked only for imports.

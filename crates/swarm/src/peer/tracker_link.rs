@@ -22,8 +22,10 @@ pub(super) struct TrackerLink {
     seeders: SmallVec<[SeederLink; 4]>,
     /// Whether the tracker has answered.
     answered: bool,
-    /// Attempts since a tracker was last heard of.
+    /// Announces since the tracker was last heard of.
     attempts: u32,
+    /// Attempts to reach lost seeders since one of them answered.
+    reconnects: u32,
     dialling: Vec<HostId>,
     /// Members that it was linked with, or was to be, and is not: the tracker has yet to hear of it.
     lost: Vec<HostId>,
@@ -57,6 +59,7 @@ impl TrackerLink {
             seeders: SmallVec::from_elem(SeederLink::Dialled, seeders),
             answered: false,
             attempts: 0,
+            reconnects: 0,
             dialling: Vec::new(),
             lost: Vec::new(),
             short: 0,
@@ -141,6 +144,12 @@ impl TrackerLink {
 }
 
 impl Peer {
+    /// Tries those that are lost once more.
+    pub(super) fn reconnect_seeders(&mut self, now: Time) {
+        self.tracker.reconnects += 1;
+        self.connect_seeders(now);
+    }
+
     pub(super) fn connect_seeders(&mut self, now: Time) {
         for (contact, link) in self.config.seeders.iter().zip(&mut self.tracker.seeders) {
             if *link != SeederLink::Connected {
@@ -180,8 +189,8 @@ impl Peer {
         let tracked_by = self.tracker.tracker();
         self.tracker.seeders[index] = SeederLink::Lost;
         self.tracker.not_refused(host);
-        let delay = self.backoff(RECONNECT_FIRST, RECONNECT_MAX);
-        self.timers.set(Timer::Reconnect, now + delay);
+        let delay = self.backoff(RECONNECT_FIRST, self.tracker.reconnects, RECONNECT_MAX);
+        self.timers.set_at_latest(Timer::Reconnect, now + delay);
         if self.tracker.tracker() != tracked_by || tracked_by.is_none() {
             self.tracker.answered = false;
             self.timers.clear(Timer::Announce);
@@ -205,7 +214,8 @@ impl Peer {
         let delay = if self.tracker.answered {
             self.until_announce()
         } else {
-            self.backoff(ANNOUNCE_FIRST, ANNOUNCE_INTERVAL)
+            self.tracker.attempts += 1;
+            self.backoff(ANNOUNCE_FIRST, self.tracker.attempts - 1, ANNOUNCE_INTERVAL)
         };
         self.timers.set(Timer::Announce, now + delay);
     }
@@ -294,6 +304,7 @@ impl Peer {
     /// Dials whom a seeder names.
     pub(super) fn dial(&mut self, now: Time, from: HostId, contacts: Vec<Contact>) {
         let tracker = self.tracker.tracker().map(|index| self.config.seeders[index].host);
+        self.tracker.reconnects = 0;
         if tracker == Some(from) {
             self.tracker.answered = true;
             self.tracker.attempts = 0;
@@ -319,8 +330,12 @@ impl Peer {
 
     pub(super) fn learn_of_build(&mut self, now: Time, info: BuildInfo) {
         if matches!(self.build, Build::Unknown) {
-            let (asked, asked_at) = (0, now);
-            self.build = Build::Announced { info, asked, asked_at };
+            self.build = Build::Announced {
+                info,
+                asked: 0,
+                asked_of: None,
+                asked_at: now,
+            };
             self.request_manifest(now);
         } else if self.build_root() != Some(info.root) {
             // Another build is another swarm; this one is finished first.
@@ -349,9 +364,8 @@ impl Peer {
         enough.saturating_sub(have)
     }
 
-    fn backoff(&mut self, first: Duration, max: Duration) -> Duration {
-        let delay = (first * (1 << self.tracker.attempts.min(10))).min(max);
-        self.tracker.attempts += 1;
+    fn backoff(&mut self, first: Duration, times: u32, max: Duration) -> Duration {
+        let delay = (first * (1 << times.min(10))).min(max);
         // Up to half as much again by chance, so that a fleet does not come back in step.
         let spread = delay.as_millis() as usize / 2;
         delay + Duration::from_millis(self.random_below(spread + 1) as u64)

@@ -176,7 +176,7 @@ impl Seeder {
             }
             Event::Disconnected(host) => self.forget(now, host),
             Event::Message(host, message) => self.handle_message(now, host, message),
-            Event::ServingProgress { to, chunk } => self.uploads.progress(now, to, chunk),
+            Event::ServingProgress { to, .. } => self.uploads.progress(now, to),
             Event::ChunkServed { to, chunk } => self.handle_served(now, to, chunk),
             Event::ChunkLost { chunk } => self.handle_lost(now, chunk),
             Event::ChunkFound { chunk } => self.handle_found(now, chunk),
@@ -353,6 +353,7 @@ impl Seeder {
     }
 
     fn handle_served(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
+        self.uploads.progress(now, to);
         // Of a chunk that was lost nothing, or not all, has gone out.
         if let Some(taken) = self.uploads.finish(now, to, chunk)
             && !self.lost.contains(&chunk)

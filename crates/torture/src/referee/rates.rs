@@ -80,6 +80,10 @@ impl Referee {
     }
 
     pub(super) fn count(&mut self, now: Nanos, member: &mut Member, to: HostId, message: &Message) {
+        // Who means harm may say what it likes, and asks on what it is told.
+        if !member.is_honest() {
+            return;
+        }
         member.watched.quiet.0 += u32::from(self.is_quiet);
         let rates = member.watched.rates(now);
         let chunks = rates.chunks + rates.chunks_before;

@@ -114,7 +114,9 @@ impl Requests {
             .live()
             .filter(|r| r.chunk == chunk && !r.late && !r.trickles)
             .count();
-        in_time < SOURCES_MAX && self.sources(chunk) < SOURCES_WITH_LATE_MAX
+        // Who was overdue before and is late again is given more time, but nobody waits for it.
+        let counts = |r: &&Request| r.chunk == chunk && !(r.late && r.doublings > 0);
+        in_time < SOURCES_MAX && self.live().filter(counts).count() < SOURCES_WITH_LATE_MAX
     }
 
     /// Requests to `from` that are in time.
@@ -354,13 +356,6 @@ impl Requests {
         self.count();
         theirs.retain(|chunk| self.sources(*chunk) == 0);
         theirs
-    }
-
-    /// What is overdue is not expected any more, but for what still comes, however slowly.
-    pub(super) fn forgive(&mut self, now: Time, pace: &Pace) {
-        let comes = |r: &Request| matches!(r.state, State::Stopped { .. }) && now < r.progress_at + pace.patience();
-        self.list.retain(|r| !r.is_overdue() || comes(r));
-        self.count();
     }
 
     /// This host stood still until `now`: whoever was asked before is not late for that.

@@ -26,6 +26,8 @@ struct Scene {
     invitations: Vec<(HostId, ChunkIndex)>,
     open: u32,
     parked: Vec<u64>,
+    /// Seeders that turned down a request a moment ago.
+    refused: Vec<HostId>,
 }
 
 type Asked = Vec<(u64, u32, Why)>;
@@ -66,6 +68,7 @@ impl Scene {
             invitations: Vec::new(),
             open: 0,
             parked: Vec::new(),
+            refused: Vec::new(),
         };
         for (number, chunks) in has {
             scene.neighbours.insert(host(*number), CHUNKS, false);
@@ -127,7 +130,7 @@ impl Scene {
             neighbours: &self.neighbours,
             views: &(),
             limits: Limits {
-                refused: &[],
+                refused: &self.refused,
                 chunks_in_flight_max: self.chunks_in_flight_max,
                 requests_per_neighbour_max: 2,
                 seeders: &self.seeders,
@@ -220,6 +223,11 @@ fn what_a_seeder_offers_is_asked_for_beyond_the_limit() {
             "nothing of one that has shown everything",
             Scene::new(all, &[(SEEDER, &full), (1, all)]).asked(&busy),
             vec![],
+        ),
+        (
+            "nothing of one that would turn it down",
+            Scene::new(all, &[(SEEDER, &[3, 4, 5]), (1, &[2])]).with(|scene| scene.refused = vec![host(SEEDER)]),
+            vec![(1, 2, Why::Want)],
         ),
     ]);
 }
@@ -449,6 +457,33 @@ fn what_somebody_is_late_with_is_asked_of_another_neighbour_at_any_time() {
     ]);
 }
 
+/// Three that stall would else keep a host from the hundred of another zone that have everything.
+#[test]
+fn what_everybody_near_is_late_with_is_asked_of_another_zone() {
+    let late = |scene: &mut Scene| drop(scene.ledger.mark_late(at(NOW)));
+    let near = [(1, [7].as_slice()), (2, &[]), (4, &[])];
+    let with_far: Vec<(u64, &[u32])> = near.into_iter().chain([(3, [7].as_slice())]).collect();
+    check([
+        (
+            "somebody far has it",
+            Scene::new(&[7], &with_far)
+                .remote(&[3])
+                .asked(&[(1, 7, 0, None)])
+                .with(late),
+            vec![(3, 7, Why::Hedge)],
+        ),
+        (
+            "somebody near has it too",
+            Scene::new(&[7], &with_far)
+                .with(|scene| assert!(scene.neighbours.get_mut(host(2)).unwrap().has.insert(chunk(7))))
+                .remote(&[3])
+                .asked(&[(1, 7, 0, None)])
+                .with(late),
+            vec![(2, 7, Why::Tie)],
+        ),
+    ]);
+}
+
 #[test]
 fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
     let all = [1, 2, 3].as_slice();
@@ -484,6 +519,13 @@ fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
             vec![(SEEDER, 3, Why::Rescue)],
         ),
         (
+            "not again what it is overdue with",
+            Scene::new(all, &[(SEEDER, &full), (1, &[])])
+                .asked(&[(SEEDER, 3, 0, Some(1))])
+                .with(stalled),
+            vec![(SEEDER, 2, Why::Rescue), (SEEDER, 1, Why::Rescue)],
+        ),
+        (
             "not when it has lost its turn itself and somebody else has it",
             Scene::new(all, &[(SEEDER, &full), (1, all)]).with(|scene| scene.parked = vec![SEEDER]),
             vec![(1, 3, Why::Want), (1, 2, Why::Want)],
@@ -510,4 +552,10 @@ fn seeders_do_not_count_as_neighbours_of_ones_own_zone() {
     assert_eq!(scene(&[20, 21, 22]).plan(), [(3, 7, Why::Want)]);
     let mut three_local = Scene::new(&[7], &[(1, &[]), (2, &[]), (4, &[]), (3, &[7])]).remote(&[3]);
     assert_eq!(three_local.plan(), []);
+    let at_strike = |scene: &mut Scene| scene.neighbours.strike(at(0), host(4), Duration::from_millis(1));
+    assert_eq!(
+        three_local.with(at_strike).plan(),
+        [(3, 7, Why::Want)],
+        "one of them does not serve"
+    );
 }
