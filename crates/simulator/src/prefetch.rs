@@ -7,7 +7,8 @@
 pub(crate) fn prefetch<T>(value: &T) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     let start = std::ptr::from_ref(value).cast::<i8>();
-    for line in (0..size_of::<T>()).step_by(64) {
+    let mut line = 0;
+    while line < size_of::<T>() {
         #[expect(
             unsafe_code,
             reason = "a prefetch reads nothing, and the address is within a value that is borrowed"
@@ -16,6 +17,7 @@ pub(crate) fn prefetch<T>(value: &T) {
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(start.add(line));
         }
+        line += 64;
     }
 }
 

@@ -141,10 +141,7 @@ impl UploadQueue {
 
     /// Moves the neediest waiting request to a free slot.
     pub(crate) fn start_next(&mut self, now: Time) -> Option<(HostId, ChunkIndex)> {
-        let late_after = self.late_after();
-        let has_slot = |a: &&Active| now.since(a.since) < late_after;
-        let slots_taken = self.active.iter().filter(has_slot).count();
-        if slots_taken >= self.slots || self.active.len() >= self.slots * ACTIVE_TIMES {
+        if self.waiting.is_empty() || !self.has_slot(now) {
             return None;
         }
         let is_active = |w: &Waiting| self.active.iter().any(|a| a.to == w.to && a.chunk == w.chunk);
@@ -165,6 +162,16 @@ impl UploadQueue {
             progress_at: now,
         });
         Some((to, chunk))
+    }
+
+    /// Servings that are late take no slot, up to a limit.
+    fn has_slot(&self, now: Time) -> bool {
+        if self.active.len() < self.slots {
+            return true;
+        }
+        let late_after = self.late_after();
+        let in_time = self.active.iter().filter(|a| now.since(a.since) < late_after).count();
+        in_time < self.slots && self.active.len() < self.slots * ACTIVE_TIMES
     }
 
     /// A chunk has been sent or given up; tells how long it was being served.

@@ -8,7 +8,14 @@ use crate::prefetch::prefetch;
 
 impl Transfers {
     /// Gives all transfers the rates that are theirs from now on.
+    #[inline]
     pub(crate) fn share_out(&mut self, now: u64) {
+        if !self.open.is_empty() || !self.rung.is_empty() {
+            self.share_out_all(now);
+        }
+    }
+
+    fn share_out_all(&mut self, now: u64) {
         let mut looked_at = 0;
         let mut next = 0;
         while let Some(port) = self.open.get(next).copied() {

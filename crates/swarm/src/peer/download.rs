@@ -308,7 +308,8 @@ impl Peer {
     #[inline]
     pub(super) fn excuse_own_pause(&mut self, now: Time) {
         let due = self.timers.get(Timer::RequestExpiry).unwrap_or(Time::MAX);
-        if now.since(due) >= OWN_PAUSE
+        if now > due
+            && now.since(due) >= OWN_PAUSE
             && let Build::Fetching(download) = &mut self.build
         {
             download.ledger.excuse(now);

@@ -74,7 +74,16 @@ impl Order {
 
     #[inline]
     fn find(&self, is: impl Fn(usize) -> bool) -> u64 {
-        (0..self.len()).fold(0, |set, offset| set | u64::from(is(self.index(offset))) << offset)
+        if self.count > ORDERED {
+            return (0..ORDERED).fold(0, |set, offset| set | u64::from(is(self.index(offset))) << offset);
+        }
+        // By index, and then turned round to begin with the first: there are few, and no place has to be worked out for each.
+        let by_index = (0..self.count).fold(0, |set, index| set | u64::from(is(index)) << index);
+        if self.start == 0 {
+            by_index
+        } else {
+            (by_index >> self.start | by_index << (self.count - self.start)) & self.all
+        }
     }
 
     /// The neighbour at `index` is a seeder.
@@ -110,24 +119,16 @@ impl Order {
 
     /// Those with `own` requests of this host, in classes of equal load, the least first. Loads are those at the first call.
     #[inline]
-    pub(super) fn by_load(&mut self, own: usize) -> impl Iterator<Item = u64> + use<> {
+    pub(super) fn by_load(&mut self, own: usize) -> ByLoad {
         let at_first = *self.asked_at_first.get_or_insert(self.asked);
-        let (busy, far, now) = (self.busy, self.far, self.asked[own]);
-        let near_and_far = [now & !far, now & far].into_iter();
-        near_and_far.filter(|class| *class != 0).flat_map(move |class| {
-            let mut rest = class;
-            let of_load = move |load: usize| {
-                if rest == 0 {
-                    return None;
-                }
-                let free = at_first.get(load).map_or(0, |set| set & !busy);
-                let waiting = load.checked_sub(1).map_or(0, |load| at_first[load] & busy);
-                let of_load = rest & (free | waiting);
-                rest &= !of_load;
-                Some(of_load)
-            };
-            (0..=LOADS).map_while(of_load).filter(|of_load| *of_load != 0)
-        })
+        let now = self.asked[own];
+        ByLoad {
+            at_first,
+            busy: self.busy,
+            rest: now & !self.far,
+            far: now & self.far,
+            load: 0,
+        }
     }
 
     /// Whether nothing of this host is asked of a neighbour; one beyond the order has to be counted.
@@ -150,6 +151,45 @@ impl Order {
     pub(super) fn idle(&self) -> impl Iterator<Item = u32> + use<> {
         let idle = self.all & self.asked[0] & !self.busy;
         bits(idle & !self.far).chain(bits(idle & self.far))
+    }
+}
+
+/// See [`Order::by_load`].
+pub(super) struct ByLoad {
+    at_first: [u64; LOADS],
+    busy: u64,
+    /// Whose class has yet to come, of those near by first.
+    rest: u64,
+    far: u64,
+    load: usize,
+}
+
+impl Iterator for ByLoad {
+    type Item = u64;
+
+    #[inline]
+    fn next(&mut self) -> Option<u64> {
+        loop {
+            if self.rest == 0 || self.load > LOADS {
+                if self.far == 0 {
+                    return None;
+                }
+                self.rest = std::mem::take(&mut self.far);
+                self.load = 0;
+            }
+            // What waits there counts as one request more.
+            let free = self.at_first.get(self.load).map_or(0, |set| set & !self.busy);
+            let waiting = self
+                .load
+                .checked_sub(1)
+                .map_or(0, |load| self.at_first[load] & self.busy);
+            let class = self.rest & (free | waiting);
+            self.load += 1;
+            self.rest &= !class;
+            if class != 0 {
+                return Some(class);
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Pace {
     /// From asking to the beginning.
     waits: Spread,
     /// Less than this is the noise of a busy machine and not a stall.
-    patience_min: Duration,
+    patience_min_nanos: u64,
     /// How long the last few requests waited until their neighbour began; at first, what the first exchange of messages
     /// took. The least of them is what a message takes where nobody is busy.
     waits_nanos: [u64; WAITS_KEPT],
@@ -34,7 +34,7 @@ impl Pace {
         Self {
             usual: Spread::default(),
             waits: Spread::default(),
-            patience_min,
+            patience_min_nanos: nanos(patience_min),
             waits_nanos: [nanos(round_trip); WAITS_KEPT],
             waits_seen: 0,
             transfer_nanos: None,
@@ -108,47 +108,39 @@ impl Pace {
         }
     }
 
-    /// How long a request may be without progress before its chunk is wanted again.
+    /// How long requests may take, worked out once for all of them.
     #[inline]
-    pub(super) fn patience(&self) -> Duration {
-        match self.usual.most() {
-            Some(most) => most.max(self.patience_min),
-            None => self.patience_at_first(),
+    pub(super) fn limits(&self) -> Limits {
+        let least = self.patience_min_nanos;
+        let (most, transfer) = (self.usual.most(), self.transfer_nanos);
+        let transfer_max = transfer.map_or(least, |transfer| transfer.saturating_mul(TRICKLE_TRANSFERS).max(least));
+        Limits {
+            patience: most.map_or(least.saturating_mul(PATIENCE_AT_FIRST) / 2, |most| most.max(least)),
+            wait_max: match (self.waits.most(), transfer) {
+                (Some(most), Some(transfer)) => most
+                    .saturating_add(transfer.saturating_mul(WAIT_TRANSFERS))
+                    .max(WAIT_LEAST_NANOS),
+                _ => least / 2,
+            },
+            silence_max: most.map_or(least, |most| most.max(SILENCE_LEAST_NANOS)),
+            transfer_max,
+            given_up: transfer_max.saturating_mul(GIVEN_UP_TIMES),
         }
     }
 
-    fn patience_at_first(&self) -> Duration {
-        self.patience_min * PATIENCE_AT_FIRST / 2
+    /// How long a request may be without progress before its chunk is wanted again.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_nanos(self.limits().patience)
     }
 
     /// How long a request may wait for its first byte before it is late.
-    #[inline]
     pub(super) fn wait_max(&self) -> Duration {
-        match (self.waits.most(), self.transfer()) {
-            (Some(most), Some(transfer)) => (most + transfer * WAIT_TRANSFERS).max(WAIT_LEAST),
-            _ => self.patience_min / 2,
-        }
-    }
-
-    /// How long no byte may come of a chunk of which some have come before it is late.
-    #[inline]
-    pub(super) fn silence_max(&self) -> Duration {
-        self.usual
-            .most()
-            .map_or(self.patience_min, |most| most.max(2 * PROGRESS_INTERVAL))
-    }
-
-    /// How long a chunk may take from its first byte to its last before it is late, though bytes come.
-    #[inline]
-    pub(super) fn transfer_max(&self) -> Duration {
-        let floor = |transfer: Duration| (transfer * TRICKLE_TRANSFERS).max(self.patience_min);
-        self.transfer().map_or(self.patience_min, floor)
+        Duration::from_nanos(self.limits().wait_max)
     }
 
     /// How long a chunk may take from its first byte to its last before its chunk is wanted again, though bytes come.
-    #[inline]
     pub(super) fn transfer_given_up(&self) -> Duration {
-        self.transfer_max() * GIVEN_UP_TIMES
+        Duration::from_nanos(self.limits().given_up)
     }
 
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
@@ -162,6 +154,21 @@ impl Pace {
     pub(super) fn slow_after(&self) -> Option<Duration> {
         self.transfer().map(|transfer| transfer * SLOW_AFTER.0 / SLOW_AFTER.1)
     }
+}
+
+/// How long requests may take, in nanoseconds: looked at for each of them after every event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Without progress, before its chunk is wanted again.
+    pub(super) patience: u64,
+    /// Before the first byte, until it is late.
+    pub(super) wait_max: u64,
+    /// Without a byte after some have come, until it is late.
+    pub(super) silence_max: u64,
+    /// From the first byte to the last, until it is late though bytes come.
+    pub(super) transfer_max: u64,
+    /// Likewise until its chunk is wanted again.
+    pub(super) given_up: u64,
 }
 
 /// Mean and deviation of times, after RFC 6298 (gains 1/8 and 1/4). Nothing doubles where one is exceeded, as it does there: somebody
@@ -189,12 +196,12 @@ impl Spread {
 
     /// What is hardly ever exceeded: four deviations above the mean, and twice the mean at least. `None` where nothing was seen.
     #[inline]
-    fn most(&self) -> Option<Duration> {
+    fn most(&self) -> Option<u64> {
         let most = self
             .mean_nanos
             .saturating_add(4 * self.deviation_nanos)
             .max(2 * self.mean_nanos);
-        self.seen.then_some(Duration::from_nanos(most))
+        self.seen.then_some(most)
     }
 }
 
@@ -205,13 +212,18 @@ fn nanos(duration: Duration) -> u64 {
 /// When all that is missing is on its way a chunk is slow after this multiple of what a chunk usually takes.
 const SLOW_AFTER: (u32, u32) = (3, 2);
 /// A request is late when it waits for so many usual transfers longer than requests hardly ever do …
-const WAIT_TRANSFERS: u32 = 2;
+const WAIT_TRANSFERS: u64 = 2;
 /// … but never before this: a machine that is busy for a moment is no sign of anything.
-const WAIT_LEAST: Duration = Duration::from_millis(50);
+const WAIT_LEAST_NANOS: u64 = 50_000_000;
+/// A driver tells of progress so often at least; twice that is silence.
+const SILENCE_LEAST_NANOS: u64 = {
+    assert!(PROGRESS_INTERVAL.as_secs() == 0);
+    2 * PROGRESS_INTERVAL.subsec_nanos() as u64
+};
 /// A chunk of which bytes come is late all the same when it takes so many times as long as usual.
-const TRICKLE_TRANSFERS: u32 = 16;
+const TRICKLE_TRANSFERS: u64 = 16;
 /// … and nobody waits for it when it takes so many times as long as that.
-const GIVEN_UP_TIMES: u32 = 4;
+const GIVEN_UP_TIMES: u64 = 4;
 /// This part of the build may be sent by two neighbours at a time because one was late …
 const TWICE_PART: u32 = 64;
 /// … and so many chunks more.
@@ -225,7 +237,7 @@ const HEDGE_FROM_ROUND_TRIPS: u32 = 1;
 /// Ties and chunks that must go well for each tie that does not.
 const TIES_PER_DOUBLED: u32 = 12;
 /// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.
-const PATIENCE_AT_FIRST: u32 = 5;
+const PATIENCE_AT_FIRST: u64 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -253,13 +265,18 @@ mod tests {
         let around = |duration: Duration, millis: u128| duration.as_millis().abs_diff(millis) <= millis / 20;
         assert!(around(pace.patience(), 2200), "twice the mean: {:?}", pace.patience());
         assert!(around(pace.wait_max(), 240), "and two transfers: {:?}", pace.wait_max());
-        assert!(around(pace.silence_max(), 2200), "{:?}", pace.silence_max());
-        assert!(around(pace.transfer_max(), 2000), "{:?}", pace.transfer_max());
+        let [silence_max, transfer_max] =
+            [pace.limits().silence_max, pace.limits().transfer_max].map(Duration::from_nanos);
+        assert!(around(silence_max, 2200), "{silence_max:?}");
+        assert!(around(transfer_max, 2000), "{transfer_max:?}");
         pace.completed(at(9000), at(0), Some(at(8900)));
         assert!(pace.patience() > Duration::from_secs(4), "deviation counts");
         (0..100).for_each(|_| pace.completed(at(10), at(0), Some(at(9))));
         (0..100).for_each(|_| pace.begun(Duration::from_millis(1)));
-        assert_eq!((pace.patience(), pace.wait_max()), (PATIENCE, WAIT_LEAST));
+        assert_eq!(
+            (pace.patience(), pace.wait_max()),
+            (PATIENCE, Duration::from_millis(50))
+        );
     }
 
     #[test]

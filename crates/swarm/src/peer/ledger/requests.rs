@@ -9,7 +9,7 @@
 
 use smallvec::SmallVec;
 
-use super::pace::Pace;
+use super::pace::{Limits, Pace};
 use crate::units::{ChunkIndex, HostId, Time};
 
 /// Neighbours that need not send a chunk any more.
@@ -229,9 +229,10 @@ impl Requests {
     /// Marks what takes longer than usual at `now`. Who sends no byte.
     pub(super) fn mark_late(&mut self, now: Time, pace: &Pace) -> SmallVec<[HostId; 2]> {
         let mut hosts = SmallVec::new();
+        let limits = pace.limits();
         for request in &mut self.list {
-            request.trickles |= now >= request.trickles_at(pace);
-            if !request.late && !request.is_overdue() && now >= request.late_at(pace) {
+            request.trickles |= now >= request.trickles_at(&limits);
+            if !request.late && !request.is_overdue() && now >= request.late_at(&limits) {
                 request.late = true;
                 if !hosts.contains(&request.from) {
                     hosts.push(request.from);
@@ -374,8 +375,9 @@ impl Requests {
     /// that nobody is to wait for it.
     pub(super) fn expire(&mut self, now: Time, pace: &Pace) -> Expired {
         let (mut free, mut hosts) = (Vec::new(), Vec::new());
+        let limits = pace.limits();
         for request in &mut self.list {
-            if !request.is_overdue() && now >= request.overdue_at(pace) {
+            if !request.is_overdue() && now >= request.overdue_at(&limits) {
                 request.state = match request.state {
                     State::Sending { since, .. } | State::Stopped { since } => State::Stopped { since },
                     State::Asked | State::Overdue => State::Overdue,
@@ -397,10 +399,11 @@ impl Requests {
     /// When the next request becomes overdue, or late.
     #[inline]
     pub(super) fn next_expiry(&self, pace: &Pace) -> Option<Time> {
+        let limits = pace.limits();
         let next = |r: &Request| {
-            let late_at = if r.late { Time::MAX } else { r.late_at(pace) };
-            let trickles_at = if r.trickles { Time::MAX } else { r.trickles_at(pace) };
-            r.overdue_at(pace).min(late_at).min(trickles_at)
+            let late_at = if r.late { Time::MAX } else { r.late_at(&limits) };
+            let trickles_at = if r.trickles { Time::MAX } else { r.trickles_at(&limits) };
+            r.overdue_at(&limits).min(late_at).min(trickles_at)
         };
         self.live().map(next).min()
     }
@@ -474,29 +477,30 @@ impl Request {
 
     /// From when on no byte has come for longer than usual.
     #[inline]
-    fn late_at(&self, pace: &Pace) -> Time {
+    fn late_at(&self, limits: &Limits) -> Time {
         match self.state {
-            State::Asked => self.asked_at + pace.wait_max(),
-            State::Sending { since, paid: false } => since + pace.wait_max(),
-            State::Sending { paid: true, .. } => self.progress_at + pace.silence_max(),
+            State::Asked => self.asked_at.plus_nanos(limits.wait_max),
+            State::Sending { since, paid: false } => since.plus_nanos(limits.wait_max),
+            State::Sending { paid: true, .. } => self.progress_at.plus_nanos(limits.silence_max),
             State::Overdue | State::Stopped { .. } => Time::MAX,
         }
     }
 
     /// From when on its bytes come far slower than usual.
     #[inline]
-    fn trickles_at(&self, pace: &Pace) -> Time {
+    fn trickles_at(&self, limits: &Limits) -> Time {
         match self.state {
-            State::Sending { since, paid: true } => since + pace.transfer_max(),
+            State::Sending { since, paid: true } => since.plus_nanos(limits.transfer_max),
             _ => Time::MAX,
         }
     }
 
     #[inline]
-    fn overdue_at(&self, pace: &Pace) -> Time {
-        let silent_at = self.progress_at + pace.patience() * (1 << self.doublings);
+    fn overdue_at(&self, limits: &Limits) -> Time {
+        let patience = limits.patience.saturating_mul(1 << self.doublings);
+        let silent_at = self.progress_at.plus_nanos(patience);
         match self.state {
-            State::Sending { since, paid: true } => silent_at.min(since + pace.transfer_given_up()),
+            State::Sending { since, paid: true } => silent_at.min(since.plus_nanos(limits.given_up)),
             _ => silent_at,
         }
     }
