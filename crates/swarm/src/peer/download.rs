@@ -329,6 +329,7 @@ impl Peer {
             return;
         }
         if !download.ledger.is_waiting() {
+            download.ledger.forgive();
             download.starved += 1;
             let starved = download.starved;
             // A seeder serves whoever asks it this, so it is the last to be asked.

@@ -174,6 +174,11 @@ impl Ledger {
         self.requests.excuse(now);
     }
 
+    /// What is overdue and has not begun is not expected any more, and may be asked for again wherever it was.
+    pub(super) fn forgive(&mut self) {
+        self.requests.forgive();
+    }
+
     /// `host`, which has `theirs`, has gone.
     pub(super) fn neighbour_gone(&mut self, host: HostId, theirs: &Bitfield) {
         self.chunks.neighbour_gone(theirs);

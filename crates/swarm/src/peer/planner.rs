@@ -360,7 +360,7 @@ impl<'a, V: Views> Planner<'a, V> {
         if self.asks.iter().any(|ask| ask.chunk == chunk) {
             return None;
         }
-        let (mut with_room, mut far, mut is_elsewhere) = (None, None, false);
+        let (mut with_room, mut is_elsewhere) = (None, false);
         for offset in 0..self.order.len() {
             let index = self.order.index(offset);
             let bit = 1 << offset;
@@ -371,12 +371,10 @@ impl<'a, V: Views> Planner<'a, V> {
                 continue;
             }
             is_elsewhere = true;
-            let outstanding = self.outstanding(host);
-            // Whoever is near and has it is late with it.
             if self.is_closed(index) {
-                far = far.or((outstanding == 0).then_some(host));
                 continue;
             }
+            let outstanding = self.outstanding(host);
             if outstanding == 0 && !self.order.is_busy(offset) {
                 self.order.asked(index);
                 return Some(host);
@@ -388,7 +386,7 @@ impl<'a, V: Views> Planner<'a, V> {
         if with_room.is_none() && !is_elsewhere {
             self.unserved.push(chunk);
         }
-        with_room.or(far).or_else(|| {
+        with_room.or_else(|| {
             let seeder = self.complete_seeder()?.host;
             (!ledger.is_asked(seeder, chunk)).then_some(seeder)
         })

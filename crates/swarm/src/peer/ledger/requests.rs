@@ -359,6 +359,13 @@ impl Requests {
         theirs
     }
 
+    /// What is overdue and has not begun is not expected any more. What has begun is: its neighbour may be slow, and to ask it anew would
+    /// throw away what has come.
+    pub(super) fn forgive(&mut self) {
+        self.list.retain(|r| r.state != State::Overdue);
+        self.count();
+    }
+
     /// This host stood still until `now`: whoever was asked before is not late for that.
     pub(super) fn excuse(&mut self, now: Time) {
         for request in &mut self.list {

@@ -217,6 +217,7 @@ fn a_chunk_that_trickles_for_ever_is_wanted_again_and_taken_all_the_same() {
     for second in 1..40 {
         ledger.received(at(1000 * second), A, chunk(20));
         ledger.expire(at(1000 * second));
+        ledger.forgive();
         assert_eq!(ledger.is_wanted(chunk(20)), second >= 9, "after {second} s");
         assert!(ledger.is_asked(A, chunk(20)), "after {second} s");
         assert_eq!(ledger.check(), Ok(()));
@@ -291,6 +292,16 @@ fn what_is_found_is_cancelled_wherever_it_was_asked_for() {
     assert_eq!(ledger.check(), Ok(()));
 }
 
+#[test]
+fn forgiven_neighbours_may_be_asked_again_and_their_late_bytes_are_not_expected() {
+    let mut ledger = ledger(64);
+    ask(&mut ledger, 0, A, 3, Why::Want);
+    ledger.expire(at(60_000));
+    ledger.forgive();
+    assert!(!ledger.has_overdue() && !ledger.is_asked(A, chunk(3)));
+    ask(&mut ledger, 60_000, A, 3, Why::Want);
+}
+
 /// Four that say they have everything and send nothing would keep a chunk for as long as the patience with them grows.
 #[test]
 fn who_was_overdue_before_and_is_late_again_keeps_nobody_from_being_asked() {
@@ -314,6 +325,7 @@ fn what_has_begun_is_expected_for_as_long_as_its_neighbour_is_there() {
     ask(&mut ledger, 0, A, 3, Why::Want);
     ledger.started(at(0), A, chunk(3));
     ledger.expire(at(60_000));
+    ledger.forgive();
     assert!(ledger.is_wanted(chunk(3)) && ledger.is_asked(A, chunk(3)));
     assert!(ledger.stored(at(600_000), A, chunk(3)).is_new);
     assert_eq!(ledger.check(), Ok(()));
@@ -371,6 +383,7 @@ enum Step {
     Expire,
     MarkLate,
     Excuse,
+    Forgive,
     Wait(u64),
 }
 
@@ -390,6 +403,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Expire),
         3 => Just(Step::MarkLate),
         1 => Just(Step::Excuse),
+        1 => Just(Step::Forgive),
         3 => (1u64..3000).prop_map(Step::Wait),
     ]
 }
@@ -429,6 +443,7 @@ fn apply(ledger: &mut Ledger, now: &mut u64, step: &Step) {
         Step::Expire => drop(ledger.expire(time)),
         Step::MarkLate => drop(ledger.mark_late(time)),
         Step::Excuse => ledger.excuse(time),
+        Step::Forgive => ledger.forgive(),
         Step::Wait(millis) => *now += millis,
         Step::Ask(..) => {}
     }

@@ -457,33 +457,6 @@ fn what_somebody_is_late_with_is_asked_of_another_neighbour_at_any_time() {
     ]);
 }
 
-/// Three that stall would else keep a host from the hundred of another zone that have everything.
-#[test]
-fn what_everybody_near_is_late_with_is_asked_of_another_zone() {
-    let late = |scene: &mut Scene| drop(scene.ledger.mark_late(at(NOW)));
-    let near = [(1, [7].as_slice()), (2, &[]), (4, &[])];
-    let with_far: Vec<(u64, &[u32])> = near.into_iter().chain([(3, [7].as_slice())]).collect();
-    check([
-        (
-            "somebody far has it",
-            Scene::new(&[7], &with_far)
-                .remote(&[3])
-                .asked(&[(1, 7, 0, None)])
-                .with(late),
-            vec![(3, 7, Why::Hedge)],
-        ),
-        (
-            "somebody near has it too",
-            Scene::new(&[7], &with_far)
-                .with(|scene| assert!(scene.neighbours.get_mut(host(2)).unwrap().has.insert(chunk(7))))
-                .remote(&[3])
-                .asked(&[(1, 7, 0, None)])
-                .with(late),
-            vec![(2, 7, Why::Tie)],
-        ),
-    ]);
-}
-
 #[test]
 fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
     let all = [1, 2, 3].as_slice();
