@@ -148,18 +148,18 @@ impl Peer {
         };
         let may_hedge = ledger.wanted_count() == 0 && ledger.hedges_left(0) > 0;
         let slow = if may_hedge { ledger.slow().min() } else { None };
-        match slow {
-            // What is slow already is so because nobody was there to be asked; somebody may be idle soon.
-            Some((at, _)) => {
-                let again = ledger.transfer().unwrap_or_default() / 2;
-                self.timers.set(Timer::Late, at.max(now + again.max(LATE_AGAIN)));
-            }
+        // What is slow already is so because nobody was there to be asked; somebody may be idle soon.
+        let slow = slow.map(|(at, _)| at.max(now + (ledger.transfer().unwrap_or_default() / 2).max(LATE_AGAIN)));
+        // Whoever lost its turn, or turned a request down, may be asked again after a while.
+        let turn = self.is_hungry().then(|| self.tracker.next_turn(now)).flatten();
+        match slow.into_iter().chain(turn).min() {
+            Some(at) => self.timers.set(Timer::Late, at),
             None => self.timers.clear(Timer::Late),
         }
         if let Some(expiry) = ledger.next_expiry() {
             self.timers.set_at_latest(Timer::RequestExpiry, expiry);
         }
-        if ledger.is_waiting() {
+        if self.is_to_get_something(ledger) {
             self.timers.clear(Timer::Starved);
         } else if self.timers.get(Timer::Starved).is_none() {
             let patience = STARVED_AFTER * (1 << (*starved).min(STARVED_DOUBLINGS_MAX));
@@ -322,13 +322,16 @@ impl Peer {
 
     /// Nothing is on its way and nothing can be asked for: perhaps a message was lost, or everybody stalls.
     pub(super) fn ask_what_neighbours_have(&mut self, now: Time) {
+        let is_to_get_something = self
+            .download()
+            .is_some_and(|download| self.is_to_get_something(&download.ledger));
         let Build::Fetching(download) = &mut self.build else {
             return;
         };
         if download.ledger.is_complete() {
             return;
         }
-        if !download.ledger.is_waiting() {
+        if !is_to_get_something {
             download.ledger.forgive();
             download.starved += 1;
             let starved = download.starved;
@@ -347,6 +350,11 @@ impl Peer {
             self.open_borders(starved);
         }
         self.refill = true;
+    }
+
+    /// Whether something is to come. What was asked of a seeder may be turned down, until it begins.
+    fn is_to_get_something(&self, ledger: &Ledger) -> bool {
+        ledger.is_waiting() && ledger.is_waiting_for(|host| !self.config.is_seeder(host))
     }
 
     fn cancel_at(&mut self, hosts: Losers, chunk: ChunkIndex) {

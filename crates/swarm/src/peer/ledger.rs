@@ -309,6 +309,13 @@ impl Ledger {
         self.requests.chunks_in_flight() > self.requests.late_chunks()
     }
 
+    /// Whether anything is to come of those that are not late: it has begun, or was asked of such a neighbour.
+    pub(super) fn is_waiting_for(&self, counts: impl Fn(HostId) -> bool) -> bool {
+        self.requests
+            .live()
+            .any(|r| !r.is_late() && (r.has_begun() || counts(r.from)))
+    }
+
     /// Different chunks that everybody who is asked for them is late with.
     #[inline]
     pub(super) const fn late_chunks(&self) -> usize {
@@ -360,11 +367,10 @@ impl Ledger {
     }
 
     /// The chunks that everybody who is asked for them is late with, and of which one neighbour more may be asked, with when they
-    /// were first asked for; none where too many have been on their way twice.
+    /// were first asked for; where too many have been on their way twice, only those of which no byte has come.
     #[inline]
     pub(super) fn late(&self) -> impl Iterator<Item = (Time, ChunkIndex)> {
-        let may_double = self.pace.twice_left(self.held().len()) > 0;
-        self.requests.late().filter(move |_| may_double)
+        self.requests.late(self.pace.twice_left(self.held().len()) > 0)
     }
 
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.

@@ -426,31 +426,44 @@ impl<'a, V: Views> Planner<'a, V> {
         slow.min().map(|(_, chunk)| chunk)
     }
 
-    /// [`Why::Rescue`]: a seeder that has shown all it has is asked only when nothing else is to be had or somebody has stalled, and
-    /// for what nobody else sends: it spares its last copies for that.
+    /// [`Why::Rescue`]: a seeder that has shown all it has spares its last copies for what nobody else sends. It is asked for that when
+    /// nothing else is to be had or somebody has stalled; and for one chunk at a time where nobody else has room. It may have nothing
+    /// better to do, and newcomers and hosts with few neighbours or slow ones would wait beside it.
     fn rescue(&mut self) {
         let Known {
             ledger,
             neighbours,
             limits,
+            now,
             ..
         } = self.known;
-        let now = self.known.now;
-        if self.is_waiting() && !ledger.has_overdue() && !neighbours.any_parked(now) {
+        if !self.has_wanted() || self.chunks_in_flight() >= limits.chunks_in_flight_max {
             return;
         }
+        let is_in_need = !self.is_waiting() || ledger.has_overdue() || neighbours.any_parked(*now);
         let Some(seeder) = self.complete_seeder() else {
             return;
         };
-        let mut rare = seeder.has.clone();
-        for overdue in ledger.overdue_of(seeder.host) {
-            rare.remove(overdue);
+        if !is_in_need && self.outstanding(seeder.host) > 0 {
+            return;
         }
-        let others = neighbours.iter().filter(|n| !n.is_parked(now) && !n.is_useless());
+        let mut theirs = seeder.has.clone();
+        for overdue in ledger.overdue_of(seeder.host) {
+            theirs.remove(overdue);
+        }
+        let mut rare = theirs.clone();
+        let others = neighbours.iter().filter(|n| !n.is_parked(*now) && !n.is_useless());
         let others = others.filter(|n| !limits.is_seeder(n.host));
         others.for_each(|other| rare.subtract(other.holdings(self.known.views)));
         while self.chunks_in_flight() < limits.chunks_in_flight_max
+            && (is_in_need || self.outstanding(seeder.host) == 0)
             && let Some(chunk) = ledger.choose(&rare, &self.chunks, self.chance)
+        {
+            self.add(seeder.host, chunk, Why::Rescue);
+        }
+        if self.chunks_in_flight() < limits.chunks_in_flight_max
+            && self.outstanding(seeder.host) == 0
+            && let Some(chunk) = ledger.choose_by_chance(&theirs, &self.chunks, self.chance)
         {
             self.add(seeder.host, chunk, Why::Rescue);
         }

@@ -102,6 +102,12 @@ impl TrackerLink {
         self.refusals.iter().any(|r| r.seeder == seeder && now < r.until)
     }
 
+    /// When the next of those may be asked again.
+    #[inline]
+    pub(super) fn next_turn(&self, now: Time) -> Option<Time> {
+        self.refusals.iter().map(|r| r.until).filter(|until| *until > now).min()
+    }
+
     /// Seeders of whom that is so.
     #[inline]
     pub(super) fn refused_now(&self, now: Time) -> SmallVec<[HostId; 1]> {

@@ -477,6 +477,6 @@ const BUFFER: u64 = 256 << 10;
 /// A piece takes about so much of a second, so that somebody slow is seen to move …
 const PIECES_A_SECOND: u64 = 8;
 /// … but has at least so many bytes …
-const PIECE_MIN: u32 = 1 << 10;
+const PIECE_MIN: u32 = 64;
 /// … and at most as many as the live driver puts behind a header.
 const PIECE_MAX: u32 = 64 << 10;

@@ -212,12 +212,16 @@ impl Requests {
     }
 
     /// The chunks that everybody who is asked for them is late with, or that only trickle in, and of which one
-    /// neighbour more may be asked, with when they were first asked for.
-    pub(super) fn late(&self) -> impl Iterator<Item = (Time, ChunkIndex)> {
+    /// neighbour more may be asked, with when they were first asked for. Where no more bytes may come twice, only those of which none
+    /// has come.
+    pub(super) fn late(&self, may_double: bool) -> impl Iterator<Item = (Time, ChunkIndex)> {
         let late = self.live().enumerate().filter(move |(index, request)| {
             let before = self.live().take(*index);
             let of_chunk = |other: &&Request| other.chunk == request.chunk;
-            let is_late = |other: &Request| other.late || other.trickles;
+            let is_late = |other: &Request| {
+                (other.late || other.trickles)
+                    && (may_double || !matches!(other.state, State::Sending { paid: true, .. }))
+            };
             is_late(request)
                 && before.filter(of_chunk).count() == 0
                 && self.live().filter(of_chunk).all(is_late)
@@ -470,7 +474,12 @@ impl Request {
     }
 
     #[inline]
-    const fn has_begun(&self) -> bool {
+    pub(super) const fn is_late(&self) -> bool {
+        self.late
+    }
+
+    #[inline]
+    pub(super) const fn has_begun(&self) -> bool {
         self.started_at().is_some()
     }
 
@@ -517,7 +526,7 @@ impl Request {
 pub(super) const SOURCES_MAX: usize = 2;
 /// The same with those that are.
 const SOURCES_WITH_LATE_MAX: usize = 4;
-/// Doublings of a request's patience at most: sixteen times the usual.
-const DOUBLINGS_MAX: u32 = 4;
+/// Doublings of a request's patience at most: what comes later is taken all the same, so others need not be kept waiting.
+const DOUBLINGS_MAX: u32 = 1;
 /// A tie takes its chunk off the candidates.
 const _: () = assert!(SOURCES_MAX == 2);

@@ -256,11 +256,11 @@ fn who_has_missed_requests_before_has_more_patience() {
     let patience = ledger.patience();
     assert_eq!(
         ledger
-            .expire(at(0) + (patience * 4 - Duration::from_millis(1)))
+            .expire(at(0) + (patience * 2 - Duration::from_millis(1)))
             .requests,
         0
     );
-    assert_eq!(ledger.expire(at(0) + patience * 4).requests, 1);
+    assert_eq!(ledger.expire(at(0) + patience * 2).requests, 1);
 }
 
 #[test]

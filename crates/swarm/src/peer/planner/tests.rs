@@ -469,13 +469,27 @@ fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
             vec![(SEEDER, 3, Why::Rescue), (SEEDER, 2, Why::Rescue)],
         ),
         (
-            "not what a neighbour has",
+            "for one chunk beside what a neighbour has",
             Scene::new(all, &[(SEEDER, &full), (1, &[3])]),
-            vec![(1, 3, Why::Want)],
+            vec![(1, 3, Why::Want), (SEEDER, 2, Why::Rescue)],
         ),
         (
-            "not while something is on its way",
-            Scene::new(all, &[(SEEDER, &full), (1, &[])]).asked(&[(1, 1, NOW, Some(NOW))]),
+            "one chunk while something is on its way and nobody else can be asked for more",
+            Scene::new(&[1, 2], &[(SEEDER, &full), (1, &[])]).asked(&[(1, 1, NOW, Some(NOW))]),
+            vec![(SEEDER, 2, Why::Rescue)],
+        ),
+        (
+            "no second one",
+            Scene::new(&[1, 2, 3], &[(SEEDER, &full), (1, &[])])
+                .with(|scene| scene.chunks_in_flight_max = 3)
+                .asked(&[(1, 1, NOW, Some(NOW)), (SEEDER, 2, NOW, Some(NOW))]),
+            vec![],
+        ),
+        (
+            "nothing where as much is on its way as may be",
+            Scene::new(&[1, 2], &[(SEEDER, &full), (1, &[])])
+                .with(|scene| scene.chunks_in_flight_max = 1)
+                .asked(&[(1, 1, NOW, Some(NOW))]),
             vec![],
         ),
         (
