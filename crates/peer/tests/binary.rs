@@ -2,84 +2,32 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-mod rig;
+mod region;
 
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use peer::{Multiaddr, NodeIdentity, SeededBuild, TransportKind};
+use region::limit::Limit;
+use region::{Host, Seeder, Seeding, data, directory};
+use swarm::SwarmId;
 
-use bytes::Bytes;
-use peer::{
-    ChunkPool, ChunkStore, Clock, DirectoryServer, EndpointConfig, Limits, MemoryStore, Multiaddr, Node, NodeConfig,
-    NodeIdentity, Role, SeededBuild, Shaping, StoreOpener, TransportKind,
-};
-use rig::{Seen, data};
-use swarm::{Manifest, SeederConfig, SwarmId};
-
-async fn seeder(transport: TransportKind, build: &[u8]) -> Node {
-    seeder_of(transport, build, (0, 1)).await
-}
-
-async fn seeder_of(transport: TransportKind, build: &[u8], part: (u32, u32)) -> Node {
-    seeder_in(SwarmId::ONLY, transport, build, part).await
-}
-
-async fn seeder_in(swarm: SwarmId, transport: TransportKind, build: &[u8], part: (u32, u32)) -> Node {
-    let identity = NodeIdentity::random();
-    let host = identity.host();
-    let listen = rig::listen(&transport, host);
-    let node = Node::start(
-        EndpointConfig::at(identity, transport, listen),
-        NodeConfig {
-            swarm,
-            host,
-            shaping: Shaping::default(),
-            limits: Limits::default(),
-            store: StoreOpener::in_memory(ChunkPool::default()),
-            role: Role::Seeder(SeederConfig {
-                part,
-                ..SeederConfig::new(host)
-            }),
-            seed: 1,
-            clock: Clock::start(),
-            observer: Arc::new(Seen::default()),
-        },
-    )
-    .await
-    .unwrap();
-    let manifest = Arc::new(Manifest::of("build-1.zip", build, 64 << 10).unwrap());
-    let store = MemoryStore::new(ChunkPool::default(), Arc::clone(&manifest));
-    for (chunk, bytes) in manifest.chunks().zip(build.chunks(64 << 10)) {
-        store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
-    }
-    node.seed(manifest, Arc::new(store));
-    node
-}
-
-async fn fetch(seeder: &Multiaddr, out: &Path, more: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
-    command
-        .args(["--seeder", &seeder.to_string(), "--out", &out.display().to_string()])
-        .args(more);
-    tokio::task::spawn_blocking(move || command.output().unwrap())
-        .await
-        .unwrap()
+/// A seeder of one build, as `seeder --key` is.
+async fn seeder(transport: TransportKind, build: &[u8], part: (u32, u32)) -> Seeder {
+    let seeding = Seeding {
+        transport: Some(transport),
+        part: Some(part),
+        swarm: Some(SwarmId::ONLY),
+        ..Seeding::default()
+    };
+    Seeder::with("build-1.zip", "only", build, seeding).await
 }
 
 async fn a_peer_fetches_over(transport: TransportKind) {
+    let _limit = Limit::start(None);
     let folder = tempfile::tempdir().unwrap();
-    let build = data(700_001);
-    let seeder = seeder(transport, &build).await;
+    let build = data(1, 700_001);
+    let seeder = seeder(transport, &build, (0, 1)).await;
     let out = folder.path().join("app.zip");
-    let output = fetch(&seeder.address(), &out, &["--timeout", "60"]).await;
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let mut host = Host::single(&[&seeder], &out, &[]);
+    assert_eq!(host.ends().await.0, Some(0), "{}", host.said());
     assert!(std::fs::read(&out).unwrap() == build);
     assert!(!folder.path().join("app.zip.part").exists());
 }
@@ -96,83 +44,57 @@ async fn a_peer_fetches_over_quic() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_fetches_from_two_seeders_and_from_the_one_that_is_left() {
+    let _limit = Limit::start(None);
     let folder = tempfile::tempdir().unwrap();
-    let build = data(2_000_001);
-    let first = seeder_of(TransportKind::Tcp, &build, (0, 2)).await;
-    let second = seeder_of(TransportKind::Tcp, &build, (1, 2)).await;
+    let build = data(1, 2_000_001);
+    let first = seeder(TransportKind::Tcp, &build, (0, 2)).await;
+    let second = seeder(TransportKind::Tcp, &build, (1, 2)).await;
     for name in ["both.zip", "one.zip"] {
         let out = folder.path().join(name);
-        let more = ["--seeder", &second.address().to_string(), "--timeout", "60"];
-        let output = fetch(&first.address(), &out, &more).await;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(0), "{name}: {said}");
+        let mut host = Host::single(&[&first, &second], &out, &[]);
+        assert_eq!(host.ends().await.0, Some(0), "{name}: {}", host.said());
         assert!(std::fs::read(&out).unwrap() == build, "{name}");
-        first.stop();
+        first.node.stop();
     }
     assert!(
-        second.report().traffic.sent > build.len() as u64,
+        second.node.report().traffic.sent > build.len() as u64,
         "it sent all of the second"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_follows_a_directory_and_keeps_every_build_that_is_listed() {
+    let _limit = Limit::start(None);
     let folder = tempfile::tempdir().unwrap();
-    let identity = NodeIdentity::kept_in(&folder.path().join("state/directory.key")).unwrap();
-    let listen: Multiaddr = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
-    let directory = DirectoryServer::start(EndpointConfig::at(identity, TransportKind::Tcp, listen))
-        .await
-        .unwrap();
-    let address = directory.endpoint().addresses().remove(0);
+    let key = folder.path().join("state/directory.key");
+    let first_directory = directory(&NodeIdentity::kept_in(&key).unwrap(), "/ip4/127.0.0.1/tcp/0").await;
+    let address = first_directory.endpoint().addresses().remove(0);
     let builds = folder.path().join("builds");
-    let mut agent = Command::new(env!("CARGO_BIN_EXE_peer"))
-        .args(["--directory", &address.to_string(), "--folder"])
-        .arg(&builds)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(agent.stdout.take().unwrap()).lines();
-    let reading = tokio::task::spawn_blocking(move || lines.take(2).map(Result::unwrap).collect::<Vec<String>>());
-    let listed = |key: &str, seeder: &Node, version: &str| SeededBuild {
-        key: key.to_owned(),
-        version: version.to_owned(),
-        seeders: vec![seeder.address()],
-        size: 0,
+    let mut host = Host::start(&[
+        "--directory",
+        &address.to_string(),
+        "--folder",
+        builds.to_str().unwrap(),
+    ]);
+    let (first, second) = (data(1, 300_000), data(2, 200_000));
+    let of_first = Seeder::start("one.zip", "1", &first).await;
+    let of_second = Seeder::start("apps/two.zip", "1", &second).await;
+    let escaping = SeededBuild {
+        key: "../out.zip".to_owned(),
+        ..of_second.listed()
     };
-    let (first, second) = (data(300_000), data(200_000));
-    let of_first = seeder_in(SwarmId::of_build("one.zip", "1"), TransportKind::Tcp, &first, (0, 1)).await;
-    let of_second = seeder_in(
-        SwarmId::of_build("apps/two.zip", "1"),
-        TransportKind::Tcp,
-        &second,
-        (0, 1),
-    )
-    .await;
-    let escaping = listed("../out.zip", &of_second, "1");
-    directory.publish(vec![listed("one.zip", &of_first, "1"), escaping]);
-    let begun = Instant::now();
-    while !builds.join("one.zip").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the first did not come");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    first_directory.publish(vec![of_first.listed(), escaping]);
+    host.until("the first has come", |_| builds.join("one.zip").exists())
+        .await;
     assert!(std::fs::read(builds.join("one.zip")).unwrap() == first);
     // The directory is restarted where it was, with the key that was kept, and lists another build.
-    drop(directory);
-    let listen: Multiaddr = address.to_string().rsplit_once("/p2p/").unwrap().0.parse().unwrap();
-    let identity = NodeIdentity::kept_in(&folder.path().join("state/directory.key")).unwrap();
-    let directory = loop {
-        match DirectoryServer::start(EndpointConfig::at(identity.clone(), TransportKind::Tcp, listen.clone())).await {
-            Ok(directory) => break directory,
-            Err(error) => assert!(begun.elapsed() < Duration::from_secs(60), "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    assert_eq!(directory.endpoint().addresses(), [address]);
-    directory.publish(vec![listed("apps/two.zip", &of_second, "1")]);
-    let lines = tokio::time::timeout(Duration::from_secs(60), reading)
-        .await
-        .unwrap()
-        .unwrap();
+    drop(first_directory);
+    let listen = address.to_string().rsplit_once("/p2p/").unwrap().0.to_owned();
+    let second_directory = directory(&NodeIdentity::kept_in(&key).unwrap(), &listen).await;
+    assert_eq!(second_directory.endpoint().addresses(), [address]);
+    second_directory.publish(vec![of_second.listed()]);
+    host.until("two lines", |host| host.lines().len() == 2).await;
+    let lines = host.lines();
     assert!(
         lines[0].starts_with("one.zip ") && lines[0].ends_with("builds/one.zip"),
         "{lines:?}"
@@ -180,20 +102,23 @@ async fn a_peer_follows_a_directory_and_keeps_every_build_that_is_listed() {
     assert!(lines[1].starts_with("apps/two.zip "), "{lines:?}");
     assert!(std::fs::read(builds.join("apps/two.zip")).unwrap() == second);
     assert!(!folder.path().join("out.zip").exists(), "a key led out of the folder");
-    agent.kill().unwrap();
-    agent.wait().unwrap();
+    host.stops().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_seeder_that_is_not_there_and_an_address_without_an_identity_are_told_apart() {
+    let _limit = Limit::start(None);
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("app.zip");
-    let nobody = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", NodeIdentity::random().peer_id());
-    let output = fetch(&nobody.parse().unwrap(), &out, &["--timeout", "1"]).await;
-    assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("not complete after 1 s"));
-    let output = fetch(&"/ip4/127.0.0.1/tcp/1".parse().unwrap(), &out, &[]).await;
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("/p2p/"));
+    let fetch = |seeder: &str| Host::start(&["--seeder", seeder, "--out", out.to_str().unwrap(), "--timeout", "1"]);
+    let nobody: Multiaddr = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", NodeIdentity::random().peer_id())
+        .parse()
+        .unwrap();
+    let mut host = fetch(&nobody.to_string());
+    assert_eq!(host.ends().await.0, Some(3));
+    assert!(host.said().contains("not complete after 1 s"), "{}", host.said());
+    let mut host = fetch("/ip4/127.0.0.1/tcp/1");
+    assert_eq!(host.ends().await.0, Some(2));
+    assert!(host.said().contains("/p2p/"), "{}", host.said());
     assert!(!out.exists());
 }

@@ -6,12 +6,14 @@
 
 mod rig;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peer::{Shaping, TransportKind};
 use rig::{Fleet, SEGMENT, data, in_process};
 use swarm::{ByteRate, HostId};
 
+/// What takes longer than this on a busy machine does not happen.
+const LONG: Duration = Duration::from_secs(60);
 const CHUNK: u32 = 64 << 10;
 
 async fn a_sender_is_not_ahead_over(transport: TransportKind) {
@@ -25,7 +27,9 @@ async fn a_sender_is_not_ahead_over(transport: TransportKind) {
     fleet.add_many(1..=1).await;
     fleet.wait_joined(1).await;
     fleet.seed(&data(16 * CHUNK as usize), CHUNK);
+    let began = Instant::now();
     loop {
+        assert!(began.elapsed() < LONG, "not all 16 chunks have come");
         let sent = fleet.seeders[0].1.report().traffic.sent;
         let held = u64::from(fleet.hosts[&HostId::new(1)].report().chunks_held);
         assert!(

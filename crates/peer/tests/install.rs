@@ -4,12 +4,15 @@ mod rig;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peer::{ChunkStore, StoreError, StoreOpener, TransportKind};
+use rig::limit::until;
 use rig::{Fleet, data};
 use swarm::{Bitfield, ChunkIndex, HostId};
+
+const LONG: Duration = Duration::from_secs(60);
 
 /// A store that takes its time to put the build in place.
 struct Slow {
@@ -41,7 +44,9 @@ impl ChunkStore for Slow {
 
     fn finish(&self) -> Result<(), StoreError> {
         self.finishing.fetch_add(1, Ordering::Relaxed);
-        while !self.may_finish.load(Ordering::Relaxed) {
+        // A runtime that ends waits for its threads: also for this one, of a test that has failed.
+        let began = Instant::now();
+        while !self.may_finish.load(Ordering::Relaxed) && began.elapsed() < LONG {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.inner.finish()
@@ -69,9 +74,10 @@ async fn a_seeder_hears_that_a_host_has_a_build_when_it_is_in_place() {
     fleet.add(1, opener).await;
     fleet.wait_joined(1).await;
     fleet.seed(&data(300_000), 64 << 10);
-    while finishing.load(Ordering::Relaxed) == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(LONG, "the host has begun to put it in place", || {
+        finishing.load(Ordering::Relaxed) > 0
+    })
+    .await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let seeder = &fleet.seeders[0].1;
     let told = || {
@@ -83,8 +89,6 @@ async fn a_seeder_hears_that_a_host_has_a_build_when_it_is_in_place() {
     assert_eq!(told(), (1, 0));
     may_finish.store(true, Ordering::Relaxed);
     fleet.wait_complete(1).await;
-    while told() != (0, 1) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(LONG, "the seeder has heard that the host has it", || told() == (0, 1)).await;
     assert_eq!(fleet.hosts[&HostId::new(1)].report().chunks_held, 5);
 }

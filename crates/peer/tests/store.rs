@@ -8,13 +8,15 @@ use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peer::{ChunkStore, DiskOptions, DiskStore, StoreError, StoreOpener};
 use swarm::Manifest;
 use tempfile::TempDir;
 
+/// What takes longer than this on a busy machine does not happen.
+const LONG: Duration = Duration::from_secs(60);
 const CHUNK: usize = 1024;
 
 /// A build of ten chunks, the last of which is short, whose bytes depend on `version` where `differs` says so.
@@ -410,9 +412,14 @@ fn a_process_that_is_killed_leaves_a_lock_that_does_not_count_and_a_part_that_do
         .spawn()
         .unwrap();
     let half = |folder: &Path| names(folder).iter().any(|name| name == "half");
+    let began = Instant::now();
     while !half(folder.path()) {
-        assert!(holder.try_wait().unwrap().is_none(), "it ended");
-        std::thread::yield_now();
+        let has_ended = holder.try_wait().unwrap().is_some();
+        assert!(
+            !has_ended && began.elapsed() < LONG,
+            "it is not half there; ended: {has_ended}"
+        );
+        std::thread::sleep(Duration::from_millis(2));
     }
     let refused = DiskStore::open(&target, Arc::clone(&manifest)).unwrap_err();
     let process = Some(holder.id());

@@ -5,10 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "../../peer/tests/limit/mod.rs"]
+mod limit;
 #[path = "machines/rig.rs"]
 mod rig;
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use cloud::EmbeddedCloud;
@@ -80,9 +82,8 @@ impl Fleet<'_> {
         s3.let_in(&mut command);
         let spool = machines.folder(0).join("spool");
         command.arg("--folder").arg(spool).args(self.seeder);
-        let mut seeding = machines.start(command);
-        let mut lines = BufReader::new(seeding.stdout()).lines();
-        let printed = [lines.next().unwrap().unwrap()];
+        let seeding = machines.start(command);
+        let printed = [seeding.line()];
         std::thread::sleep(Duration::from_millis(500));
         let begun = Instant::now();
         let build = |host| machines.folder((self.machine_of)(host)).join("app.zip");

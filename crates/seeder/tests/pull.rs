@@ -2,8 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "../../peer/tests/limit/mod.rs"]
+mod limit;
+
+use std::time::Duration;
+
 use bytes::Bytes;
 use cloud::{Buckets, Cloud, CloudError, EmbeddedCloud, Faults, regional_bucket};
+use limit::{Limit, within};
 use peer::ChunkPool;
 use seeder::{BuildNotice, GetTurns, PullError, PullOptions, Pulled, Spool, SpoolFolder, SpoolLimits, pull};
 use swarm::Manifest;
@@ -13,8 +19,11 @@ struct Test {
     faults: Faults,
     buckets: Buckets,
     _embedded: EmbeddedCloud,
+    _limit: Limit,
 }
 
+/// What takes longer than this on a busy machine does not happen.
+const LONG: Duration = Duration::from_secs(120);
 const KEY: &str = "dir/build-1.zip";
 
 impl Test {
@@ -31,14 +40,14 @@ impl Test {
             faults,
             buckets: cloud.buckets(),
             _embedded: embedded,
+            _limit: Limit::start(None),
         }
     }
 
     async fn put(&self, data: &[u8]) {
-        self.buckets
-            .put_bytes(&regional_bucket("region-a"), KEY, Bytes::copy_from_slice(data))
-            .await
-            .unwrap();
+        let bucket = regional_bucket("region-a");
+        let put = self.buckets.put_bytes(&bucket, KEY, Bytes::copy_from_slice(data));
+        within(LONG, "the object is in the bucket", put).await.unwrap();
     }
 
     async fn pull(&self, spool: Spool, chunk_size: Option<u32>) -> Result<Pulled, PullError> {
@@ -51,7 +60,7 @@ impl Test {
             turns: GetTurns::new(4),
             spool,
         };
-        pull(&self.buckets, &notice, &options).await
+        within(LONG, "the pull has ended", pull(&self.buckets, &notice, &options)).await
     }
 
     fn folder(&self, name: &str) -> Spool {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use cloud::{Cloud, CloudConfig, Credentials};
 use pipeline::{PipelineClients as _, Queue};
+use rig::limit::Limit;
 use rig::{Front, Seeder, data};
 use stack::eventually;
 
@@ -20,6 +21,8 @@ const BUCKET: &str = "region-a-builds";
 const SOON: Duration = Duration::from_secs(30);
 
 struct Region {
+    /// Dropped first: while the logs are there.
+    _limit: Limit,
     cloud: Cloud,
     queue: Queue,
     front: Front,
@@ -51,6 +54,7 @@ impl Region {
             queue: cloud.queues().named("builds").await.unwrap(),
             front: Front::start(endpoint.trim_start_matches("http://").to_owned()).await,
             cloud,
+            _limit: Limit::start(Some(folder.path())),
             folder,
             process,
         }

@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 
 use cloud::Buckets;
 use peer::StoreError;
+use rig::limit::{until, within};
 use rig::{S3, bucket, data};
 use seeder::{
     BuildNotice, GetTurns, PullError, PullOptions, Pulled, Spool, SpoolError, SpoolFolder, SpoolLimits, pull,
 };
 
+/// What takes longer than this on a busy machine does not happen.
+const LONG: Duration = Duration::from_secs(120);
 const KEY: &str = "dir/build-1.zip";
 const CHUNK: u32 = 1 << 20;
 
@@ -36,15 +39,18 @@ async fn pull_key(buckets: &Buckets, key: &str, options: &PullOptions) -> Pulled
         bucket: bucket(),
         key: key.to_owned(),
     };
-    loop {
-        match pull(buckets, &notice, options).await {
-            // A writer of a pull that was cut off is still at it.
-            Err(PullError::Spool(SpoolError::BeingPulled { .. })) => {
-                tokio::time::sleep(Duration::from_millis(20)).await
+    let pulling = async {
+        loop {
+            match pull(buckets, &notice, options).await {
+                // A writer of a pull that was cut off is still at it.
+                Err(PullError::Spool(SpoolError::BeingPulled { .. })) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await
+                }
+                pulled => return pulled.unwrap(),
             }
-            pulled => return pulled.unwrap(),
         }
-    }
+    };
+    within(LONG, key, pulling).await
 }
 
 /// The one build's file.
@@ -158,16 +164,18 @@ async fn a_hotfix_does_not_wait_behind_a_large_build() {
         let (buckets, options) = (buckets.clone(), options.clone());
         async move { pull_key(&buckets, "large.zip", &options).await }
     });
-    while s3.front.gets("large.zip") < 7 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until(LONG, "the large one is being pulled", || {
+        s3.front.gets("large.zip") >= 7
+    })
+    .await;
     let began = Instant::now();
     let hotfix = pull_key(&buckets, "hotfix.zip", &options).await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert!(!large.is_finished());
     assert!(is(&hotfix, &data(1024, 2)).await);
     s3.front.limit(0);
-    assert!(is(&large.await.unwrap(), &data(96 << 20, 1)).await);
+    let large = within(LONG, "the large one is here", large).await.unwrap();
+    assert!(is(&large, &data(96 << 20, 1)).await);
 }
 
 /// A pull is cut off again and again, and S3 goes away in between: no byte that was written is asked for twice.

@@ -181,7 +181,9 @@ pub async fn post(url: &str, body: &str) -> (u16, String) {
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let began = Instant::now();
     loop {
-        if let Some(answer) = ask().await {
+        // Who is asked may not answer either.
+        let answer = tokio::time::timeout(Duration::from_secs(60), ask()).await;
+        if let Ok(Some(answer)) = answer {
             return answer;
         }
         assert!(began.elapsed() < Duration::from_secs(60), "not within a minute: {what}");

@@ -7,6 +7,9 @@
 )]
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
+#[path = "../limit/mod.rs"]
+pub mod limit;
+
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cloud::{Cloud, DeploymentLog, EmbeddedCloud, Faults};
+use limit::{Limit, last_words};
 use parking_lot::Mutex;
 use peer::{
     ChunkPool, ChunkStore, Clock, DirectoryServer, EndpointConfig, Limits, MemoryStore, Multiaddr, Node, NodeConfig,
@@ -128,6 +132,7 @@ pub struct Region {
     pub directory: DirectoryServer,
     pub cloud: EmbeddedCloud,
     pub faults: Faults,
+    _limit: Limit,
 }
 
 impl Region {
@@ -143,6 +148,7 @@ impl Region {
             home,
             cloud,
             faults,
+            _limit: Limit::start(None),
         }
     }
 
@@ -346,6 +352,13 @@ impl Drop for Host {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!(
+                "a host printed {:?} and said last\n{}",
+                self.lines(),
+                last_words(&self.said())
+            );
+        }
     }
 }
 

@@ -7,11 +7,15 @@
 )]
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
+#[path = "../limit/mod.rs"]
+pub mod limit;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use limit::Limit;
 use parking_lot::Mutex;
 use peer::{
     Addresses, ChunkPool, ChunkStore, Clock, EndpointConfig, InProcessNetwork, Limits, MemoryStore, Multiaddr, Node,
@@ -95,6 +99,7 @@ pub struct Fleet {
     path: Option<PathDelay>,
     shaping: Shaping,
     clock: Clock,
+    _limit: Limit,
 }
 
 impl Fleet {
@@ -156,6 +161,7 @@ impl Fleet {
             path,
             shaping,
             clock,
+            _limit: Limit::start(None),
         }
     }
 

@@ -15,6 +15,7 @@ use pipeline::{PipelineClients as _, Queue};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::rig::Front;
+use super::rig::limit::{Limit, within};
 use super::stack;
 
 pub const BUCKET: &str = "region-a-builds";
@@ -72,6 +73,8 @@ impl Services {
 
 /// One region, with its directory's port, and the folders and logs of its agents.
 pub struct Region<'a> {
+    /// Dropped first: while the logs are there.
+    _limit: Limit,
     pub services: &'a Services,
     pub folder: tempfile::TempDir,
     queue: Queue,
@@ -82,7 +85,8 @@ pub struct Region<'a> {
 
 impl Drop for Region<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        // Whoever looks for a seed that fails wants to see why.
+        if std::thread::panicking() && std::env::var_os(SEEDS).is_some() {
             self.folder.disable_cleanup(true);
             eprintln!("its files and what its agents said: {}", self.folder.path().display());
         }
@@ -98,6 +102,7 @@ impl<'a> Region<'a> {
         Self {
             queue: services.queue(name).await,
             services,
+            _limit: Limit::start(Some(folder.path())),
             folder,
             rows,
             dynamodb,
@@ -107,22 +112,25 @@ impl<'a> Region<'a> {
 
     pub async fn put(&self, key: &str, bytes: Vec<u8>) {
         let put = self.services.buckets.put_bytes(BUCKET, key, bytes.into());
-        put.await.unwrap();
+        within(PATIENCE, "the object is in the bucket", put).await.unwrap();
     }
 
     pub async fn tell(&self, key: &str) {
         let message = format!(r#"{{"bucket": "{BUCKET}", "key": "{key}"}}"#);
-        self.queue.send(&message).await.unwrap();
+        let sent = within(PATIENCE, "the queue takes a message", self.queue.send(&message)).await;
+        sent.unwrap();
     }
 
     /// Messages in the queue, taken ones included.
     pub async fn messages(&self) -> u64 {
-        let (waiting, taken) = self.queue.depth().await.unwrap();
+        let depth = within(PATIENCE, "the queue says how long it is", self.queue.depth()).await;
+        let (waiting, taken) = depth.unwrap();
         waiting + taken
     }
 
     pub async fn rows(&self, key: &str) -> Vec<DeploymentLog> {
-        self.rows.deployment_logs().rows(key).await.unwrap()
+        let logs = self.rows.deployment_logs();
+        within(PATIENCE, "the rows of a build", logs.rows(key)).await.unwrap()
     }
 
     pub fn spool(&self) -> PathBuf {
@@ -143,8 +151,9 @@ impl<'a> Region<'a> {
             .arg("--folder")
             .arg(self.spool());
         command.args(more);
-        let seeder = Agent::start(&mut command, self.folder.path(), "seeder");
+        let mut seeder = Agent::start(&mut command, self.folder.path(), "seeder");
         until("the directory", || {
+            assert!(!seeder.has_ended(), "it has ended\n{}", seeder.said());
             seeder.lines().iter().any(|line| line.contains("/p2p/"))
         })
         .await;
@@ -225,6 +234,10 @@ impl Agent {
         kill_process(pid, signal).unwrap();
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Its exit code, as soon as it ends.
     pub async fn ends(&mut self, within: Duration) -> Option<i32> {
         let began = Instant::now();
@@ -267,6 +280,9 @@ impl Drop for Agent {
     }
 }
 
+/// Names the seeds that are tried, where not those of CI.
+const SEEDS: &str = "FLEETCAST_SEEDS";
+
 /// Random numbers of a seed.
 pub struct Draw(u64);
 
@@ -290,7 +306,7 @@ impl Draw {
 
 /// The seeds of `FLEETCAST_SEEDS`, such as `0..200`; of CI where it is not set.
 pub fn seeds() -> std::ops::Range<u64> {
-    let Ok(text) = std::env::var("FLEETCAST_SEEDS") else {
+    let Ok(text) = std::env::var(SEEDS) else {
         return 0..1;
     };
     let range = text

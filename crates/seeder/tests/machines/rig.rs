@@ -2,14 +2,18 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use cloud::CloudConfig;
 use parking_lot::Mutex;
 use tempfile::TempDir;
+
+use super::limit::Limit;
 
 /// Which addresses machines have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(crate) enum Families {
 
 /// Machines, and the processes on them. Dropping it ends the processes and takes the machines down.
 pub(crate) struct Machines {
+    /// Dropped first: while the logs are there.
+    _limit: Limit,
     prefix: String,
     count: usize,
     families: Families,
@@ -31,13 +37,15 @@ pub(crate) struct Machines {
 /// A process on a machine; dropping it ends it.
 pub(crate) struct Process {
     child: Child,
-    stdout: Option<ChildStdout>,
+    lines: Receiver<String>,
     stderr: PathBuf,
 }
 
 impl Process {
-    pub(crate) fn stdout(&mut self) -> ChildStdout {
-        self.stdout.take().unwrap()
+    /// What it prints next.
+    pub(crate) fn line(&self) -> String {
+        let line = self.lines.recv_timeout(Duration::from_secs(30));
+        line.unwrap_or_else(|_late| panic!("no line on stdout\n{}", self.said()))
     }
 
     /// What it has said on stderr.
@@ -58,11 +66,13 @@ impl Machines {
     pub(crate) fn new(count: usize, families: Families, mbit: u32) -> Option<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("fc{}-{}-", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let folder = tempfile::tempdir().unwrap();
         let machines = Self {
+            _limit: Limit::start(Some(folder.path())),
             prefix,
             count,
             families,
-            folder: tempfile::tempdir().unwrap(),
+            folder,
             servers: Mutex::default(),
         };
         let switch = machines.switch();
@@ -219,11 +229,16 @@ impl Machines {
     pub(crate) fn start(&self, mut command: Command) -> Process {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let stderr = self.folder.path().join(format!("stderr-{number}"));
+        let stderr = self.folder.path().join(format!("process-{number}.log"));
         command.stderr(File::create(&stderr).unwrap()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let stdout = child.stdout.take();
-        Process { child, stdout, stderr }
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (told, lines) = channel();
+        std::thread::spawn(move || {
+            let mut lines = stdout.lines().map_while(Result::ok);
+            lines.all(|line| told.send(line).is_ok())
+        });
+        Process { child, lines, stderr }
     }
 
     /// Starts S3 on a machine; how programs there get in.
@@ -249,8 +264,9 @@ impl Machines {
 
     fn end_servers(&self) {
         for (mut server, stdin) in self.servers.lock().drain(..) {
-            // It ends when its input does.
+            // It ends when its input does, if it is well.
             drop(stdin);
+            let _ = server.kill();
             let _ = server.wait();
         }
     }

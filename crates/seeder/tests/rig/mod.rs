@@ -4,6 +4,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a rig of tests")]
 
+#[path = "../../../peer/tests/limit/mod.rs"]
+pub mod limit;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cloud::{Buckets, Cloud, CloudConfig, EmbeddedCloud, Faults, regional_bucket};
+use limit::Limit;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -22,6 +26,8 @@ pub const REGION: &str = "region-a";
 
 /// An S3 with one region's bucket, and its front.
 pub struct S3 {
+    /// Dropped first: while the logs are there.
+    _limit: Limit,
     pub folder: tempfile::TempDir,
     pub faults: Faults,
     /// Past the front: what a test does here is not counted.
@@ -48,6 +54,7 @@ impl S3 {
         let front = Front::start(behind.trim_start_matches("http://").to_owned()).await;
         config.s3_endpoint = Some(front.endpoint.clone());
         Self {
+            _limit: Limit::start(Some(folder.path())),
             folder,
             faults,
             direct: cloud.buckets(),
@@ -75,12 +82,24 @@ impl S3 {
     pub fn seeder(&self, key: &str, more: &[&str]) -> Seeder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seeder"));
         command.args(["--bucket", &bucket(), "--key", key]);
-        Seeder::start(
-            command.args(more),
+        self.run(command.args(more))
+    }
+
+    /// The binary for one build, at an address of this machine.
+    pub fn seeder_at(&self, listen: &str, key: &str) -> Seeder {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seeder"));
+        command.args(["--bucket", &bucket(), "--key", key]);
+        Seeder::start_at(
+            &mut command,
+            listen,
             &self.front.endpoint,
             &self.spool(),
             self.folder.path(),
         )
+    }
+
+    fn run(&self, command: &mut Command) -> Seeder {
+        Seeder::start(command, &self.front.endpoint, &self.spool(), self.folder.path())
     }
 }
 
@@ -104,18 +123,17 @@ pub struct Seeder {
 }
 
 impl Seeder {
+    /// Of this command, at any port of loopback.
     pub fn start(command: &mut Command, endpoint: &str, spool: &Path, logs: &Path) -> Self {
+        Self::start_at(command, "/ip4/127.0.0.1/tcp/0", endpoint, spool, logs)
+    }
+
+    pub fn start_at(command: &mut Command, listen: &str, endpoint: &str, spool: &Path, logs: &Path) -> Self {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let stderr = logs.join(format!("seeder-{number}.log"));
         let mut process = command
-            .args([
-                "--listen",
-                "/ip4/127.0.0.1/tcp/0",
-                "--endpoint-url",
-                endpoint,
-                "--folder",
-            ])
+            .args(["--listen", listen, "--endpoint-url", endpoint, "--folder"])
             .arg(spool)
             .env("AWS_ACCESS_KEY_ID", "fleetcast")
             .env("AWS_SECRET_ACCESS_KEY", "embedded")
@@ -170,9 +188,16 @@ impl Seeder {
     }
 
     /// As a machine that loses its power does it to a process.
-    pub fn kill(mut self) {
+    pub fn kill(self) {
+        self.killed();
+    }
+
+    /// The same; what it has printed that nobody has read.
+    pub fn killed(mut self) -> Vec<String> {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+        // They end with it: the other end of its output is gone.
+        self.lines.iter().collect()
     }
 }
 

@@ -20,6 +20,7 @@ use swarm::{Contact, HostId, PeerConfig, SeederConfig, SwarmId, Time};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::rig::limit::within;
 use super::rig::{S3, bucket};
 
 /// Soon enough for a test, and long for a loopback.
@@ -28,6 +29,9 @@ pub const PATIENCE: Patience = Patience {
     fewer: Duration::from_secs(20),
     stuck: Duration::from_secs(60),
 };
+
+/// What takes longer than this on a busy machine does not happen.
+const LONG: Duration = Duration::from_secs(60);
 
 /// What is listed, shared by agents that follow each other.
 pub type Listed = watch::Sender<Vec<SeededBuild>>;
@@ -115,7 +119,8 @@ impl Running {
             bucket: bucket(),
             key: key.to_owned(),
         };
-        self.notices.send(notice).await.unwrap();
+        let sent = within(LONG, "the agent takes a notice", self.notices.send(notice)).await;
+        sent.unwrap();
     }
 
     /// A way to tell of builds from elsewhere.
@@ -126,13 +131,13 @@ impl Running {
     /// As a process that dies.
     pub async fn kill(self) {
         self.task.abort();
-        let _ = self.task.await;
+        let _ = within(LONG, "the agent is gone", self.task).await;
     }
 
     /// As it is told to.
     pub async fn stop(mut self) {
         let _ = self.stop.take().unwrap().send(());
-        self.task.await.unwrap();
+        within(LONG, "the agent has stopped", self.task).await.unwrap();
     }
 }
 
