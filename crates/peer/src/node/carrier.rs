@@ -7,11 +7,9 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::io::{ReadHalf, WriteHalf};
@@ -19,13 +17,12 @@ use futures::{AsyncRead, AsyncReadExt};
 use libp2p::swarm::{ConnectionId, Stream};
 use swarm::wire::{self, DataHeader, Frame};
 use swarm::{HostId, Message};
-use tokio::time::Sleep;
 
-use super::endpoint::Hub;
 use super::link::PeerMark;
 use super::receiving::Incoming;
 use super::sending::{Departure, Outgoing, Segment};
 use super::shared::Shared;
+use super::timer::Timer;
 use super::transport::{Arrived, read_shared, write_shared};
 use crate::store::ChunkSink;
 
@@ -52,81 +49,49 @@ pub(super) struct Carrier {
 struct Reader {
     stream: ReadHalf<Stream>,
     frame: BytesMut,
-    /// The segment just read passes the downlink until this timer is due.
+    reads: Reads,
+    /// When what has been read has passed the downlink.
     gate: Timer,
-    payload: Option<Payload>,
+    /// The chunk that is being received.
     sink: Option<Box<ChunkSink>>,
+}
+
+/// What a connection's task reads.
+enum Reads {
+    Frames,
+    /// The payload behind a header.
+    Payload(Payload),
+    /// Nothing: the payload that it has read passes the downlink.
+    Gate(Payload),
 }
 
 #[repr(C)]
 struct Writer {
     /// `None` while it is parked in the link.
     outlet: Option<Outlet>,
-    /// The segment that is being written or waits for its time.
-    segment: Option<Box<Segment>>,
-    departing: bool,
-    timer: Timer,
     /// Bytes to write now, before the payload.
     control: Bytes,
+    sends: Sends,
+    /// When the segment that waits is due.
+    timer: Timer,
 }
 
+/// What a connection's task sends besides messages.
+#[derive(Default)]
+enum Sends {
+    #[default]
+    Nothing,
+    /// A part of a chunk whose time has not come.
+    Waits(Box<Segment>),
+    /// One whose header is written or about to be, with what is left of its payload.
+    Leaves(Box<Segment>),
+}
+
+#[derive(Clone, Copy)]
 struct Payload {
     header: DataHeader,
     left: u32,
     keep: bool,
-}
-
-/// What somebody who made a connection has said first.
-pub(super) struct Greeted {
-    pub(super) member: Arc<Shared>,
-    pub(super) stream: Stream,
-    pub(super) hello: Frame,
-}
-
-/// Finds out which swarm a connection is for that somebody made. A task of its own: what it needs is not kept for the connection's
-/// life.
-///
-/// # Errors
-/// Why the connection is of no use.
-pub(super) async fn greet(
-    hub: Arc<Hub>,
-    connection: ConnectionId,
-    seen_at: Option<IpAddr>,
-    mut stream: Stream,
-) -> Result<Greeted, &'static str> {
-    let hello = match tokio::time::timeout(HELLO_PATIENCE, first_frame(&mut stream)).await {
-        Ok(frame) => frame?,
-        Err(_late) => return Err("no hello for long"),
-    };
-    let Frame::Message(Message::Hello { swarm, host }) = hello else {
-        return Err("no hello");
-    };
-    let Some(member) = hub.accept(swarm, connection) else {
-        return Err("for a swarm that this process is not in");
-    };
-    if let Some(ip) = seen_at {
-        member.saw(host, ip);
-    }
-    Ok(Greeted { member, stream, hello })
-}
-
-/// Reads one frame and nothing beyond it.
-async fn first_frame(stream: &mut Stream) -> Result<Frame, &'static str> {
-    let mut frame = BytesMut::new();
-    loop {
-        let wanted = wire::bytes_wanted(&frame).map_err(|_too_long| "frame beyond the limit")?;
-        // As long as a hello, and part of the task's memory.
-        let mut buffer = [0; 32];
-        let wanted = wanted.min(buffer.len());
-        let count = stream.read(&mut buffer[..wanted]).await;
-        match count.map_err(|_gone| "closed by the other side")? {
-            0 => return Err("closed by the other side"),
-            count => frame.extend_from_slice(&buffer[..count]),
-        }
-        if let Some(whole) = wire::decode(&mut frame).map_err(|_malformed| "malformed frame")? {
-            return Ok(whole);
-        }
-    }
 }
 
 /// Why a connection ends from within.
@@ -163,16 +128,15 @@ impl Carrier {
             remote: None,
             writer: Writer {
                 outlet: Some(outlet),
-                segment: None,
-                departing: false,
-                timer: Timer::default(),
                 control: hello.freeze(),
+                sends: Sends::Nothing,
+                timer: Timer::default(),
             },
             reader: Reader {
                 stream: inlet,
                 frame: BytesMut::new(),
+                reads: Reads::Frames,
                 gate: Timer::default(),
-                payload: None,
                 sink: None,
             },
         }
@@ -236,8 +200,8 @@ impl Carrier {
                 writer.control.advance(written);
                 return Poll::Ready(Ok(true));
             }
-            if writer.departing
-                && let Some(segment) = writer.segment.as_mut().filter(|segment| !segment.payload.is_empty())
+            if let Sends::Leaves(segment) = &mut writer.sends
+                && !segment.payload.is_empty()
             {
                 let written = ready!(write_shared(Pin::new(outlet), cx, &segment.payload))?;
                 segment.payload.advance(written);
@@ -247,33 +211,50 @@ impl Carrier {
         let Some(remote) = self.remote else {
             return flush(writer, cx);
         };
-        if writer.departing {
-            writer.departing = false;
-            if let Some(segment) = writer.segment.take() {
+        match std::mem::take(&mut writer.sends) {
+            Sends::Leaves(segment) => {
                 self.shared.segment_written(remote, &segment);
+                Poll::Ready(Ok(true))
             }
-            return Poll::Ready(Ok(true));
+            Sends::Waits(segment) => self.wait_for_departure(remote, segment, cx),
+            Sends::Nothing => self.find_outgoing(remote, cx),
         }
-        if let Some(segment) = &writer.segment {
-            let due = writer.timer.poll(cx).is_ready();
-            let departure = self
-                .shared
-                .depart(remote, self.connection, segment.ticket, due, &mut writer.outlet, cx);
-            match departure {
-                Departure::Now => {
-                    let mut header = BytesMut::new();
-                    wire::encode(&Frame::Data(segment.header), &mut header);
-                    writer.control = header.freeze();
-                    writer.departing = true;
-                }
-                Departure::Cancelled => writer.segment = None,
-                // Messages do not wait for the payload's time.
-                Departure::Later(Some(control)) => writer.control = control,
-                Departure::Later(None) => return Poll::Ready(Ok(false)),
-                Departure::Closed => return Poll::Ready(Err(GONE)),
+    }
+
+    /// A segment waits for its time; messages do not wait for it.
+    fn wait_for_departure(
+        &mut self,
+        remote: HostId,
+        segment: Box<Segment>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, End>> {
+        let writer = &mut self.writer;
+        let due = writer.timer.poll(cx).is_ready();
+        let departure = self
+            .shared
+            .depart(remote, self.connection, segment.ticket, due, &mut writer.outlet, cx);
+        let goes_on = match departure {
+            Departure::Now => {
+                let mut header = BytesMut::new();
+                wire::encode(&Frame::Data(segment.header), &mut header);
+                writer.control = header.freeze();
+                writer.sends = Sends::Leaves(segment);
+                true
             }
-            return Poll::Ready(Ok(true));
-        }
+            Departure::Cancelled => true,
+            Departure::Later(control) => {
+                let goes_on = control.is_some();
+                writer.control = control.unwrap_or_default();
+                writer.sends = Sends::Waits(segment);
+                goes_on
+            }
+            Departure::Closed => return Poll::Ready(Err(GONE)),
+        };
+        Poll::Ready(Ok(goes_on))
+    }
+
+    fn find_outgoing(&mut self, remote: HostId, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
+        let writer = &mut self.writer;
         match self
             .shared
             .next_outgoing(remote, self.connection, &mut writer.outlet, cx)
@@ -281,7 +262,7 @@ impl Carrier {
             Outgoing::Control(control) => writer.control = control,
             Outgoing::Segment(segment) => {
                 writer.timer.set(&self.shared, segment.departs);
-                writer.segment = Some(Box::new(segment));
+                writer.sends = Sends::Waits(Box::new(segment));
             }
             Outgoing::Read(store, chunk) => {
                 let read = without_blocking(|| store.read(chunk));
@@ -306,14 +287,18 @@ impl Carrier {
     }
 
     fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        if self.reader.gate.is_set() {
-            ready!(self.reader.gate.poll(cx));
-            self.segment_received();
-            return Poll::Ready(Ok(()));
+        match self.reader.reads {
+            Reads::Frames => self.read_frames(cx),
+            Reads::Payload(payload) => SCRATCH.with_borrow_mut(|scratch| self.read_payload(payload, cx, scratch)),
+            Reads::Gate(payload) => {
+                ready!(self.reader.gate.poll(cx));
+                self.segment_received(payload);
+                Poll::Ready(Ok(()))
+            }
         }
-        if self.reader.payload.is_some() {
-            return SCRATCH.with_borrow_mut(|scratch| self.read_payload(cx, scratch));
-        }
+    }
+
+    fn read_frames(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let reader = &mut self.reader;
         let mut buffer = [0; FRAME_READ_MAX];
         let Ok(wanted) = wire::bytes_wanted(&reader.frame) else {
@@ -344,11 +329,13 @@ impl Carrier {
         }
     }
 
-    fn read_payload(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Result<(), End>> {
+    fn read_payload(
+        &mut self,
+        mut payload: Payload,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<Result<(), End>> {
         let reader = &mut self.reader;
-        let Some(payload) = &mut reader.payload else {
-            return Poll::Ready(Ok(()));
-        };
         let wanted = (payload.left as usize).min(scratch.len());
         let arrived = ready!(read_shared(Pin::new(&mut reader.stream), cx, &mut scratch[..wanted]))?;
         let bytes = match &arrived {
@@ -362,10 +349,14 @@ impl Carrier {
             payload.keep = reader.sink.as_mut().is_some_and(|sink| sink.write(bytes));
         }
         payload.left -= u32::try_from(bytes.len()).expect("at most the scratch buffer's length");
+        reader.reads = Reads::Payload(payload);
         if payload.left == 0 {
             match self.shared.pass_downlink(self.remote, payload.header.length) {
-                Some(at) => reader.gate.set(&self.shared, at),
-                None => self.segment_received(),
+                Some(at) => {
+                    reader.gate.set(&self.shared, at);
+                    reader.reads = Reads::Gate(payload);
+                }
+                None => self.segment_received(payload),
             }
         }
         Poll::Ready(Ok(()))
@@ -409,15 +400,18 @@ impl Carrier {
                     Incoming::Violation => return Err(End::Violation("data that cannot be")),
                 };
                 let left = header.length;
-                self.reader.payload = (left > 0).then_some(Payload { header, left, keep });
+                if left > 0 {
+                    self.reader.reads = Reads::Payload(Payload { header, left, keep });
+                }
                 Ok(())
             }
         }
     }
 
     /// A segment is here as a whole and has passed the downlink.
-    fn segment_received(&mut self) {
-        let (Some(payload), Some(remote)) = (self.reader.payload.take(), self.remote) else {
+    fn segment_received(&mut self, payload: Payload) {
+        self.reader.reads = Reads::Frames;
+        let Some(remote) = self.remote else {
             return;
         };
         if !payload.keep {
@@ -439,41 +433,6 @@ impl Carrier {
         if let Some(sink) = self.reader.sink.take() {
             self.shared.discarded(sink.received());
         }
-    }
-}
-
-/// A time to wait for. What it registers with the runtime is made once and used again.
-#[derive(Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    is_set: bool,
-}
-
-impl Timer {
-    /// Sets it, unless the time has come already.
-    fn set(&mut self, shared: &Shared, at: swarm::Time) {
-        if at <= shared.clock.now() {
-            return;
-        }
-        let at = shared.clock.instant(at).into();
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(at),
-            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at))),
-        }
-        self.is_set = true;
-    }
-
-    fn is_set(&self) -> bool {
-        self.is_set
-    }
-
-    /// Ready where it is not set, and not set where it is ready.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(sleep) = self.sleep.as_mut().filter(|_| self.is_set) {
-            ready!(sleep.as_mut().poll(cx));
-            self.is_set = false;
-        }
-        Poll::Ready(())
     }
 }
 
@@ -508,7 +467,5 @@ const FRAME_READ_MAX: usize = 512;
 const READS_PER_POLL: usize = 256;
 /// Writes before others get the thread.
 const WRITES_PER_POLL: usize = 64;
-/// Who has connected says which swarm it is for within this; a machine with thousands of peers may be that busy.
-const HELLO_PATIENCE: Duration = Duration::from_secs(60);
 /// Capacity that a connection's frame buffer may keep.
 const FRAME_CAPACITY_KEPT: usize = 512;

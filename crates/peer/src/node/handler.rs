@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use libp2p::PeerId;
 use libp2p::core::upgrade::ReadyUpgrade;
@@ -15,8 +15,9 @@ use libp2p::swarm::{ConnectionId, Stream, StreamProtocol, SubstreamProtocol};
 use swarm::{HostId, wire};
 use tokio::task::JoinHandle;
 
-use super::carrier::{Carrier, Greeted, greet};
+use super::carrier::Carrier;
 use super::endpoint::Hub;
+use super::greeting::{Greeted, greet};
 use super::link::PeerMark;
 use super::shared::Shared;
 
@@ -37,73 +38,83 @@ pub(super) enum Side {
 pub(crate) struct Handler {
     connection: (ConnectionId, PeerMark),
     side: Side,
-    open_stream: bool,
-    /// Where somebody else made the connection, until he has said what for.
-    greeting: Option<JoinHandle<Result<Greeted, &'static str>>>,
-    carrier: Option<JoinHandle<&'static str>>,
-    closing: Option<&'static str>,
-    closed: bool,
+    phase: Phase,
+}
+
+/// How far a connection has come.
+enum Phase {
+    /// Whoever has made it is to ask for its stream.
+    Asks,
+    /// Its stream is on its way.
+    Awaits,
+    /// Somebody else has made it, and is about to say what for.
+    Greeted(Task<Result<Greeted, &'static str>>),
+    /// Its bytes are carried.
+    Carried(Task<&'static str>),
+    /// It is of no more use, which the behaviour is to be told.
+    Ends(&'static str),
+    /// The behaviour has been told.
+    Ended,
+}
+
+/// A task that ends with its owner.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Task<Result<T, &'static str>> {
+    /// What it has come to, or why not.
+    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, &'static str>> {
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|ended| ended.unwrap_or(Err(PANICKED)))
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Handler {
     /// Of a connection with who has proven to be this peer.
     pub(super) fn new(connection: ConnectionId, peer: PeerId, side: Side) -> Self {
+        let phase = match side {
+            Side::Dialled { .. } => Phase::Asks,
+            Side::Accepted { .. } => Phase::Awaits,
+        };
         Self {
             connection: (connection, PeerMark::of(peer)),
-            open_stream: matches!(side, Side::Dialled { .. }),
             side,
-            greeting: None,
-            carrier: None,
-            closing: None,
-            closed: false,
+            phase,
         }
     }
 
     /// The connection has its stream; one is enough.
     fn carry(&mut self, stream: Stream) {
-        if self.carrier.is_none() && self.greeting.is_none() {
-            match &self.side {
-                Side::Dialled { member, host } => {
-                    let carrier = Carrier::new(Arc::clone(member), self.connection, Some(*host), stream);
-                    self.carrier = Some(tokio::spawn(carrier.carry()));
-                }
-                Side::Accepted { hub, seen_at } => {
-                    let greeting = greet(Arc::clone(hub), self.connection.0, *seen_at, stream);
-                    self.greeting = Some(tokio::spawn(greeting));
-                }
-            }
+        if !matches!(self.phase, Phase::Asks | Phase::Awaits) {
+            return;
         }
+        self.phase = match &self.side {
+            Side::Dialled { member, host } => {
+                let carrier = Carrier::new(Arc::clone(member), self.connection, Some(*host), stream);
+                Phase::Carried(Task(tokio::spawn(carrier.carry())))
+            }
+            Side::Accepted { hub, seen_at } => {
+                let greeting = greet(Arc::clone(hub), self.connection.0, *seen_at, stream);
+                Phase::Greeted(Task(tokio::spawn(greeting)))
+            }
+        };
     }
-}
 
-impl Handler {
     /// Carries on with who has said what the connection is for.
-    fn poll_greeting(&mut self, cx: &mut Context<'_>) {
-        let Some(greeting) = &mut self.greeting else {
-            return;
-        };
-        let Poll::Ready(greeted) = Pin::new(greeting).poll(cx) else {
-            return;
-        };
-        self.greeting = None;
-        let carrier = greeted.unwrap_or(Err("its task has panicked")).and_then(|greeted| {
+    fn greeted(&self, greeted: Result<Greeted, &'static str>) -> Phase {
+        let carrier = greeted.and_then(|greeted| {
             let Greeted { member, stream, hello } = greeted;
             Carrier::new(member, self.connection, None, stream).greeted(hello)
         });
         match carrier {
-            Ok(carrier) => self.carrier = Some(tokio::spawn(carrier.carry())),
-            Err(reason) => self.closing = Some(reason),
-        }
-    }
-}
-
-impl Drop for Handler {
-    fn drop(&mut self) {
-        if let Some(greeting) = &self.greeting {
-            greeting.abort();
-        }
-        if let Some(carrier) = &self.carrier {
-            carrier.abort();
+            Ok(carrier) => Phase::Carried(Task(tokio::spawn(carrier.carry()))),
+            Err(reason) => Phase::Ends(reason),
         }
     }
 }
@@ -121,30 +132,37 @@ impl ConnectionHandler for Handler {
     }
 
     fn connection_keep_alive(&self) -> bool {
-        !self.closed
+        !matches!(self.phase, Phase::Ended)
     }
 
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Self::ToBehaviour>> {
-        if std::mem::take(&mut self.open_stream) {
-            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
-                protocol: self.listen_protocol(),
-            });
+        loop {
+            self.phase = match &mut self.phase {
+                Phase::Asks => {
+                    self.phase = Phase::Awaits;
+                    return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
+                        protocol: self.listen_protocol(),
+                    });
+                }
+                Phase::Greeted(task) => {
+                    let greeted = ready!(task.poll_result(cx));
+                    self.greeted(greeted)
+                }
+                Phase::Carried(task) => {
+                    let ended = ready!(Pin::new(&mut task.0).poll(cx));
+                    Phase::Ends(ended.unwrap_or(PANICKED))
+                }
+                Phase::Ends(reason) => {
+                    let reason = *reason;
+                    self.phase = Phase::Ended;
+                    return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Closing { reason }));
+                }
+                Phase::Awaits | Phase::Ended => return Poll::Pending,
+            };
         }
-        self.poll_greeting(cx);
-        if !self.closed
-            && let Some(carrier) = &mut self.carrier
-            && let Poll::Ready(ended) = Pin::new(carrier).poll(cx)
-        {
-            self.closing = Some(ended.unwrap_or("its task has panicked"));
-        }
-        if let Some(reason) = self.closing.take() {
-            self.closed = true;
-            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Closing { reason }));
-        }
-        Poll::Pending
     }
 
     fn on_behaviour_event(&mut self, event: Infallible) {
@@ -157,12 +175,16 @@ impl ConnectionHandler for Handler {
             | ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, .. }) => {
                 self.carry(protocol);
             }
-            ConnectionEvent::DialUpgradeError(_) => self.closing = Some("the other side does not speak the protocol"),
+            ConnectionEvent::DialUpgradeError(_) => {
+                self.phase = Phase::Ends("the other side does not speak the protocol");
+            }
             _ => {}
         }
     }
 }
 
+/// Why a connection ends whose task is gone.
+const PANICKED: &str = "its task has panicked";
 /// A stream may be negotiated this late on a busy machine.
 const NEGOTIATION_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 

@@ -1,6 +1,7 @@
 //! How peers reach each other: the four transports behind one type.
 
 mod delayed;
+mod handover;
 mod in_process;
 mod muxer;
 mod path;
@@ -20,9 +21,9 @@ use libp2p::{Multiaddr, PeerId, noise, plaintext, tcp, yamux};
 
 use delayed::Delayed;
 
+pub(crate) use handover::{Arrived, read_shared, write_shared};
 pub use in_process::InProcessNetwork;
 pub use path::PathDelay;
-pub(crate) use pipe::{Arrived, read_shared, write_shared};
 
 /// Which transport a node uses.
 #[derive(Clone, Debug)]
