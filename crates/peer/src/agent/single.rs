@@ -62,16 +62,10 @@ async fn fetch_and_serve(
         });
     }
     let row = if arguments.log && is_first {
-        let (build, version) = fetch.build().unzip();
         let error = outcome.as_ref().err().map(|(_, error)| error.clone());
-        let host_id = machine::name().unwrap_or_else(|| surroundings.endpoint.peer_id().to_string());
-        let build = build.unwrap_or_else(|| "unknown".to_owned());
-        let took = placed.as_ref().map_or_else(|| begun.elapsed(), took);
-        let row = arguments.row(&host_id, &build, version, took, &fetch.report(), error);
-        Some(waiting.keep(match &placed {
-            Some(placed) => taking_up::at(placed, row),
-            None => row,
-        }))
+        let id = surroundings.endpoint.peer_id();
+        let row = row_of(arguments, &fetch, &id.to_string(), (placed.as_ref(), begun), error);
+        Some(waiting.keep(row))
     } else {
         waiting.there().filter(|_| arguments.log)
     };
@@ -85,17 +79,7 @@ async fn fetch_and_serve(
     let written = match (&row, &outcome) {
         (None, _) => Ok(()),
         (Some(row), Err(_)) => waiting.write(row, arguments, Instant::now() + LAST_WORDS).await,
-        // One that lingers has time to try until its end.
-        (Some(row), Ok(_)) => tokio::select! {
-            written = waiting.write(row, arguments, serves_until.max(Instant::now() + ROW_PATIENCE)) => written,
-            signal = stop.first() => match waiting.write(row, arguments, Instant::now() + LAST_WORDS).await {
-                Err(lost) if arguments.linger == 0 => {
-                    let (code, _) = signal.unfinished();
-                    return Err((code, format!("the file is in place, and {lost}")));
-                }
-                written => written,
-            },
-        },
+        (Some(row), Ok(_)) => write_unless_stopped(&waiting, row, arguments, stop, serves_until).await?,
     };
     if let (Err(_), Err(lost)) = (&outcome, &written) {
         tracing::warn!("{lost}");
@@ -112,6 +96,50 @@ async fn fetch_and_serve(
         _ = stop.first() => {}
     }
     Ok(())
+}
+
+/// The row of what has become of a build: `placed` by an earlier run, or since `begun`.
+fn row_of(
+    arguments: &Arguments,
+    fetch: &Fetch,
+    peer_id: &str,
+    (placed, begun): (Option<&Placed>, Instant),
+    error: Option<String>,
+) -> DeploymentLog {
+    let (build, version) = fetch.build().unzip();
+    let host_id = machine::name().unwrap_or_else(|| peer_id.to_owned());
+    let build = build.unwrap_or_else(|| "unknown".to_owned());
+    let took = placed.map_or_else(|| begun.elapsed(), took);
+    let row = arguments.row(&host_id, &build, version, took, &fetch.report(), error);
+    match placed {
+        Some(placed) => taking_up::at(placed, row),
+        None => row,
+    }
+}
+
+/// Writes the row of a build that is in place, for which one that lingers has time until `serves_until`; the inner result says
+/// whether it is written.
+///
+/// # Errors
+/// Where it is told to stop before that and lingers for nobody.
+async fn write_unless_stopped(
+    waiting: &WaitingRow,
+    row: &DeploymentLog,
+    arguments: &Arguments,
+    stop: &mut Stop,
+    serves_until: Instant,
+) -> Result<Result<(), String>, Failure> {
+    let deadline = serves_until.max(Instant::now() + ROW_PATIENCE);
+    tokio::select! {
+        written = waiting.write(row, arguments, deadline) => Ok(written),
+        signal = stop.first() => match waiting.write(row, arguments, Instant::now() + LAST_WORDS).await {
+            Err(lost) if arguments.linger == 0 => {
+                let (code, _) = signal.unfinished();
+                Err((code, format!("the file is in place, and {lost}")))
+            }
+            written => Ok(written),
+        },
+    }
 }
 
 /// How long an earlier run took for what it has put in place.
