@@ -1,4 +1,4 @@
-//! What a host's agent keeps in memory while nothing happens, with a hundred builds in its folder.
+//! What a host's agent takes of memory: while nothing happens, with a hundred builds in its folder, and over QUIC beside TCP.
 //!
 //! `FLEETCAST_AGENTS=target/release cargo test -p peer --test memory -- --nocapture` measures agents of a release build.
 
@@ -8,7 +8,10 @@ mod region;
 
 use std::time::{Duration, Instant};
 
-use region::{Host, Region, Seeder, data};
+use peer::TransportKind;
+use region::limit::Limit;
+use region::{Host, PATIENCE, Region, Seeder, Seeding, data};
+use swarm::SwarmId;
 
 const BUILDS: u64 = 100;
 const SIZE: usize = 1 << 20;
@@ -68,4 +71,46 @@ async fn a_hundred_builds_that_are_kept_take_no_memory_and_those_that_are_served
     // Of what is resident besides that this build has more than a release, so it is not counted here.
     let mib = |kib: u64| kib >> 10;
     assert!(mib(served_own) < 24 && mib(kept_own) < 20 && mib(restarted_own) < 6);
+}
+
+const HOSTS: usize = 12;
+
+/// What hosts of a busy swarm had of their own at most, in KiB, the mean of them.
+async fn of_hosts_over(transport: TransportKind) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let seeding = Seeding {
+        transport: Some(transport),
+        swarm: Some(SwarmId::ONLY),
+        ..Seeding::default()
+    };
+    let seeder = Seeder::with("app.zip", "only", &data(1, 32 << 20), seeding).await;
+    let start = |number: usize| {
+        let out = folder.path().join(number.to_string());
+        Host::single(&[&seeder], &out, &["--linger", "600"])
+    };
+    let mut hosts: Vec<Host> = (0..HOSTS).map(start).collect();
+    let mut most = [0; HOSTS];
+    let began = Instant::now();
+    while hosts.iter().any(|host| !host.said().contains("in place")) {
+        assert!(began.elapsed() < PATIENCE, "{}", hosts[0].said());
+        for (most, host) in most.iter_mut().zip(&hosts) {
+            *most = memory(host).1.max(*most);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for host in &mut hosts {
+        host.stops().await;
+    }
+    most.iter().sum::<u64>() / HOSTS as u64
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_takes_a_mebibyte_over_quic_beside_what_it_takes_over_tcp_and_less_than_half_a_window_a_connection() {
+    let _limit = Limit::start(None);
+    let over_tcp = of_hosts_over(TransportKind::Tcp).await;
+    let over_quic = of_hosts_over(TransportKind::Quic).await;
+    println!("RssAnon in KiB, the mean of hosts at their highest: TCP {over_tcp}, QUIC {over_quic}");
+    // 512 KiB may be on their way on a connection, and all twelve of a host are busy here.
+    let more = 1024 + 192 * HOSTS as u64;
+    assert!(over_quic < over_tcp + more, "TCP {over_tcp} KiB, QUIC {over_quic} KiB");
 }
