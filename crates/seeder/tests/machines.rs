@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use cloud::EmbeddedCloud;
 
-use rig::{Families, Machines};
+use rig::{Families, Machines, Process};
 
 const HOSTS: usize = 5;
 const BUILD: usize = 16 << 20;
@@ -76,15 +76,8 @@ impl Default for Fleet<'_> {
 
 impl Fleet<'_> {
     fn distribute(&self, machines: &Machines) -> Outcome {
-        let s3 = machines.serve_s3(0);
-        let mut command = machines.command(0, env!("CARGO_BIN_EXE_seeder"));
-        command.args(["--bucket", "builds", "--key", "app.zip", "--endpoint-url", &s3.endpoint]);
-        s3.let_in(&mut command);
-        let spool = machines.folder(0).join("spool");
-        command.arg("--folder").arg(spool).args(self.seeder);
-        let seeding = machines.start(command);
-        let printed = [seeding.line()];
-        std::thread::sleep(Duration::from_millis(500));
+        let (seeding, address) = start_seeder(machines, self.seeder);
+        let printed = [address];
         let begun = Instant::now();
         let build = |host| machines.folder((self.machine_of)(host)).join("app.zip");
         let mut hosts = Vec::new();
@@ -119,6 +112,20 @@ impl Fleet<'_> {
             .collect();
         Outcome { took, links }
     }
+}
+
+/// The seeder of the build on the first machine, and the address that it prints.
+fn start_seeder(machines: &Machines, more: &[&str]) -> (Process, String) {
+    let s3 = machines.serve_s3(0);
+    let mut command = machines.command(0, rig::seeder_binary());
+    command.args(["--bucket", "builds", "--key", "app.zip", "--endpoint-url", &s3.endpoint]);
+    s3.let_in(&mut command);
+    let spool = machines.folder(0).join("spool");
+    command.arg("--folder").arg(spool).args(more);
+    let seeding = machines.start(command);
+    let address = seeding.line();
+    std::thread::sleep(Duration::from_millis(500));
+    (seeding, address)
 }
 
 /// With defaults hosts must find each other as soon, and be done nearly as soon, as with addresses that somebody wrote by hand.
@@ -242,4 +249,55 @@ fn a_host_on_the_machine_of_the_seeder_and_those_on_others_find_each_other() {
     };
     let outcome = fleet.distribute(&machines);
     assert!(outcome.links.iter().all(|links| *links > 3), "{outcome:?}");
+}
+
+/// A fleet that is restarted ten hosts at a time, of which none stays: each ten finds a seeder that has sent its copies long ago, and
+/// nobody else. A host alone with that seeder would take its build at the rate of its link; so must these, nearly.
+#[test]
+fn hosts_that_come_in_tens_are_each_done_within_twice_the_bound_of_a_host_alone() {
+    const AT_A_TIME: usize = 10;
+    const LINK_MBIT: u32 = 30;
+    // By hand 200.
+    let wanted = std::env::var("FLEETCAST_HOSTS").map_or(40, |hosts| hosts.parse().unwrap());
+    let Some(machines) = Machines::new(AT_A_TIME + 1, Families::V4, LINK_MBIT) else {
+        return;
+    };
+    let (seeding, address) = start_seeder(&machines, &[]);
+    let mut took = Vec::new();
+    while took.len() < wanted {
+        let begun = Instant::now();
+        let out = |machine| machines.folder(machine).join("app.zip");
+        let start = |machine| {
+            let mut command = machines.command(machine, rig::peer_binary());
+            command
+                .args(["--seeder", &address, "--timeout", "60", "--out"])
+                .arg(out(machine));
+            machines.start(command)
+        };
+        let mut hosts: Vec<(usize, Process)> = (1..=AT_A_TIME).map(|machine| (machine, start(machine))).collect();
+        while !hosts.is_empty() {
+            hosts.retain_mut(|(machine, host)| {
+                let Some(status) = host.ended() else {
+                    return true;
+                };
+                took.push(begun.elapsed());
+                assert!(status.success(), "{}", host.said());
+                let length = std::fs::metadata(out(*machine)).unwrap().len();
+                assert_eq!(length, BUILD as u64);
+                std::fs::remove_file(out(*machine)).unwrap();
+                false
+            });
+            let late = !hosts.is_empty() && begun.elapsed() > Duration::from_secs(90);
+            assert!(!late, "{took:?}\n{}\n{}", seeding.said(), hosts[0].1.said());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let bound = Duration::from_secs_f64(BUILD as f64 * 8.0 / (f64::from(LINK_MBIT) * 1e6));
+    took.sort();
+    let (median, last) = (took[took.len() / 2], took[took.len() - 1]);
+    println!(
+        "bound {bound:?}, median {median:?}, last {last:?} of {} hosts",
+        took.len()
+    );
+    assert!(last < bound * 2, "bound {bound:?}: {took:?}");
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -46,6 +46,11 @@ impl Process {
     pub(crate) fn line(&self) -> String {
         let line = self.lines.recv_timeout(Duration::from_secs(30));
         line.unwrap_or_else(|_late| panic!("no line on stdout\n{}", self.said()))
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// What it has said on stderr.
@@ -299,10 +304,22 @@ impl Drop for Machines {
 
 /// The host's agent that was built beside the seeder.
 pub(crate) fn peer_binary() -> PathBuf {
-    let binary = Path::new(env!("CARGO_BIN_EXE_seeder")).with_file_name("peer");
+    agent("peer")
+}
+
+/// The seeder, likewise.
+pub(crate) fn seeder_binary() -> PathBuf {
+    agent("seeder")
+}
+
+/// Of this build, or of the one in the folder that `FLEETCAST_AGENTS` names.
+fn agent(name: &str) -> PathBuf {
+    let folder = std::env::var_os("FLEETCAST_AGENTS").map(PathBuf::from);
+    let built = || Path::new(env!("CARGO_BIN_EXE_seeder")).with_file_name(name);
+    let binary = folder.map_or_else(built, |folder| folder.join(name));
     assert!(
         binary.exists(),
-        "{} is not built; run `cargo build -p peer`",
+        "{} is not built; run `cargo build -p {name}`",
         binary.display()
     );
     binary
