@@ -64,6 +64,8 @@ fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
+    // A network file system keeps a file that is removed while it is open under such a name until it is closed.
+    names.retain(|name| !name.starts_with(".nfs") && !name.starts_with(".fuse_hidden"));
     names.sort();
     names
 }
