@@ -137,12 +137,8 @@ async fn a_day(services: &Services, seed: u64) {
     ];
     let of_host = ["--keep", "1000", "--serve-idle", "1"];
     let mut seeder = region.seeder(&of_seeder).await;
-    let alone = seeder.usage().descriptors;
     let mut hosts: Vec<Agent> = (0..HOSTS).map(|host| region.host(host, &of_host)).collect();
-    until("all hosts follow the directory", || {
-        seeder.usage().descriptors >= alone + HOSTS
-    })
-    .await;
+    until("all hosts follow the directory", || region.connections() >= HOSTS).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let before: Vec<Usage> = hosts.iter().chain([&seeder]).map(Agent::usage).collect();
 

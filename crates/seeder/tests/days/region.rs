@@ -133,6 +133,18 @@ impl<'a> Region<'a> {
         within(PATIENCE, "the rows of a build", logs.rows(key)).await.unwrap()
     }
 
+    /// Connections that hosts have with the seeder now.
+    pub fn connections(&self) -> usize {
+        let port = format!(":{:04X}", self.port);
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let is_ours = |line: &&str| {
+            // "N: LOCAL REMOTE STATE …", where an established one has the state 01.
+            let mut fields = line.split_whitespace().skip(1);
+            fields.next().is_some_and(|local| local.ends_with(&port)) && fields.nth(1) == Some("01")
+        };
+        table.lines().filter(is_ours).count()
+    }
+
     pub fn spool(&self) -> PathBuf {
         self.folder.path().join("spool")
     }
