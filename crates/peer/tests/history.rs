@@ -279,6 +279,10 @@ async fn a_host_that_is_stopped_again_and_again(signal: Signal) {
         moment = moment.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut host = region.host(&["--fetches-max", "2", "--host-id", "h1"]);
         let all = 6 - printed.len();
+        if signal == Signal::TERM {
+            // Before that it ends as any process does.
+            host.until("it listens to signals", |host| host.catches(signal)).await;
+        }
         if round < 24 {
             tokio::time::sleep(Duration::from_millis((moment >> 33) % 500)).await;
         } else if signal == Signal::TERM {
