@@ -115,7 +115,10 @@ impl Pace {
         let (most, transfer) = (self.usual.most(), self.transfer_nanos);
         let transfer_max = transfer.map_or(least, |transfer| transfer.saturating_mul(TRICKLE_TRANSFERS).max(least));
         Limits {
-            patience: most.map_or(least.saturating_mul(PATIENCE_AT_FIRST) / 2, |most| most.max(least)),
+            patience: match most {
+                Some(most) => most.max(least),
+                None => least.saturating_mul(PATIENCE_AT_FIRST) / 2,
+            },
             wait_max: match (self.waits.most(), transfer) {
                 (Some(most), Some(transfer)) => most
                     .saturating_add(transfer.saturating_mul(WAIT_TRANSFERS))
