@@ -63,12 +63,12 @@ impl<T: Copy> EventQueue<T> {
             current: Vec::new(),
             next: 0,
             bucket: 0,
-            ring: vec![NO_BLOCK; slot(BUCKETS - 1) + 1],
+            ring: vec![NO_BLOCK; BUCKETS],
             in_ring: 0,
             blocks: Vec::new(),
             free: NO_BLOCK,
             far: BinaryHeap::new(),
-            width_log2: (horizon / BUCKETS).max(1).ilog2() + 1,
+            width_log2: (horizon / BUCKETS as u64).max(1).ilog2() + 1,
             sequence: 0,
         }
     }
@@ -81,12 +81,12 @@ impl<T: Copy> EventQueue<T> {
         if bucket <= self.bucket {
             let after = self.current[self.next..].partition_point(|other| other.at <= at);
             self.current.insert(self.next + after, entry);
-        } else if bucket - self.bucket < BUCKETS {
+        } else if bucket - self.bucket < BUCKETS as u64 {
             self.in_ring += 1;
-            let last = self.ring[slot(bucket)];
-            match self.blocks.get_mut(last as usize) {
+            let slot = slot(bucket);
+            match self.blocks.get_mut(self.ring[slot] as usize) {
                 Some(block) if block.entries.len() < BLOCK_ENTRIES => block.entries.push(entry),
-                _ => self.begin_block(slot(bucket), entry),
+                _ => self.begin_block(slot, entry),
             }
         } else {
             let sequence = self.sequence;
@@ -144,8 +144,9 @@ impl<T: Copy> EventQueue<T> {
             self.advance();
             return;
         }
-        let next = self.bucket + 1;
-        if self.ring[slot(next)] != NO_BLOCK || self.far_bucket().is_some_and(|far| far <= next) {
+        let far = self.far_bucket().unwrap_or(u64::MAX);
+        let is_next = |bucket: &u64| self.ring[slot(*bucket)] != NO_BLOCK || far <= *bucket;
+        if let Some(next) = (self.bucket + 1..=self.bucket + EMPTY_MAX).find(is_next) {
             self.current.drain(..self.next);
             self.next = 0;
             self.bucket = next;
@@ -231,21 +232,42 @@ impl<T> Ord for Far<T> {
 
 /// Items that come next are known for so many, where they are not far apart.
 const LOOKED_AHEAD: usize = 16;
-/// Buckets of the calendar.
-const BUCKETS: u64 = 1 << 12;
-/// Entries of a block: of events of 24 bytes they take four lines of the cache.
-const BLOCK_ENTRIES: usize = 9;
+/// Buckets of the calendar: as many last blocks stay in the processor's cache.
+const BUCKETS: usize = 1 << 12;
+/// Empty buckets that are passed over to see what comes next.
+const EMPTY_MAX: u64 = 8;
+const _: () = assert!(EMPTY_MAX < BUCKETS as u64);
+/// Entries of a block: with events of 24 bytes it takes half a kibibyte.
+const BLOCK_ENTRIES: usize = 20;
 /// No block has this number.
 const NO_BLOCK: u32 = u32::MAX;
 
+/// The place of a bucket.
+#[inline]
 fn slot(bucket: u64) -> usize {
-    usize::try_from(bucket % BUCKETS).expect("below the number of buckets")
+    usize::try_from(bucket % BUCKETS as u64).expect("below the number of buckets")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn it_takes_room_for_what_it_holds_and_not_for_every_burst_that_a_bucket_has_seen() {
+        const BURST: u64 = 900;
+        let mut queue = EventQueue::new(1 << 20);
+        let mut now = 0;
+        for burst in 0..1000 {
+            // Most buckets have one at some time.
+            let at = now + 100_000 + 257 * burst;
+            (0..BURST).for_each(|n| queue.push(at, n));
+            (0..BURST).for_each(|n| assert_eq!(queue.pop(), Some((at, n))));
+            now = at;
+        }
+        let room = queue.blocks.len() * BLOCK_ENTRIES + queue.current.capacity();
+        assert!(room < 4000, "room for {room}");
+    }
 
     proptest! {
         #[test]

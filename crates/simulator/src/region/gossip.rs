@@ -78,19 +78,27 @@ impl Views for Gossip {
 
     #[inline]
     fn held_by(&self, host: HostId) -> Option<&Bitfield> {
-        let member = MemberId::of(host);
         // The seeder shows each client something else, and says so by message.
-        if member == MemberId::FIRST_SEEDER || !self.is_supplied {
+        if host == MemberId::FIRST_SEEDER.host() || !self.is_supplied {
             return None;
         }
-        self.fields.get(member.index())
+        self.fields.get(place(host))
     }
 
     #[inline]
     fn is_busy(&self, host: HostId) -> Option<bool> {
-        let busy = self.busy.get(MemberId::of(host).index()).copied();
-        busy.filter(|_| self.is_supplied)
+        if !self.is_supplied {
+            return None;
+        }
+        self.busy.get(place(host)).copied()
     }
+}
+
+/// The place of a host in tables of members. It is looked up for every neighbour that is thought of: one that is no member is beyond
+/// every table.
+#[inline]
+fn place(host: HostId) -> usize {
+    usize::try_from(host.get()).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

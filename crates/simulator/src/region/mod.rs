@@ -278,6 +278,13 @@ impl Region {
             return;
         }
         let neighbours = self.members.neighbours(host).iter().copied();
+        // Most often nobody is, and to see that needs no list and no branch for each.
+        if !neighbours
+            .clone()
+            .fold(false, |any, host| any | self.members.is_hungry(host))
+        {
+            return;
+        }
         let hungry: SmallVec<[MemberId; 8]> = neighbours.filter(|host| self.members.is_hungry(*host)).collect();
         for neighbour in hungry {
             self.tell(neighbour, Event::NeighboursGained);

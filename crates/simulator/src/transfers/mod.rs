@@ -57,16 +57,25 @@ pub(crate) enum Alarm {
     Slow { transfer: TransferId, generation: u32 },
 }
 
-/// All chunks on their way in a region. What is looked at for every change of a share lies close together.
+/// All chunks on their way in a region. A change of a share looks at the levels of some seventy ports and at the rates of as many
+/// transfers, most of which stay as they are: those are apart, so that they stay in the processor's cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Transfers {
     /// Uplink and downlink of each member.
     ports: Vec<Port>,
+    /// By port, the most that one of the transfers that pass may have; `u64::MAX` where others hold back every one of them.
+    levels: Vec<u64>,
+    /// By port.
+    passing: Vec<SmallVec<[Passing; 9]>>,
     transfers: Vec<Transfer>,
+    /// By transfer, since its `updated_at`; 0 of one that has ended.
+    rates: Vec<u64>,
     free: Vec<TransferId>,
     count: usize,
     /// Ports whose level may have to move; each once.
     open: Vec<PortId>,
+    /// Levels at the other ends of what passes a port, while it is looked at.
+    caps: Vec<u64>,
     /// Transfers whose rate has moved; each once.
     moved: Vec<TransferId>,
     /// Members whose alarm has gone off.
@@ -84,8 +93,6 @@ struct Transfer {
     /// What is left at `updated_at`, in units of a port's rate times nanoseconds.
     left: u128,
     updated_at: u64,
-    /// Since then.
-    rate: u64,
     from: MemberId,
     to: MemberId,
     chunk: u32,
@@ -95,13 +102,11 @@ struct Transfer {
     moved: bool,
 }
 
-/// One direction of a member's link, in two lines of the cache where few transfers pass.
+/// One direction of a member's link, in one line of the cache.
 #[derive(Clone, Debug)]
-#[repr(align(128))]
+#[repr(align(64))]
 struct Port {
     capacity: u64,
-    /// The most that one of the transfers that pass may have; `u64::MAX` where others hold back every one of them.
-    level: u64,
     /// What the rates of all of them leave; below zero only while shares are given out.
     rest: i128,
     /// Of uplinks: when the driver comes back at the latest. None of its chunks will have left before. `u64::MAX` where nothing
@@ -110,10 +115,9 @@ struct Port {
     /// Whether the driver knows of an earlier or no time.
     is_alarm_untold: bool,
     is_open: bool,
-    passing: SmallVec<[Passing; 9]>,
 }
 
-const _: () = assert!(size_of::<Port>() == 128 && size_of::<Transfer>() == 64);
+const _: () = assert!(size_of::<Port>() == 64 && size_of::<Transfer>() == 64);
 
 /// A transfer that passes a port, and the other port that it passes.
 #[derive(Clone, Copy, Debug)]
@@ -125,12 +129,17 @@ struct Passing {
 impl Transfers {
     /// Of members whose uplinks and downlinks have these rates, in bytes a second.
     pub(crate) fn new(links: impl Iterator<Item = (u64, u64)>) -> Self {
+        let ports: Vec<Port> = links.flat_map(|(up, down)| [Port::new(up), Port::new(down)]).collect();
         Self {
-            ports: links.flat_map(|(up, down)| [Port::new(up), Port::new(down)]).collect(),
+            levels: vec![u64::MAX; ports.len()],
+            passing: vec![SmallVec::new(); ports.len()],
+            ports,
             transfers: Vec::new(),
+            rates: Vec::new(),
             free: Vec::new(),
             count: 0,
             open: Vec::new(),
+            caps: Vec::new(),
             moved: Vec::new(),
             rung: Vec::new(),
             earlier: Vec::new(),
@@ -159,7 +168,6 @@ impl Transfers {
         let transfer = Transfer {
             left: u128::from(bytes) * UNITS_A_BYTE,
             updated_at: now,
-            rate: 0,
             from,
             to,
             chunk,
@@ -177,13 +185,14 @@ impl Transfers {
             }
             None => {
                 self.transfers.push(transfer);
+                self.rates.push(0);
                 TransferId(u32::try_from(self.transfers.len() - 1).expect("fewer transfers than a u32 counts"))
             }
         };
         self.count += 1;
         let (up, down) = (uplink(from), downlink(to));
         for (port, other) in [(up, down), (down, up)] {
-            self.ports[port.index()].passing.push(Passing { id, other });
+            self.passing[port.index()].push(Passing { id, other });
             self.open(port);
         }
         id
@@ -192,9 +201,9 @@ impl Transfers {
     /// Ends a transfer before its last byte has left.
     pub(crate) fn cut_short(&mut self, now: u64, id: TransferId) -> Ended {
         let transfer = &mut self.transfers[id.index()];
-        transfer.settle(now);
+        let rate = std::mem::take(&mut self.rates[id.index()]);
+        transfer.settle(now, rate);
         transfer.active = false;
-        let rate = std::mem::take(&mut transfer.rate);
         let ended = Ended {
             from: transfer.from,
             to: transfer.to,
@@ -202,10 +211,10 @@ impl Transfers {
             left: u64::try_from(transfer.left.div_ceil(UNITS_A_BYTE)).unwrap_or(u64::MAX),
         };
         for port in [uplink(ended.from), downlink(ended.to)] {
-            let left = &mut self.ports[port.index()];
-            left.rest += i128::from(rate);
-            if let Some(index) = left.passing.iter().position(|passing| passing.id == id) {
-                left.passing.swap_remove(index);
+            self.ports[port.index()].rest += i128::from(rate);
+            let left = &mut self.passing[port.index()];
+            if let Some(index) = left.iter().position(|passing| passing.id == id) {
+                left.swap_remove(index);
             }
             self.open(port);
         }
@@ -227,10 +236,9 @@ impl Transfers {
 
     /// Takes a chunk that has left `member` by now, after its alarm has rung. Ask until there is none.
     pub(crate) fn take_sent(&mut self, now: u64, member: MemberId) -> Option<Ended> {
-        let mut passing = self.ports[uplink(member).index()].passing.iter();
-        let id = passing
-            .find(|passing| self.transfers[passing.id.index()].has_left_at(now))?
-            .id;
+        let mut passing = self.passing[uplink(member).index()].iter();
+        let has_left = |id: TransferId| self.transfers[id.index()].has_left_at(now, self.rates[id.index()]);
+        let id = passing.find(|passing| has_left(passing.id))?.id;
         Some(self.cut_short(now, id))
     }
 
@@ -261,7 +269,7 @@ impl Transfers {
 
     /// What `from` is sending to `to`.
     pub(crate) fn between(&self, from: MemberId, to: MemberId) -> SmallVec<[TransferId; 8]> {
-        let sent = self.ports[uplink(from).index()].passing.iter();
+        let sent = self.passing[uplink(from).index()].iter();
         let there = sent.filter(|passing| passing.other == downlink(to));
         there.map(|passing| passing.id).collect()
     }
@@ -269,7 +277,7 @@ impl Transfers {
     /// All that a member sends or receives.
     pub(crate) fn of(&self, member: MemberId) -> SmallVec<[TransferId; 8]> {
         let ports = [uplink(member), downlink(member)];
-        let passing = ports.iter().flat_map(|port| &self.ports[port.index()].passing);
+        let passing = ports.iter().flat_map(|port| &self.passing[port.index()]);
         passing.map(|passing| passing.id).collect()
     }
 
@@ -284,6 +292,7 @@ impl Transfers {
     #[inline]
     pub(crate) fn fetch_uplink(&self, member: MemberId) {
         prefetch(&self.ports[uplink(member).index()]);
+        prefetch(&self.passing[uplink(member).index()]);
     }
 
     /// Has the ports that a chunk from one member to another passes fetched into the processor's cache.
@@ -291,6 +300,7 @@ impl Transfers {
     pub(crate) fn fetch_link(&self, from: MemberId, to: MemberId) {
         self.fetch_uplink(from);
         prefetch(&self.ports[downlink(to).index()]);
+        prefetch(&self.passing[downlink(to).index()]);
     }
 
     /// Has what a member sends, and where it goes, fetched into the processor's cache. For that its uplink is to be there.
@@ -305,34 +315,32 @@ impl Port {
         let capacity = capacity(rate);
         Self {
             capacity,
-            level: u64::MAX,
             rest: capacity.into(),
             alarm_at: u64::MAX,
             is_alarm_untold: false,
             is_open: false,
-            passing: SmallVec::new(),
         }
     }
 }
 
 impl Transfer {
-    /// Counts what has been sent until `now`.
+    /// Counts what has been sent until `now` at this rate.
     #[inline]
-    fn settle(&mut self, now: u64) {
-        let sent = u128::from(self.rate) * u128::from(now - self.updated_at);
+    fn settle(&mut self, now: u64, rate: u64) {
+        let sent = u128::from(rate) * u128::from(now - self.updated_at);
         self.left = self.left.saturating_sub(sent);
         self.updated_at = now;
     }
 
-    /// Whether the last byte has left by `at`, if the rate stays as it is.
+    /// Whether the last byte has left by `at` at this rate.
     #[inline]
-    fn has_left_at(&self, at: u64) -> bool {
-        self.left <= u128::from(self.rate) * u128::from(at.saturating_sub(self.updated_at))
+    fn has_left_at(&self, at: u64, rate: u64) -> bool {
+        self.left <= u128::from(rate) * u128::from(at.saturating_sub(self.updated_at))
     }
 
-    /// When the last byte has left.
-    fn ends_at(&self) -> u64 {
-        let nanos = self.left.div_ceil(u128::from(self.rate.max(1)));
+    /// When the last byte has left at this rate.
+    fn ends_at(&self, rate: u64) -> u64 {
+        let nanos = self.left.div_ceil(u128::from(rate.max(1)));
         self.updated_at.saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }

@@ -1,8 +1,6 @@
 //! How chunks on their way share the links: the levels of ports, the rates that follow from them, and when chunks will have left.
 
-use smallvec::SmallVec;
-
-use super::{Alarm, Passing, Port, PortId, SLOW_AFTER, Transfers, uplink};
+use super::{Alarm, Port, PortId, SLOW_AFTER, TransferId, Transfers, uplink};
 use crate::member::MemberId;
 use crate::prefetch::prefetch;
 
@@ -40,44 +38,43 @@ impl Transfers {
 
     /// Finds the level of a port anew and gives its transfers their rates.
     fn level(&mut self, now: u64, id: PortId, may_raise: bool) {
-        let port = &self.ports[id.index()];
-        let mut caps: SmallVec<[u64; 16]> = SmallVec::new();
-        caps.extend(
-            port.passing
-                .iter()
-                .map(|passing| self.ports[passing.other.index()].level),
-        );
-        let level = water_level(port.capacity, &caps);
+        let passing = &self.passing[id.index()][..];
+        self.caps.clear();
+        self.caps
+            .extend(passing.iter().map(|passing| self.levels[passing.other.index()]));
+        let capacity = self.ports[id.index()].capacity;
+        let level = water_level(capacity, &self.caps);
+        self.levels[id.index()] = level;
         // No more than the capacity, whatever was passing before.
         let mut used = 0;
-        for (place, cap) in caps.iter().enumerate() {
+        for (passing, cap) in passing.iter().zip(&self.caps) {
             let rate = level.min(*cap);
             used += rate;
-            let Passing { id: transfer, other } = self.ports[id.index()].passing[place];
-            let moving = &mut self.transfers[transfer.index()];
-            if rate == moving.rate {
+            let before = self.rates[passing.id.index()];
+            if rate == before {
                 continue;
             }
-            moving.settle(now);
-            let before = std::mem::replace(&mut moving.rate, rate);
+            self.rates[passing.id.index()] = rate;
+            let moving = &mut self.transfers[passing.id.index()];
+            moving.settle(now, before);
             if !std::mem::replace(&mut moving.moved, true) {
-                self.moved.push(transfer);
+                self.moved.push(passing.id);
             }
-            let port = &mut self.ports[other.index()];
-            port.rest += i128::from(before) - i128::from(rate);
-            if port.rest < 0 || may_raise && port.holds_back_for_nothing() {
-                self.open(other);
+            let other = &mut self.ports[passing.other.index()];
+            other.rest += i128::from(before) - i128::from(rate);
+            let is_wrong =
+                other.rest < 0 || may_raise && other.holds_back_for_nothing(self.levels[passing.other.index()]);
+            if is_wrong && !std::mem::replace(&mut other.is_open, true) {
+                self.open.push(passing.other);
             }
         }
-        let port = &mut self.ports[id.index()];
-        port.level = level;
-        port.rest = i128::from(port.capacity - used);
+        self.ports[id.index()].rest = i128::from(capacity - used);
     }
 
     /// Has what [`Self::level`] looks at fetched into the processor's cache: in a large fleet none of it is there, and no
     /// load waits for another.
     pub(super) fn fetch(&self, port: PortId) {
-        for passing in &self.ports[port.index()].passing {
+        for passing in &self.passing[port.index()] {
             prefetch(&self.ports[passing.other.index()]);
             prefetch(&self.transfers[passing.id.index()]);
         }
@@ -87,24 +84,23 @@ impl Transfers {
     /// would come too late is replaced.
     fn set_alarms(&mut self, now: u64) {
         while let Some(id) = self.moved.pop() {
+            let rate = self.rates[id.index()];
             let transfer = &mut self.transfers[id.index()];
             transfer.moved = false;
-            if !transfer.told_slow && !transfer.has_left_at(now.saturating_add(SLOW_AFTER)) {
+            if !transfer.told_slow && !transfer.has_left_at(now.saturating_add(SLOW_AFTER), rate) {
                 transfer.told_slow = true;
                 let (transfer, generation) = (id, transfer.generation);
                 self.news.push_back(Alarm::Slow { transfer, generation });
             }
             let transfer = &self.transfers[id.index()];
-            if transfer.has_left_at(self.ports[uplink(transfer.from).index()].alarm_at) {
-                self.ring_at(transfer.from, transfer.ends_at());
+            if transfer.has_left_at(self.ports[uplink(transfer.from).index()].alarm_at, rate) {
+                self.ring_at(transfer.from, transfer.ends_at(rate));
             }
         }
         while let Some(member) = self.rung.pop() {
-            let passing = self.ports[uplink(member).index()].passing.iter();
-            if let Some(at) = passing
-                .map(|passing| self.transfers[passing.id.index()].ends_at())
-                .min()
-            {
+            let passing = self.passing[uplink(member).index()].iter();
+            let ends_at = |id: TransferId| self.transfers[id.index()].ends_at(self.rates[id.index()]);
+            if let Some(at) = passing.map(|passing| ends_at(passing.id)).min() {
                 self.ring_at(member, at);
             }
         }
@@ -128,32 +124,31 @@ impl Transfers {
 }
 
 impl Port {
-    /// Whether it keeps transfers from having more although a part of it that is worth the while is not used.
-    fn holds_back_for_nothing(&self) -> bool {
-        self.level != u64::MAX && self.rest > i128::from(self.level >> SLACK_SHIFT)
+    /// Whether at this level it keeps transfers from having more although a part of it that is worth the while is not used.
+    #[inline]
+    fn holds_back_for_nothing(&self, level: u64) -> bool {
+        level != u64::MAX && self.rest > i128::from(level >> SLACK_SHIFT)
     }
 }
 
 /// The most that each of the transfers that pass a port may have, where their other ends let them have no more than
 /// their caps: what one cannot use the others get. `u64::MAX` where all together cannot use it.
 pub(super) fn water_level(capacity: u64, caps: &[u64]) -> u64 {
-    let mut level = 0;
-    let (mut left, mut sharing) = (capacity, caps.len() as u64);
+    let count = caps.len() as u64;
+    let (mut held_back, mut level) = (0, capacity / count.max(1));
     // A level that is too low finds some who cannot use it, and rises by what these leave.
-    while sharing > 0 {
-        let next = left / sharing;
-        let (mut held_back, mut used) = (0, 0);
+    while held_back < count {
+        let (mut below, mut used) = (0, 0);
         for cap in caps {
-            let is_new = u64::from(level <= *cap) & u64::from(*cap < next);
-            held_back += is_new;
-            used += cap & is_new.wrapping_neg();
+            let is_below = *cap < level;
+            below += u64::from(is_below);
+            used += if is_below { *cap } else { 0 };
         }
-        if held_back == 0 {
-            return next;
+        if below == held_back {
+            return level;
         }
-        level = next;
-        left -= used;
-        sharing -= held_back;
+        held_back = below;
+        level = (capacity - used) / (count - held_back).max(1);
     }
     u64::MAX
 }

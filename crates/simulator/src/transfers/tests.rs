@@ -68,13 +68,13 @@ impl Rig {
     }
 
     fn rate(&self, id: TransferId) -> u64 {
-        self.transfers.transfers[id.index()].rate
+        self.transfers.rates[id.index()]
     }
 
     fn assert_that_no_port_carries_more_than_it_can(&self) {
         for (index, port) in self.transfers.ports.iter().enumerate() {
             let capacity = &port.capacity;
-            let passing = port.passing.iter();
+            let passing = self.transfers.passing[index].iter();
             let sum: u128 = passing.map(|passing| u128::from(self.rate(passing.id))).sum();
             assert!(sum <= u128::from(*capacity), "port {index} carries {sum} of {capacity}");
             let rest = u128::try_from(port.rest).unwrap();
