@@ -1,245 +1,253 @@
-//! The first pass: each chunk is offered to one client at a time until it is out. A chunk that nobody holds any more, since those
-//! who got it have gone, is to go out again like one that never did.
+//! The first pass: which chunks have yet to go out, and to whom they are offered.
+//!
+//! Invariant, told by [`Injection::check`]: every chunk of the build is in exactly one of four states. It *waits* to be offered, it is
+//! *offered* to one client that is there, it is *out*, or it is *withdrawn* since its bytes are gone. A client that is dismissed, for
+//! whatever reason, leaves no offer behind: what was offered to it waits again. The methods of [`Injection`] are the only ways to
+//! change any of that. It sends nothing and knows no member that is not a client.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use rand::seq::SliceRandom;
+use indexmap::IndexMap;
 
-use super::{Seeder, SeederTimer};
-use crate::manifest::BuildInfo;
+use crate::bitfield::Bitfield;
 use crate::units::{ChunkIndex, HostId, Time};
-use crate::wire::{ChunkList, Message};
+use crate::wire::ChunkList;
 
-/// A host that the seeder sends chunks to.
+/// Chunks on their way out, and the clients that they are offered to.
+#[derive(Debug)]
+pub(super) struct Injection {
+    /// In the order in which they are offered.
+    waiting: VecDeque<ChunkIndex>,
+    offers: Vec<Offer>,
+    out: Bitfield,
+    withdrawn: BTreeSet<ChunkIndex>,
+    clients: IndexMap<HostId, Client>,
+    offers_made: u64,
+}
+
+/// A host that the seeder offers chunks to.
 #[derive(Debug, Default)]
-pub(super) struct Client {
-    /// Offers lost in a row.
-    pub(super) strikes: u32,
+struct Client {
+    /// Offers lost since it last asked for a chunk.
+    strikes: u32,
     /// When it was last offered something, to take turns.
     offered_last: u64,
 }
 
-/// Every chunk is to be offered, offered, or out.
-#[derive(Debug, Default)]
-pub(super) struct Injection {
-    pub(super) waiting: VecDeque<ChunkIndex>,
-    pub(super) offers: Vec<Offer>,
-    offers_made: u64,
-}
-
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Offer {
-    pub(super) chunk: ChunkIndex,
-    pub(super) to: HostId,
+struct Offer {
+    chunk: ChunkIndex,
+    to: HostId,
     at: Time,
 }
 
+impl Offer {
+    fn is(&self, to: HostId, chunk: ChunkIndex) -> bool {
+        self.to == to && self.chunk == chunk
+    }
+}
+
+/// What is known of the injection.
 impl Injection {
-    pub(super) fn is_offered(&self, to: HostId, chunk: ChunkIndex) -> bool {
-        self.offers.iter().any(|o| o.to == to && o.chunk == chunk)
-    }
-}
-
-impl Seeder {
-    /// Chunks in the order in which this seeder injects them: its own part in turn, so that what the seeders inject is always of
-    /// about the same age, since hosts ask for the latest.
-    pub(super) fn in_order(&mut self, chunks: impl IntoIterator<Item = ChunkIndex>) -> VecDeque<ChunkIndex> {
-        let (part, parts) = self.config.part;
-        let is_mine = |chunk: &ChunkIndex| chunk.get() % parts.max(1) == part;
-        let (mine, mut others): (Vec<_>, Vec<_>) = chunks.into_iter().partition(is_mine);
-        // Then those of the others, of which one may be slow, or gone. Where all went well a client has what it is offered and
-        // says so; by chance, so that two who help a third do not send the same.
-        others.shuffle(&mut self.rng);
-        mine.into_iter().chain(others).collect()
-    }
-
-    /// Offers chunks that are not out to clients in turn, a few ahead of the uplink.
-    pub(super) fn pump_offers(&mut self, now: Time) {
-        while self.injection.offers.len() < self.config.upload_slots + OFFERS_AHEAD {
-            let Some(chunk) = self.injection.waiting.front().copied() else {
-                break;
-            };
-            let offers = &self.injection.offers;
-            let pending = |host: &HostId| offers.iter().filter(|offer| offer.to == *host).count();
-            let next = self
-                .clients
-                .iter()
-                .min_by_key(|(host, c)| (pending(host), c.strikes, c.offered_last));
-            let Some((&to, _)) = next else {
-                break;
-            };
-            self.injection.waiting.pop_front();
-            self.injection.offers_made += 1;
-            if let Some(client) = self.clients.get_mut(&to) {
-                client.offered_last = self.injection.offers_made;
-            }
-            self.injection.offers.push(Offer { chunk, to, at: now });
-            self.send(to, Message::Have(ChunkList::from_slice(&[chunk.get()])));
-            self.timers
-                .set_at_latest(SeederTimer::ExpireOffers, now + OFFER_PATIENCE);
+    /// Of no build yet: there is nothing to offer, and nobody to offer it to.
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            offers: Vec::new(),
+            out: Bitfield::new(0),
+            withdrawn: BTreeSet::new(),
+            clients: IndexMap::new(),
+            offers_made: 0,
         }
     }
 
-    /// The offered chunk is out, or there already.
-    pub(super) fn offer_settled(&mut self, now: Time, host: HostId, chunk: u32) {
-        let Some(chunk) = self.chunk(chunk) else {
-            return;
-        };
-        let before = self.injection.offers.len();
-        self.injection.offers.retain(|o| !(o.to == host && o.chunk == chunk));
-        if self.injection.offers.len() == before {
-            return;
-        }
-        self.copies.note(host, chunk);
-        self.stats.chunks_injected += 1;
-        self.offers_changed(now);
-    }
-
-    /// There is room for an offer, or all chunks are out, which the clients are told.
-    pub(super) fn offers_changed(&mut self, now: Time) {
-        if self.is_first_pass() {
-            self.pump_offers(now);
-        } else {
-            let hosts: Vec<HostId> = self.clients.keys().copied().collect();
-            for host in hosts {
-                self.send(host, Message::HaveAll);
-            }
-        }
-    }
-
-    /// Offers that nobody took up go to somebody else.
-    pub(super) fn expire_offers(&mut self, now: Time) {
-        let is_lost = |o: &Offer| now >= self.offer_expires_at(o);
-        let lost: Vec<Offer> = self.injection.offers.iter().filter(|o| is_lost(o)).copied().collect();
-        self.injection
-            .offers
-            .retain(|o| !lost.iter().any(|l| l.to == o.to && l.chunk == o.chunk));
-        for offer in lost {
-            self.stats.offers_lost += 1;
-            self.injection.waiting.push_front(offer.chunk);
-            let strikes = self.clients.get_mut(&offer.to).map_or(0, |client| {
-                client.strikes += 1;
-                client.strikes
-            });
-            if strikes >= STRIKES_MAX && self.tracker.len() > self.clients.len() {
-                self.clients.swap_remove(&offer.to);
-            }
-        }
-        self.fill_clients(now);
-        self.pump_offers(now);
-        let expire_at = self.injection.offers.iter().map(|o| self.offer_expires_at(o));
-        if let Some(next) = expire_at.min() {
-            self.timers.set(SeederTimer::ExpireOffers, next);
-        }
-    }
-
-    /// One that was taken up ends with the serving of it, or with the connection; but who takes far longer than others may be gone
-    /// without a word, or be so slow that a chunk is with it as good as nowhere.
-    fn offer_expires_at(&self, offer: &Offer) -> Time {
-        let patience = if !self.uploads.contains(offer.to, offer.chunk) {
-            OFFER_PATIENCE
-        } else {
-            self.taken_patience()
-        };
-        offer.at + patience
-    }
-
-    /// How long a serving may take before the seeder stops counting on it.
-    fn taken_patience(&self) -> Duration {
-        let usual = self.uploads.usual();
-        if usual.is_zero() {
-            TAKEN_PATIENCE_AT_FIRST
-        } else {
-            (usual * TAKEN_PATIENCE_TIMES).max(OFFER_PATIENCE)
-        }
-    }
-
-    /// Takes in incomplete members by chance until there are clients enough, and tells them what can be had.
-    pub(super) fn fill_clients(&mut self, now: Time) {
-        let Some(info) = self.build.as_ref().map(|manifest| manifest.info()) else {
-            return;
-        };
-        while self.clients.len() < self.config.clients {
-            let clients = &self.clients;
-            let is_new = |host| !clients.contains_key(&host) && !self.silence.is_silent(now, host);
-            let Some(host) = self.tracker.random_incomplete(&mut self.rng, is_new) else {
-                return;
-            };
-            self.add_client(now, host, &info);
-        }
-    }
-
-    pub(super) fn add_client(&mut self, now: Time, host: HostId, info: &BuildInfo) {
-        self.clients.insert(host, Client::default());
-        self.link_to_other_zones(now, host);
-        self.send(host, Message::Build(Box::new(info.clone())));
-        let holdings = if self.is_first_pass() {
-            Message::Have(ChunkList::new())
-        } else {
-            Message::HaveAll
-        };
-        self.send(host, holdings);
-    }
-
-    /// What was offered to a client that is none any more is offered again, though it was no client when it asked for it.
-    pub(super) fn drop_client(&mut self, now: Time, host: HostId) {
-        let was_client = self.clients.swap_remove(&host).is_some();
-        let offers = std::mem::take(&mut self.injection.offers);
-        for offer in offers {
-            if offer.to == host {
-                self.injection.waiting.push_front(offer.chunk);
-            } else {
-                self.injection.offers.push(offer);
-            }
-        }
-        if was_client {
-            self.fill_clients(now);
-        }
-        self.pump_offers(now);
-    }
-
-    /// Looks for chunks that were out and are not any more, since those who held them have gone: nobody could ever send them, and
-    /// who comes next would get them only by being rescued.
-    pub(super) fn inject_lost(&mut self, now: Time) {
-        if self.build.is_none() || !self.copies.has_changed() || self.tracker.complete_len() > 0 {
-            return;
-        }
-        let mut lost = self.copies.lost(now);
-        if let Some(at) = self.copies.next_look() {
-            self.timers.set_at_latest(SeederTimer::InjectLost, at);
-        }
-        let Injection { waiting, offers, .. } = &self.injection;
-        let is_out = |c: &ChunkIndex| !waiting.contains(c) && !offers.iter().any(|o| o.chunk == *c);
-        lost.retain(|chunk| is_out(chunk) && !self.lost.contains(chunk));
-        if lost.is_empty() {
-            return;
-        }
-        // With their copies that was spent on them is gone too.
-        self.budget += lost.len() as u64 * u64::from(self.config.copies_max);
-        let lost = self.in_order(lost);
-        if !self.is_first_pass() {
-            // They are not to ask for just anything that was to be had a moment ago.
-            for host in self.clients.keys().copied().collect::<Vec<HostId>>() {
-                self.send(host, Message::Have(ChunkList::new()));
-            }
-        }
-        self.injection.waiting.extend(lost);
-        self.pump_offers(now);
-    }
-
+    /// Whether some chunk has yet to go out.
     pub(super) fn is_first_pass(&self) -> bool {
-        !self.injection.waiting.is_empty() || !self.injection.offers.is_empty()
+        !self.waiting.is_empty() || !self.offers.is_empty()
+    }
+
+    pub(super) fn is_offered(&self, to: HostId, chunk: ChunkIndex) -> bool {
+        self.offers.iter().any(|offer| offer.is(to, chunk))
+    }
+
+    pub(super) fn is_out(&self, chunk: ChunkIndex) -> bool {
+        self.out.contains(chunk)
+    }
+
+    pub(super) fn is_withdrawn(&self, chunk: ChunkIndex) -> bool {
+        self.withdrawn.contains(&chunk)
+    }
+
+    pub(super) fn is_client(&self, host: HostId) -> bool {
+        self.clients.contains_key(&host)
+    }
+
+    pub(super) fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    pub(super) fn clients(&self) -> Vec<HostId> {
+        self.clients.keys().copied().collect()
+    }
+
+    /// What is offered to `host` at the moment.
+    pub(super) fn offers_to(&self, host: HostId) -> ChunkList {
+        let theirs = self.offers.iter().filter(|offer| offer.to == host);
+        theirs.map(|offer| offer.chunk.get()).collect()
+    }
+
+    /// When the next offer is lost, where one of a chunk to a host is after `patience`.
+    pub(super) fn next_expiry(&self, patience: impl Fn(HostId, ChunkIndex) -> Duration) -> Option<Time> {
+        let expires_at = |offer: &Offer| offer.at + patience(offer.to, offer.chunk);
+        self.offers.iter().map(expires_at).min()
+    }
+
+    /// What of the invariant is broken.
+    ///
+    /// # Errors
+    /// The first chunk, or offer, that is not as it must be.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let mut states = vec![0_u32; self.out.len() as usize];
+        let offered = self.offers.iter().map(|offer| offer.chunk);
+        let withdrawn = self.withdrawn.iter().copied();
+        for chunk in self
+            .waiting
+            .iter()
+            .copied()
+            .chain(offered)
+            .chain(withdrawn)
+            .chain(self.out.iter())
+        {
+            match states.get_mut(chunk.as_usize()) {
+                Some(times) => *times += 1,
+                None => return Err(format!("{chunk} is not of this build")),
+            }
+        }
+        if let Some(chunk) = states.iter().position(|times| *times != 1) {
+            let times = states[chunk];
+            return Err(format!(
+                "chunk {chunk} waits, is offered, out or withdrawn {times} times; expected once"
+            ));
+        }
+        match self.offers.iter().find(|offer| !self.clients.contains_key(&offer.to)) {
+            Some(Offer { chunk, to, .. }) => Err(format!("{chunk} is offered to {to}, which is no client")),
+            None => Ok(()),
+        }
     }
 }
 
-/// Offers beyond the upload slots, so that the uplink does not wait for a client's answer.
-const OFFERS_AHEAD: usize = 2;
-/// An offer that is not taken up within this is made to somebody else.
-const OFFER_PATIENCE: Duration = Duration::from_secs(2);
-/// One that is taken up is made to somebody else too when it takes so many times as long as usual.
-const TAKEN_PATIENCE_TIMES: u32 = 16;
-/// The same before anything was sent. A slow first chunk goes out twice.
-const TAKEN_PATIENCE_AT_FIRST: Duration = Duration::from_secs(10);
+/// What changes it.
+impl Injection {
+    /// The chunks of a build, none of which has gone out, are to be offered in this order.
+    pub(super) fn begin(&mut self, chunks: VecDeque<ChunkIndex>) {
+        let count = u32::try_from(chunks.len()).expect("a build's chunks are a u32");
+        self.out = Bitfield::new(count);
+        self.waiting = chunks;
+    }
+
+    /// `host` is a client from now on, and has a clean slate.
+    pub(super) fn admit(&mut self, host: HostId) {
+        self.clients.entry(host).or_default();
+    }
+
+    /// `host` is a client no more; tells whether it was one. What was offered to it waits again, and goes first.
+    pub(super) fn dismiss(&mut self, host: HostId) -> bool {
+        let was_client = self.clients.swap_remove(&host).is_some();
+        if was_client {
+            let theirs = self.offers.extract_if(.., |offer| offer.to == host);
+            theirs.for_each(|offer| self.waiting.push_front(offer.chunk));
+        }
+        was_client
+    }
+
+    /// `host` has asked for a chunk: it takes up what it is offered.
+    pub(super) fn asked_by(&mut self, host: HostId) {
+        if let Some(client) = self.clients.get_mut(&host) {
+            client.strikes = 0;
+        }
+    }
+
+    /// Offers the next chunk that waits to the client whose turn it is, where fewer than `at_once` are offered; tells which to whom.
+    pub(super) fn offer_next(&mut self, now: Time, at_once: usize) -> Option<(HostId, ChunkIndex)> {
+        if self.offers.len() >= at_once || self.waiting.is_empty() {
+            return None;
+        }
+        let pending = |host: HostId| self.offers.iter().filter(|offer| offer.to == host).count();
+        let turn = |(host, client): &(&HostId, &mut Client)| (pending(**host), client.strikes, client.offered_last);
+        let (&to, client) = self.clients.iter_mut().min_by_key(turn)?;
+        self.offers_made += 1;
+        client.offered_last = self.offers_made;
+        let chunk = self.waiting.pop_front()?;
+        self.offers.push(Offer { chunk, to, at: now });
+        Some((to, chunk))
+    }
+
+    /// `chunk` was sent to `host`, or is there already, or comes to it from somebody else. Whether it was offered to it: then it is out.
+    pub(super) fn settle(&mut self, host: HostId, chunk: ChunkIndex) -> bool {
+        let Some(place) = self.offers.iter().position(|offer| offer.is(host, chunk)) else {
+            return false;
+        };
+        self.offers.remove(place);
+        self.out.insert(chunk);
+        true
+    }
+
+    /// Offers older than `patience` are lost, and their chunks wait again. A client that loses too many in a row is dismissed where the
+    /// swarm has more than the clients, of `members` in all. Tells how many were lost.
+    pub(super) fn expire(
+        &mut self,
+        now: Time,
+        patience: impl Fn(HostId, ChunkIndex) -> Duration,
+        members: usize,
+    ) -> u64 {
+        let is_lost = |offer: &mut Offer| now >= offer.at + patience(offer.to, offer.chunk);
+        let lost: Vec<Offer> = self.offers.extract_if(.., is_lost).collect();
+        for offer in &lost {
+            self.waiting.push_front(offer.chunk);
+            let Some(client) = self.clients.get_mut(&offer.to) else {
+                continue;
+            };
+            client.strikes += 1;
+            if client.strikes >= STRIKES_MAX && members > self.clients.len() {
+                self.dismiss(offer.to);
+            }
+        }
+        lost.len() as u64
+    }
+
+    /// Chunks that were out are not any more, and wait in this order after those that wait already.
+    pub(super) fn begin_again(&mut self, chunks: impl IntoIterator<Item = ChunkIndex>) {
+        for chunk in chunks {
+            if self.out.remove(chunk) {
+                self.waiting.push_back(chunk);
+            }
+        }
+    }
+
+    /// The bytes of `chunk` are gone: it is offered to nobody. Whom it was offered to; `None` where it was withdrawn before.
+    pub(super) fn withdraw(&mut self, chunk: ChunkIndex) -> Option<Vec<HostId>> {
+        if !self.withdrawn.insert(chunk) {
+            return None;
+        }
+        self.waiting.retain(|waiting| *waiting != chunk);
+        self.out.remove(chunk);
+        let offers = self.offers.extract_if(.., |offer| offer.chunk == chunk);
+        Some(offers.map(|offer| offer.to).collect())
+    }
+
+    /// The bytes of a chunk that was withdrawn are there again: it waits, and goes first. Whether it was withdrawn.
+    pub(super) fn put_back(&mut self, chunk: ChunkIndex) -> bool {
+        let was_withdrawn = self.withdrawn.remove(&chunk);
+        if was_withdrawn {
+            self.waiting.push_front(chunk);
+        }
+        was_withdrawn
+    }
+}
+
 /// A client that lets so many offers in a row pass is replaced.
 const STRIKES_MAX: u32 = 3;
+
+#[cfg(test)]
+mod tests;

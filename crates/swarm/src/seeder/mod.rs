@@ -9,13 +9,13 @@
 
 mod copies;
 mod injection;
+mod offering;
+mod serving;
 mod silence;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use indexmap::IndexMap;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -26,10 +26,10 @@ use crate::stats::SeederStats;
 use crate::timer_table::{TimerKind, TimerTable};
 use crate::tracker::{Announced, Tracker};
 use crate::units::{ChunkIndex, HostId, Time};
-use crate::upload_queue::{Cancelled, Enqueued, UploadQueue};
-use crate::wire::{Message, RejectReason};
+use crate::upload_queue::UploadQueue;
+use crate::wire::Message;
 use copies::Copies;
-use injection::{Client, Injection};
+use injection::Injection;
 use silence::Silence;
 
 /// How a seeder behaves.
@@ -73,7 +73,6 @@ pub struct Seeder {
     rng: Xoshiro256PlusPlus,
     tracker: Tracker,
     build: Option<Arc<Manifest>>,
-    clients: IndexMap<HostId, Client>,
     injection: Injection,
     copies: Copies,
     silence: Silence,
@@ -81,12 +80,12 @@ pub struct Seeder {
     budget: u64,
     /// Hosts that said that nobody else serves them, and until when that is believed.
     starving: BTreeMap<HostId, Time>,
-    /// Chunks whose bytes are not there any more.
-    lost: BTreeSet<ChunkIndex>,
     /// When each chunk was last begun to be sent.
     sent_at: Vec<Option<Time>>,
     uploads: UploadQueue,
     stats: SeederStats,
+    /// Since the last [`Seeder::check`]; only where assertions are on.
+    events_unchecked: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,16 +124,15 @@ impl Seeder {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             tracker: Tracker::new(config.degree),
             build: None,
-            clients: IndexMap::new(),
-            injection: Injection::default(),
+            injection: Injection::new(),
             copies: Copies::default(),
             silence: Silence::default(),
             budget: 0,
             starving: BTreeMap::new(),
-            lost: BTreeSet::new(),
             sent_at: Vec::new(),
             uploads,
             stats: SeederStats::default(),
+            events_unchecked: 0,
             config,
         }
     }
@@ -142,7 +140,8 @@ impl Seeder {
     /// The build is here as a whole: tell the members and begin to inject. A second build for the same swarm is our bug.
     pub fn seed(&mut self, now: Time, manifest: Arc<Manifest>) {
         assert!(self.build.is_none(), "a swarm has one build");
-        self.injection.waiting = self.in_order(manifest.chunks());
+        let chunks = self.in_order(manifest.chunks());
+        self.injection.begin(chunks);
         self.copies = Copies::new(manifest.chunk_count());
         self.budget = u64::from(manifest.chunk_count()) * u64::from(self.config.copies_max);
         self.sent_at = vec![None; manifest.chunk_count() as usize];
@@ -153,7 +152,7 @@ impl Seeder {
         let hosts: Vec<HostId> = self
             .tracker
             .hosts()
-            .filter(|host| !self.clients.contains_key(host))
+            .filter(|host| !self.injection.is_client(*host))
             .collect();
         for host in hosts {
             self.send(host, Message::Build(Box::new(info.clone())));
@@ -187,6 +186,28 @@ impl Seeder {
             | Event::ChunkAborted { .. }
             | Event::NeighboursGained => self.stats.messages_ignored += 1,
         }
+        if cfg!(debug_assertions) {
+            self.check_now_and_then();
+        }
+    }
+
+    /// A bug is to show where it is made: after every event where builds are small, as in tests. With large builds, as in
+    /// forecasts, now and then.
+    fn check_now_and_then(&mut self) {
+        let is_small = self.build.as_ref().is_none_or(|build| build.chunk_count() <= CHECKED_ALWAYS);
+        self.events_unchecked += 1;
+        if is_small || self.events_unchecked >= CHECKED_EVERY {
+            self.events_unchecked = 0;
+            assert_eq!(self.check(), Ok(()), "{} has lost count", self.config.host);
+        }
+    }
+
+    /// What of the invariants of this seeder is broken, for tests: an error is a bug of this crate.
+    ///
+    /// # Errors
+    /// The first chunk or offer that is not as it must be.
+    pub fn check(&self) -> Result<(), String> {
+        self.injection.check()
     }
 
     /// The next thing to do, `None` when there is nothing until the next event.
@@ -226,7 +247,7 @@ impl Seeder {
                     self.send(host, Message::Neighbours(contacts));
                 }
                 // There may be zones that were not there when a client became one.
-                for host in self.clients.keys().copied().collect::<Vec<HostId>>() {
+                for host in self.injection.clients() {
                     self.link_to_other_zones(now, host);
                 }
             }
@@ -238,12 +259,7 @@ impl Seeder {
             }
             SeederTimer::ExpireOffers => self.expire_offers(now),
             SeederTimer::InjectLost => self.inject_lost(now),
-            SeederTimer::UploadStuck => {
-                for host in self.uploads.stuck(now) {
-                    self.disconnect(now, host, DisconnectReason::NotReading);
-                }
-                self.pump_uploads(now);
-            }
+            SeederTimer::UploadStuck => self.drop_stuck_receivers(now),
         }
     }
 
@@ -256,32 +272,15 @@ impl Seeder {
                 zone,
                 links,
             } => {
-                self.copies.member_here(host);
+                let links = *links;
                 let announced = Announced {
                     address,
                     wanted,
                     complete,
                     zone,
-                    links: *links,
+                    links,
                 };
-                let answer_at = self.tracker.announce(now, host, announced);
-                // Before it is told what there is: it may be the first after all others have gone.
-                if self.copies.is_certain() {
-                    self.inject_lost(now);
-                }
-                match answer_at {
-                    Some(at) => self.timers.set(SeederTimer::AnswerJoiners, at),
-                    None => self.send(host, Message::Neighbours(Vec::new())),
-                }
-                // Said each time: the first may have been lost.
-                if let Some(manifest) = &self.build
-                    && !complete
-                {
-                    let info = manifest.info();
-                    self.send(host, Message::Build(Box::new(info)));
-                    self.fill_clients(now);
-                    self.pump_offers(now);
-                }
+                self.handle_announce(now, host, announced);
             }
             Message::ManifestRequest => match self.build.clone() {
                 Some(manifest) => self.send(host, Message::Manifest(manifest)),
@@ -290,20 +289,13 @@ impl Seeder {
             Message::HaveRequest => self.rescue(now, host),
             Message::Have(chunks) => {
                 for chunk in chunks {
-                    self.offer_settled(now, host, chunk);
+                    self.settle_offer(now, host, chunk);
                 }
             }
             Message::HaveAll => self.member_complete(now, host),
             Message::Request { chunk, held } => self.handle_request(now, host, chunk, held),
-            Message::Cancel { chunk } => {
-                if let Some(chunk) = self.chunk(chunk)
-                    && self.uploads.cancel(host, chunk) == Cancelled::Active
-                {
-                    self.actions.push_back(Action::StopServing { to: host, chunk });
-                }
-                self.offer_settled(now, host, chunk);
-            }
-            Message::Reject { chunk, .. } => self.offer_settled(now, host, chunk),
+            Message::Cancel { chunk } => self.handle_cancel(now, host, chunk),
+            Message::Reject { chunk, .. } => self.settle_offer(now, host, chunk),
             Message::Complete => self.member_complete(now, host),
             Message::NotServing { host: about, .. } => self.hear_not_serving(now, host, about),
             Message::Complaint { host: about, chunk } if about == self.config.host => {
@@ -327,108 +319,25 @@ impl Seeder {
         }
     }
 
-    fn handle_request(&mut self, now: Time, host: HostId, chunk: u32, held: u32) {
-        let Some(index) = self.chunk(chunk) else {
-            self.disconnect(now, host, DisconnectReason::ProtocolViolation);
-            return;
-        };
-        if let Some(client) = self.clients.get_mut(&host) {
-            client.strikes = 0;
+    fn handle_announce(&mut self, now: Time, host: HostId, announced: Announced) {
+        self.copies.member_here(host);
+        let complete = announced.complete;
+        let answer_at = self.tracker.announce(now, host, announced);
+        // Before it is told what there is: it may be the first after all others have gone.
+        if self.copies.is_certain() {
+            self.inject_lost(now);
         }
-        let is_there = !self.lost.contains(&index);
-        let reason = if !is_there {
-            RejectReason::NotHeld
-        } else if self.is_spent() && !self.is_starving(now, host) {
-            RejectReason::Spent
-        } else {
-            match self.uploads.push(host, index, held) {
-                Enqueued::Waiting | Enqueued::Duplicate => {
-                    self.pump_uploads(now);
-                    return;
-                }
-                Enqueued::Full => RejectReason::Busy,
-            }
-        };
-        self.send(host, Message::Reject { chunk, reason });
-    }
-
-    fn handle_served(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
-        self.uploads.progress(now, to);
-        // Of a chunk that was lost nothing, or not all, has gone out.
-        if let Some(taken) = self.uploads.finish(now, to, chunk)
-            && !self.lost.contains(&chunk)
+        match answer_at {
+            Some(at) => self.timers.set(SeederTimer::AnswerJoiners, at),
+            None => self.send(host, Message::Neighbours(Vec::new())),
+        }
+        // Said each time: the first may have been lost.
+        if let Some(manifest) = &self.build
+            && !complete
         {
-            self.stats.chunks_served += 1;
-            self.copies.note(to, chunk);
-            self.still_starving(now, to);
-            self.uploads.learn(taken);
-        }
-        self.offer_settled(now, to, chunk.get());
-        self.pump_uploads(now);
-    }
-
-    fn pump_uploads(&mut self, now: Time) {
-        while let Some((to, chunk)) = self.uploads.start_next(now) {
-            if self.is_repetition(now, to, chunk) {
-                self.uploads.finish(now, to, chunk);
-                let (chunk, reason) = (chunk.get(), RejectReason::Busy);
-                self.send(to, Message::Reject { chunk, reason });
-                continue;
-            }
-            self.sent_at[chunk.as_usize()] = Some(now);
-            let serving = Message::Serving { chunk: chunk.get() };
-            self.actions.push_back(Action::Send(to, serving));
-            self.actions.push_back(Action::ServeChunk { to, chunk });
-        }
-        if let Some(at) = self.uploads.next_late(now).or_else(|| self.uploads.next_stuck()) {
-            self.timers.set_at_latest(SeederTimer::UploadStuck, at);
-        }
-    }
-
-    /// Whether somebody else was sent `chunk` a moment ago and can pass it on. After the first pass all clients lack the same
-    /// few chunks, those whose first receivers keep them, and ask for them at once: without this each would be sent to
-    /// every client before the next.
-    fn is_repetition(&self, now: Time, to: HostId, chunk: ChunkIndex) -> bool {
-        let offered = self.injection.is_offered(to, chunk);
-        let repeat_after = (self.uploads.usual() * REPEAT_AFTER_TIMES).min(REPEAT_AFTER_MAX);
-        let recently = |at: Time| now.since(at) < repeat_after;
-        !offered && !self.is_first_pass() && self.sent_at[chunk.as_usize()].is_some_and(recently)
-    }
-
-    /// The bytes of `chunk` are not there any more: nobody is to count on them.
-    fn handle_lost(&mut self, now: Time, chunk: ChunkIndex) {
-        if self.build.is_none() || !self.lost.insert(chunk) {
-            return;
-        }
-        let was_first_pass = self.is_first_pass();
-        self.injection.waiting.retain(|waiting| *waiting != chunk);
-        let (mut refused, receivers) = self.uploads.remove_chunk(chunk);
-        for to in receivers {
-            self.actions.push_back(Action::StopServing { to, chunk });
-            refused.push(to);
-        }
-        self.injection.offers.retain(|offer| {
-            if offer.chunk == chunk {
-                refused.push(offer.to);
-            }
-            offer.chunk != chunk
-        });
-        refused.sort_unstable();
-        refused.dedup();
-        for host in refused {
-            let (chunk, reason) = (chunk.get(), RejectReason::NotHeld);
-            self.send(host, Message::Reject { chunk, reason });
-        }
-        if was_first_pass {
-            self.offers_changed(now);
-        }
-    }
-
-    /// The bytes of `chunk` are there again. They are offered as those of a chunk that never went out: hosts may have been told
-    /// that it is not to be had here.
-    fn handle_found(&mut self, now: Time, chunk: ChunkIndex) {
-        if self.lost.remove(&chunk) {
-            self.injection.waiting.push_front(chunk);
+            let info = manifest.info();
+            self.send(host, Message::Build(Box::new(info)));
+            self.fill_clients(now);
             self.pump_offers(now);
         }
     }
@@ -442,47 +351,6 @@ impl Seeder {
         self.stats.complaints_of_self += 1;
         if self.stats.complaints_of_self == 1 {
             self.actions.push_back(Action::Suspect { by, chunk });
-        }
-    }
-
-    /// What a client gets first it brings into the other zones.
-    fn link_to_other_zones(&mut self, now: Time, host: HostId) {
-        let contacts = self.tracker.link_to_other_zones(now, host, &mut self.rng);
-        if !contacts.is_empty() {
-            self.send(host, Message::Neighbours(contacts));
-        }
-    }
-
-    /// A host has nobody left to ask: serve it from here.
-    fn rescue(&mut self, now: Time, host: HostId) {
-        let Some(info) = self.build.as_ref().map(|manifest| manifest.info()) else {
-            return;
-        };
-        if self.is_first_pass() {
-            if !self.clients.contains_key(&host) && self.clients.len() < 2 * self.config.clients {
-                self.add_client(now, host, &info);
-            }
-            let theirs = self.injection.offers.iter().filter(|o| o.to == host);
-            let chunks = theirs.map(|o| o.chunk.get()).collect();
-            self.send(host, Message::Have(chunks));
-            self.pump_offers(now);
-        } else {
-            if self.tracker.contains(host) {
-                self.starving.insert(host, now + STARVING_FOR);
-            }
-            self.send(host, Message::HaveAll);
-        }
-    }
-
-    /// Whether the host said not long ago that nobody else serves it.
-    fn is_starving(&self, now: Time, host: HostId) -> bool {
-        self.starving.get(&host).is_some_and(|until| now < *until)
-    }
-
-    /// It asks a seeder that showed all it has only while nobody else serves it.
-    fn still_starving(&mut self, now: Time, host: HostId) {
-        if self.is_starving(now, host) {
-            self.starving.insert(host, now + STARVING_FOR);
         }
     }
 
@@ -511,12 +379,6 @@ impl Seeder {
         self.actions.push_back(Action::Disconnect { host, reason });
     }
 
-    /// Whether it has sent its share. Flat out it would else send as much as everybody whom it is faster than.
-    fn is_spent(&self) -> bool {
-        let sent = self.stats.chunks_served + self.uploads.len() as u64;
-        !self.is_first_pass() && sent >= self.budget
-    }
-
     fn chunk(&self, chunk: u32) -> Option<ChunkIndex> {
         self.build.as_ref()?.chunk(chunk)
     }
@@ -526,11 +388,12 @@ impl Seeder {
     }
 }
 
-/// A chunk is not sent again before so many times what it takes have passed, so that who has it can pass it on …
-const REPEAT_AFTER_TIMES: u32 = 16;
-/// … but after this.
-const REPEAT_AFTER_MAX: Duration = Duration::from_secs(1);
-/// Whom nobody else serves is served for this long after it last said so, or was served.
-const STARVING_FOR: Duration = Duration::from_secs(10);
 /// Signs of life that a member may miss.
 const SIGNS_OF_LIFE_MISSED: u32 = 3;
+/// Seeders of builds of up to so many chunks are checked after every event, where assertions are on.
+const CHECKED_ALWAYS: u32 = 100;
+/// Those of larger ones after so many.
+const CHECKED_EVERY: u32 = 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! Offers go out, and what clients answer to them comes in. What is to be offered to whom stands in the injection.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::seq::SliceRandom;
+
+use super::{Seeder, SeederTimer};
+use crate::manifest::BuildInfo;
+use crate::units::{ChunkIndex, HostId, Time};
+use crate::upload_queue::UploadQueue;
+use crate::wire::{ChunkList, Message};
+
+impl Seeder {
+    /// Chunks in the order in which this seeder injects them: its own part in turn, so that what the seeders inject is always of
+    /// about the same age, since hosts ask for the latest.
+    pub(super) fn in_order(&mut self, chunks: impl IntoIterator<Item = ChunkIndex>) -> VecDeque<ChunkIndex> {
+        let (part, parts) = self.config.part;
+        let is_mine = |chunk: &ChunkIndex| chunk.get() % parts.max(1) == part;
+        let (mine, mut others): (Vec<_>, Vec<_>) = chunks.into_iter().partition(is_mine);
+        // Then those of the others, of which one may be slow, or gone. Where all went well a client has what it is offered and
+        // says so; by chance, so that two who help a third do not send the same.
+        others.shuffle(&mut self.rng);
+        mine.into_iter().chain(others).collect()
+    }
+
+    /// Offers chunks that are not out to clients in turn, a few ahead of the uplink.
+    pub(super) fn pump_offers(&mut self, now: Time) {
+        let at_once = self.config.upload_slots + OFFERS_AHEAD;
+        while let Some((to, chunk)) = self.injection.offer_next(now, at_once) {
+            self.send(to, Message::Have(ChunkList::from_slice(&[chunk.get()])));
+            self.timers
+                .set_at_latest(SeederTimer::ExpireOffers, now + OFFER_PATIENCE);
+        }
+    }
+
+    /// `host` was sent the chunk, or says that it needs it from nobody: if it was offered to it, it is out.
+    pub(super) fn settle_offer(&mut self, now: Time, host: HostId, chunk: u32) {
+        let Some(chunk) = self.chunk(chunk) else {
+            return;
+        };
+        if self.injection.settle(host, chunk) {
+            self.copies.note(host, chunk);
+            self.stats.chunks_injected += 1;
+            self.offers_changed(now);
+        }
+    }
+
+    /// There is room for an offer, or all chunks are out, which the clients are told.
+    pub(super) fn offers_changed(&mut self, now: Time) {
+        if self.injection.is_first_pass() {
+            self.pump_offers(now);
+        } else {
+            for host in self.injection.clients() {
+                self.send(host, Message::HaveAll);
+            }
+        }
+    }
+
+    /// Offers that nobody took up go to somebody else.
+    pub(super) fn expire_offers(&mut self, now: Time) {
+        let members = self.tracker.len();
+        self.stats.offers_lost += self.injection.expire(now, patience(&self.uploads), members);
+        self.fill_clients(now);
+        self.pump_offers(now);
+        if let Some(at) = self.injection.next_expiry(patience(&self.uploads)) {
+            self.timers.set(SeederTimer::ExpireOffers, at);
+        }
+    }
+
+    /// Takes in incomplete members by chance until there are clients enough, and tells them what can be had.
+    pub(super) fn fill_clients(&mut self, now: Time) {
+        let Some(info) = self.build.as_ref().map(|manifest| manifest.info()) else {
+            return;
+        };
+        while self.injection.client_count() < self.config.clients {
+            let injection = &self.injection;
+            let is_new = |host| !injection.is_client(host) && !self.silence.is_silent(now, host);
+            let Some(host) = self.tracker.random_incomplete(&mut self.rng, is_new) else {
+                return;
+            };
+            self.add_client(now, host, &info);
+        }
+    }
+
+    fn add_client(&mut self, now: Time, host: HostId, info: &BuildInfo) {
+        self.injection.admit(host);
+        self.link_to_other_zones(now, host);
+        self.send(host, Message::Build(Box::new(info.clone())));
+        let holdings = if self.injection.is_first_pass() {
+            Message::Have(ChunkList::new())
+        } else {
+            Message::HaveAll
+        };
+        self.send(host, holdings);
+    }
+
+    /// `host` is to be offered nothing more: it has gone, or has all it needs, or does not pass chunks on.
+    pub(super) fn drop_client(&mut self, now: Time, host: HostId) {
+        if self.injection.dismiss(host) {
+            self.fill_clients(now);
+            self.pump_offers(now);
+        }
+    }
+
+    /// A host has nobody left to ask: serve it from here.
+    pub(super) fn rescue(&mut self, now: Time, host: HostId) {
+        let Some(info) = self.build.as_ref().map(|manifest| manifest.info()) else {
+            return;
+        };
+        if self.injection.is_first_pass() {
+            if !self.injection.is_client(host) && self.injection.client_count() < 2 * self.config.clients {
+                self.add_client(now, host, &info);
+            }
+            // What was offered may have been lost on its way.
+            self.send(host, Message::Have(self.injection.offers_to(host)));
+            self.pump_offers(now);
+        } else {
+            if self.tracker.contains(host) {
+                self.starving.insert(host, now + STARVING_FOR);
+            }
+            self.send(host, Message::HaveAll);
+        }
+    }
+
+    /// Whether the host said not long ago that nobody else serves it.
+    pub(super) fn is_starving(&self, now: Time, host: HostId) -> bool {
+        self.starving.get(&host).is_some_and(|until| now < *until)
+    }
+
+    /// It asks a seeder that showed all it has only while nobody else serves it.
+    pub(super) fn still_starving(&mut self, now: Time, host: HostId) {
+        if self.is_starving(now, host) {
+            self.starving.insert(host, now + STARVING_FOR);
+        }
+    }
+
+    /// What a client gets first it brings into the other zones.
+    pub(super) fn link_to_other_zones(&mut self, now: Time, host: HostId) {
+        let contacts = self.tracker.link_to_other_zones(now, host, &mut self.rng);
+        if !contacts.is_empty() {
+            self.send(host, Message::Neighbours(contacts));
+        }
+    }
+
+    /// Looks for chunks that were out and are not any more, since those who held them have gone: nobody could ever send them, and
+    /// who comes next would get them only by being rescued.
+    pub(super) fn inject_lost(&mut self, now: Time) {
+        if self.build.is_none() || !self.copies.has_changed() || self.tracker.complete_len() > 0 {
+            return;
+        }
+        let mut lost = self.copies.lost(now);
+        if let Some(at) = self.copies.next_look() {
+            self.timers.set_at_latest(SeederTimer::InjectLost, at);
+        }
+        lost.retain(|chunk| self.injection.is_out(*chunk));
+        if lost.is_empty() {
+            return;
+        }
+        // With their copies that was spent on them is gone too.
+        self.budget += lost.len() as u64 * u64::from(self.config.copies_max);
+        let lost = self.in_order(lost);
+        if !self.injection.is_first_pass() {
+            // They are not to ask for just anything that was to be had a moment ago.
+            for host in self.injection.clients() {
+                self.send(host, Message::Have(ChunkList::new()));
+            }
+        }
+        self.injection.begin_again(lost);
+        self.pump_offers(now);
+    }
+}
+
+/// How long the seeder counts on an offer. One that was taken up ends with the serving of it, or with the connection; but who takes far
+/// longer than others may be gone without a word, or be so slow that a chunk is with it as good as nowhere.
+fn patience(uploads: &UploadQueue) -> impl Fn(HostId, ChunkIndex) -> Duration {
+    let usual = uploads.usual();
+    let taken = if usual.is_zero() {
+        TAKEN_PATIENCE_AT_FIRST
+    } else {
+        (usual * TAKEN_PATIENCE_TIMES).max(OFFER_PATIENCE)
+    };
+    move |to, chunk| {
+        if uploads.contains(to, chunk) {
+            taken
+        } else {
+            OFFER_PATIENCE
+        }
+    }
+}
+
+/// Offers beyond the upload slots, so that the uplink does not wait for a client's answer.
+const OFFERS_AHEAD: usize = 2;
+/// An offer that is not taken up within this is made to somebody else.
+const OFFER_PATIENCE: Duration = Duration::from_secs(2);
+/// One that is taken up is made to somebody else too when it takes so many times as long as usual.
+const TAKEN_PATIENCE_TIMES: u32 = 16;
+/// The same before anything was sent. A slow first chunk goes out twice.
+const TAKEN_PATIENCE_AT_FIRST: Duration = Duration::from_secs(10);
+/// Whom nobody else serves is served for this long after it last said so, or was served.
+const STARVING_FOR: Duration = Duration::from_secs(10);

@@ -1,0 +1,137 @@
+//! What hosts ask of the seeder: requests are served, or turned down. And chunks whose bytes are gone, or there again.
+
+use std::time::Duration;
+
+use super::{Seeder, SeederTimer};
+use crate::event::{Action, DisconnectReason};
+use crate::units::{ChunkIndex, HostId, Time};
+use crate::upload_queue::{Cancelled, Enqueued};
+use crate::wire::{Message, RejectReason};
+
+impl Seeder {
+    pub(super) fn handle_request(&mut self, now: Time, host: HostId, chunk: u32, held: u32) {
+        let Some(index) = self.chunk(chunk) else {
+            self.disconnect(now, host, DisconnectReason::ProtocolViolation);
+            return;
+        };
+        self.injection.asked_by(host);
+        let reason = if self.injection.is_withdrawn(index) {
+            RejectReason::NotHeld
+        } else if self.is_spent() && !self.is_starving(now, host) {
+            RejectReason::Spent
+        } else {
+            match self.uploads.push(host, index, held) {
+                Enqueued::Waiting | Enqueued::Duplicate => {
+                    self.pump_uploads(now);
+                    return;
+                }
+                Enqueued::Full => RejectReason::Busy,
+            }
+        };
+        self.send(host, Message::Reject { chunk, reason });
+    }
+
+    pub(super) fn handle_cancel(&mut self, now: Time, host: HostId, chunk: u32) {
+        if let Some(chunk) = self.chunk(chunk)
+            && self.uploads.cancel(host, chunk) == Cancelled::Active
+        {
+            self.actions.push_back(Action::StopServing { to: host, chunk });
+        }
+        self.settle_offer(now, host, chunk);
+    }
+
+    pub(super) fn handle_served(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
+        self.uploads.progress(now, to);
+        // Of a chunk that was lost nothing, or not all, has gone out.
+        if let Some(taken) = self.uploads.finish(now, to, chunk)
+            && !self.injection.is_withdrawn(chunk)
+        {
+            self.stats.chunks_served += 1;
+            self.copies.note(to, chunk);
+            self.still_starving(now, to);
+            self.uploads.learn(taken);
+        }
+        self.settle_offer(now, to, chunk.get());
+        self.pump_uploads(now);
+    }
+
+    pub(super) fn pump_uploads(&mut self, now: Time) {
+        while let Some((to, chunk)) = self.uploads.start_next(now) {
+            if self.is_repetition(now, to, chunk) {
+                self.uploads.finish(now, to, chunk);
+                let (chunk, reason) = (chunk.get(), RejectReason::Busy);
+                self.send(to, Message::Reject { chunk, reason });
+                continue;
+            }
+            self.sent_at[chunk.as_usize()] = Some(now);
+            let serving = Message::Serving { chunk: chunk.get() };
+            self.actions.push_back(Action::Send(to, serving));
+            self.actions.push_back(Action::ServeChunk { to, chunk });
+        }
+        if let Some(at) = self.uploads.next_late(now).or_else(|| self.uploads.next_stuck()) {
+            self.timers.set_at_latest(SeederTimer::UploadStuck, at);
+        }
+    }
+
+    pub(super) fn drop_stuck_receivers(&mut self, now: Time) {
+        for host in self.uploads.stuck(now) {
+            self.disconnect(now, host, DisconnectReason::NotReading);
+        }
+        self.pump_uploads(now);
+    }
+
+    /// Whether somebody else was sent `chunk` a moment ago and can pass it on. After the first pass all clients lack the same
+    /// few chunks, those whose first receivers keep them, and ask for them at once: without this each would be sent to
+    /// every client before the next.
+    fn is_repetition(&self, now: Time, to: HostId, chunk: ChunkIndex) -> bool {
+        let offered = self.injection.is_offered(to, chunk);
+        let repeat_after = (self.uploads.usual() * REPEAT_AFTER_TIMES).min(REPEAT_AFTER_MAX);
+        let recently = |at: Time| now.since(at) < repeat_after;
+        !offered && !self.injection.is_first_pass() && self.sent_at[chunk.as_usize()].is_some_and(recently)
+    }
+
+    /// Whether it has sent its share. Flat out it would else send as much as everybody whom it is faster than.
+    fn is_spent(&self) -> bool {
+        let sent = self.stats.chunks_served + self.uploads.len() as u64;
+        !self.injection.is_first_pass() && sent >= self.budget
+    }
+
+    /// The bytes of `chunk` are not there any more: nobody is to count on them.
+    pub(super) fn handle_lost(&mut self, now: Time, chunk: ChunkIndex) {
+        if self.build.is_none() {
+            return;
+        }
+        let was_first_pass = self.injection.is_first_pass();
+        let Some(offered_to) = self.injection.withdraw(chunk) else {
+            return;
+        };
+        let (mut refused, receivers) = self.uploads.remove_chunk(chunk);
+        for to in receivers {
+            self.actions.push_back(Action::StopServing { to, chunk });
+            refused.push(to);
+        }
+        refused.extend(offered_to);
+        refused.sort_unstable();
+        refused.dedup();
+        for host in refused {
+            let (chunk, reason) = (chunk.get(), RejectReason::NotHeld);
+            self.send(host, Message::Reject { chunk, reason });
+        }
+        if was_first_pass {
+            self.offers_changed(now);
+        }
+    }
+
+    /// The bytes of `chunk` are there again. They are offered as those of a chunk that never went out: hosts may have been told
+    /// that it is not to be had here.
+    pub(super) fn handle_found(&mut self, now: Time, chunk: ChunkIndex) {
+        if self.injection.put_back(chunk) {
+            self.pump_offers(now);
+        }
+    }
+}
+
+/// A chunk is not sent again before so many times what it takes have passed, so that who has it can pass it on …
+const REPEAT_AFTER_TIMES: u32 = 16;
+/// … but after this.
+const REPEAT_AFTER_MAX: Duration = Duration::from_secs(1);
