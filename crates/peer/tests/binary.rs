@@ -7,10 +7,10 @@ mod region;
 use peer::{Multiaddr, NodeIdentity, SeededBuild, TransportKind};
 use region::limit::Limit;
 use region::{Host, Seeder, Seeding, data, directory};
-use swarm::SwarmId;
+use swarm::{Part, SwarmId};
 
 /// A seeder of one build, as `seeder --key` is.
-async fn seeder(transport: TransportKind, build: &[u8], part: (u32, u32)) -> Seeder {
+async fn seeder(transport: TransportKind, build: &[u8], part: Part) -> Seeder {
     let seeding = Seeding {
         transport: Some(transport),
         part: Some(part),
@@ -24,7 +24,7 @@ async fn a_peer_fetches_over(transport: TransportKind) {
     let _limit = Limit::start(None);
     let folder = tempfile::tempdir().unwrap();
     let build = data(1, 700_001);
-    let seeder = seeder(transport, &build, (0, 1)).await;
+    let seeder = seeder(transport, &build, Part::WHOLE).await;
     let out = folder.path().join("app.zip");
     let mut host = Host::single(&[&seeder], &out, &[]);
     assert_eq!(host.ends().await.0, Some(0), "{}", host.said());
@@ -47,8 +47,8 @@ async fn a_peer_fetches_from_two_seeders_and_from_the_one_that_is_left() {
     let _limit = Limit::start(None);
     let folder = tempfile::tempdir().unwrap();
     let build = data(1, 2_000_001);
-    let first = seeder(TransportKind::Tcp, &build, (0, 2)).await;
-    let second = seeder(TransportKind::Tcp, &build, (1, 2)).await;
+    let first = seeder(TransportKind::Tcp, &build, Part::new(0, 2).unwrap()).await;
+    let second = seeder(TransportKind::Tcp, &build, Part::new(1, 2).unwrap()).await;
     for name in ["both.zip", "one.zip"] {
         let out = folder.path().join(name);
         let mut host = Host::single(&[&first, &second], &out, &[]);

@@ -1,6 +1,6 @@
 //! From a scenario's settings to the core's: the same for a live run and a forecast.
 
-use swarm::{HostId, PeerConfig, SeederConfig};
+use swarm::{HostId, Part, PeerConfig, SeederConfig};
 
 use crate::{HostPlan, SeederPlan, SwarmSettings};
 
@@ -24,7 +24,7 @@ impl SwarmSettings {
     pub fn seeder_config(&self, seeder: &SeederPlan) -> SeederConfig {
         let base = SeederConfig::new(seeder.id);
         SeederConfig {
-            part: (seeder.index, seeder.of),
+            part: Part::new(seeder.index, seeder.of).expect("seeders are numbered below their count"),
             degree: self.degree,
             clients: self.seeder_clients,
             // With one slot a slow client would hold up the injection of everything.

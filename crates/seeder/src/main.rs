@@ -20,7 +20,7 @@ use seeder::{
     SpoolFolder, SpoolLimits, adopt, pull_object,
 };
 use signals::Signals;
-use swarm::{SeederConfig, SwarmId};
+use swarm::{Part, SeederConfig, SwarmId};
 
 /// Seed a build from a regional bucket.
 #[derive(Debug, Parser)]
@@ -71,7 +71,7 @@ struct Arguments {
     /// Which of the region's seeders this is, such as 1/2 for the first of two. All pull the build, and each begins with its part
     /// of the chunks; hosts are given the addresses of all. Not for a queue, whose messages reach one seeder each.
     #[arg(long, value_name = "PART/PARTS", default_value = "1/1", value_parser = part)]
-    part: (u32, u32),
+    part: Part,
     /// Hosts that may be connected.
     #[arg(long, default_value_t = 100_000)]
     hosts_max: u32,
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     // Each host has a connection for each build.
     raise_file_limit();
     let arguments = Arguments::parse();
-    if arguments.queue.is_some() && arguments.part.1 != 1 {
+    if arguments.queue.is_some() && !arguments.part.is_whole() {
         let message = "--part is for seeders of one build: each message of a --queue reaches one seeder only, which seeds \
             all of it";
         Arguments::command()
@@ -253,13 +253,13 @@ fn pull_options(arguments: &Arguments, folder: &Arc<SpoolFolder>) -> PullOptions
     }
 }
 
-/// The part as a number from 0, and how many there are.
-fn part(text: &str) -> Result<(u32, u32), String> {
-    let numbers = text.split_once('/').and_then(|(part, parts)| {
+/// The part as people count, from 1.
+fn part(text: &str) -> Result<Part, String> {
+    let part = text.split_once('/').and_then(|(part, parts)| {
         let (part, parts): (u32, u32) = (part.parse().ok()?, parts.parse().ok()?);
-        (1..=parts).contains(&part).then(|| (part - 1, parts))
+        Part::new(part.checked_sub(1)?, parts)
     });
-    numbers.ok_or_else(|| "expected a part of how many, such as 1/2".to_owned())
+    part.ok_or_else(|| "expected a part of how many, such as 1/2".to_owned())
 }
 
 #[expect(

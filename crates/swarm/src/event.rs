@@ -117,13 +117,6 @@ pub enum Action {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// Throw away what comes of a chunk from this neighbour: another copy is here.
-    StopReceiving {
-        /// Who may still be sending it.
-        from: HostId,
-        /// The chunk.
-        chunk: ChunkIndex,
-    },
     /// All neighbours are to know this, once it has waited here for company and the way to them has passed. Only where the driver
     /// supplies what they know ([`crate::HoldingsSource::Supplied`]): it stands for the HAVE and BUSY messages to all of them.
     Gossip(News),

@@ -53,7 +53,7 @@ pub use manifest::{
 pub use neighbours::{HoldingsSource, Views};
 pub use overlay::Overlay;
 pub use peer::{Peer, PeerConfig, Timer};
-pub use seeder::{Seeder, SeederConfig};
+pub use seeder::{Part, Seeder, SeederConfig};
 pub use stats::{PeerStats, SeederStats};
 pub use units::{ByteRate, Bytes, ChunkIndex, HostId, SwarmId, Time, ZoneId};
 pub use wire::{Contact, Message};

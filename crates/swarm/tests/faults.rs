@@ -164,8 +164,11 @@ fn nonsense_from_a_neighbour_ends_in_a_counter_or_a_disconnect_and_never_in_a_pa
         Message::Cancel { chunk: u32::MAX },
         Message::Reject {
             chunk: u32::MAX,
-            reason: RejectReason::Busy,
+            reason: RejectReason::QueueFull,
         },
+        Message::Offer(ChunkList::from_slice(&[60_000])),
+        Message::Decline(ChunkList::from_slice(&[60_000])),
+        Message::Lost { chunk: u32::MAX },
         Message::Complete,
         Message::Complaint { host: victim, chunk: 9 },
     ];

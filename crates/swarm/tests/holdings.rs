@@ -232,7 +232,7 @@ impl Swarm {
                 self.push(takes, host, host, Input::Sent { to, chunk });
             }
             // What has begun is sent to its end here.
-            Action::StopServing { .. } | Action::StopReceiving { .. } => {}
+            Action::StopServing { .. } => {}
             Action::Gossip(news) => {
                 assert_eq!(self.source, HoldingsSource::Supplied);
                 // After all else that happens then.

@@ -67,8 +67,6 @@ impl Shared {
                 }
                 state.feedback.push_back(Event::ChunkServed { to, chunk });
             }
-            // What comes of it is thrown away because the core does not expect it any more.
-            Action::StopReceiving { .. } => {}
             // Here neighbours are told by HAVE messages.
             Action::Gossip(_) => {}
             Action::Suspect { by, chunk } => {

@@ -26,7 +26,7 @@ use peer::{
     NodeIdentity, Observer, Role, SeededBuild, Shaping, StoreOpener, TransportKind,
 };
 use rustix::process::{Pid, Signal};
-use swarm::{ByteRate, Manifest, SeederConfig, SwarmId};
+use swarm::{ByteRate, Manifest, Part, SeederConfig, SwarmId};
 use tempfile::TempDir;
 
 struct Deaf;
@@ -45,7 +45,7 @@ pub struct Seeder {
 #[derive(Default)]
 pub struct Seeding {
     pub transport: Option<TransportKind>,
-    pub part: Option<(u32, u32)>,
+    pub part: Option<Part>,
     pub uplink: Option<ByteRate>,
     pub identity: Option<NodeIdentity>,
     /// That of key and version where absent, as a directory's builds have it.
@@ -92,7 +92,7 @@ impl Seeder {
                 limits: Limits::default(),
                 store: StoreOpener::in_memory(ChunkPool::default()),
                 role: Role::Seeder(SeederConfig {
-                    part: seeding.part.unwrap_or((0, 1)),
+                    part: seeding.part.unwrap_or(Part::WHOLE),
                     ..SeederConfig::new(host)
                 }),
                 seed: 1,

@@ -21,7 +21,7 @@ use peer::{
     Addresses, ChunkPool, ChunkStore, Clock, EndpointConfig, InProcessNetwork, Limits, MemoryStore, Multiaddr, Node,
     NodeConfig, NodeIdentity, Observer, PathDelay, Role, Shaping, StoreError, StoreOpener, Traffic, TransportKind,
 };
-use swarm::{ChunkIndex, Contact, DisconnectReason, HostId, Manifest, PeerConfig, SeederConfig, SwarmId, Time};
+use swarm::{ChunkIndex, Contact, DisconnectReason, HostId, Manifest, Part, PeerConfig, SeederConfig, SwarmId, Time};
 use tokio::sync::Notify;
 
 /// The first seeder; others have ids above those of all hosts.
@@ -130,7 +130,7 @@ impl Fleet {
                 0 => SEEDER,
                 index => HostId::new(OTHER_SEEDERS + u64::from(index)),
             };
-            let part = (index, count);
+            let part = Part::new(index, count).unwrap();
             let seeder = Node::start(
                 endpoint(&transport, host, path.clone()),
                 NodeConfig {

@@ -253,7 +253,7 @@ impl Region {
             }
             Action::Disconnect { host, reason } => self.disconnect(member, MemberId::of(host), reason),
             Action::OpenStore(_) => self.open_store(member),
-            Action::StopReceiving { .. } | Action::Suspect { .. } => {}
+            Action::Suspect { .. } => {}
             Action::Complete => self.completed(member),
         }
     }

@@ -214,7 +214,7 @@ impl Peer {
                 download.starved = 0;
             }
         }
-        self.stop_receiving(losers, chunk);
+        self.cancel_at(losers, chunk);
         if !is_new {
             return;
         }
@@ -224,15 +224,6 @@ impl Peer {
             self.completed(now);
         }
         self.refill = true;
-    }
-
-    /// Whoever else was asked for `chunk` need not send it.
-    pub(super) fn stop_receiving(&mut self, losers: Losers, chunk: ChunkIndex) {
-        for host in &losers {
-            let from = *host;
-            self.actions.push_back(Action::StopReceiving { from, chunk });
-        }
-        self.cancel_at(losers, chunk);
     }
 
     pub(super) fn handle_chunk_corrupt(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
@@ -247,14 +238,30 @@ impl Peer {
     }
 
     pub(super) fn handle_reject(&mut self, now: Time, from: HostId, chunk: u32, reason: RejectReason) {
+        let has_it = reason != RejectReason::NotHeld;
+        let makes_sense = self.does_not_send(now, from, chunk, has_it);
+        if makes_sense && has_it && self.config.is_seeder(from) {
+            let again = self.tracker.refused(now, from, reason);
+            self.timers.set_at_latest(Timer::Late, again);
+        }
+    }
+
+    /// `from` does not hold `chunk` any more.
+    pub(super) fn handle_lost_at(&mut self, now: Time, from: HostId, chunk: u32) {
+        self.does_not_send(now, from, chunk, false);
+    }
+
+    /// `from` does not send `chunk`, whether it has it or not; tells whether there is such a chunk. Whoever turned one down would turn
+    /// down the next: others are asked, and it after a while.
+    fn does_not_send(&mut self, now: Time, from: HostId, chunk: u32, has_it: bool) -> bool {
         let Build::Fetching(download) = &mut self.build else {
-            return;
+            return false;
         };
         let Some(chunk) = download.manifest.chunk(chunk) else {
             self.ban(now, from, DisconnectReason::ProtocolViolation);
-            return;
+            return false;
         };
-        if reason == RejectReason::NotHeld
+        if !has_it
             && let Some(neighbour) = self.neighbours.get_mut(from)
             && neighbour.has.remove(chunk)
         {
@@ -262,17 +269,12 @@ impl Peer {
         }
         let was_asked = download.ledger.is_asked(from, chunk);
         download.ledger.give_up(from, chunk);
-        // Whoever turned one down would turn down the next: others are asked, and it after a while.
-        if self.config.is_seeder(from) {
-            if reason != RejectReason::NotHeld {
-                let again = self.tracker.refused(now, from, reason);
-                self.timers.set_at_latest(Timer::Late, again);
-            }
-        } else if was_asked {
+        if was_asked && !self.config.is_seeder(from) {
             let again = self.neighbours.shut(now, from, TURNED_DOWN, TURNED_DOWN_MAX);
             self.timers.set_at_latest(Timer::Late, again);
         }
         self.refill = true;
+        true
     }
 
     /// Looks at what takes longer than usual, and at what has been without progress for too long. Whoever is late loses its turn for a
@@ -357,7 +359,8 @@ impl Peer {
         ledger.is_waiting() && ledger.is_waiting_for(|host| !self.config.is_seeder(host))
     }
 
-    fn cancel_at(&mut self, hosts: Losers, chunk: ChunkIndex) {
+    /// Whoever else was asked for `chunk` need not send it. What is on its way is thrown away, since nobody expects it any more.
+    pub(super) fn cancel_at(&mut self, hosts: Losers, chunk: ChunkIndex) {
         for host in hosts {
             let chunk = chunk.get();
             self.send(host, Message::Cancel { chunk });

@@ -8,7 +8,7 @@ use crate::bitfield::Bitfield;
 use crate::event::{Action, DisconnectReason, News};
 use crate::neighbours::{HoldingsSource, Neighbour};
 use crate::units::{ChunkIndex, HostId, Time};
-use crate::wire::{ChunkList, Message, RejectReason};
+use crate::wire::{ChunkList, Message};
 
 impl Download {
     /// `neighbour` has these chunks too.
@@ -65,36 +65,55 @@ impl Peer {
         }
     }
 
+    /// A member says that it has these chunks too.
     pub(super) fn handle_have(&mut self, now: Time, host: HostId, chunks: &[u32]) {
         let Some(neighbour) = self.neighbours.get_mut(host) else {
             return;
         };
         neighbour.knows_manifest = true;
-        let from_seeder = self.config.is_seeder(host);
         match &mut self.build {
             Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
                 neighbour.said_early.get_or_insert_default().add(chunks);
                 self.request_manifest_if_waiting(now);
             }
             Build::Fetching(download) => {
-                let chunk_count = download.ledger.held().len();
-                if chunks.iter().any(|chunk| *chunk >= chunk_count) {
+                let Some(chunks) = chunks_of(&download.manifest, chunks) else {
                     self.ban(now, host, DisconnectReason::ProtocolViolation);
                     return;
+                };
+                download.add_holdings(neighbour, chunks);
+                self.look_for_more(false);
+            }
+        }
+    }
+
+    /// A seeder offers these chunks to this host, and shows it nothing else.
+    pub(super) fn handle_offer(&mut self, now: Time, seeder: HostId, chunks: &[u32]) {
+        let Some(neighbour) = self.neighbours.get_mut(seeder) else {
+            return;
+        };
+        neighbour.knows_manifest = true;
+        self.tracker.not_refused(seeder);
+        match &mut self.build {
+            Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
+                let early = neighbour.said_early.get_or_insert_default();
+                early.all = false;
+                early.add(chunks);
+                self.request_manifest_if_waiting(now);
+            }
+            Build::Fetching(download) => {
+                let Some(offered) = chunks_of(&download.manifest, chunks) else {
+                    self.ban(now, seeder, DisconnectReason::ProtocolViolation);
+                    return;
+                };
+                // One that had shown all it has goes back to offering: hosts that held this have gone.
+                if neighbour.has.is_full() {
+                    download.ledger.holder_begins_anew(&neighbour.has);
+                    neighbour.has = Bitfield::new(download.manifest.chunk_count());
                 }
-                if from_seeder {
-                    self.tracker.not_refused(host);
-                    // A seeder that had shown all it has goes back to offering: hosts that held this have gone.
-                    if neighbour.has.is_full() {
-                        download.ledger.holder_begins_anew(&neighbour.has);
-                        neighbour.has = Bitfield::new(chunk_count);
-                    }
-                }
-                download.add_holdings(neighbour, chunks.iter().map(|chunk| ChunkIndex::new(*chunk)));
-                if from_seeder {
-                    self.answer_offers(host, chunks);
-                }
-                self.look_for_more(from_seeder);
+                download.add_holdings(neighbour, offered);
+                self.decline_offers(seeder, chunks);
+                self.look_for_more(true);
             }
         }
     }
@@ -124,22 +143,24 @@ impl Peer {
         self.refill |= from_seeder || self.is_hungry();
     }
 
-    /// The seeder counts on an answer to each chunk that it offers: a request, or one of these.
-    fn answer_offers(&mut self, seeder: HostId, chunks: &[u32]) {
-        let Build::Fetching(download) = &self.build else {
+    /// What seeders have offered before the number of chunks was known here.
+    pub(super) fn early_offers(&self) -> Vec<(HostId, ChunkList)> {
+        let seeders = self.neighbours.iter().filter(|n| self.config.is_seeder(n.host));
+        let early = seeders.filter_map(|n| Some((n.host, n.said_early.as_ref()?)));
+        let offers = early.filter(|(_, early)| !early.all);
+        offers.map(|(seeder, early)| (seeder, early.chunks.iter().copied().collect())).collect()
+    }
+
+    /// A seeder counts on an answer to each chunk that it offers: a request, or this.
+    pub(super) fn decline_offers(&mut self, seeder: HostId, chunks: &[u32]) {
+        let Build::Fetching(Download { manifest, ledger, .. }) = &self.build else {
             return;
         };
-        let is_held = |chunk: u32| download.ledger.held().contains(ChunkIndex::new(chunk));
-        let is_on_its_way = |chunk: u32| download.ledger.is_requested(ChunkIndex::new(chunk));
-        let held: ChunkList = chunks.iter().copied().filter(|c| is_held(*c)).collect();
-        let others = chunks.iter().copied().filter(|c| !is_held(*c));
-        let on_their_way: Vec<u32> = others.filter(|c| is_on_its_way(*c)).collect();
-        if !held.is_empty() {
-            self.send(seeder, Message::Have(held));
-        }
-        for chunk in on_their_way {
-            let reason = RejectReason::NotNeeded;
-            self.send(seeder, Message::Reject { chunk, reason });
+        let is_needless = |chunk: ChunkIndex| ledger.held().contains(chunk) || ledger.is_requested(chunk);
+        let needless = chunks.iter().copied().filter(|c| manifest.chunk(*c).is_some_and(is_needless));
+        let needless: ChunkList = needless.collect();
+        if !needless.is_empty() && self.neighbours.contains(seeder) {
+            self.send(seeder, Message::Decline(needless));
         }
     }
 

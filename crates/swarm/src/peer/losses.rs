@@ -1,12 +1,11 @@
 //! Chunks that are held no more, that were found without a neighbour, and neighbours that cannot send what they have.
 //!
-//! Invariant: nobody is told of a chunk that is not held. A neighbour that was told learns that it is gone by the same message
-//! that turns a request down, sent before it asks.
+//! Invariant: nobody is told of a chunk that is not held, and a neighbour that was told of one learns that it is gone.
 
 use super::{Build, Peer};
 use crate::event::Action;
 use crate::units::{ChunkIndex, HostId, Time};
-use crate::wire::{Message, RejectReason};
+use crate::wire::Message;
 
 impl Peer {
     /// The bytes of `chunk` are gone: it is asked for again, and nobody is to ask it of this host.
@@ -34,8 +33,8 @@ impl Peer {
         // All that may count on it: those that were told, and those that asked.
         let hosts: Vec<HostId> = self.members().map(|n| n.host).collect();
         for host in hosts {
-            let (chunk, reason) = (chunk.get(), RejectReason::NotHeld);
-            self.send(host, Message::Reject { chunk, reason });
+            let chunk = chunk.get();
+            self.send(host, Message::Lost { chunk });
         }
         self.pump_uploads(now);
         self.refill = true;
@@ -52,7 +51,7 @@ impl Peer {
         }
         download.acquire(chunk);
         let complete = download.ledger.is_complete();
-        self.stop_receiving(stored.losers, chunk);
+        self.cancel_at(stored.losers, chunk);
         self.schedule_flush(now);
         if complete {
             self.completed(now);

@@ -102,6 +102,7 @@ impl Peer {
         );
         let seed = self.rng.next_u64();
         let mut download = Download::new(&self.config, Arc::clone(manifest), held, *round_trip, seed);
+        let offers = self.early_offers();
         let mut liars = Vec::new();
         for neighbour in self.neighbours.iter_mut() {
             if !download.take_up_early_holdings(neighbour) {
@@ -115,6 +116,9 @@ impl Peer {
         }
         for host in self.members().map(|n| n.host).collect::<Vec<HostId>>() {
             self.introduce_holdings(host);
+        }
+        for (seeder, chunks) in offers {
+            self.decline_offers(seeder, &chunks);
         }
         if complete {
             self.completed(now);

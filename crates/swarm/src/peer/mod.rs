@@ -399,8 +399,9 @@ impl Peer {
             Message::Build(info) if from_seeder => self.learn_of_build(now, *info),
             Message::ManifestRequest => self.send_manifest(host),
             Message::Manifest(manifest) => self.handle_manifest(now, host, manifest),
-            Message::Have(chunks) => self.handle_have(now, host, &chunks),
-            Message::HaveSet(set) => {
+            Message::Offer(chunks) if from_seeder => self.handle_offer(now, host, &chunks),
+            Message::Have(chunks) if !from_seeder => self.handle_have(now, host, &chunks),
+            Message::HaveSet(set) if !from_seeder => {
                 let chunks: Vec<u32> = set.iter().map(ChunkIndex::get).collect();
                 self.handle_have(now, host, &chunks);
             }
@@ -410,13 +411,19 @@ impl Peer {
             Message::Serving { chunk } => self.handle_serving(now, host, chunk),
             Message::Busy { waiting } => self.neighbours.set_busy(host, waiting),
             Message::Zone(zone) => self.handle_zone(now, host, zone),
-            Message::Invite { chunk } => self.handle_invite(now, host, chunk),
+            Message::Invite { chunk } if !from_seeder => self.handle_invite(now, host, chunk),
             Message::Cancel { chunk } => self.handle_cancel(host, chunk),
+            Message::Lost { chunk } => self.handle_lost_at(now, host, chunk),
             Message::Reject { chunk, reason } => self.handle_reject(now, host, chunk, reason),
             Message::Hello { .. }
             | Message::Announce { .. }
             | Message::Neighbours(_)
             | Message::Build(_)
+            | Message::Offer(_)
+            | Message::Decline(_)
+            | Message::Have(_)
+            | Message::HaveSet(_)
+            | Message::Invite { .. }
             | Message::Complete
             | Message::NotServing { .. }
             | Message::Complaint { .. } => self.stats.messages_ignored += 1,

@@ -125,7 +125,7 @@ fn seeded_in_zone_1(chunks: u32) -> Driven {
     let held = Box::new(Bitfield::new(chunks));
     driven.tell(Event::StoreOpened { held });
     for chunk in 0..chunks {
-        let offered = driven.asks_after(Event::Message(SEEDER, Message::Have([chunk].into_iter().collect())));
+        let offered = driven.asks_after(Event::Message(SEEDER, Message::Offer([chunk].into_iter().collect())));
         assert_eq!(offered, BTreeSet::from([(SEEDER, chunk)]));
         driven.pass(10);
         driven.stored(SEEDER, chunk);
@@ -226,6 +226,62 @@ fn who_claims_to_know_the_build_and_is_silent_does_not_keep_the_manifest_from_an
         }
         assert!(driven.now < Time::from_nanos(3_000_000_000), "{asked:?} are asked");
     }
+}
+
+/// What it declines of what a seeder offers.
+fn declined(actions: Vec<Action>) -> Vec<u32> {
+    let declined = actions.into_iter().filter_map(|action| match action {
+        Action::Send(SEEDER, Message::Decline(chunks)) => Some(chunks),
+        _ => None,
+    });
+    declined.flatten().collect()
+}
+
+#[test]
+fn each_chunk_that_a_seeder_offers_is_asked_for_or_declined() {
+    let mut driven = Driven::new(8, 3);
+    let mut held = Bitfield::new(8);
+    held.insert(ChunkIndex::new(5));
+    let asks = driven.asks_after(Event::StoreOpened { held: Box::new(held) });
+    assert_eq!(asks, BTreeSet::from([(A, 2), (A, 1)]), "two at a time of one neighbour");
+    let actions = driven.tell(Event::Message(SEEDER, Message::Offer((0..8).collect())));
+    let asked = actions.iter().filter_map(|action| match action {
+        Action::Send(SEEDER, Message::Request { chunk, .. }) => Some(*chunk),
+        _ => None,
+    });
+    let asked: BTreeSet<u32> = asked.collect();
+    let declined = declined(actions);
+    assert_eq!(declined, [1, 2, 5], "on their way, or held");
+    assert!(!asked.is_empty() && asked.iter().all(|chunk| !declined.contains(chunk)), "{asked:?}");
+}
+
+/// A host that is started again has much of what it is offered, and knows that only when its store is open.
+#[test]
+fn an_offer_that_came_before_the_store_was_open_is_answered_too() {
+    let mut driven = Driven::new(8, 0);
+    driven.tell(Event::Message(SEEDER, Message::HaveAll));
+    driven.tell(Event::Message(SEEDER, Message::Offer([5, 6].into_iter().collect())));
+    let mut held = Bitfield::new(8);
+    held.insert(ChunkIndex::new(5));
+    let actions = driven.tell(Event::StoreOpened { held: Box::new(held) });
+    let asks: Vec<&Action> = actions.iter().filter(|a| matches!(a, Action::Send(_, Message::Request { .. }))).collect();
+    let request = Message::Request { chunk: 6, held: 1 };
+    assert_eq!(asks, [&Action::Send(SEEDER, request)], "what it showed before it does not show any more");
+    assert_eq!(declined(actions), [5]);
+}
+
+#[test]
+fn hosts_offer_nothing_and_seeders_have_nothing_but_all() {
+    let mut driven = Driven::new(8, 0);
+    driven.tell(Event::StoreOpened { held: Box::new(Bitfield::new(8)) });
+    let list = || [1, 2].into_iter().collect();
+    let from_a_host = driven.tell(Event::Message(A, Message::Offer(list())));
+    assert_eq!(from_a_host, []);
+    let set = Box::new(Bitfield::full(8));
+    for message in [Message::Have(list()), Message::HaveSet(set), Message::Invite { chunk: 1 }, Message::Decline(list())] {
+        assert_eq!(driven.tell(Event::Message(SEEDER, message)), []);
+    }
+    assert_eq!(driven.peer.stats().messages_ignored, 5);
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl Peer {
         self.invitation_taken_up(now, host);
         match self.uploads.push(host, index, held) {
             Enqueued::Waiting | Enqueued::Duplicate => self.pump_uploads(now),
-            Enqueued::Full => self.reject(host, chunk, RejectReason::Busy),
+            Enqueued::Full => self.reject(host, chunk, RejectReason::QueueFull),
         }
     }
 

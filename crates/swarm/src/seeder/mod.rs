@@ -1,15 +1,15 @@
 //! The seeder's state machine: tracks the swarm, and injects the build so that its uplink is spent on chunks that
 //! nobody else can send.
 //!
-//! Invariant: until every chunk is out, which is held by a member that is still there, no chunk goes out twice
-//! (super-seeding). Seeders of one region begin with different parts, and help each other when they are through. It does so by saying
-//! HAVE of one chunk to one client at a time; a client answers such an offer with a request, or says that it has the chunk or is
-//! getting it. After that first pass the seeder serves like any peer until it has sent its share, and then only hosts
-//! that say that nobody else serves them. When those who held a chunk have gone it is as if it had never gone out.
+//! Until every chunk is out, which is held by a member that is still there, no chunk goes out twice (super-seeding): each is offered to
+//! one client at a time, which asks for it, or declines it since it has it or is getting it. Seeders of one region begin with different
+//! parts, and help each other when they are through. After that first pass the seeder serves like any peer until it has sent its share,
+//! and then only hosts that say that nobody else serves them. When those who held a chunk have gone it is as if it had never gone out.
 
 mod copies;
 mod injection;
 mod offering;
+mod part;
 mod serving;
 mod silence;
 
@@ -32,6 +32,8 @@ use copies::Copies;
 use injection::Injection;
 use silence::Silence;
 
+pub use part::Part;
+
 /// How a seeder behaves.
 #[derive(Clone, Debug)]
 pub struct SeederConfig {
@@ -43,9 +45,8 @@ pub struct SeederConfig {
     pub clients: usize,
     /// Chunks served at a time.
     pub upload_slots: usize,
-    /// Which part of the first pass is this seeder's, where a region has several: as a number below the second, which is how many
-    /// there are.
-    pub part: (u32, u32),
+    /// Which part of the first pass is this seeder's, where a region has several.
+    pub part: Part,
     /// Copies of the build that the seeder sends before it leaves the rest to the hosts, the first pass included. Who has
     /// nobody else to ask is served all the same.
     pub copies_max: u32,
@@ -59,7 +60,7 @@ impl SeederConfig {
             degree: 12,
             clients: 32,
             upload_slots: 2,
-            part: (0, 1),
+            part: Part::WHOLE,
             copies_max: 2,
         }
     }
@@ -287,15 +288,13 @@ impl Seeder {
                 None => self.stats.messages_ignored += 1,
             },
             Message::HaveRequest => self.rescue(now, host),
-            Message::Have(chunks) => {
+            Message::Decline(chunks) => {
                 for chunk in chunks {
                     self.settle_offer(now, host, chunk);
                 }
             }
-            Message::HaveAll => self.member_complete(now, host),
             Message::Request { chunk, held } => self.handle_request(now, host, chunk, held),
             Message::Cancel { chunk } => self.handle_cancel(now, host, chunk),
-            Message::Reject { chunk, .. } => self.settle_offer(now, host, chunk),
             Message::Complete => self.member_complete(now, host),
             Message::NotServing { host: about, .. } => self.hear_not_serving(now, host, about),
             Message::Complaint { host: about, chunk } if about == self.config.host => {
@@ -315,7 +314,12 @@ impl Seeder {
             | Message::Busy { .. }
             | Message::Zone(_)
             | Message::Invite { .. }
-            | Message::HaveSet(_) => self.stats.messages_ignored += 1,
+            | Message::Have(_)
+            | Message::HaveSet(_)
+            | Message::HaveAll
+            | Message::Offer(_)
+            | Message::Lost { .. }
+            | Message::Reject { .. } => self.stats.messages_ignored += 1,
         }
     }
 

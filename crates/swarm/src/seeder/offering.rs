@@ -15,8 +15,8 @@ impl Seeder {
     /// Chunks in the order in which this seeder injects them: its own part in turn, so that what the seeders inject is always of
     /// about the same age, since hosts ask for the latest.
     pub(super) fn in_order(&mut self, chunks: impl IntoIterator<Item = ChunkIndex>) -> VecDeque<ChunkIndex> {
-        let (part, parts) = self.config.part;
-        let is_mine = |chunk: &ChunkIndex| chunk.get() % parts.max(1) == part;
+        let part = self.config.part;
+        let is_mine = |chunk: &ChunkIndex| part.includes(*chunk);
         let (mine, mut others): (Vec<_>, Vec<_>) = chunks.into_iter().partition(is_mine);
         // Then those of the others, of which one may be slow, or gone. Where all went well a client has what it is offered and
         // says so; by chance, so that two who help a third do not send the same.
@@ -28,7 +28,7 @@ impl Seeder {
     pub(super) fn pump_offers(&mut self, now: Time) {
         let at_once = self.config.upload_slots + OFFERS_AHEAD;
         while let Some((to, chunk)) = self.injection.offer_next(now, at_once) {
-            self.send(to, Message::Have(ChunkList::from_slice(&[chunk.get()])));
+            self.send(to, Message::Offer(ChunkList::from_slice(&[chunk.get()])));
             self.timers
                 .set_at_latest(SeederTimer::ExpireOffers, now + OFFER_PATIENCE);
         }
@@ -88,7 +88,7 @@ impl Seeder {
         self.link_to_other_zones(now, host);
         self.send(host, Message::Build(Box::new(info.clone())));
         let holdings = if self.injection.is_first_pass() {
-            Message::Have(ChunkList::new())
+            Message::Offer(ChunkList::new())
         } else {
             Message::HaveAll
         };
@@ -113,7 +113,7 @@ impl Seeder {
                 self.add_client(now, host, &info);
             }
             // What was offered may have been lost on its way.
-            self.send(host, Message::Have(self.injection.offers_to(host)));
+            self.send(host, Message::Offer(self.injection.offers_to(host)));
             self.pump_offers(now);
         } else {
             if self.tracker.contains(host) {
@@ -163,7 +163,7 @@ impl Seeder {
         if !self.injection.is_first_pass() {
             // They are not to ask for just anything that was to be had a moment ago.
             for host in self.injection.clients() {
-                self.send(host, Message::Have(ChunkList::new()));
+                self.send(host, Message::Offer(ChunkList::new()));
             }
         }
         self.injection.begin_again(lost);

@@ -25,7 +25,7 @@ impl Seeder {
                     self.pump_uploads(now);
                     return;
                 }
-                Enqueued::Full => RejectReason::Busy,
+                Enqueued::Full => RejectReason::QueueFull,
             }
         };
         self.send(host, Message::Reject { chunk, reason });
@@ -59,7 +59,7 @@ impl Seeder {
         while let Some((to, chunk)) = self.uploads.start_next(now) {
             if self.is_repetition(now, to, chunk) {
                 self.uploads.finish(now, to, chunk);
-                let (chunk, reason) = (chunk.get(), RejectReason::Busy);
+                let (chunk, reason) = (chunk.get(), RejectReason::SentElsewhere);
                 self.send(to, Message::Reject { chunk, reason });
                 continue;
             }
@@ -105,17 +105,17 @@ impl Seeder {
         let Some(offered_to) = self.injection.withdraw(chunk) else {
             return;
         };
-        let (mut refused, receivers) = self.uploads.remove_chunk(chunk);
+        let (mut told, receivers) = self.uploads.remove_chunk(chunk);
         for to in receivers {
             self.actions.push_back(Action::StopServing { to, chunk });
-            refused.push(to);
+            told.push(to);
         }
-        refused.extend(offered_to);
-        refused.sort_unstable();
-        refused.dedup();
-        for host in refused {
-            let (chunk, reason) = (chunk.get(), RejectReason::NotHeld);
-            self.send(host, Message::Reject { chunk, reason });
+        told.extend(offered_to);
+        told.sort_unstable();
+        told.dedup();
+        for host in told {
+            let chunk = chunk.get();
+            self.send(host, Message::Lost { chunk });
         }
         if was_first_pass {
             self.offers_changed(now);

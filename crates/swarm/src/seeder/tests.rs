@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::units::Bytes;
-use crate::wire::{LinkReport, RejectReason};
+use crate::wire::LinkReport;
 
 /// A seeder with hosts that are told what to do.
 struct Stage {
@@ -57,8 +57,8 @@ impl Stage {
     fn take_actions(&mut self) {
         while let Some(action) = self.seeder.poll_action() {
             match action {
-                Action::Send(to, Message::Have(chunks)) => self.offered.extend(chunks.iter().map(|chunk| (to, *chunk))),
-                Action::Send(to, Message::Reject { chunk, .. }) => {
+                Action::Send(to, Message::Offer(chunks)) => self.offered.extend(chunks.iter().map(|chunk| (to, *chunk))),
+                Action::Send(to, Message::Reject { chunk, .. } | Message::Lost { chunk }) => {
                     self.offered.remove(&(to, chunk));
                 }
                 Action::ServeChunk { to, chunk } => {
@@ -127,10 +127,7 @@ impl Stage {
             What::Come => self.come(host),
             What::Go => self.go(host),
             What::Ask => self.say(host, Message::Request { chunk: offered, held: 0 }),
-            What::Decline => {
-                let reason = RejectReason::NotNeeded;
-                self.say(host, Message::Reject { chunk: offered, reason });
-            }
+            What::Decline => self.say(host, Message::Decline([offered].into_iter().collect())),
             What::Cancel => self.say(host, Message::Cancel { chunk: offered }),
             What::Starve => self.say(host, Message::HaveRequest),
             What::Complete => self.say(host, Message::Complete),

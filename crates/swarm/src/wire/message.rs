@@ -64,7 +64,7 @@ pub enum Message {
     ManifestRequest,
     /// The manifest.
     Manifest(Arc<Manifest>),
-    /// I hold these chunks as well. The first one, possibly empty, also says that the sender has the manifest.
+    /// Host to host: I hold these chunks as well. The first one, possibly empty, also says that the sender has the manifest.
     Have(ChunkList),
     /// I hold exactly these chunks.
     HaveSet(Box<Bitfield>),
@@ -96,12 +96,22 @@ pub enum Message {
         /// The chunk.
         chunk: u32,
     },
+    /// Seeder to host: ask me for these chunks and for what I offered before, and for nothing else, whatever I showed you. None where
+    /// there is nothing for you yet. Each is to be answered, by a request or a [`Message::Decline`].
+    Offer(ChunkList),
+    /// Host to seeder: of what you offered I hold these chunks, or they are on their way from somebody else.
+    Decline(ChunkList),
     /// I no longer need this chunk from you.
     Cancel {
         /// The chunk.
         chunk: u32,
     },
-    /// I will not send you this chunk.
+    /// I hold this chunk no more. Who asked for it does not get it.
+    Lost {
+        /// The chunk.
+        chunk: u32,
+    },
+    /// You asked for this chunk, and I will not send it.
     Reject {
         /// The chunk.
         chunk: u32,
@@ -131,10 +141,10 @@ pub enum Message {
 pub enum RejectReason {
     /// The chunk is not held here.
     NotHeld,
-    /// The upload queue is full; ask later or ask somebody else.
-    Busy,
-    /// The offered chunk is on its way from somebody else.
-    NotNeeded,
+    /// As many requests wait here as may; ask later or ask somebody else.
+    QueueFull,
+    /// A seeder that has just sent this chunk to somebody else, who can pass it on: ask there, or here a while later.
+    SentElsewhere,
     /// A seeder that has sent its share: ask neighbours, and say so (HAVE_REQUEST) where they are of no use.
     Spent,
 }

@@ -510,7 +510,7 @@ impl Mesh {
                 uplink.serving.retain(|(t, c, _)| !(*t == to && *c == chunk));
                 self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
             }
-            Action::StopReceiving { .. } | Action::Gossip(_) => {}
+            Action::Gossip(_) => {}
             Action::Suspect { .. } => self.suspected += 1,
             Action::Complete => {
                 let first = self.completed_at.insert(host, self.now);

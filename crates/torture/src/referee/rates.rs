@@ -73,8 +73,12 @@ impl Referee {
     pub(crate) fn heard(&mut self, now: Nanos, member: &mut Member, from: HostId, message: &Message) {
         let talk = member.watched.rates(now).with.entry(from).or_default();
         talk.heard += 1;
-        let reason = RejectReason::NotHeld;
-        let lacks = matches!(message, Message::Reject { reason: other, .. } if *other == reason);
+        let not_held = RejectReason::NotHeld;
+        let lacks = match message {
+            Message::Lost { .. } => true,
+            Message::Reject { reason, .. } => *reason == not_held,
+            _ => false,
+        };
         // It asks for something else then; who means harm may say so without end.
         talk.turned_down += u32::from(lacks && self.honest.get(&from) != Some(&false));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use swarm::{ChunkIndex, Contact, HostId, Peer, PeerConfig, Seeder, SeederConfig, Time, ZoneId};
+use swarm::{ChunkIndex, Contact, HostId, Part, Peer, PeerConfig, Seeder, SeederConfig, Time, ZoneId};
 
 use super::conns::Item;
 use super::faults::mixed;
@@ -71,7 +71,7 @@ impl World<'_> {
         config.upload_slots = settings.seeder_slots;
         config.copies_max = settings.copies_max;
         let parts = u32::try_from(self.day.seeders.len()).unwrap_or(1);
-        config.part = (u32::try_from(index).unwrap_or(0), parts);
+        config.part = Part::new(u32::try_from(index).unwrap_or(0), parts).unwrap_or(Part::WHOLE);
         let member = &mut self.members[index];
         member.life += 1;
         member.dark = false;

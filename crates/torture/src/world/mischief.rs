@@ -28,7 +28,7 @@ impl World<'_> {
     pub(super) fn says_otherwise(&self, member: Index, message: Message) -> Option<Message> {
         match (self.members[member].role, message) {
             (Role::Liar | Role::BusyLiar, Message::Have(_) | Message::HaveSet(_)) => Some(Message::HaveAll),
-            (Role::Liar, Message::Reject { .. }) => None,
+            (Role::Liar, Message::Reject { .. } | Message::Decline(_) | Message::Lost { .. }) => None,
             (_, message) => Some(message),
         }
     }
@@ -37,7 +37,7 @@ impl World<'_> {
     pub(super) fn answers_otherwise(&mut self, member: Index, from: HostId, message: &Message) -> bool {
         match (self.members[member].role, message) {
             (Role::BusyLiar, Message::Request { chunk, .. }) => {
-                let reason = RejectReason::Busy;
+                let reason = RejectReason::QueueFull;
                 self.slip(member, from, Message::Reject { chunk: *chunk, reason });
                 true
             }

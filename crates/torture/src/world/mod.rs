@@ -325,7 +325,7 @@ impl<'a> World<'a> {
                     .feedback
                     .push_back(Event::ChunkServed { to, chunk });
             }
-            Action::StopReceiving { .. } | Action::Gossip(_) | Action::Suspect { .. } => {}
+            Action::Gossip(_) | Action::Suspect { .. } => {}
             Action::Complete => self.completed(member),
         }
     }
