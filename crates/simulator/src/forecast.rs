@@ -216,6 +216,10 @@ impl Forecast {
 }
 
 /// Simulates every region of `scenario`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "regions have nothing to do with each other, and are simulated side by side"
+)]
 pub fn forecast(scenario: &Scenario, options: &Options, status: &Status) -> Result<Forecast, SimulationError> {
     let manifest = Arc::new(virtual_manifest(scenario)?);
     let not_in_kernel = scenario.not_in_kernel();

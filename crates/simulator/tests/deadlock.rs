@@ -1,6 +1,10 @@
 //! A region in which nothing moves: it goes on where somebody is to come or return, however late, and ends where not.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a scenario is read from a file, which a test writes"
+)]
 
 use std::time::Duration;
 

@@ -2,6 +2,10 @@
 //! from converging, and what cannot end is told.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a scenario is read from a file, which a test writes"
+)]
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,6 +1,10 @@
 //! The kernel fidelity: the bound is not beaten either, it is near the faithful one, and says what it cannot do.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a scenario is read from a file, which a test writes"
+)]
 
 use std::time::Duration;
 

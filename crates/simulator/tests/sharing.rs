@@ -1,6 +1,10 @@
 //! Links that many chunks share: no link carries more than it can, in fleets where that once went wrong.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a scenario is read from a file, which a test writes"
+)]
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,6 +1,10 @@
 //! Zones: payload stays within them, at no cost in time, and none starves for it.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a scenario is read from a file, which a test writes"
+)]
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The lower bound: published values, what may never lower it, and schedules that must not beat it.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+#![expect(clippy::disallowed_types, reason = "one test prints how long it took")]
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};

@@ -8,6 +8,11 @@
 //! A schedule with finer slots can be shorter than the best that is found, as where a seeder of rate 4 serves one host of rate 2: so what
 //! is printed is how far the bound is from the truth at most.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "the search prints how long it took, and its map has a hash of its own"
+)]
+
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;

@@ -1,5 +1,10 @@
 //! With the test of the same name of the live runner: what is simulated is the fleet that runs, host for host.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a scenario is read from a file, which a test writes"
+)]
+
 use super::*;
 use scenario::{LoadOptions, Scenario};
 
