@@ -41,6 +41,17 @@ impl PeerStats {
     }
 }
 
+/// Payload bytes that came to a peer. Each is counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Payload {
+    /// Of chunks that were stored and came from a seeder.
+    pub from_seeders: u64,
+    /// Of chunks that were stored and came from another host.
+    pub from_peers: u64,
+    /// Thrown away: of corrupt chunks, and of those that nobody waited for, that did not come whole or could not be stored.
+    pub wasted: u64,
+}
+
 /// What a seeder has seen and done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeederStats {

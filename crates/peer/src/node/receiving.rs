@@ -78,32 +78,24 @@ impl Shared {
     }
 
     pub(super) fn discarded(&self, bytes: u32) {
-        self.state.lock().traffic.wasted += u64::from(bytes);
+        self.state.lock().discarded(bytes);
     }
 
     /// A whole chunk was received from `from`.
     pub(super) fn chunk_received(self: &Arc<Self>, from: HostId, chunk: ChunkIndex, length: u32, received: Received) {
         let mut state = self.state.lock();
         let expected = matches!(&state.core, Some(Core::Peer(peer)) if peer.expects(from, chunk));
-        let length = u64::from(length);
         match received {
-            Received::Stored if expected => {
-                if matches!(&state.core, Some(Core::Peer(peer)) if peer.is_seeder(from)) {
-                    state.traffic.from_seeder += length;
-                } else {
-                    state.traffic.from_peers += length;
-                }
-                self.tell_awake(&mut state, from, Event::ChunkStored { from, chunk });
-            }
-            Received::Stored => state.traffic.wasted += length,
+            Received::Stored if expected => self.tell_awake(&mut state, from, Event::ChunkStored { from, chunk }),
+            Received::Stored => state.discarded(length),
             Received::Corrupt => {
-                state.traffic.wasted += length;
                 tracing::warn!(host = %self.host, %from, %chunk, "chunk corrupt");
                 self.tell(&mut state, Event::ChunkCorrupt { from, chunk });
             }
             Received::Failed(error) => {
                 tracing::error!(host = %self.host, %chunk, %error, "chunk not stored");
                 state.observer.failed(self.host, &error);
+                state.discarded(length);
                 self.tell(&mut state, Event::ChunkAborted { from, chunk });
             }
         }

@@ -139,6 +139,7 @@ impl Shared {
     /// Ends its part in the swarm: all its connections are closed.
     pub(super) fn stop(self: &Arc<Self>) {
         let mut state = self.state.lock();
+        state.traffic = state.traffic();
         state.core = None;
         let hosts: Vec<HostId> = state.links.keys().copied().collect();
         for host in hosts {
@@ -395,7 +396,21 @@ impl State {
     /// What it has moved, and what it need not move.
     pub(super) fn traffic(&self) -> Traffic {
         let reused = self.store.as_ref().map_or(0, |store| store.reused());
-        Traffic { reused, ..self.traffic }
+        let mut traffic = Traffic { reused, ..self.traffic };
+        if let Some(Core::Peer(peer)) = &self.core {
+            let payload = peer.payload();
+            traffic.from_seeder = payload.from_seeders;
+            traffic.from_peers = payload.from_peers;
+            traffic.wasted = payload.wasted;
+        }
+        traffic
+    }
+
+    /// Payload came and was thrown away.
+    pub(super) fn discarded(&mut self, bytes: u32) {
+        if let Some(Core::Peer(peer)) = &mut self.core {
+            peer.count_discarded(bytes.into());
+        }
     }
 
     /// What may be said now of `message`: that the build is complete waits until it is in place.

@@ -78,6 +78,8 @@ impl Region {
     }
 
     pub(super) fn leave(&mut self, host: MemberId) {
+        // What of a chunk has come by then is counted with the rest.
+        self.cut_short_all_of(host);
         self.account_for(host);
         self.gone(host);
     }

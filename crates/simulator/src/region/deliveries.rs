@@ -93,8 +93,8 @@ impl Region {
     pub(super) fn cut_short(&mut self, transfer: TransferId) {
         let ended = self.transfers.cut_short(self.now, transfer);
         let sent = u64::from(self.setup.manifest.length(self.chunk(ended.chunk))).saturating_sub(ended.left);
-        if let Some(host) = self.members.host_index(ended.to) {
-            self.result.hosts[host].bytes_wasted += sent;
+        if let Some(peer) = self.members.peer_mut(ended.to) {
+            peer.count_discarded(sent);
         }
         if !self.members.is_host(ended.from) {
             self.result.seeder_bytes += sent;
@@ -114,23 +114,15 @@ impl Region {
         let bytes = u64::from(self.setup.manifest.length(chunk));
         let is_expected = self.expects(to, from, chunk);
         self.result.transfers += 1;
-        let Some(host) = self.members.host_index(to) else {
-            return;
-        };
-        let result = &mut self.result.hosts[host];
         let sender = from.host();
         let event = if !is_expected {
-            result.bytes_wasted += bytes;
+            if let Some(peer) = self.members.peer_mut(to) {
+                peer.count_discarded(bytes);
+            }
             Event::ChunkProgress { from: sender, chunk }
         } else if self.members.serves(from) == Serves::Corrupt {
-            result.bytes_wasted += bytes;
             Event::ChunkCorrupt { from: sender, chunk }
         } else {
-            if self.members.is_host(from) {
-                result.bytes_from_peers += bytes;
-            } else {
-                result.bytes_from_seeder += bytes;
-            }
             self.progress_at = self.now;
             Event::ChunkStored { from: sender, chunk }
         };

@@ -119,6 +119,14 @@ impl Members {
         }
     }
 
+    #[inline]
+    pub(super) fn peer_mut(&mut self, member: MemberId) -> Option<&mut Peer> {
+        match &mut self.all[member.index()].role {
+            Role::Host(peer) => Some(peer),
+            Role::Absent | Role::Seeder(_) => None,
+        }
+    }
+
     pub(super) fn seeder_mut(&mut self, member: MemberId) -> Option<&mut Seeder> {
         match &mut self.all[member.index()].role {
             Role::Seeder(seeder) => Some(seeder),

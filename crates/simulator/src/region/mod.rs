@@ -309,10 +309,14 @@ impl Region {
         let (Some(host), Some(peer)) = (self.members.host_index(member), self.members.peer(member)) else {
             return;
         };
-        self.result.protocol.add(peer.stats());
+        let stats = peer.stats();
+        self.result.protocol.add(stats);
         let neighbours = self.members.neighbours(member).iter().copied();
         let hosts = neighbours.filter(|neighbour| self.members.is_host(*neighbour));
         let result = &mut self.result.hosts[host];
+        result.bytes_from_seeder = stats.bytes_from_seeders;
+        result.bytes_from_peers = stats.bytes_from_peers;
+        result.bytes_wasted = stats.bytes_wasted;
         result.chunks_held = peer.progress().map_or(0, |(held, _)| held);
         result.neighbours = u32::try_from(hosts.clone().count()).unwrap_or(u32::MAX);
         if result.verified_after.is_none() {

@@ -192,6 +192,12 @@ impl Peer {
             return;
         };
         let Stored { is_new, losers } = download.ledger.stored(now, from, chunk);
+        let bytes = u64::from(download.manifest.length(chunk));
+        *match (is_new, self.config.is_seeder(from)) {
+            (true, true) => &mut self.stats.bytes_from_seeders,
+            (true, false) => &mut self.stats.bytes_from_peers,
+            (false, _) => &mut self.stats.bytes_wasted,
+        } += bytes;
         self.neighbours.delivered(from);
         let complete = download.ledger.is_complete();
         if is_new {
@@ -228,6 +234,8 @@ impl Peer {
 
     pub(super) fn handle_chunk_corrupt(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
         self.stats.chunks_corrupt += 1;
+        let manifest = self.manifest();
+        self.stats.bytes_wasted += manifest.map_or(0, |manifest| u64::from(manifest.length(chunk)));
         if self.config.is_seeder(from) {
             self.tracker.complain_when_back(from, chunk);
         } else {

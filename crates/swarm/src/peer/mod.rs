@@ -287,6 +287,12 @@ impl Peer {
         &self.stats
     }
 
+    /// Payload bytes came and were thrown away: they were not expected, or their chunk did not come whole or could not be stored. Those
+    /// of a corrupt chunk are counted when that is told. They are counted and nothing else; it may be said at any time.
+    pub const fn count_discarded(&mut self, bytes: u64) {
+        self.stats.bytes_wasted += bytes;
+    }
+
     /// Whether it would ask for more if a neighbour had it: for what it lacks, or a second one for what is late.
     #[inline]
     pub fn is_hungry(&self) -> bool {

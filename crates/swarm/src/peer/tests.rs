@@ -285,6 +285,31 @@ fn hosts_offer_nothing_and_seeders_have_nothing_but_all() {
 }
 
 #[test]
+fn payload_is_counted_once_by_where_it_came_from_or_as_wasted() {
+    let mut driven = Driven::new(8, 3);
+    let bytes = |driven: &Driven| {
+        let stats = driven.peer.stats();
+        [stats.bytes_from_seeders, stats.bytes_from_peers, stats.bytes_wasted]
+    };
+    let asks = driven.asks_after(Event::StoreOpened {
+        held: Box::new(Bitfield::new(8)),
+    });
+    assert_eq!(asks, BTreeSet::from([(A, 2), (A, 1)]));
+    driven.stored(A, 2);
+    assert_eq!(bytes(&driven), [0, 1024, 0]);
+    driven.tell(Event::Message(SEEDER, Message::Offer([7].into_iter().collect())));
+    driven.stored(SEEDER, 7);
+    assert_eq!(bytes(&driven), [1024, 1024, 0]);
+    driven.peer.count_discarded(100);
+    let chunk = ChunkIndex::new(1);
+    driven.tell(Event::ChunkCorrupt { from: A, chunk });
+    assert_eq!(bytes(&driven), [1024, 1024, 1124]);
+    let mut twice = *driven.peer.stats();
+    twice.add(driven.peer.stats());
+    assert_eq!([twice.bytes_from_seeders, twice.bytes_from_peers, twice.bytes_wasted], [2048, 2048, 2248]);
+}
+
+#[test]
 fn a_ban_passes() {
     let mut driven = Driven::new(4, 4);
     let held = Box::new(Bitfield::new(4));
