@@ -62,7 +62,7 @@ pub enum Event {
         chunk: ChunkIndex,
     },
     /// A chunk that was held is not any more: its bytes were changed, cut off or cannot be read. Servings of
-    /// it end as told. Not where neighbours' holdings are supplied: those only grow.
+    /// it end as told. Not where there is a table of holdings ([`crate::Peer::with_table`]): that only grows.
     ChunkLost {
         /// The chunk.
         chunk: ChunkIndex,
@@ -72,9 +72,6 @@ pub enum Event {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// What the driver supplies of neighbours' holdings has grown; only where it does, and may be left out where
-    /// [`crate::Peer::is_hungry`] is not true.
-    NeighboursGained,
     /// The last byte of a chunk is on its way to a neighbour, or the driver has stopped sending it as it was told to.
     ChunkServed {
         /// Who it is for.
@@ -117,8 +114,8 @@ pub enum Action {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// All neighbours are to know this, once it has waited here for company and the way to them has passed. Only where the driver
-    /// supplies what they know ([`crate::HoldingsSource::Supplied`]): it stands for the HAVE and BUSY messages to all of them.
+    /// All neighbours are to know this, once it has waited here for company and the way to them has passed. It stands for the HAVE and
+    /// BUSY messages to all of them, and is for a table ([`crate::Peer::with_table`]): other peers send messages.
     Gossip(News),
     /// Tell the operator: a host says that what this seeder sent it was corrupt. Said once, of the first.
     Suspect {

@@ -29,6 +29,7 @@ mod availability;
 mod bitfield;
 mod chunk_scheduler;
 mod event;
+mod holdings;
 pub mod lower_bound;
 mod manifest;
 mod neighbours;
@@ -46,14 +47,14 @@ pub use availability::Availability;
 pub use bitfield::Bitfield;
 pub use chunk_scheduler::{ChunkPolicy, ChunkScheduler};
 pub use event::{Action, DisconnectReason, Event, News, PROGRESS_INTERVAL};
+pub use holdings::{Heard, Holdings};
 pub use manifest::{
     BUILD_ID_LENGTH_MAX, BuildInfo, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, CHUNKS_MAX, Hash, Manifest, ManifestError,
     default_chunk_size,
 };
-pub use neighbours::{HoldingsSource, Views};
 pub use overlay::Overlay;
-pub use peer::{Peer, PeerConfig, Timer};
+pub use peer::{Peer, PeerConfig};
 pub use seeder::{Part, Seeder, SeederConfig};
-pub use stats::{PeerStats, SeederStats};
+pub use stats::{Payload, PeerStats, SeederStats};
 pub use units::{ByteRate, Bytes, ChunkIndex, HostId, SwarmId, Time, ZoneId};
 pub use wire::{Contact, Message};

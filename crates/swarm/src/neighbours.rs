@@ -8,6 +8,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::bitfield::Bitfield;
+use crate::holdings::Holdings;
 use crate::units::{ChunkIndex, HostId, Time, ZoneId};
 use crate::wire::Contact;
 
@@ -37,41 +38,6 @@ pub(crate) struct Neighbour {
     pub(crate) zone: Option<ZoneId>,
 }
 
-/// Where a host's knowledge of what its neighbours hold comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HoldingsSource {
-    /// From their HAVE messages.
-    #[default]
-    Messages,
-    /// From the driver, by [`Views`]: in virtual time the HAVE messages would be sixteen events for each transfer. What
-    /// the seeder offers is still said by message, because it is said to one host.
-    Supplied,
-}
-
-/// What a driver supplies of neighbours' holdings.
-pub trait Views {
-    /// What `host` has published by now, as far as its neighbours can know.
-    fn held_by(&self, host: HostId) -> Option<&Bitfield>;
-
-    /// Whether requests waited at `host` when it published that.
-    fn is_busy(&self, host: HostId) -> Option<bool>;
-
-    /// [`Views::held_by`] this host will be looked at in a moment.
-    fn fetch(&self, _host: HostId) {}
-}
-
-/// A driver that supplies nothing: all knowledge comes by message.
-impl Views for () {
-    fn held_by(&self, _host: HostId) -> Option<&Bitfield> {
-        None
-    }
-
-    #[inline]
-    fn is_busy(&self, _host: HostId) -> Option<bool> {
-        None
-    }
-}
-
 impl Neighbour {
     /// Whether others are asked first: it was late, or overdue, a moment ago, and has not delivered since.
     #[inline]
@@ -93,8 +59,8 @@ impl Neighbour {
 
     /// What it holds as far as is known here.
     #[inline]
-    pub(crate) fn holdings<'a>(&'a self, views: &'a impl Views) -> &'a Bitfield {
-        views.held_by(self.host).unwrap_or(&self.has)
+    pub(crate) fn holdings<'a>(&'a self, table: &'a impl Holdings) -> &'a Bitfield {
+        table.held_by(self.host).unwrap_or(&self.has)
     }
 }
 
@@ -226,17 +192,17 @@ impl Neighbours {
 
     /// What the neighbour at `index` holds as far as is known here.
     #[inline]
-    pub(crate) fn holdings<'a>(&'a self, index: usize, views: &'a impl Views) -> &'a Bitfield {
-        views
+    pub(crate) fn holdings<'a>(&'a self, index: usize, table: &'a impl Holdings) -> &'a Bitfield {
+        table
             .held_by(self.hosts[index])
             .unwrap_or_else(|| &self.list[index].has)
     }
 
     /// Whether requests wait at the neighbour at an index as far as is known here.
     #[inline]
-    pub(crate) fn busy<'a, V: Views>(&'a self, views: &'a V) -> impl Fn(usize) -> bool + use<'a, V> {
+    pub(crate) fn busy<'a, H: Holdings>(&'a self, table: &'a H) -> impl Fn(usize) -> bool + use<'a, H> {
         let (hosts, told) = (&self.hosts[..], &self.busy[..]);
-        move |index| views.is_busy(hosts[index]).unwrap_or(told[index])
+        move |index| table.is_busy(hosts[index]).unwrap_or(told[index])
     }
 
     /// `host` has let requests become late once more, or turned them down. It loses its turn for `least`, and twice as long each time

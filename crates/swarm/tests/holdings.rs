@@ -1,4 +1,4 @@
-//! The two ways in which hosts learn what their neighbours hold: by HAVE messages, as in a live run, and supplied by the
+//! The two ways in which hosts learn what their neighbours hold: by HAVE messages, as in a live run, and by a table of the
 //! driver, as in a forecast. With equal delays the same mesh makes the same requests, one by one and at the same times.
 //!
 //! The driver here is the least that can be: a message takes a millisecond, a chunk about ten, and nothing shares a link. What
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swarm::{
-    Action, Bitfield, Bytes, ChunkIndex, Contact, Event, Hash, HoldingsSource, HostId, Manifest, Message, News, Peer,
-    PeerConfig, Seeder, SeederConfig, Time, Views,
+    Action, Bitfield, Bytes, ChunkIndex, Contact, Event, Hash, Holdings, HostId, Manifest, Message, News, Peer,
+    PeerConfig, Seeder, SeederConfig, Time,
 };
 
 const SEEDER: HostId = HostId::new(0);
@@ -41,9 +41,9 @@ struct Swarm {
     seeder: Seeder,
     peers: BTreeMap<HostId, Peer>,
     manifest: Arc<Manifest>,
-    source: HoldingsSource,
-    /// How much later than messages supplied news comes.
-    supplied_late: Duration,
+    way: Way,
+    /// How much later than by message news is in the table.
+    table_late: Duration,
     published: Published,
     /// By time, then by whom it happens to and who has brought it about, and at last by the order of being queued.
     queue: BTreeMap<(Time, HostId, HostId, u64), Input>,
@@ -53,12 +53,19 @@ struct Swarm {
     completed: BTreeMap<HostId, Time>,
 }
 
+/// How a swarm's peers know of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Messages,
+    Table,
+}
+
 #[derive(Default)]
 struct Published {
     fields: BTreeMap<HostId, (Bitfield, bool)>,
 }
 
-impl Views for Published {
+impl Holdings for Published {
     fn held_by(&self, host: HostId) -> Option<&Bitfield> {
         self.fields.get(&host).map(|(field, _)| field)
     }
@@ -69,7 +76,7 @@ impl Views for Published {
 }
 
 impl Swarm {
-    fn new(source: HoldingsSource, supplied_late: Duration, seed: u64) -> Self {
+    fn new(way: Way, table_late: Duration, seed: u64) -> Self {
         let hashes = (0..CHUNKS).map(|chunk| Hash::of(&chunk.to_le_bytes())).collect();
         let chunk_size = 256 << 10;
         let size = Bytes::new(u64::from(CHUNKS) * u64::from(chunk_size));
@@ -77,18 +84,21 @@ impl Swarm {
         let hosts = (1..=HOSTS).map(HostId::new);
         let peers = hosts.clone().map(|host| {
             let mut config = PeerConfig::new(host, Vec::new().into(), contact(SEEDER));
-            config.holdings = source;
             // News does not wait for company, or it would be told with what came meanwhile.
             config.have_interval = Duration::ZERO;
             config.degree = 8;
-            (host, Peer::new(config, seed ^ host.get(), Time::ZERO))
+            let new = match way {
+                Way::Messages => Peer::new,
+                Way::Table => Peer::with_table,
+            };
+            (host, new(config, seed ^ host.get(), Time::ZERO))
         });
         let peers: BTreeMap<HostId, Peer> = peers.collect();
         let fields = hosts.map(|host| (host, (Bitfield::new(CHUNKS), false)));
         let published = Published {
-            fields: match source {
-                HoldingsSource::Messages => BTreeMap::new(),
-                HoldingsSource::Supplied => fields.collect(),
+            fields: match way {
+                Way::Messages => BTreeMap::new(),
+                Way::Table => fields.collect(),
             },
         };
         Self {
@@ -96,8 +106,8 @@ impl Swarm {
             seeder: Seeder::new(SeederConfig::new(SEEDER), seed, Time::ZERO),
             peers,
             manifest,
-            source,
-            supplied_late,
+            way,
+            table_late,
             published,
             queue: BTreeMap::new(),
             queued: 0,
@@ -158,7 +168,10 @@ impl Swarm {
                     let linked = self.links.iter().filter(|(a, b)| *a == from || *b == from);
                     let others: Vec<HostId> = linked.map(|(a, b)| if *a == from { *b } else { *a }).collect();
                     for other in others.into_iter().filter(|other| *other != SEEDER) {
-                        self.tell(other, Event::NeighboursGained);
+                        let peer = self.peers.get_mut(&other).unwrap();
+                        peer.handle_growth_with(self.now, &self.published);
+                        self.carry_out_all(other);
+                        self.wake(other);
                     }
                 }
             }
@@ -174,6 +187,10 @@ impl Swarm {
             return;
         }
         self.tell_one(host, event);
+        self.wake(host);
+    }
+
+    fn wake(&mut self, host: HostId) {
         while self.next_wakeup(host).is_some_and(|at| at <= self.now) {
             self.tell_one(host, Event::Wakeup);
         }
@@ -234,15 +251,10 @@ impl Swarm {
             // What has begun is sent to its end here.
             Action::StopServing { .. } => {}
             Action::Gossip(news) => {
-                assert_eq!(self.source, HoldingsSource::Supplied);
+                assert_eq!(self.way, Way::Table);
                 // After all else that happens then.
                 let last = HostId::new(u64::MAX);
-                self.push(
-                    LATENCY + news.after + self.supplied_late,
-                    last,
-                    host,
-                    Input::Heard(news),
-                );
+                self.push(LATENCY + news.after + self.table_late, last, host, Input::Heard(news));
             }
             Action::Complete => {
                 self.completed.insert(host, self.now);
@@ -272,8 +284,8 @@ fn pair(a: HostId, b: HostId) -> (HostId, HostId) {
 #[test]
 fn what_is_heard_and_what_is_looked_up_lead_to_the_same_requests() {
     for seed in 1..=8 {
-        let (heard, completed) = Swarm::new(HoldingsSource::Messages, Duration::ZERO, seed).run();
-        let (looked_up, also_completed) = Swarm::new(HoldingsSource::Supplied, Duration::ZERO, seed).run();
+        let (heard, completed) = Swarm::new(Way::Messages, Duration::ZERO, seed).run();
+        let (looked_up, also_completed) = Swarm::new(Way::Table, Duration::ZERO, seed).run();
         assert!(heard.len() >= (HOSTS * u64::from(CHUNKS)) as usize);
         let differing = heard.iter().zip(&looked_up).position(|(one, other)| one != other);
         let shown = differing.map(|at| (at, heard[at], looked_up[at]));
@@ -284,7 +296,7 @@ fn what_is_heard_and_what_is_looked_up_lead_to_the_same_requests() {
 
 #[test]
 fn news_that_comes_later_leads_to_other_requests() {
-    let (heard, _) = Swarm::new(HoldingsSource::Messages, Duration::ZERO, 1).run();
-    let (late, _) = Swarm::new(HoldingsSource::Supplied, Duration::from_millis(3), 1).run();
+    let (heard, _) = Swarm::new(Way::Messages, Duration::ZERO, 1).run();
+    let (late, _) = Swarm::new(Way::Table, Duration::from_millis(3), 1).run();
     assert_ne!(heard, late);
 }

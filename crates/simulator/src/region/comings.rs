@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use swarm::{Bitfield, Contact, DisconnectReason, Event, HoldingsSource, Peer, PeerConfig, Seeder, Time};
+use swarm::{Bitfield, Contact, DisconnectReason, Event, Peer, PeerConfig, Seeder, Time};
 
 use super::agenda::Input;
 use super::members::Members;
@@ -52,9 +52,8 @@ impl Region {
 
     pub(super) fn join(&mut self, host: MemberId) {
         let (config, seed) = self.peer(host);
-        self.gossip.supply(config.holdings == HoldingsSource::Supplied);
-        self.members
-            .come(host, Peer::new(config, seed, Time::from_nanos(self.now)));
+        let peer = Peer::with_table(config, seed, Time::from_nanos(self.now));
+        self.members.come(host, peer);
         self.carry_out_all(host);
     }
 
@@ -67,14 +66,7 @@ impl Region {
             address: Vec::new().into(),
         });
         let base = PeerConfig::with_seeders(plan.id, Vec::new().into(), seeders);
-        let mut config = self.setup.settings.peer_config(plan, base);
-        // Whoever counts holders has to be told of each.
-        config.holdings = if config.policy.counts_holders() {
-            HoldingsSource::Messages
-        } else {
-            HoldingsSource::Supplied
-        };
-        (config, plan.seed)
+        (self.setup.settings.peer_config(plan, base), plan.seed)
     }
 
     pub(super) fn leave(&mut self, host: MemberId) {

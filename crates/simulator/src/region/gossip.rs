@@ -3,7 +3,7 @@
 //! In virtual time the HAVE messages would be sixteen events for each transfer, so hosts look here. What a seeder offers is said
 //! by message all the same, because it is said to one host.
 
-use swarm::{Bitfield, ChunkIndex, HostId, Views};
+use swarm::{Bitfield, ChunkIndex, Holdings, HostId};
 
 use crate::member::MemberId;
 use crate::prefetch::prefetch;
@@ -13,8 +13,6 @@ use crate::prefetch::prefetch;
 pub(super) struct Gossip {
     fields: Vec<Bitfield>,
     busy: Vec<bool>,
-    /// Whether hosts go by it, and not by what they are told.
-    is_supplied: bool,
 }
 
 impl Gossip {
@@ -22,12 +20,7 @@ impl Gossip {
         Self {
             fields: (0..=hosts).map(|_| Bitfield::new(chunks)).collect(),
             busy: vec![false; hosts + 1],
-            is_supplied: true,
         }
-    }
-
-    pub(super) const fn supply(&mut self, is_supplied: bool) {
-        self.is_supplied = is_supplied;
     }
 
     /// What `host` has published.
@@ -70,7 +63,7 @@ impl Gossip {
     }
 }
 
-impl Views for Gossip {
+impl Holdings for Gossip {
     #[inline]
     fn fetch(&self, host: HostId) {
         self.fetch_of(MemberId::of(host));
@@ -79,7 +72,7 @@ impl Views for Gossip {
     #[inline]
     fn held_by(&self, host: HostId) -> Option<&Bitfield> {
         // The seeder shows each client something else, and says so by message.
-        if host == MemberId::FIRST_SEEDER.host() || !self.is_supplied {
+        if host == MemberId::FIRST_SEEDER.host() {
             return None;
         }
         self.fields.get(place(host))
@@ -87,9 +80,6 @@ impl Views for Gossip {
 
     #[inline]
     fn is_busy(&self, host: HostId) -> Option<bool> {
-        if !self.is_supplied {
-            return None;
-        }
         self.busy.get(place(host)).copied()
     }
 }
@@ -128,13 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn seeders_and_who_goes_by_messages_are_not_looked_up() {
-        let mut gossip = Gossip::new(1, 10);
+    fn seeders_are_not_looked_up() {
+        let gossip = Gossip::new(1, 10);
         let host = MemberId::new(1).host();
         assert!(gossip.held_by(host).is_some());
         let seeders = [MemberId::FIRST_SEEDER, MemberId::new(2)];
         assert!(seeders.iter().all(|seeder| gossip.held_by(seeder.host()).is_none()));
-        gossip.supply(false);
-        assert!(gossip.held_by(host).is_none() && gossip.is_busy(host).is_none());
     }
 }

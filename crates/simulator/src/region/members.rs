@@ -178,6 +178,16 @@ impl Members {
         }
     }
 
+    /// Tells a host that a neighbour has published something. What it wants done comes likewise.
+    #[inline]
+    pub(super) fn tell_growth(&mut self, host: MemberId, now: Time, gossip: &Gossip) {
+        if let Role::Host(peer) = &mut self.all[host.index()].role {
+            peer.swap_actions(&mut self.actions);
+            peer.handle_growth_with(now, gossip);
+            peer.swap_actions(&mut self.actions);
+        }
+    }
+
     #[inline]
     pub(super) fn next_action(&mut self, member: MemberId) -> Option<Action> {
         match &mut self.all[member.index()].role {

@@ -287,7 +287,10 @@ impl Region {
         }
         let hungry: SmallVec<[MemberId; 8]> = neighbours.filter(|host| self.members.is_hungry(*host)).collect();
         for neighbour in hungry {
-            self.tell(neighbour, Event::NeighboursGained);
+            debug_assert!(self.members.is_settled(), "told while somebody's actions wait");
+            let now = Time::from_nanos(self.now);
+            self.members.tell_growth(neighbour, now, &self.gossip);
+            self.carry_out_all(neighbour);
         }
     }
 
@@ -309,14 +312,14 @@ impl Region {
         let (Some(host), Some(peer)) = (self.members.host_index(member), self.members.peer(member)) else {
             return;
         };
-        let stats = peer.stats();
-        self.result.protocol.add(stats);
+        self.result.protocol.add(peer.stats());
+        let payload = peer.payload();
         let neighbours = self.members.neighbours(member).iter().copied();
         let hosts = neighbours.filter(|neighbour| self.members.is_host(*neighbour));
         let result = &mut self.result.hosts[host];
-        result.bytes_from_seeder = stats.bytes_from_seeders;
-        result.bytes_from_peers = stats.bytes_from_peers;
-        result.bytes_wasted = stats.bytes_wasted;
+        result.bytes_from_seeder = payload.from_seeders;
+        result.bytes_from_peers = payload.from_peers;
+        result.bytes_wasted = payload.wasted;
         result.chunks_held = peer.progress().map_or(0, |(held, _)| held);
         result.neighbours = u32::try_from(hosts.clone().count()).unwrap_or(u32::MAX);
         if result.verified_after.is_none() {

@@ -6,7 +6,6 @@ use bytes::Bytes as ByteBuffer;
 use smallvec::SmallVec;
 
 use crate::chunk_scheduler::ChunkPolicy;
-use crate::neighbours::HoldingsSource;
 use crate::units::{HostId, ZoneId};
 use crate::wire::Contact;
 
@@ -34,8 +33,6 @@ pub struct PeerConfig {
     /// A request without progress is not given up before this, however fast the others are: on a busy machine two seconds are no sign
     /// of anything. Another neighbour may be asked too much earlier.
     pub patience_min: Duration,
-    /// Where knowledge of what neighbours hold comes from.
-    pub holdings: HoldingsSource,
     /// Where this host is, if chunks are to come from other zones only where they must.
     pub zone: Option<ZoneId>,
 }
@@ -59,7 +56,6 @@ impl PeerConfig {
             upload_slots: 2,
             have_interval: Duration::from_millis(5),
             patience_min: Duration::from_secs(2),
-            holdings: HoldingsSource::default(),
             zone: None,
         }
     }

@@ -13,8 +13,9 @@ use super::zones::{INVITED_AT_ONCE, Origin};
 use super::{Build, Peer, PeerConfig, Timer};
 use crate::bitfield::Bitfield;
 use crate::event::{Action, DisconnectReason};
+use crate::holdings::Holdings;
 use crate::manifest::Manifest;
-use crate::neighbours::{Neighbour, Views};
+use crate::neighbours::Neighbour;
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::{Message, RejectReason};
 
@@ -72,7 +73,7 @@ impl Download {
 
 impl Peer {
     /// Asks for as much as the limits allow.
-    pub(super) fn fill_requests(&mut self, now: Time, views: &impl Views) {
+    pub(super) fn fill_requests(&mut self, now: Time, table: &impl Holdings) {
         let Build::Fetching(download) = &mut self.build else {
             return;
         };
@@ -84,7 +85,7 @@ impl Peer {
         let known = Known {
             ledger: &download.ledger,
             neighbours: &self.neighbours,
-            views,
+            table,
             limits: Limits {
                 chunks_in_flight_max: self.config.chunks_in_flight_max,
                 requests_per_neighbour_max: self.config.requests_per_neighbour_max,
@@ -194,9 +195,9 @@ impl Peer {
         let Stored { is_new, losers } = download.ledger.stored(now, from, chunk);
         let bytes = u64::from(download.manifest.length(chunk));
         *match (is_new, self.config.is_seeder(from)) {
-            (true, true) => &mut self.stats.bytes_from_seeders,
-            (true, false) => &mut self.stats.bytes_from_peers,
-            (false, _) => &mut self.stats.bytes_wasted,
+            (true, true) => &mut self.payload.from_seeders,
+            (true, false) => &mut self.payload.from_peers,
+            (false, _) => &mut self.payload.wasted,
         } += bytes;
         self.neighbours.delivered(from);
         let complete = download.ledger.is_complete();
@@ -234,8 +235,10 @@ impl Peer {
 
     pub(super) fn handle_chunk_corrupt(&mut self, now: Time, from: HostId, chunk: ChunkIndex) {
         self.stats.chunks_corrupt += 1;
-        let manifest = self.manifest();
-        self.stats.bytes_wasted += manifest.map_or(0, |manifest| u64::from(manifest.length(chunk)));
+        if let Some(manifest) = self.manifest() {
+            let bytes = manifest.length(chunk);
+            self.count_discarded(bytes.into());
+        }
         if self.config.is_seeder(from) {
             self.tracker.complain_when_back(from, chunk);
         } else {

@@ -6,7 +6,8 @@ use super::download::Download;
 use super::{Build, Peer, Timer, chunks_of};
 use crate::bitfield::Bitfield;
 use crate::event::{Action, DisconnectReason, News};
-use crate::neighbours::{HoldingsSource, Neighbour};
+use crate::holdings::Source;
+use crate::neighbours::Neighbour;
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::{ChunkList, Message};
 
@@ -53,9 +54,9 @@ impl Peer {
         let Build::Fetching(download) = &self.build else {
             return;
         };
-        let message = match self.config.holdings {
-            HoldingsSource::Messages => download.holdings(),
-            HoldingsSource::Supplied => Message::Have(ChunkList::new()),
+        let message = match self.source {
+            Source::Messages => download.holdings(),
+            Source::Table => Message::Have(ChunkList::new()),
         };
         let told = download.acquired.len();
         if let Some(neighbour) = self.neighbours.get_mut(host) {
@@ -148,7 +149,9 @@ impl Peer {
         let seeders = self.neighbours.iter().filter(|n| self.config.is_seeder(n.host));
         let early = seeders.filter_map(|n| Some((n.host, n.said_early.as_ref()?)));
         let offers = early.filter(|(_, early)| !early.all);
-        offers.map(|(seeder, early)| (seeder, early.chunks.iter().copied().collect())).collect()
+        offers
+            .map(|(seeder, early)| (seeder, early.chunks.iter().copied().collect()))
+            .collect()
     }
 
     /// A seeder counts on an answer to each chunk that it offers: a request, or this.
@@ -157,7 +160,10 @@ impl Peer {
             return;
         };
         let is_needless = |chunk: ChunkIndex| ledger.held().contains(chunk) || ledger.is_requested(chunk);
-        let needless = chunks.iter().copied().filter(|c| manifest.chunk(*c).is_some_and(is_needless));
+        let needless = chunks
+            .iter()
+            .copied()
+            .filter(|c| manifest.chunk(*c).is_some_and(is_needless));
         let needless: ChunkList = needless.collect();
         if !needless.is_empty() && self.neighbours.contains(seeder) {
             self.send(seeder, Message::Decline(needless));
@@ -199,12 +205,12 @@ impl Peer {
 
     #[inline]
     pub(super) fn schedule_flush(&mut self, now: Time) {
-        match self.config.holdings {
-            HoldingsSource::Messages => {
+        match self.source {
+            Source::Messages => {
                 let delay = self.news_delay();
                 self.timers.set_at_latest(Timer::Flush, now + delay);
             }
-            HoldingsSource::Supplied => {
+            Source::Table => {
                 self.told_busy = self.is_busy();
                 let news = self.news();
                 self.actions.push_back(Action::Gossip(news));

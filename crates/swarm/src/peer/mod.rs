@@ -11,6 +11,7 @@ mod losses;
 mod manifest_exchange;
 mod order;
 mod planner;
+mod table;
 mod tracker_link;
 mod uploads;
 mod zones;
@@ -24,7 +25,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::event::{Action, DisconnectReason, Event};
 use crate::manifest::{BuildInfo, Manifest};
-use crate::neighbours::{Neighbour, Neighbours, Views, checked};
+use crate::holdings::{Heard, Source};
+use crate::neighbours::{Neighbour, Neighbours, checked};
 use crate::stats::PeerStats;
 use crate::timer_table::{TimerKind, TimerTable};
 use crate::units::{ChunkIndex, HostId, Time};
@@ -43,6 +45,8 @@ pub(crate) use tracker_link::ANNOUNCE_INTERVAL;
 /// then wait for input or for the time of [`Peer::next_wakeup`].
 pub struct Peer {
     config: PeerConfig,
+    /// Where knowledge of what neighbours hold comes from.
+    source: Source,
     actions: VecDeque<Action>,
     timers: TimerTable<Timer>,
     rng: Xoshiro256PlusPlus,
@@ -63,9 +67,8 @@ pub struct Peer {
     events_unchecked: u32,
 }
 
-/// Timers of a peer, for [`Peer::wakeup_reason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timer {
+enum Timer {
     /// Announce, as a sign of life or for more neighbours.
     Announce,
     /// Connect to lost seeders again.
@@ -127,7 +130,12 @@ enum Build {
 impl Peer {
     /// A peer that begins by connecting to its seeders. Equal arguments and events give equal actions.
     pub fn new(config: PeerConfig, seed: u64, now: Time) -> Self {
+        Self::going_by(Source::Messages, config, seed, now)
+    }
+
+    fn going_by(source: Source, config: PeerConfig, seed: u64, now: Time) -> Self {
         let mut peer = Self {
+            source,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             tracker: TrackerLink::new(config.seeders.len()),
             neighbours: Neighbours::default(),
@@ -149,11 +157,11 @@ impl Peer {
 
     /// Takes in what happened. Remote nonsense becomes an [`Action::Disconnect`] or a counter.
     pub fn handle_event(&mut self, now: Time, event: Event) {
-        self.handle_event_with(now, event, &());
+        self.handle_event_with(now, event, &Heard);
     }
 
-    /// [`Peer::handle_event`] of a driver that supplies what neighbours hold.
-    pub fn handle_event_with(&mut self, now: Time, event: Event, views: &impl Views) {
+    /// What happened, but for what follows from it.
+    fn take_in(&mut self, now: Time, event: Event) {
         self.excuse_own_pause(now);
         match event {
             Event::Wakeup => {
@@ -161,7 +169,6 @@ impl Peer {
                     self.handle_timer(now, timer);
                 }
             }
-            Event::NeighboursGained => self.look_for_more(false),
             Event::Connected(host) => self.handle_connected(now, host),
             Event::Disconnected(host) => self.handle_disconnected(now, host),
             Event::Message(host, message) => self.handle_message(now, host, message),
@@ -180,15 +187,6 @@ impl Peer {
                 }
                 self.pump_uploads(now);
             }
-        }
-        if std::mem::take(&mut self.refill) {
-            self.fill_requests(now, views);
-        }
-        if self.is_busy() != self.told_busy {
-            self.schedule_flush(now);
-        }
-        if cfg!(debug_assertions) {
-            self.check_now_and_then();
         }
     }
 
@@ -217,21 +215,14 @@ impl Peer {
         self.actions.pop_front()
     }
 
-    /// Lends the peer a queue for its actions, or takes it back. A driver of very many peers lends each the same one around
-    /// [`Peer::handle_event_with`], so that it stays in the processor's cache; the queue it takes back holds the actions.
-    #[inline]
-    pub fn swap_actions(&mut self, actions: &mut VecDeque<Action>) {
-        std::mem::swap(&mut self.actions, actions);
-    }
-
     /// When to come back with [`Event::Wakeup`] at the latest.
     #[inline]
     pub fn next_wakeup(&self) -> Option<Time> {
         self.timers.next_at()
     }
 
-    /// Which timer [`Peer::next_wakeup`] speaks of.
-    pub fn wakeup_reason(&self) -> Option<Timer> {
+    /// What [`Peer::next_wakeup`] is for, to be shown where it comes too often.
+    pub fn wakeup_reason(&self) -> Option<impl std::fmt::Debug> {
         self.timers.next().map(|(timer, _)| timer)
     }
 
@@ -291,22 +282,6 @@ impl Peer {
     /// of a corrupt chunk are counted when that is told. They are counted and nothing else; it may be said at any time.
     pub const fn count_discarded(&mut self, bytes: u64) {
         self.stats.bytes_wasted += bytes;
-    }
-
-    /// Whether it would ask for more if a neighbour had it: for what it lacks, or a second one for what is late.
-    #[inline]
-    pub fn is_hungry(&self) -> bool {
-        self.download().is_some_and(|download| {
-            let in_time = download.ledger.chunks_in_flight() - download.ledger.late_chunks();
-            let lacks = in_time < self.config.chunks_in_flight_max && download.ledger.wanted_count() > 0;
-            lacks || download.ledger.has_late()
-        })
-    }
-
-    /// The chunks held, in the order in which they came; empty before the manifest is here.
-    #[inline]
-    pub fn acquired(&self) -> &[ChunkIndex] {
-        self.download().map_or(&[], |download| &download.acquired)
     }
 
     /// Which chunks nobody connected has, as far as this host knows: why it is not done.

@@ -13,7 +13,8 @@ use super::ledger::{Ask, Ledger, Why};
 use super::order::{LOADS, Order, bits};
 use super::zones::LOCAL_NEIGHBOURS_MIN;
 use crate::bitfield::Bitfield;
-use crate::neighbours::{Neighbour, Neighbours, Views};
+use crate::holdings::Holdings;
+use crate::neighbours::{Neighbour, Neighbours};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::Contact;
 
@@ -28,10 +29,10 @@ pub(super) struct Plan {
 }
 
 /// What a plan is made of.
-pub(super) struct Known<'a, V> {
+pub(super) struct Known<'a, H> {
     pub(super) ledger: &'a Ledger,
     pub(super) neighbours: &'a Neighbours,
-    pub(super) views: &'a V,
+    pub(super) table: &'a H,
     pub(super) limits: Limits<'a>,
     pub(super) now: Time,
 }
@@ -61,7 +62,7 @@ pub(super) struct Border<'a> {
 }
 
 /// What to ask now. Neighbours of equal load are asked from number `first` on, and `chance` is drawn on where the policy is by chance.
-pub(super) fn plan<V: Views>(known: &Known<'_, V>, first: usize, chance: &mut Xoshiro256PlusPlus) -> Plan {
+pub(super) fn plan<H: Holdings>(known: &Known<'_, H>, first: usize, chance: &mut Xoshiro256PlusPlus) -> Plan {
     let mut planner = Planner::new(known, first, chance);
     planner.accept_invitations();
     // Most of what is heard comes while as much as may be is on its way already: then neighbours are not even looked at.
@@ -92,8 +93,8 @@ pub(super) fn plan<V: Views>(known: &Known<'_, V>, first: usize, chance: &mut Xo
 }
 
 /// A plan that is being made: what is known, and what has been planned so far as if it had been asked already.
-struct Planner<'a, V> {
-    known: &'a Known<'a, V>,
+struct Planner<'a, H> {
+    known: &'a Known<'a, H>,
     first: usize,
     chance: &'a mut Xoshiro256PlusPlus,
     order: Order,
@@ -108,9 +109,9 @@ struct Planner<'a, V> {
     imports_left: u32,
 }
 
-impl<'a, V: Views> Planner<'a, V> {
+impl<'a, H: Holdings> Planner<'a, H> {
     #[inline]
-    fn new(known: &'a Known<'a, V>, first: usize, chance: &'a mut Xoshiro256PlusPlus) -> Self {
+    fn new(known: &'a Known<'a, H>, first: usize, chance: &'a mut Xoshiro256PlusPlus) -> Self {
         let zone = known.limits.zone;
         Self {
             known,
@@ -148,14 +149,14 @@ impl<'a, V: Views> Planner<'a, V> {
         let Known {
             neighbours,
             limits,
-            views,
+            table,
             ..
         } = self.known;
         let offers_more = |seeder: &Contact| {
             if limits.refused.contains(&seeder.host) {
                 return false;
             }
-            let holdings = neighbours.get(seeder.host).map(|known| known.holdings(*views));
+            let holdings = neighbours.get(seeder.host).map(|known| known.holdings(*table));
             holdings.is_some_and(|theirs| !theirs.is_empty() && !theirs.is_full())
         };
         let in_flight = self.chunks_in_flight();
@@ -169,11 +170,11 @@ impl<'a, V: Views> Planner<'a, V> {
         let Known {
             neighbours,
             limits,
-            views,
+            table,
             now,
             ..
         } = self.known;
-        self.order.find_busy(neighbours.busy(*views));
+        self.order.find_busy(neighbours.busy(*table));
         if limits.zone.is_some() {
             self.order.find_far(|index| neighbours.is_remote(index));
         }
@@ -216,7 +217,7 @@ impl<'a, V: Views> Planner<'a, V> {
                 let mut rest = class & of & room;
                 // The first few are most often enough.
                 for offset in bits(rest).take(FETCHED) {
-                    self.known.views.fetch(hosts[self.order.index(offset as usize)]);
+                    self.known.table.fetch(hosts[self.order.index(offset as usize)]);
                 }
                 while rest != 0 {
                     let offset = rest.trailing_zeros();
@@ -258,7 +259,7 @@ impl<'a, V: Views> Planner<'a, V> {
         if is_import && self.imports_left == 0 {
             return None;
         }
-        let theirs = neighbours.holdings(index, self.known.views);
+        let theirs = neighbours.holdings(index, self.known.table);
         if theirs.is_empty() || (is_seeder && (theirs.is_full() || self.is_refused(index))) {
             return None;
         }
@@ -311,7 +312,7 @@ impl<'a, V: Views> Planner<'a, V> {
             {
                 continue;
             }
-            let theirs = neighbours.holdings(index, self.known.views);
+            let theirs = neighbours.holdings(index, self.known.table);
             let may_ask = |chunk| theirs.contains(chunk) && !ledger.is_asked(host, chunk);
             if let Some(place) = candidates.iter().position(|(_, chunk)| may_ask(*chunk)) {
                 let (_, chunk) = candidates.remove(place);
@@ -366,7 +367,7 @@ impl<'a, V: Views> Planner<'a, V> {
             let bit = 1 << offset;
             let host = neighbours.hosts()[index];
             let may_ask = (self.order.seeders | except) & bit == 0;
-            if !may_ask || ledger.is_asked(host, chunk) || !neighbours.holdings(index, self.known.views).contains(chunk)
+            if !may_ask || ledger.is_asked(host, chunk) || !neighbours.holdings(index, self.known.table).contains(chunk)
             {
                 continue;
             }
@@ -408,7 +409,7 @@ impl<'a, V: Views> Planner<'a, V> {
             if self.hedges >= hedges_max {
                 break;
             }
-            let theirs = neighbours.holdings(index, self.known.views);
+            let theirs = neighbours.holdings(index, self.known.table);
             if let Some(chunk) = self.slowest_of(host, theirs) {
                 self.order.asked(index);
                 self.add(host, chunk, Why::Hedge);
@@ -454,7 +455,7 @@ impl<'a, V: Views> Planner<'a, V> {
         let mut rare = theirs.clone();
         let others = neighbours.iter().filter(|n| !n.is_parked(*now) && !n.is_useless());
         let others = others.filter(|n| !limits.is_seeder(n.host));
-        others.for_each(|other| rare.subtract(other.holdings(self.known.views)));
+        others.for_each(|other| rare.subtract(other.holdings(self.known.table)));
         while self.chunks_in_flight() < limits.chunks_in_flight_max
             && (is_in_need || self.outstanding(seeder.host) == 0)
             && let Some(chunk) = ledger.choose(&rare, &self.chunks, self.chance)

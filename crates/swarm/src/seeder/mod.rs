@@ -184,8 +184,7 @@ impl Seeder {
             | Event::ChunkProgress { .. }
             | Event::ChunkStored { .. }
             | Event::ChunkCorrupt { .. }
-            | Event::ChunkAborted { .. }
-            | Event::NeighboursGained => self.stats.messages_ignored += 1,
+            | Event::ChunkAborted { .. } => self.stats.messages_ignored += 1,
         }
         if cfg!(debug_assertions) {
             self.check_now_and_then();

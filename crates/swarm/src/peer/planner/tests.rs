@@ -128,7 +128,7 @@ impl Scene {
         let known = Known {
             ledger: &self.ledger,
             neighbours: &self.neighbours,
-            views: &(),
+            table: &crate::holdings::Heard,
             limits: Limits {
                 refused: &self.refused,
                 chunks_in_flight_max: self.chunks_in_flight_max,
