@@ -24,10 +24,10 @@ use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::event::{Action, DisconnectReason, Event};
-use crate::manifest::{BuildInfo, Manifest};
 use crate::holdings::{Heard, Source};
+use crate::manifest::{BuildInfo, Manifest};
 use crate::neighbours::{Neighbour, Neighbours, checked};
-use crate::stats::PeerStats;
+use crate::stats::{Payload, PeerStats};
 use crate::timer_table::{TimerKind, TimerTable};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::UploadQueue;
@@ -43,8 +43,21 @@ pub(crate) use tracker_link::ANNOUNCE_INTERVAL;
 ///
 /// Drive it: after every [`Peer::handle_event`], call [`Peer::poll_action`] until `None` and carry the actions out;
 /// then wait for input or for the time of [`Peer::next_wakeup`].
+///
+/// What a driver may count on, and is counted on for:
+/// - *Time* does not go back. Where it seems to, as with threads that read a clock before they wait for their turn, no time has
+///   passed since the event before.
+/// - *Actions* are carried out in their order before anything else is told, but for what carrying one out brings about
+///   ([`Event::StoreOpened`], [`Event::ChunkServed`], [`Event::Disconnected`]). That may be told at once, and what follows from it
+///   comes after the actions that wait.
+/// - *[`Peer::expects`]* is valid from one event to the next. It is asked when payload comes, and again when a chunk is whole:
+///   meanwhile another copy may have come. [`Event::ChunkStored`] is told only of what is expected then.
+/// - *Connections*: [`Event::Connected`] is told of a member before anything else, and after [`Event::Disconnected`] or
+///   [`Action::Disconnect`] nothing else is told of it. What is told all the same is counted and ignored.
 pub struct Peer {
     config: PeerConfig,
+    /// Of the last event.
+    now: Time,
     /// Where knowledge of what neighbours hold comes from.
     source: Source,
     actions: VecDeque<Action>,
@@ -59,6 +72,7 @@ pub struct Peer {
     /// Apart: what is in a peer is fetched for every event.
     imports: Box<Imports>,
     stats: PeerStats,
+    payload: Payload,
     /// What neighbours were last told of whether requests wait here.
     told_busy: bool,
     /// Something has happened after which there may be more to ask for.
@@ -136,6 +150,7 @@ impl Peer {
     fn going_by(source: Source, config: PeerConfig, seed: u64, now: Time) -> Self {
         let mut peer = Self {
             source,
+            now,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             tracker: TrackerLink::new(config.seeders.len()),
             neighbours: Neighbours::default(),
@@ -144,6 +159,7 @@ impl Peer {
             uploads: UploadQueue::new(config.upload_slots),
             imports: Box::default(),
             stats: PeerStats::default(),
+            payload: Payload::default(),
             told_busy: false,
             refill: false,
             events_unchecked: 0,
@@ -160,9 +176,16 @@ impl Peer {
         self.handle_event_with(now, event, &Heard);
     }
 
+    /// Something is told at `now`. The time to go by: it does not go back.
+    #[inline]
+    fn begin(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        self.excuse_own_pause(self.now);
+        self.now
+    }
+
     /// What happened, but for what follows from it.
     fn take_in(&mut self, now: Time, event: Event) {
-        self.excuse_own_pause(now);
         match event {
             Event::Wakeup => {
                 while let Some((timer, _due)) = self.timers.take_due(now) {
@@ -175,7 +198,13 @@ impl Peer {
             Event::StoreOpened { held } => self.handle_store_opened(now, *held),
             Event::ChunkProgress { from, chunk } => self.handle_payload(now, from, chunk),
             Event::ServingProgress { to, .. } => self.uploads.progress(now, to),
-            Event::ChunkStored { from, chunk } => self.handle_chunk_stored(now, from, chunk),
+            Event::ChunkStored { from, chunk } => {
+                debug_assert!(
+                    self.expects(from, chunk),
+                    "{chunk} from {from} is stored and was not expected"
+                );
+                self.handle_chunk_stored(now, from, chunk);
+            }
             Event::ChunkCorrupt { from, chunk } => self.handle_chunk_corrupt(now, from, chunk),
             Event::ChunkAborted { from, chunk } => self.request_failed(from, chunk),
             Event::ChunkLost { chunk } => self.handle_chunk_lost(now, chunk),
@@ -278,10 +307,15 @@ impl Peer {
         &self.stats
     }
 
+    /// The payload that has come so far.
+    pub const fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
     /// Payload bytes came and were thrown away: they were not expected, or their chunk did not come whole or could not be stored. Those
     /// of a corrupt chunk are counted when that is told. They are counted and nothing else; it may be said at any time.
     pub const fn count_discarded(&mut self, bytes: u64) {
-        self.stats.bytes_wasted += bytes;
+        self.payload.wasted += bytes;
     }
 
     /// Which chunks nobody connected has, as far as this host knows: why it is not done.

@@ -24,13 +24,14 @@ impl Peer {
 
     /// [`Peer::handle_event`] with the table as it is now.
     pub fn handle_event_with(&mut self, now: Time, event: Event, table: &impl Holdings) {
+        let now = self.begin(now);
         self.take_in(now, event);
         self.follow_up(now, table);
     }
 
     /// The entry of a neighbour has grown. May be left out where [`Peer::is_hungry`] is not true.
     pub fn handle_growth_with(&mut self, now: Time, table: &impl Holdings) {
-        self.excuse_own_pause(now);
+        let now = self.begin(now);
         self.look_for_more(false);
         self.follow_up(now, table);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::ChunkPolicy;
 use crate::manifest::Hash;
 use crate::units::{Bytes, ZoneId};
 use crate::wire::Contact;
@@ -244,7 +245,7 @@ fn each_chunk_that_a_seeder_offers_is_asked_for_or_declined() {
     held.insert(ChunkIndex::new(5));
     let asks = driven.asks_after(Event::StoreOpened { held: Box::new(held) });
     assert_eq!(asks, BTreeSet::from([(A, 2), (A, 1)]), "two at a time of one neighbour");
-    let actions = driven.tell(Event::Message(SEEDER, Message::Offer((0..8).collect())));
+    let actions = driven.tell(Event::Message(SEEDER, Message::Offer((1..8).collect())));
     let asked = actions.iter().filter_map(|action| match action {
         Action::Send(SEEDER, Message::Request { chunk, .. }) => Some(*chunk),
         _ => None,
@@ -252,7 +253,10 @@ fn each_chunk_that_a_seeder_offers_is_asked_for_or_declined() {
     let asked: BTreeSet<u32> = asked.collect();
     let declined = declined(actions);
     assert_eq!(declined, [1, 2, 5], "on their way, or held");
-    assert!(!asked.is_empty() && asked.iter().all(|chunk| !declined.contains(chunk)), "{asked:?}");
+    assert!(
+        !asked.is_empty() && asked.iter().all(|chunk| !declined.contains(chunk)),
+        "{asked:?}"
+    );
 }
 
 /// A host that is started again has much of what it is offered, and knows that only when its store is open.
@@ -264,21 +268,35 @@ fn an_offer_that_came_before_the_store_was_open_is_answered_too() {
     let mut held = Bitfield::new(8);
     held.insert(ChunkIndex::new(5));
     let actions = driven.tell(Event::StoreOpened { held: Box::new(held) });
-    let asks: Vec<&Action> = actions.iter().filter(|a| matches!(a, Action::Send(_, Message::Request { .. }))).collect();
+    let asks: Vec<&Action> = actions
+        .iter()
+        .filter(|a| matches!(a, Action::Send(_, Message::Request { .. })))
+        .collect();
     let request = Message::Request { chunk: 6, held: 1 };
-    assert_eq!(asks, [&Action::Send(SEEDER, request)], "what it showed before it does not show any more");
+    assert_eq!(
+        asks,
+        [&Action::Send(SEEDER, request)],
+        "what it showed before it does not show any more"
+    );
     assert_eq!(declined(actions), [5]);
 }
 
 #[test]
 fn hosts_offer_nothing_and_seeders_have_nothing_but_all() {
     let mut driven = Driven::new(8, 0);
-    driven.tell(Event::StoreOpened { held: Box::new(Bitfield::new(8)) });
+    driven.tell(Event::StoreOpened {
+        held: Box::new(Bitfield::new(8)),
+    });
     let list = || [1, 2].into_iter().collect();
     let from_a_host = driven.tell(Event::Message(A, Message::Offer(list())));
     assert_eq!(from_a_host, []);
     let set = Box::new(Bitfield::full(8));
-    for message in [Message::Have(list()), Message::HaveSet(set), Message::Invite { chunk: 1 }, Message::Decline(list())] {
+    for message in [
+        Message::Have(list()),
+        Message::HaveSet(set),
+        Message::Invite { chunk: 1 },
+        Message::Decline(list()),
+    ] {
         assert_eq!(driven.tell(Event::Message(SEEDER, message)), []);
     }
     assert_eq!(driven.peer.stats().messages_ignored, 5);
@@ -288,8 +306,8 @@ fn hosts_offer_nothing_and_seeders_have_nothing_but_all() {
 fn payload_is_counted_once_by_where_it_came_from_or_as_wasted() {
     let mut driven = Driven::new(8, 3);
     let bytes = |driven: &Driven| {
-        let stats = driven.peer.stats();
-        [stats.bytes_from_seeders, stats.bytes_from_peers, stats.bytes_wasted]
+        let payload = driven.peer.payload();
+        [payload.from_seeders, payload.from_peers, payload.wasted]
     };
     let asks = driven.asks_after(Event::StoreOpened {
         held: Box::new(Bitfield::new(8)),
@@ -304,9 +322,59 @@ fn payload_is_counted_once_by_where_it_came_from_or_as_wasted() {
     let chunk = ChunkIndex::new(1);
     driven.tell(Event::ChunkCorrupt { from: A, chunk });
     assert_eq!(bytes(&driven), [1024, 1024, 1124]);
-    let mut twice = *driven.peer.stats();
-    twice.add(driven.peer.stats());
-    assert_eq!([twice.bytes_from_seeders, twice.bytes_from_peers, twice.bytes_wasted], [2048, 2048, 2248]);
+}
+
+#[test]
+fn time_that_seems_to_go_back_stands_still() {
+    let mut driven = Driven::new(8, 3);
+    driven.pass(10_000);
+    let held = Box::new(Bitfield::new(8));
+    driven.tell(Event::StoreOpened { held });
+    let expires_at = driven.peer.next_wakeup();
+    let late = std::mem::replace(&mut driven.now, Time::from_nanos(1));
+    let asks = driven.asks_after(Event::Message(SEEDER, Message::Offer([7].into_iter().collect())));
+    assert_eq!(asks, BTreeSet::from([(SEEDER, 7)]));
+    assert_eq!(
+        driven.peer.next_wakeup(),
+        expires_at,
+        "no request is older than the event before it"
+    );
+    driven.now = late;
+    assert_eq!(driven.asks_after(Event::Wakeup), BTreeSet::new());
+}
+
+/// With a policy that counts who holds what, a table of it would be of no use.
+#[test]
+fn a_peer_with_a_table_gossips_unless_its_policy_counts_holders() {
+    for policy in [ChunkPolicy::LatestUseful, ChunkPolicy::RarestFirst] {
+        let mut config = PeerConfig::new(
+            HostId::new(9),
+            "".into(),
+            Contact {
+                host: SEEDER,
+                address: "".into(),
+            },
+        );
+        config.policy = policy;
+        let now = Time::ZERO;
+        let peer = Peer::with_table(config, 1, now);
+        let mut driven = Driven { peer, now };
+        let manifest = Arc::new(Manifest::of("build", &[7; 100], 64).unwrap());
+        driven.tell(Event::Connected(SEEDER));
+        driven.tell(Event::Message(SEEDER, Message::Build(Box::new(manifest.info()))));
+        driven.tell(Event::Connected(A));
+        driven.tell(Event::Message(A, Message::HaveAll));
+        driven.tell(Event::Message(A, Message::Manifest(manifest)));
+        driven.tell(Event::StoreOpened {
+            held: Box::new(Bitfield::new(2)),
+        });
+        let actions = driven.tell(Event::ChunkStored {
+            from: A,
+            chunk: ChunkIndex::new(1),
+        });
+        let gossips = actions.iter().any(|action| matches!(action, Action::Gossip(_)));
+        assert_eq!(gossips, !policy.counts_holders(), "{policy:?}");
+    }
 }
 
 #[test]

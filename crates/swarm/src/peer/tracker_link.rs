@@ -228,6 +228,7 @@ impl Peer {
 
     /// Neighbours dial it there from now on: the tracker is told.
     pub fn set_address(&mut self, now: Time, address: ByteBuffer) {
+        let now = self.begin(now);
         if self.config.address != address {
             self.config.address = address;
             if self.tracker.answered {

@@ -13,7 +13,7 @@ mod part;
 mod serving;
 mod silence;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -66,9 +66,13 @@ impl SeederConfig {
     }
 }
 
-/// The seeder's side of the protocol; driven like a [`crate::Peer`].
+/// The seeder's side of the protocol; driven like a [`crate::Peer`], with the same contract on the order of calls.
 pub struct Seeder {
     config: SeederConfig,
+    /// Of the last event.
+    now: Time,
+    /// Who is connected. Whoever is not has nothing to say, or it would be a member that never goes.
+    connected: BTreeSet<HostId>,
     actions: VecDeque<Action>,
     timers: TimerTable<SeederTimer>,
     rng: Xoshiro256PlusPlus,
@@ -134,12 +138,15 @@ impl Seeder {
             uploads,
             stats: SeederStats::default(),
             events_unchecked: 0,
+            now,
+            connected: BTreeSet::new(),
             config,
         }
     }
 
     /// The build is here as a whole: tell the members and begin to inject. A second build for the same swarm is our bug.
     pub fn seed(&mut self, now: Time, manifest: Arc<Manifest>) {
+        let now = self.begin(now);
         assert!(self.build.is_none(), "a swarm has one build");
         let chunks = self.in_order(manifest.chunks());
         self.injection.begin(chunks);
@@ -163,24 +170,22 @@ impl Seeder {
 
     /// Takes in what happened. Remote nonsense becomes an [`Action::Disconnect`] or a counter.
     pub fn handle_event(&mut self, now: Time, event: Event) {
+        let now = self.begin(now);
         match event {
             Event::Wakeup => {
                 while let Some((timer, _due)) = self.timers.take_due(now) {
                     self.handle_timer(now, timer);
                 }
             }
-            Event::Connected(host) => {
-                if self.tracker.is_expelled(now, host) {
-                    self.disconnect(now, host, DisconnectReason::Banned);
-                }
-            }
+            Event::Connected(host) => self.handle_connected(now, host),
             Event::Disconnected(host) => self.forget(now, host),
-            Event::Message(host, message) => self.handle_message(now, host, message),
+            Event::Message(host, message) if self.connected.contains(&host) => self.handle_message(now, host, message),
             Event::ServingProgress { to, .. } => self.uploads.progress(now, to),
             Event::ChunkServed { to, chunk } => self.handle_served(now, to, chunk),
             Event::ChunkLost { chunk } => self.handle_lost(now, chunk),
             Event::ChunkFound { chunk } => self.handle_found(now, chunk),
-            Event::StoreOpened { .. }
+            Event::Message(..)
+            | Event::StoreOpened { .. }
             | Event::ChunkProgress { .. }
             | Event::ChunkStored { .. }
             | Event::ChunkCorrupt { .. }
@@ -191,10 +196,30 @@ impl Seeder {
         }
     }
 
+    /// Something is told at `now`. The time to go by: it does not go back.
+    fn begin(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    fn handle_connected(&mut self, now: Time, host: HostId) {
+        // Connected anew without a word that the connection before had ended.
+        if !self.connected.insert(host) {
+            self.forget(now, host);
+            self.connected.insert(host);
+        }
+        if self.tracker.is_expelled(now, host) {
+            self.disconnect(now, host, DisconnectReason::Banned);
+        }
+    }
+
     /// A bug is to show where it is made: after every event where builds are small, as in tests. With large builds, as in
     /// forecasts, now and then.
     fn check_now_and_then(&mut self) {
-        let is_small = self.build.as_ref().is_none_or(|build| build.chunk_count() <= CHECKED_ALWAYS);
+        let is_small = self
+            .build
+            .as_ref()
+            .is_none_or(|build| build.chunk_count() <= CHECKED_ALWAYS);
         self.events_unchecked += 1;
         if is_small || self.events_unchecked >= CHECKED_EVERY {
             self.events_unchecked = 0;
@@ -366,6 +391,7 @@ impl Seeder {
     }
 
     fn forget(&mut self, now: Time, host: HostId) {
+        self.connected.remove(&host);
         if let Some(was_complete) = self.tracker.remove(host) {
             let at = self.copies.member_gone(now, host, was_complete);
             self.timers.set_at_latest(SeederTimer::InjectLost, at);

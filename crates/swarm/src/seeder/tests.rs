@@ -57,7 +57,9 @@ impl Stage {
     fn take_actions(&mut self) {
         while let Some(action) = self.seeder.poll_action() {
             match action {
-                Action::Send(to, Message::Offer(chunks)) => self.offered.extend(chunks.iter().map(|chunk| (to, *chunk))),
+                Action::Send(to, Message::Offer(chunks)) => {
+                    self.offered.extend(chunks.iter().map(|chunk| (to, *chunk)))
+                }
                 Action::Send(to, Message::Reject { chunk, .. } | Message::Lost { chunk }) => {
                     self.offered.remove(&(to, chunk));
                 }
@@ -126,14 +128,26 @@ impl Stage {
         match step.what {
             What::Come => self.come(host),
             What::Go => self.go(host),
-            What::Ask => self.say(host, Message::Request { chunk: offered, held: 0 }),
+            What::Ask => self.say(
+                host,
+                Message::Request {
+                    chunk: offered,
+                    held: 0,
+                },
+            ),
             What::Decline => self.say(host, Message::Decline([offered].into_iter().collect())),
             What::Cancel => self.say(host, Message::Cancel { chunk: offered }),
             What::Starve => self.say(host, Message::HaveRequest),
             What::Complete => self.say(host, Message::Complete),
             What::Accuse => {
                 let about = HostId::new(step.index as u64 % HOSTS);
-                self.say(host, Message::NotServing { host: about, chunk: any });
+                self.say(
+                    host,
+                    Message::NotServing {
+                        host: about,
+                        chunk: any,
+                    },
+                );
             }
             What::Served => {
                 if let Some((to, chunk)) = self.serving.iter().nth(index % self.serving.len().max(1)).copied() {
@@ -161,9 +175,19 @@ impl Stage {
     fn finish_with(&mut self, host: HostId, limit: Duration) {
         let end = self.now + limit;
         while self.seeder.injection.is_first_pass() {
-            assert!(self.now < end, "the first pass does not end: {:?}", self.seeder.injection);
+            assert!(
+                self.now < end,
+                "the first pass does not end: {:?}",
+                self.seeder.injection
+            );
             self.come(host);
-            for chunk in self.offered.clone().into_iter().filter(|(to, _)| *to == host).map(|(_, c)| c) {
+            for chunk in self
+                .offered
+                .clone()
+                .into_iter()
+                .filter(|(to, _)| *to == host)
+                .map(|(_, c)| c)
+            {
                 self.offered.remove(&(host, chunk));
                 self.say(host, Message::Request { chunk, held: 0 });
             }
@@ -240,6 +264,59 @@ proptest! {
         }
         stage.finish_with(HostId::new(HOSTS), Duration::from_secs(900));
     }
+}
+
+/// What was on its way when a connection ended must not make a client of who has gone: nobody would ever say that it goes.
+#[test]
+fn who_is_not_connected_has_nothing_to_say() {
+    let [gone, other] = [1, 2].map(HostId::new);
+    let mut stage = Stage::new(4, 1, 2);
+    stage.come(gone);
+    stage.go(gone);
+    let late = [
+        Message::HaveRequest,
+        Message::Request { chunk: 0, held: 0 },
+        Message::ManifestRequest,
+    ];
+    for message in late {
+        stage.tell(Event::Message(gone, message));
+    }
+    assert_eq!(stage.seeder.stats().messages_ignored, 3);
+    stage.come(other);
+    assert!(!stage.offered.is_empty() && stage.offered.iter().all(|(to, _)| *to == other));
+    stage.finish_with(other, Duration::from_secs(10));
+}
+
+#[test]
+fn a_connection_that_is_made_anew_ends_the_one_before() {
+    let mut stage = Stage::new(4, 1, 2);
+    let host = HostId::new(1);
+    stage.come(host);
+    assert_eq!(stage.seeder.member_count(), 1);
+    stage.offered.clear();
+    stage.tell(Event::Connected(host));
+    assert_eq!(stage.seeder.member_count(), 0, "it has yet to announce itself");
+    stage.come(host);
+    assert!(
+        !stage.offered.is_empty(),
+        "what was offered over the connection before is lost"
+    );
+}
+
+#[test]
+fn time_that_seems_to_go_back_stands_still() {
+    let mut stage = Stage::new(4, 1, 2);
+    let host = HostId::new(1);
+    stage.come(host);
+    stage.wait(Duration::from_secs(1));
+    let late = stage.now;
+    stage.now = Time::ZERO;
+    stage.say(host, Message::HaveRequest);
+    stage.now = late;
+    stage.wait(Duration::from_millis(999));
+    assert_eq!(stage.seeder.stats().offers_lost, 0);
+    stage.wait(Duration::from_millis(1));
+    assert_eq!(stage.seeder.stats().offers_lost, 4);
 }
 
 /// One host asks for something and falls silent. It is counted on for what it asked for longer than for the rest, which it is dismissed
