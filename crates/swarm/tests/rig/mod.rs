@@ -10,63 +10,26 @@
 )]
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
+mod acting;
+mod shape;
+mod uplinks;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use swarm::{
-    Action, Bitfield, ByteRate, Bytes, ChunkIndex, Contact, Event, Hash, HostId, Manifest, Message, Peer, PeerConfig,
-    Seeder, SeederConfig, Time,
+    Bytes, ChunkIndex, Contact, Event, Hash, HostId, Manifest, Message, Peer, PeerConfig, Seeder, SeederConfig, Time,
     lower_bound::{BoundedHost, BoundedSeeder, BoundedSwarm},
 };
 
+pub use shape::{Fault, Shape};
+use uplinks::Uplink;
+
 pub const SEEDER: HostId = HostId::new(0);
-
-/// What the network and the members of a [`Mesh`] are like.
-pub struct Shape {
-    pub hosts: u64,
-    pub chunks: u32,
-    pub chunk_size: u32,
-    pub uplink: ByteRate,
-    pub downlink: ByteRate,
-    pub latency: Duration,
-    /// Share of control messages that get lost, in percent.
-    pub loss_percent: u32,
-    pub seed: u64,
-    pub peer: fn(&mut PeerConfig),
-    pub seeder: fn(&mut SeederConfig),
-}
-
-impl Default for Shape {
-    fn default() -> Self {
-        Self {
-            hosts: 20,
-            chunks: 16,
-            chunk_size: 64 << 10,
-            uplink: ByteRate::from_bytes_per_second(1 << 20).unwrap(),
-            downlink: ByteRate::from_bytes_per_second(1 << 20).unwrap(),
-            latency: Duration::from_millis(1),
-            loss_percent: 0,
-            seed: 1,
-            peer: |_| {},
-            seeder: |_| {},
-        }
-    }
-}
-
-/// How a host misbehaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Every chunk it sends is corrupt.
-    Corrupt,
-    /// It takes requests and never sends.
-    Stall,
-    /// It gives up on whatever it is to send, and goes on saying that it has it.
-    GiveUp,
-}
 
 /// A swarm in virtual time.
 pub struct Mesh {
@@ -120,16 +83,6 @@ enum Input {
     },
     Dial(HostId),
 }
-
-/// Chunks a member is sending, piece by piece in turn.
-#[derive(Default)]
-struct Uplink {
-    serving: Vec<(HostId, ChunkIndex, u32)>,
-    next: usize,
-    busy: bool,
-}
-
-const PIECES: u32 = 4;
 
 impl Mesh {
     pub fn new(shape: Shape) -> Self {
@@ -443,171 +396,6 @@ impl Mesh {
             let at = at.max(self.now);
             self.wakeups.insert(host, at);
             self.push_at(at, host, Input::Event(Event::Wakeup));
-        }
-    }
-
-    fn carry_out(&mut self, host: HostId, action: Action) {
-        let latency = self.shape.latency;
-        match action {
-            Action::Connect(contact) => {
-                let reaches = !self.apart.contains(&host) && !self.apart.contains(&contact.host);
-                let there = contact.host == SEEDER || (reaches && self.peers.contains_key(&contact.host));
-                if there {
-                    self.push(latency, contact.host, Input::Dial(host));
-                } else {
-                    self.push(latency, host, Input::Event(Event::Disconnected(contact.host)));
-                }
-            }
-            Action::Disconnect { host: other, .. } => {
-                if self.connections.remove(&pair(host, other)) {
-                    self.push(latency, other, Input::Event(Event::Disconnected(host)));
-                }
-            }
-            Action::Send(to, message) => {
-                self.messages += 1;
-                self.refused += u64::from(host == SEEDER && matches!(message, Message::Reject { .. }));
-                if self.unaware.remove(&(host, to)) {
-                    self.push(latency, host, Input::Event(Event::Disconnected(to)));
-                }
-                if self.rng.random_range(0..100) >= self.shape.loss_percent {
-                    self.push(latency, to, Input::Event(Event::Message(host, message)));
-                }
-            }
-            Action::OpenStore(manifest) => {
-                let held = Bitfield::new(manifest.chunk_count());
-                self.push(
-                    Duration::ZERO,
-                    host,
-                    Input::Event(Event::StoreOpened { held: held.into() }),
-                );
-            }
-            Action::ServeChunk { to, chunk } => {
-                if self.faults.get(&host) == Some(&Fault::Stall) {
-                    return;
-                }
-                if self.faults.get(&host) == Some(&Fault::GiveUp) {
-                    let from = host;
-                    self.push(latency, to, Input::Event(Event::ChunkAborted { from, chunk }));
-                    self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
-                    return;
-                }
-                if self.gone.contains(&(host, chunk)) {
-                    let from = host;
-                    self.losses += 1;
-                    self.push(latency, to, Input::Event(Event::ChunkAborted { from, chunk }));
-                    self.push(Duration::ZERO, host, Input::Event(Event::ChunkLost { chunk }));
-                    self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
-                    return;
-                }
-                // From its beginning: a piece of an earlier serving that was still under way and thrown away is not missed.
-                self.broken.remove(&(host, to, chunk));
-                self.uplinks.entry(host).or_default().serving.push((to, chunk, PIECES));
-                self.pump_uplink(host);
-            }
-            Action::StopServing { to, chunk } => {
-                self.broken.remove(&(host, to, chunk));
-                let uplink = self.uplinks.entry(host).or_default();
-                uplink.serving.retain(|(t, c, _)| !(*t == to && *c == chunk));
-                self.push(Duration::ZERO, host, Input::Event(Event::ChunkServed { to, chunk }));
-            }
-            Action::Gossip(_) => {}
-            Action::Suspect { .. } => self.suspected += 1,
-            Action::Complete => {
-                let first = self.completed_at.insert(host, self.now);
-                assert_eq!(first, None, "{host} was complete twice");
-            }
-        }
-    }
-
-    fn pump_uplink(&mut self, host: HostId) {
-        let piece = Bytes::new(u64::from(self.manifest.chunk_size() / PIECES));
-        let uplink = self.uplinks.entry(host).or_default();
-        if uplink.busy || uplink.serving.is_empty() {
-            return;
-        }
-        // Pass over receivers whose downlink is behind, as flow control would, while others can take something.
-        let horizon = self.now + self.shape.downlink.transfer_time(piece);
-        let count = uplink.serving.len();
-        let ready = (0..count).map(|i| (uplink.next + i) % count).find(|&i| {
-            let free = self
-                .downlink_free
-                .get(&uplink.serving[i].0)
-                .copied()
-                .unwrap_or_default();
-            free <= horizon
-        });
-        let Some(index) = ready else {
-            uplink.busy = true;
-            let wait = self.shape.downlink.transfer_time(piece) / 2;
-            self.push(wait, host, Input::PieceSent);
-            return;
-        };
-        uplink.busy = true;
-        let (to, chunk, left) = uplink.serving[index];
-        let sent = self.shape.uplink.transfer_time(piece);
-        uplink.next = index + 1;
-        if left == 1 {
-            uplink.serving.remove(index);
-        } else {
-            uplink.serving[index].2 -= 1;
-        }
-        *self.sent.entry(host).or_default() += piece.get();
-        let at_receiver = self.now + sent + self.shape.latency;
-        // Cut through: the downlink takes the piece while it is being sent, if it is free.
-        let free = self.downlink_free.entry(to).or_default();
-        let begins = (*free).max(self.now + self.shape.latency);
-        let arrived = (begins + self.shape.downlink.transfer_time(piece)).max(at_receiver);
-        *free = begins + self.shape.downlink.transfer_time(piece);
-        let last = left == 1;
-        self.push_at(
-            arrived,
-            to,
-            Input::PieceArrived {
-                from: host,
-                chunk,
-                last,
-            },
-        );
-        let event = if last {
-            Event::ChunkServed { to, chunk }
-        } else {
-            Event::ServingProgress { to, chunk }
-        };
-        self.push(sent, host, Input::Event(event));
-        self.push(sent, host, Input::PieceSent);
-    }
-
-    fn piece_sent(&mut self, host: HostId) {
-        self.uplinks.entry(host).or_default().busy = false;
-        self.pump_uplink(host);
-    }
-
-    fn piece_arrived(&mut self, host: HostId, from: HostId, chunk: ChunkIndex, last: bool) {
-        if !self.connections.contains(&pair(host, from)) {
-            return;
-        }
-        let expected = self.peers.get(&host).is_some_and(|p| p.expects(from, chunk));
-        if !expected {
-            self.wasted += u64::from(self.manifest.chunk_size() / PIECES);
-            if last {
-                self.broken.remove(&(from, host, chunk));
-            } else {
-                self.broken.insert((from, host, chunk));
-            }
-            self.tell(host, Event::ChunkProgress { from, chunk });
-            return;
-        }
-        if last && self.broken.remove(&(from, host, chunk)) {
-            self.wasted += u64::from(self.manifest.chunk_size() / PIECES);
-            return;
-        }
-        if !last {
-            self.tell(host, Event::ChunkProgress { from, chunk });
-        } else if self.faults.get(&from) == Some(&Fault::Corrupt) {
-            self.tell(host, Event::ChunkCorrupt { from, chunk });
-        } else {
-            self.gone.remove(&(host, chunk));
-            self.tell(host, Event::ChunkStored { from, chunk });
         }
     }
 
