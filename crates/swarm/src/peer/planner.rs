@@ -1,4 +1,4 @@
-//! What to ask of whom now. A function of what this host knows: it changes nothing, and [`Ledger::ask`] makes it true.
+//! What to ask of whom now. A function of what this host knows: it changes nothing, and the ledger makes it true.
 //!
 //! Each reason to ask has a function of its own, and they come in this order: what another zone has invited this host to
 //! ([`Why::Import`]); what is wanted, of the least loaded neighbours first ([`Why::Want`]); of neighbours that would be idle, what
@@ -6,60 +6,22 @@
 //! seeder, what nobody else has ([`Why::Rescue`]). Where all that gives nothing, neighbours that have lost their turn are asked as
 //! well.
 
+mod counts;
+mod known;
+
 use rand_xoshiro::Xoshiro256PlusPlus;
 use smallvec::SmallVec;
 
-use super::ledger::{Ask, Ledger, Why};
+use super::ledger::{Ask, Why};
 use super::order::{LOADS, Order, bits};
 use super::zones::LOCAL_NEIGHBOURS_MIN;
 use crate::bitfield::Bitfield;
 use crate::holdings::Holdings;
-use crate::neighbours::{Neighbour, Neighbours};
+use crate::neighbours::Neighbour;
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::Contact;
-
-/// What is to be asked, in this order.
-pub(super) type Asks = SmallVec<[Ask; 8]>;
-
-/// What to do now.
-pub(super) struct Plan {
-    pub(super) asks: Asks,
-    /// Chunks that everybody is late with who has them.
-    pub(super) unserved: SmallVec<[ChunkIndex; 2]>,
-}
-
-/// What a plan is made of.
-pub(super) struct Known<'a, H> {
-    pub(super) ledger: &'a Ledger,
-    pub(super) neighbours: &'a Neighbours,
-    pub(super) table: &'a H,
-    pub(super) limits: Limits<'a>,
-    pub(super) now: Time,
-}
-
-/// What a plan keeps to.
-#[derive(Clone, Copy)]
-pub(super) struct Limits<'a> {
-    /// Different chunks in flight.
-    pub(super) chunks_in_flight_max: usize,
-    /// Requests to one neighbour in flight.
-    pub(super) requests_per_neighbour_max: usize,
-    /// Who is asked only for what it offers, and for rescue.
-    pub(super) seeders: &'a [Contact],
-    /// Seeders that turned down a request a moment ago.
-    pub(super) refused: &'a [HostId],
-    /// Where this host has a zone and keeps to it.
-    pub(super) zone: Option<Border<'a>>,
-}
-
-/// How chunks come into this host's zone.
-#[derive(Clone, Copy)]
-pub(super) struct Border<'a> {
-    /// Who of another zone invites this host to fetch what.
-    pub(super) invitations: &'a [(HostId, ChunkIndex)],
-    /// Chunks that may be fetched from other zones without invitation.
-    pub(super) open: u32,
-}
+use known::Asks;
+pub(super) use known::{Border, Known, Limits, Plan};
 
 /// What to ask now. Neighbours of equal load are asked from number `first` on, and `chance` is drawn on where the policy is by chance.
 pub(super) fn plan<H: Holdings>(known: &Known<'_, H>, first: usize, chance: &mut Xoshiro256PlusPlus) -> Plan {
@@ -523,45 +485,6 @@ impl<'a, H: Holdings> Planner<'a, H> {
     #[inline]
     fn is_closed(&self, index: usize) -> bool {
         self.is_bordered && self.known.neighbours.is_remote(index)
-    }
-
-    #[inline]
-    fn has_wanted(&self) -> bool {
-        self.known.ledger.wanted_count() > self.chunks.len()
-    }
-
-    #[inline]
-    fn in_flight(&self) -> usize {
-        self.known.ledger.in_flight() + self.asks.len()
-    }
-
-    /// What counts towards the limit. What everybody is late with does not, since it may never come; but there is an end to that too.
-    #[inline]
-    fn chunks_in_flight(&self) -> usize {
-        let late = self
-            .known
-            .ledger
-            .late_chunks()
-            .min(self.known.limits.chunks_in_flight_max);
-        self.known.ledger.chunks_in_flight() + self.chunks.len() - late
-    }
-
-    /// Whether anything is to come of those that are not late.
-    #[inline]
-    fn is_waiting(&self) -> bool {
-        self.known.ledger.is_waiting() || !self.asks.is_empty()
-    }
-
-    fn outstanding(&self, host: HostId) -> usize {
-        let planned = self.asks.iter().filter(|ask| ask.host == host).count();
-        self.known.ledger.outstanding(host) + planned
-    }
-}
-
-impl Limits<'_> {
-    #[inline]
-    fn is_seeder(&self, host: HostId) -> bool {
-        self.seeders.iter().any(|seeder| seeder.host == host)
     }
 }
 

@@ -7,6 +7,8 @@ use rand::SeedableRng;
 
 use super::*;
 use crate::chunk_scheduler::ChunkPolicy;
+use crate::neighbours::Neighbours;
+use crate::peer::ledger::Ledger;
 use crate::units::ZoneId;
 
 const SEEDER: u64 = 0;

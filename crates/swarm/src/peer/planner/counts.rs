@@ -1,0 +1,38 @@
+//! What is on its way with what is planned, as if it had been asked already.
+
+use super::Planner;
+use crate::units::HostId;
+
+impl<H> Planner<'_, H> {
+    #[inline]
+    pub(super) fn has_wanted(&self) -> bool {
+        self.known.ledger.wanted_count() > self.chunks.len()
+    }
+
+    #[inline]
+    pub(super) fn in_flight(&self) -> usize {
+        self.known.ledger.in_flight() + self.asks.len()
+    }
+
+    /// What counts towards the limit. What everybody is late with does not, since it may never come; but there is an end to that too.
+    #[inline]
+    pub(super) fn chunks_in_flight(&self) -> usize {
+        let late = self
+            .known
+            .ledger
+            .late_chunks()
+            .min(self.known.limits.chunks_in_flight_max);
+        self.known.ledger.chunks_in_flight() + self.chunks.len() - late
+    }
+
+    /// Whether anything is to come of those that are not late.
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.known.ledger.is_waiting() || !self.asks.is_empty()
+    }
+
+    pub(super) fn outstanding(&self, host: HostId) -> usize {
+        let planned = self.asks.iter().filter(|ask| ask.host == host).count();
+        self.known.ledger.outstanding(host) + planned
+    }
+}

@@ -1,0 +1,58 @@
+//! What a plan is made of, and what it is.
+
+use smallvec::SmallVec;
+
+use crate::neighbours::Neighbours;
+use crate::peer::ledger::{Ask, Ledger};
+use crate::units::{ChunkIndex, HostId, Time};
+use crate::wire::Contact;
+
+/// What is to be asked, in this order.
+pub(in crate::peer) type Asks = SmallVec<[Ask; 8]>;
+
+/// What to do now.
+pub(in crate::peer) struct Plan {
+    pub(in crate::peer) asks: Asks,
+    /// Chunks that everybody is late with who has them.
+    pub(in crate::peer) unserved: SmallVec<[ChunkIndex; 2]>,
+}
+
+/// What a plan is made of.
+pub(in crate::peer) struct Known<'a, H> {
+    pub(in crate::peer) ledger: &'a Ledger,
+    pub(in crate::peer) neighbours: &'a Neighbours,
+    pub(in crate::peer) table: &'a H,
+    pub(in crate::peer) limits: Limits<'a>,
+    pub(in crate::peer) now: Time,
+}
+
+/// What a plan keeps to.
+#[derive(Clone, Copy)]
+pub(in crate::peer) struct Limits<'a> {
+    /// Different chunks in flight.
+    pub(in crate::peer) chunks_in_flight_max: usize,
+    /// Requests to one neighbour in flight.
+    pub(in crate::peer) requests_per_neighbour_max: usize,
+    /// Who is asked only for what it offers, and for rescue.
+    pub(in crate::peer) seeders: &'a [Contact],
+    /// Seeders that turned down a request a moment ago.
+    pub(in crate::peer) refused: &'a [HostId],
+    /// Where this host has a zone and keeps to it.
+    pub(in crate::peer) zone: Option<Border<'a>>,
+}
+
+/// How chunks come into this host's zone.
+#[derive(Clone, Copy)]
+pub(in crate::peer) struct Border<'a> {
+    /// Who of another zone invites this host to fetch what.
+    pub(in crate::peer) invitations: &'a [(HostId, ChunkIndex)],
+    /// Chunks that may be fetched from other zones without invitation.
+    pub(in crate::peer) open: u32,
+}
+
+impl Limits<'_> {
+    #[inline]
+    pub(super) fn is_seeder(&self, host: HostId) -> bool {
+        self.seeders.iter().any(|seeder| seeder.host == host)
+    }
+}
