@@ -139,6 +139,17 @@ impl UploadQueue {
         }
     }
 
+    /// Since when `chunk` is being sent to `to`.
+    pub(crate) fn since(&self, to: HostId, chunk: ChunkIndex) -> Option<Time> {
+        let active = self.active.iter().find(|a| a.to == to && a.chunk == chunk);
+        active.map(|active| active.since)
+    }
+
+    /// Whether a request would be served at once.
+    pub(crate) fn has_free_slot(&self, now: Time) -> bool {
+        self.waiting.is_empty() && self.has_slot(now)
+    }
+
     /// Moves the neediest waiting request to a free slot.
     pub(crate) fn start_next(&mut self, now: Time) -> Option<(HostId, ChunkIndex)> {
         if self.waiting.is_empty() || !self.has_slot(now) {

@@ -1,9 +1,10 @@
 //! The first pass: which chunks have yet to go out, and to whom they are offered.
 //!
 //! Invariant, told by [`Injection::check`]: every chunk of the build is in exactly one of four states. It *waits* to be offered, it is
-//! *offered* to one client that is there, it is *out*, or it is *withdrawn* since its bytes are gone. A client that is dismissed, for
-//! whatever reason, leaves no offer behind: what was offered to it waits again. The methods of [`Injection`] are the only ways to
-//! change any of that. It sends nothing and knows no member that is not a client.
+//! *offered* to clients that are there, it is *out*, or it is *withdrawn* since its bytes are gone. It is offered to one client, and to
+//! another only where that one is slow and nothing else is left to offer. A client that is dismissed, for whatever reason, leaves no
+//! offer behind: what was offered to it alone waits again. The methods of [`Injection`] are the only ways to change any of that. It
+//! sends nothing and knows no member that is not a client.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -97,6 +98,52 @@ impl Injection {
         theirs.map(|offer| offer.chunk.get()).collect()
     }
 
+    /// The client whose turn it is, and how many chunks it is offered.
+    fn next_client(&self) -> Option<(HostId, usize)> {
+        let offered = |host: HostId| self.offers.iter().filter(|offer| offer.to == host).count();
+        let clients = self
+            .clients
+            .iter()
+            .map(|(host, client)| (*host, offered(*host), client));
+        let next = clients.min_by_key(|(_, offered, client)| (*offered, client.strikes, client.offered_last));
+        next.map(|(host, offered, _)| (host, offered))
+    }
+
+    /// Which chunk has been on its way for longest, and since when, where nothing waits. `since` tells when the sending of a chunk to a
+    /// host began: of several that it is sent to the last counts, and one that somebody has yet to take up does not, nor one that is
+    /// offered `copies_max` times.
+    fn slowest(
+        &self,
+        since: impl Fn(HostId, ChunkIndex) -> Option<Time>,
+        copies_max: usize,
+    ) -> Option<(Time, ChunkIndex)> {
+        if !self.waiting.is_empty() {
+            return None;
+        }
+        let slowest = |offer: &Offer| {
+            let mut of_chunk = self.offers.iter().filter(|other| other.chunk == offer.chunk);
+            let begun: Option<Vec<Time>> = of_chunk.try_fold(Vec::new(), |mut begun, other| {
+                begun.push(since(other.to, other.chunk)?);
+                Some(begun)
+            });
+            let begun = begun.filter(|begun| begun.len() < copies_max)?;
+            Some((begun.into_iter().max()?, offer.chunk))
+        };
+        self.offers.iter().filter_map(slowest).min()
+    }
+
+    /// When [`Injection::offer_slow`] is to be looked at, where somebody is there to whom it could offer something.
+    pub(super) fn next_slow(
+        &self,
+        since: impl Fn(HostId, ChunkIndex) -> Option<Time>,
+        slow_after: Duration,
+        copies_max: usize,
+    ) -> Option<Time> {
+        let (since, _) = self.slowest(since, copies_max)?;
+        let has_idle = self.next_client().is_some_and(|(_, offered)| offered == 0);
+        has_idle.then_some(since + slow_after)
+    }
+
     /// When the next offer is lost, where one of a chunk to a host is after `patience`.
     pub(super) fn next_expiry(&self, patience: impl Fn(HostId, ChunkIndex) -> Duration) -> Option<Time> {
         let expires_at = |offer: &Offer| offer.at + patience(offer.to, offer.chunk);
@@ -109,7 +156,14 @@ impl Injection {
     /// The first chunk, or offer, that is not as it must be.
     pub(super) fn check(&self) -> Result<(), String> {
         let mut states = vec![0_u32; self.out.len() as usize];
-        let offered = self.offers.iter().map(|offer| offer.chunk);
+        let mut offers: Vec<(ChunkIndex, HostId)> = self.offers.iter().map(|offer| (offer.chunk, offer.to)).collect();
+        offers.sort_unstable();
+        if let Some(twice) = offers.windows(2).find(|pair| pair[0] == pair[1]) {
+            let (chunk, to) = twice[0];
+            return Err(format!("{chunk} is offered to {to} twice"));
+        }
+        offers.dedup_by_key(|(chunk, _)| *chunk);
+        let offered = offers.into_iter().map(|(chunk, _)| chunk);
         let withdrawn = self.withdrawn.iter().copied();
         for chunk in self
             .waiting
@@ -151,14 +205,22 @@ impl Injection {
         self.clients.entry(host).or_default();
     }
 
-    /// `host` is a client no more; tells whether it was one. What was offered to it waits again, and goes first.
+    /// `host` is a client no more; tells whether it was one. What was offered to it alone waits again, and goes first.
     pub(super) fn dismiss(&mut self, host: HostId) -> bool {
         let was_client = self.clients.swap_remove(&host).is_some();
         if was_client {
-            let theirs = self.offers.extract_if(.., |offer| offer.to == host);
-            theirs.for_each(|offer| self.waiting.push_front(offer.chunk));
+            let theirs: Vec<Offer> = self.offers.extract_if(.., |offer| offer.to == host).collect();
+            theirs.iter().for_each(|offer| self.wait_again(offer.chunk));
         }
         was_client
+    }
+
+    /// An offer of `chunk` is lost. Where it was the only one the chunk waits, and goes first.
+    fn wait_again(&mut self, chunk: ChunkIndex) {
+        let waits = self.waiting.contains(&chunk);
+        if !waits && self.offers.iter().all(|offer| offer.chunk != chunk) {
+            self.waiting.push_front(chunk);
+        }
     }
 
     /// `host` has asked for a chunk: it takes up what it is offered.
@@ -173,24 +235,48 @@ impl Injection {
         if self.offers.len() >= at_once || self.waiting.is_empty() {
             return None;
         }
-        let pending = |host: HostId| self.offers.iter().filter(|offer| offer.to == host).count();
-        let turn = |(host, client): &(&HostId, &mut Client)| (pending(**host), client.strikes, client.offered_last);
-        let (&to, client) = self.clients.iter_mut().min_by_key(turn)?;
-        self.offers_made += 1;
-        client.offered_last = self.offers_made;
+        let (to, _) = self.next_client()?;
         let chunk = self.waiting.pop_front()?;
-        self.offers.push(Offer { chunk, to, at: now });
+        self.offer(now, to, chunk);
         Some((to, chunk))
     }
 
-    /// `chunk` was sent to `host`, or is there already, or comes to it from somebody else. Whether it was offered to it: then it is out.
+    /// Where nothing waits, offers the chunk that has been on its way for longest, and for `slow_after` at least, to a client that is
+    /// offered nothing: whoever was offered it first is slow, and nobody else gets anything. Of no chunk there are more than `copies_max`
+    /// offers.
+    pub(super) fn offer_slow(
+        &mut self,
+        now: Time,
+        since: impl Fn(HostId, ChunkIndex) -> Option<Time>,
+        slow_after: Duration,
+        copies_max: usize,
+    ) -> Option<(HostId, ChunkIndex)> {
+        let (since, chunk) = self.slowest(since, copies_max)?;
+        let (to, _) = self.next_client().filter(|(_, offered)| *offered == 0)?;
+        if now < since + slow_after {
+            return None;
+        }
+        self.offer(now, to, chunk);
+        Some((to, chunk))
+    }
+
+    fn offer(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
+        self.offers_made += 1;
+        if let Some(client) = self.clients.get_mut(&to) {
+            client.offered_last = self.offers_made;
+        }
+        self.offers.push(Offer { chunk, to, at: now });
+    }
+
+    /// `chunk` was sent to `host`, or is there already, or comes to it from somebody else. Whether it was offered to it: then it is out,
+    /// and nobody else is counted on.
     pub(super) fn settle(&mut self, host: HostId, chunk: ChunkIndex) -> bool {
-        let Some(place) = self.offers.iter().position(|offer| offer.is(host, chunk)) else {
-            return false;
-        };
-        self.offers.remove(place);
-        self.out.insert(chunk);
-        true
+        let was_offered = self.is_offered(host, chunk);
+        if was_offered {
+            self.offers.retain(|offer| offer.chunk != chunk);
+            self.out.insert(chunk);
+        }
+        was_offered
     }
 
     /// Offers older than `patience` are lost, and their chunks wait again. A client that loses too many in a row is dismissed where the
@@ -204,7 +290,7 @@ impl Injection {
         let is_lost = |offer: &mut Offer| now >= offer.at + patience(offer.to, offer.chunk);
         let lost: Vec<Offer> = self.offers.extract_if(.., is_lost).collect();
         for offer in &lost {
-            self.waiting.push_front(offer.chunk);
+            self.wait_again(offer.chunk);
             let Some(client) = self.clients.get_mut(&offer.to) else {
                 continue;
             };

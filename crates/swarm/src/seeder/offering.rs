@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::seq::SliceRandom;
 
 use super::{Seeder, SeederTimer};
+use crate::event::Action;
 use crate::manifest::BuildInfo;
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::UploadQueue;
@@ -31,6 +32,32 @@ impl Seeder {
             self.send(to, Message::Offer(ChunkList::from_slice(&[chunk.get()])));
             self.timers
                 .set_at_latest(SeederTimer::ExpireOffers, now + OFFER_PATIENCE);
+        }
+        self.offer_slow(now);
+    }
+
+    /// When all that is left of the first pass is on its way to slow hosts, others are offered it too, while a slot is free: one at a
+    /// time, since who is slow may be done by then.
+    pub(super) fn offer_slow(&mut self, now: Time) {
+        let usual = self.uploads.usual();
+        let slow_after = if usual.is_zero() {
+            SLOW_AFTER_AT_FIRST
+        } else {
+            usual * SLOW_AFTER_TIMES
+        };
+        let copies_max = self.config.copies_max as usize;
+        let uploads = &self.uploads;
+        let since = |to: HostId, chunk: ChunkIndex| uploads.since(to, chunk);
+        if uploads.has_free_slot(now)
+            && let Some((to, chunk)) = self.injection.offer_slow(now, since, slow_after, copies_max)
+        {
+            self.actions
+                .push_back(Action::Send(to, Message::Offer(ChunkList::from_slice(&[chunk.get()]))));
+        }
+        if let Some(at) = self.injection.next_slow(since, slow_after, copies_max) {
+            // Whatever is slow by now waits for a slot.
+            let at = if at > now { at } else { now + slow_after.max(SLOW_AGAIN) };
+            self.timers.set_at_latest(SeederTimer::ExpireOffers, at);
         }
     }
 
@@ -61,11 +88,11 @@ impl Seeder {
     pub(super) fn expire_offers(&mut self, now: Time) {
         let members = self.tracker.len();
         self.stats.offers_lost += self.injection.expire(now, patience(&self.uploads), members);
-        self.fill_clients(now);
-        self.pump_offers(now);
         if let Some(at) = self.injection.next_expiry(patience(&self.uploads)) {
             self.timers.set(SeederTimer::ExpireOffers, at);
         }
+        self.fill_clients(now);
+        self.pump_offers(now);
     }
 
     /// Takes in incomplete members by chance until there are clients enough, and tells them what can be had.
@@ -193,7 +220,13 @@ fn patience(uploads: &UploadQueue) -> impl Fn(HostId, ChunkIndex) -> Duration {
 const OFFERS_AHEAD: usize = 2;
 /// An offer that is not taken up within this is made to somebody else.
 const OFFER_PATIENCE: Duration = Duration::from_secs(2);
-/// One that is taken up is made to somebody else too when it takes so many times as long as usual.
+/// Where nothing else is left to offer a chunk is offered to somebody else too when it takes so many times as long as usual …
+const SLOW_AFTER_TIMES: u32 = 2;
+/// … or this long before anything was sent.
+const SLOW_AFTER_AT_FIRST: Duration = Duration::from_millis(500);
+/// Slow chunks that could not be offered are looked at again no sooner than after this.
+const SLOW_AGAIN: Duration = Duration::from_millis(50);
+/// One that is taken up is lost when it takes so many times as long as usual.
 const TAKEN_PATIENCE_TIMES: u32 = 16;
 /// The same before anything was sent. A slow first chunk goes out twice.
 const TAKEN_PATIENCE_AT_FIRST: Duration = Duration::from_secs(10);

@@ -71,6 +71,7 @@ impl Seeder {
         if let Some(at) = self.uploads.next_late(now).or_else(|| self.uploads.next_stuck()) {
             self.timers.set_at_latest(SeederTimer::UploadStuck, at);
         }
+        self.offer_slow(now);
     }
 
     pub(super) fn drop_stuck_receivers(&mut self, now: Time) {

@@ -266,6 +266,31 @@ proptest! {
     }
 }
 
+/// The only chunk is sent to a slow host; the other does not wait for that while the seeder idles.
+#[test]
+fn a_slow_first_receiver_does_not_keep_the_last_chunk_from_who_is_idle() {
+    let [slow, other] = [1, 2].map(HostId::new);
+    let mut stage = Stage::new(1, 32, 2);
+    stage.come(slow);
+    stage.come(other);
+    let &(first, chunk) = stage.offered.first().unwrap();
+    assert_eq!(stage.offered.len(), 1, "to one of them");
+    stage.say(first, Message::Request { chunk, held: 0 });
+    stage.wait(Duration::from_millis(499));
+    assert_eq!(stage.offered.len(), 1);
+    stage.wait(Duration::from_millis(1));
+    let second = if first == slow { other } else { slow };
+    assert!(stage.offered.contains(&(second, chunk)), "{:?}", stage.offered);
+    stage.say(second, Message::Request { chunk, held: 0 });
+    let sent = ChunkIndex::new(chunk);
+    assert!(stage.serving.remove(&(second, sent)));
+    stage.tell(Event::ChunkServed {
+        to: second,
+        chunk: sent,
+    });
+    assert!(!stage.seeder.injection.is_first_pass(), "one has it");
+}
+
 /// What was on its way when a connection ended must not make a client of who has gone: nobody would ever say that it goes.
 #[test]
 fn who_is_not_connected_has_nothing_to_say() {

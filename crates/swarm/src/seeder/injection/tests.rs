@@ -97,6 +97,56 @@ fn a_client_is_not_replaced_where_nobody_could_take_its_place_and_what_it_asks_f
     }
 }
 
+/// When nothing is left to offer, what a slow host is sent is offered to one that is idle as well; whoever has it first settles it.
+#[test]
+fn what_is_slow_is_offered_to_another_when_nothing_waits() {
+    let mut injection = injection(&[1, 2, 3]);
+    let second = Duration::from_secs(1);
+    let begun = |_: HostId, of: ChunkIndex| Some(at(u64::from(of.get())));
+    while injection.offer_next(at(0), 2).is_some() {
+        if !injection.waiting.is_empty() {
+            assert_eq!(injection.offer_slow(at(99), begun, second, 2), None, "something waits");
+        }
+        let last = injection.offers.last().copied().unwrap();
+        if last.chunk.get() > 0 && last.chunk.get() < 5 {
+            injection.settle(last.to, last.chunk);
+        }
+    }
+    let [first, last] = [chunk(0), chunk(5)];
+    let slow: Vec<HostId> = injection.offers.iter().map(|offer| offer.to).collect();
+    let idle = [1, 2, 3]
+        .map(host)
+        .into_iter()
+        .find(|host| !slow.contains(host))
+        .unwrap();
+    assert_eq!(injection.next_slow(begun, second, 2), Some(at(1)));
+    assert_eq!(injection.next_slow(begun, second, 1), None, "one copy is all");
+    assert_eq!(
+        injection.next_slow(|_, _| None, second, 2),
+        None,
+        "nobody has taken it up"
+    );
+    assert_eq!(injection.offer_slow(at(0), begun, second, 2), None, "not slow yet");
+    assert_eq!(injection.offer_slow(at(1), begun, second, 2), Some((idle, first)));
+    assert_eq!(injection.check(), Ok(()));
+    assert_eq!(injection.offer_slow(at(99), begun, second, 2), None, "nobody is idle");
+    injection.admit(host(4));
+    assert_eq!(
+        injection.offer_slow(at(99), begun, second, 2),
+        Some((host(4), last)),
+        "two have the other"
+    );
+    // Who goes takes its own offer with it, and what two were offered is lost when both are.
+    assert!(injection.dismiss(idle) && injection.waiting.is_empty());
+    assert_eq!(injection.check(), Ok(()));
+    assert!(injection.settle(host(4), last) && injection.is_out(last));
+    assert_eq!(injection.offers.len(), 1, "nobody else is counted on for it");
+    injection.admit(idle);
+    assert_eq!(injection.offer_slow(at(100), begun, second, 2), Some((idle, first)));
+    injection.expire(at(200), patience, 0);
+    assert_eq!((injection.waiting.len(), injection.check()), (1, Ok(())));
+}
+
 #[test]
 fn what_was_offered_to_who_goes_waits_and_goes_first() {
     let mut injection = injection(&[1, 2]);
@@ -155,6 +205,9 @@ fn check_tells_what_is_broken() {
     nowhere.waiting.pop_back();
     let mut unknown = injection(&[1]);
     unknown.waiting.push_back(chunk(CHUNKS));
+    let mut to_one_twice = injection(&[1]);
+    to_one_twice.offer_next(at(0), 1);
+    to_one_twice.offers.push(to_one_twice.offers[0]);
     let mut to_nobody = injection(&[1]);
     to_nobody.offer_next(at(0), 1);
     to_nobody.clients.clear();
@@ -163,6 +216,7 @@ fn check_tells_what_is_broken() {
         (nowhere, "0 times"),
         (unknown, "not of this build"),
         (to_nobody, "no client"),
+        (to_one_twice, "twice"),
     ] {
         let error = broken.check().unwrap_err();
         assert!(error.contains(what), "{error}");
@@ -176,6 +230,7 @@ enum Step {
     Dismiss(u64),
     Asked(u64),
     Offer(usize),
+    OfferSlow(usize),
     Settle(u64, u32),
     Expire(u64),
     BeginAgain(u32),
@@ -190,6 +245,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => clients.clone().prop_map(Step::Dismiss),
         1 => clients.clone().prop_map(Step::Asked),
         3 => (1..5_usize).prop_map(Step::Offer),
+        2 => (1..4_usize).prop_map(Step::OfferSlow),
         2 => (clients, chunks.clone()).prop_map(|(client, chunk)| Step::Settle(client, chunk)),
         1 => (0..4_u64).prop_map(Step::Expire),
         1 => chunks.clone().prop_map(Step::BeginAgain),
@@ -212,6 +268,10 @@ proptest! {
                 Step::Asked(client) => injection.asked_by(host(client)),
                 Step::Offer(at_once) => {
                     injection.offer_next(at(now), at_once);
+                }
+                Step::OfferSlow(copies_max) => {
+                    let since = |_: HostId, of: ChunkIndex| (!of.get().is_multiple_of(3)).then_some(at(0));
+                    injection.offer_slow(at(now), since, Duration::from_secs(1), copies_max);
                 }
                 Step::Settle(client, index) => {
                     injection.settle(host(client), chunk(index));
