@@ -420,7 +420,8 @@ impl<'a, H: Holdings> Planner<'a, H> {
         others.for_each(|other| rare.subtract(other.holdings(self.known.table)));
         while self.chunks_in_flight() < limits.chunks_in_flight_max
             && (is_in_need || self.outstanding(seeder.host) == 0)
-            && let Some(chunk) = ledger.choose(&rare, &self.chunks, self.chance)
+            // Those that come together are to have something for each other.
+            && let Some(chunk) = ledger.choose_by_chance(&rare, &self.chunks, self.chance)
         {
             self.add(seeder.host, chunk, Why::Rescue);
         }
