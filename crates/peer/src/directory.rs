@@ -283,7 +283,7 @@ fn behaviour() -> Behaviour {
 
 fn swarm_of(identity: &NodeIdentity, transport: &TransportKind) -> Result<Swarm<Behaviour>, NodeError> {
     let config = Config::with_tokio_executor().with_idle_connection_timeout(2 * HOLD);
-    let transport = transport_of(transport, identity, None)?;
+    let transport = transport_of(transport, identity, None, None)?;
     Ok(Swarm::new(transport, behaviour(), identity.peer_id(), config))
 }
 

@@ -19,11 +19,12 @@ pub use libp2p::{Multiaddr, PeerId};
 pub use logging::log_to_stderr;
 pub use node::{
     AddressError, Addresses, Clock, Downlinks, Endpoint, EndpointConfig, InProcessNetwork, Limits, Node, NodeConfig,
-    NodeError, NodeIdentity, NodeReport, Observer, PathDelay, Role, Shaping, Traffic, TransportKind, cause_of, host_of,
+    NodeError, NodeIdentity, NodeReport, Observer, PathDelay, PathFaults, PathState, Role, Shaping, Standstill,
+    Traffic, TransportKind, cause_of, host_of,
 };
 pub use open_files::raise_file_limit;
 pub use rate_limit::{LinkUse, TokenBucket};
 pub use store::{
-    ChunkPool, ChunkSink, ChunkStore, Corrupt, CorruptStore, DiskOptions, DiskStore, Faulty, Looked, MemoryStore,
-    Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
+    Answer, ChunkPool, ChunkSink, ChunkStore, Claiming, ClaimingStore, Corrupt, CorruptStore, DiskOptions, DiskStore,
+    Faulty, Looked, MemoryStore, Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
 };

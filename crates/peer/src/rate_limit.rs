@@ -51,6 +51,11 @@ impl TokenBucket {
         self.used
     }
 
+    /// From now on it has this rate. What was taken before passes as was told.
+    pub const fn set_rate(&mut self, rate: ByteRate) {
+        self.rate = rate;
+    }
+
     /// Takes `bytes` tokens. The time at which the last of these bytes has passed the link, at `now` or later.
     pub fn reserve(&mut self, now: Time, bytes: Bytes) -> Time {
         // Tokens that were not used are kept for as long as the burst lasts, and no longer: without the burst on both
@@ -80,6 +85,18 @@ mod tests {
         assert_eq!(bucket.reserve(now, Bytes::new(100)), now);
         assert_eq!(bucket.reserve(now, Bytes::new(500)), now + Duration::from_millis(500));
         assert_eq!(bucket.reserve(now, Bytes::new(1)), now + Duration::from_millis(501));
+    }
+
+    #[test]
+    fn a_link_that_slows_down_is_slow_for_what_comes_then_and_gets_its_rate_back() {
+        let rate = |rate| ByteRate::from_bytes_per_second(rate).unwrap();
+        let mut bucket = TokenBucket::new(rate(1000), Bytes::new(0));
+        let at = |ms: u64| Time::from_nanos(ms * 1_000_000);
+        assert_eq!(bucket.reserve(at(1_000), Bytes::new(500)), at(1_500));
+        bucket.set_rate(rate(10));
+        assert_eq!(bucket.reserve(at(1_000), Bytes::new(10)), at(2_500));
+        bucket.set_rate(rate(1000));
+        assert_eq!(bucket.reserve(at(2_600), Bytes::new(100)), at(2_700));
     }
 
     #[test]

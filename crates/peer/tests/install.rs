@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use peer::{ChunkStore, StoreError, StoreOpener, TransportKind};
+use peer::{Answer, ChunkStore, StoreError, StoreOpener, TransportKind};
 use rig::limit::until;
 use rig::{Fleet, data};
 use swarm::{Bitfield, ChunkIndex, HostId};
@@ -30,8 +30,8 @@ impl ChunkStore for Slow {
         self.inner.read(chunk)
     }
 
-    fn answers(&self, chunk: ChunkIndex) -> bool {
-        self.inner.answers(chunk)
+    fn answer(&self, chunk: ChunkIndex) -> Answer {
+        self.inner.answer(chunk)
     }
 
     fn shared(&self, chunk: ChunkIndex) -> Option<Bytes> {

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use swarm::wire::Frame;
-use swarm::{Action, Event, HostId, Manifest, Message};
+use swarm::wire::{Frame, RejectReason};
+use swarm::{Action, ChunkIndex, Event, HostId, Manifest, Message};
 
 use super::addresses::{Addresses, local_towards};
 use super::endpoint::Command;
 use super::link::abort;
 use super::shared::{Core, Shared, State};
-use crate::store::ChunkStore;
+use crate::store::{Answer, ChunkStore};
 
 impl Shared {
     pub(super) fn carry_out_one(self: &Arc<Self>, state: &mut State, action: Action) {
@@ -48,17 +48,7 @@ impl Shared {
                 }
             }
             Action::OpenStore(manifest) => self.open_store(state, manifest),
-            Action::ServeChunk { to, chunk } => {
-                if state.store.as_ref().is_some_and(|store| !store.answers(chunk)) {
-                    return;
-                }
-                state.servings += 1;
-                if let Some(link) = state.links.get_mut(&to)
-                    && link.serve(chunk, state.servings, state.awake == Some(to))
-                {
-                    state.ask_attention(to);
-                }
-            }
+            Action::ServeChunk { to, chunk } => self.serve_chunk(state, to, chunk),
             Action::StopServing { to, chunk } => {
                 if let Some(link) = state.links.get_mut(&to)
                     && link.stop_serving(chunk)
@@ -74,6 +64,26 @@ impl Shared {
                 state.observer.suspected(self.host, by, chunk);
             }
             Action::Complete => self.complete(state),
+        }
+    }
+
+    fn serve_chunk(&self, state: &mut State, to: HostId, chunk: ChunkIndex) {
+        let answer = state.store.as_ref().map(|store| store.answer(chunk));
+        match answer.unwrap_or_default() {
+            Answer::Chunk => {
+                state.servings += 1;
+                if let Some(link) = state.links.get_mut(&to)
+                    && link.serve(chunk, state.servings, state.awake == Some(to))
+                {
+                    state.ask_attention(to);
+                }
+            }
+            Answer::Busy => {
+                let (number, reason) = (chunk.get(), RejectReason::Busy);
+                state.post(to, &Frame::Message(Message::Reject { chunk: number, reason }));
+                state.feedback.push_back(Event::ChunkServed { to, chunk });
+            }
+            Answer::Nothing => {}
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, TcpListener, TcpStream};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Waker};
@@ -17,12 +18,14 @@ use libp2p::{Multiaddr, PeerId, Swarm};
 use parking_lot::Mutex;
 use swarm::wire::ADDRESS_LENGTH_MAX;
 use swarm::{HostId, SwarmId};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::addresses::{self, Addresses};
 use super::behaviour::Behaviour;
 use super::shared::Shared;
-use super::{Node, NodeConfig, NodeError, NodeIdentity, PathDelay, TransportKind, transport_of};
+use super::{
+    Node, NodeConfig, NodeError, NodeIdentity, PathDelay, PathFaults, Standstill, TransportKind, transport_of,
+};
 
 /// What an endpoint needs to start.
 #[derive(Clone, Debug)]
@@ -40,6 +43,10 @@ pub struct EndpointConfig {
     pub connections: u32,
     /// What is between it and the others besides the network that is there, in a run on one machine.
     pub path: Option<PathDelay>,
+    /// What goes wrong on its paths, likewise.
+    pub faults: Option<PathFaults>,
+    /// What makes it stand still, likewise.
+    pub standstill: Option<Standstill>,
 }
 
 impl EndpointConfig {
@@ -52,6 +59,8 @@ impl EndpointConfig {
             advertise: Vec::new(),
             connections: CONNECTIONS,
             path: None,
+            faults: None,
+            standstill: None,
         }
     }
 
@@ -94,7 +103,7 @@ impl Endpoint {
     /// Where an address cannot be listened on.
     pub async fn start(config: EndpointConfig) -> Result<Self, NodeError> {
         let (hub, swarm) = open(config, |behaviour| behaviour).await?;
-        let task = tokio::spawn(drive(swarm, Arc::clone(&hub)));
+        let task = hub.spawn(drive(swarm, Arc::clone(&hub)));
         Ok(Self::running(hub, task.abort_handle()))
     }
 
@@ -166,6 +175,7 @@ pub(super) enum Command {
 pub(crate) struct Hub {
     peer: PeerId,
     pub(super) connections: AtomicU32,
+    standstill: Option<Standstill>,
     state: Mutex<HubState>,
 }
 
@@ -181,14 +191,26 @@ struct HubState {
 }
 
 impl Hub {
-    fn new(peer: PeerId, advertise: Vec<Multiaddr>) -> Self {
+    fn new(peer: PeerId, advertise: Vec<Multiaddr>, standstill: Option<Standstill>) -> Self {
         Self {
             peer,
             connections: AtomicU32::new(0),
+            standstill,
             state: Mutex::new(HubState {
                 advertise,
                 ..HubState::default()
             }),
+        }
+    }
+
+    /// Has a task run as long as this process does, but for when it is to stand still.
+    pub(super) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        match self.standstill.clone() {
+            Some(standstill) => tokio::spawn(standstill.around(task)),
+            None => tokio::spawn(task),
         }
     }
 
@@ -323,11 +345,13 @@ pub(crate) async fn open<B: NetworkBehaviour>(
     config: EndpointConfig,
     around: impl FnOnce(Behaviour) -> B,
 ) -> Result<(Arc<Hub>, Swarm<B>), NodeError> {
-    let transport = transport_of(&config.transport, &config.identity, config.path.as_ref())?;
+    let (path, faults) = (config.path.as_ref(), config.faults.as_ref());
+    let transport = transport_of(&config.transport, &config.identity, path, faults)?;
     let peer = config.identity.peer_id();
-    let hub = Arc::new(Hub::new(peer, config.advertise));
+    let hub = Arc::new(Hub::new(peer, config.advertise, config.standstill));
     let behaviour = around(Behaviour::new(Arc::clone(&hub), config.connections));
-    let swarm_config = Config::with_tokio_executor()
+    let host = Arc::clone(&hub);
+    let swarm_config = Config::with_executor(move |task: Task| _ = host.spawn(task))
         .with_idle_connection_timeout(IDLE_CONNECTION)
         .with_substream_upgrade_protocol_override(libp2p::core::upgrade::Version::V1Lazy);
     let mut swarm = Swarm::new(transport, behaviour, peer, swarm_config);
@@ -445,6 +469,9 @@ fn cannot_be_listened_on(address: &Multiaddr) -> Option<&'static str> {
         _ => None,
     }
 }
+
+/// What libp2p has run.
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Connections that an endpoint takes where nobody says how many.
 const CONNECTIONS: u32 = 512;

@@ -89,6 +89,13 @@ impl Handler {
         }
     }
 
+    fn hub(&self) -> &Hub {
+        match &self.side {
+            Side::Dialled { member, .. } => &member.hub,
+            Side::Accepted { hub, .. } => hub,
+        }
+    }
+
     /// The connection has its stream; one is enough.
     fn carry(&mut self, stream: Stream) {
         if !matches!(self.phase, Phase::Asks | Phase::Awaits) {
@@ -97,11 +104,11 @@ impl Handler {
         self.phase = match &self.side {
             Side::Dialled { member, host } => {
                 let carrier = Carrier::new(Arc::clone(member), self.connection, Some(*host), stream);
-                Phase::Carried(Task(tokio::spawn(carrier.carry())))
+                Phase::Carried(Task(self.hub().spawn(carrier.carry())))
             }
             Side::Accepted { hub, seen_at } => {
                 let greeting = greet(Arc::clone(hub), self.connection.0, *seen_at, stream);
-                Phase::Greeted(Task(tokio::spawn(greeting)))
+                Phase::Greeted(Task(self.hub().spawn(greeting)))
             }
         };
     }
@@ -113,7 +120,7 @@ impl Handler {
             Carrier::new(member, self.connection, None, stream).greeted(hello)
         });
         match carrier {
-            Ok(carrier) => Phase::Carried(Task(tokio::spawn(carrier.carry()))),
+            Ok(carrier) => Phase::Carried(Task(self.hub().spawn(carrier.carry()))),
             Err(reason) => Phase::Ends(reason),
         }
     }

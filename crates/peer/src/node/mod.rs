@@ -21,6 +21,7 @@ mod receiving;
 mod report;
 mod sending;
 mod shared;
+mod standstill;
 mod timer;
 mod transport;
 
@@ -52,7 +53,8 @@ pub use behaviour::cause_of;
 pub use downlinks::Downlinks;
 pub use endpoint::{Endpoint, EndpointConfig};
 pub use report::{NodeReport, Observer, Traffic};
-pub use transport::{InProcessNetwork, PathDelay, TransportKind};
+pub use standstill::Standstill;
+pub use transport::{InProcessNetwork, PathDelay, PathFaults, PathState, TransportKind};
 
 /// The moment from which a run counts its time, shared by its nodes.
 #[derive(Clone, Copy, Debug)]
@@ -263,7 +265,7 @@ impl Node {
         };
         endpoint.hub().enter(config.swarm, &shared);
         shared.start(core);
-        let keeper = tokio::spawn(Arc::clone(&shared).keep_time()).abort_handle();
+        let keeper = endpoint.hub().spawn(Arc::clone(&shared).keep_time()).abort_handle();
         Self {
             shared,
             endpoint,
@@ -294,6 +296,11 @@ impl Node {
     /// A chunk is held again that was lost ([`Observer::chunk_lost`]), or was found otherwise: it is in the store already.
     pub fn chunk_found(&self, chunk: ChunkIndex) {
         self.shared.chunk_found(chunk);
+    }
+
+    /// Gives it other links, in place of those it was started with; where a direction has no limit it stays without.
+    pub fn set_links(&self, uplink: ByteRate, downlink: ByteRate) {
+        self.shared.set_links(uplink, downlink);
     }
 
     /// What it has done so far.
@@ -346,8 +353,9 @@ pub(crate) fn transport_of(
     kind: &TransportKind,
     identity: &NodeIdentity,
     path: Option<&PathDelay>,
+    faults: Option<&PathFaults>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NodeError> {
-    transport::build(kind, &identity.0, path).map_err(|error| NodeError::Transport(Box::new(error)))
+    transport::build(kind, &identity.0, path, faults).map_err(|error| NodeError::Transport(Box::new(error)))
 }
 
 impl Drop for Node {

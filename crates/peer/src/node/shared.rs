@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use swarm::wire::{ADDRESS_LENGTH_MAX, Frame};
 use swarm::{
-    Action, Bytes as ByteCount, Event, Hash, HostId, Manifest, Message, Peer, PeerStats, Seeder, SeederStats, SwarmId,
-    Time,
+    Action, ByteRate, Bytes as ByteCount, Event, Hash, HostId, Manifest, Message, Peer, PeerStats, Seeder, SeederStats,
+    SwarmId, Time,
 };
 
 use super::addresses::Addresses;
@@ -134,6 +134,17 @@ impl Shared {
         let mut state = self.state.lock();
         state.core = Some(core);
         self.carry_out(&mut state);
+    }
+
+    /// Gives it other links, where it has limited ones.
+    pub(super) fn set_links(&self, uplink: ByteRate, downlink: ByteRate) {
+        let mut state = self.state.lock();
+        if let Some(bucket) = &mut state.uplink {
+            bucket.set_rate(uplink);
+        }
+        if let Some(bucket) = &state.downlink {
+            bucket.lock().set_rate(downlink);
+        }
     }
 
     /// Ends its part in the swarm: all its connections are closed.
@@ -490,6 +501,6 @@ thread_local! {
 }
 
 /// What an uplink sends in the ten milliseconds that a busy scheduler may be late.
-fn catch_up(rate: swarm::ByteRate) -> ByteCount {
+fn catch_up(rate: ByteRate) -> ByteCount {
     ByteCount::new(rate.bytes_per_second() / 100)
 }

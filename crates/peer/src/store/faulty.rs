@@ -1,4 +1,5 @@
-//! Faults to put around any other store, in scenarios and in tests: a holder that serves corrupt chunks, one that serves none.
+//! Faults to put around any other store, in scenarios and in tests: a holder that serves corrupt chunks, one that serves none, one
+//! that says that it has everything.
 //!
 //! Invariant: only what goes out through them is wrong; what the inner store holds, and shares with others, stays right.
 
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use swarm::{Bitfield, ChunkIndex};
 
-use super::{ChunkStore, Looked, StoreError};
+use super::{Answer, ChunkStore, Looked, StoreError};
 
 /// A store of which what goes out is wrong in one way.
 pub struct Faulty<F> {
@@ -21,6 +22,9 @@ pub type CorruptStore = Faulty<Corrupt>;
 /// Answers no request.
 pub type StallingStore = Faulty<Stalling>;
 
+/// Says that it holds every chunk, and gives none to whoever asks.
+pub type ClaimingStore = Faulty<Claiming>;
+
 /// See [`CorruptStore`].
 pub struct Corrupt {
     /// The chunks that are read wrong; all of them where this is `None`.
@@ -30,14 +34,23 @@ pub struct Corrupt {
 /// See [`StallingStore`].
 pub struct Stalling;
 
+/// See [`ClaimingStore`].
+pub struct Claiming {
+    answer: Answer,
+}
+
 /// What goes out wrong; all else is the inner store's.
 trait Fault: Send + Sync {
     fn read(&self, _chunk: ChunkIndex, right: Bytes) -> Bytes {
         right
     }
 
-    fn answers(&self, _chunk: ChunkIndex) -> bool {
-        true
+    fn answer(&self, _chunk: ChunkIndex) -> Answer {
+        Answer::Chunk
+    }
+
+    fn held(&self, right: Bitfield) -> Bitfield {
+        right
     }
 }
 
@@ -64,6 +77,14 @@ impl StallingStore {
     }
 }
 
+impl ClaimingStore {
+    /// Puts the fault around `inner`. What it is asked for gets this answer.
+    pub fn new(inner: Arc<dyn ChunkStore>, answer: Answer) -> Self {
+        let fault = Claiming { answer };
+        Self { inner, fault }
+    }
+}
+
 impl Fault for Corrupt {
     fn read(&self, chunk: ChunkIndex, right: Bytes) -> Bytes {
         if self.chosen.as_ref().is_some_and(|chosen| !chosen.contains(chunk)) {
@@ -79,14 +100,24 @@ impl Fault for Corrupt {
 }
 
 impl Fault for Stalling {
-    fn answers(&self, _chunk: ChunkIndex) -> bool {
-        false
+    fn answer(&self, _chunk: ChunkIndex) -> Answer {
+        Answer::Nothing
+    }
+}
+
+impl Fault for Claiming {
+    fn answer(&self, _chunk: ChunkIndex) -> Answer {
+        self.answer
+    }
+
+    fn held(&self, right: Bitfield) -> Bitfield {
+        Bitfield::full(right.len())
     }
 }
 
 impl<F: Fault> ChunkStore for Faulty<F> {
     fn held(&self) -> Bitfield {
-        self.inner.held()
+        self.fault.held(self.inner.held())
     }
 
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError> {
@@ -94,8 +125,11 @@ impl<F: Fault> ChunkStore for Faulty<F> {
         Ok(self.fault.read(chunk, right))
     }
 
-    fn answers(&self, chunk: ChunkIndex) -> bool {
-        self.fault.answers(chunk) && self.inner.answers(chunk)
+    fn answer(&self, chunk: ChunkIndex) -> Answer {
+        match self.fault.answer(chunk) {
+            Answer::Chunk => self.inner.answer(chunk),
+            other => other,
+        }
     }
 
     fn shared(&self, chunk: ChunkIndex) -> Option<Bytes> {
@@ -168,6 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn who_claims_everything_gives_nothing_away() {
+        let (_, manifest) = build();
+        let empty = Arc::new(MemoryStore::new(ChunkPool::default(), Arc::clone(&manifest)));
+        for answer in [Answer::Nothing, Answer::Busy] {
+            let claiming = ClaimingStore::new(Arc::<MemoryStore>::clone(&empty), answer);
+            assert!(claiming.held().is_full() && claiming.held().len() == manifest.chunk_count());
+            assert!(manifest.chunks().all(|chunk| claiming.answer(chunk) == answer));
+        }
+        assert!(empty.held().is_empty());
+    }
+
+    #[test]
     fn faults_around_each_other_are_both_there_and_take_in_what_comes() {
         let (data, manifest) = build();
         let opener = StoreOpener::in_memory(ChunkPool::default())
@@ -176,7 +222,7 @@ mod tests {
         let store = opener.open(Arc::clone(&manifest)).unwrap();
         for (chunk, right) in manifest.chunks().zip(data.chunks(1024)) {
             store.keep(chunk, Bytes::copy_from_slice(right)).unwrap();
-            assert!(!store.answers(chunk));
+            assert_eq!(store.answer(chunk), Answer::Nothing);
             assert_ne!(store.read(chunk).unwrap(), right);
         }
         assert!(store.held().is_full());

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use swarm::{Bitfield, ChunkIndex, Hash, Manifest};
 
 pub use disk::{DiskOptions, DiskStore, Placed};
-pub use faulty::{Corrupt, CorruptStore, Faulty, Stalling, StallingStore};
+pub use faulty::{Claiming, ClaimingStore, Corrupt, CorruptStore, Faulty, Stalling, StallingStore};
 pub use memory::{ChunkPool, MemoryStore};
 pub use opener::StoreOpener;
 
@@ -28,9 +28,9 @@ pub trait ChunkStore: Send + Sync {
     /// then on the chunk is not held, and can be kept again.
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError>;
 
-    /// Whether a neighbour's request for a chunk is answered. One that is not lies until its sender gives up on it.
-    fn answers(&self, _chunk: ChunkIndex) -> bool {
-        true
+    /// What a neighbour's request for a chunk gets.
+    fn answer(&self, _chunk: ChunkIndex) -> Answer {
+        Answer::Chunk
     }
 
     /// The bytes of a chunk if another member of this process has them: then only the hash of what arrives is needed.
@@ -57,6 +57,18 @@ pub trait ChunkStore: Send + Sync {
 
     /// Whether calls may wait for a disk.
     fn is_blocking(&self) -> bool;
+}
+
+/// What a request for a chunk gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answer {
+    /// The chunk.
+    #[default]
+    Chunk,
+    /// A word that there is too much to do; it may be asked again later.
+    Busy,
+    /// Nothing: the request lies until its sender gives up on it.
+    Nothing,
 }
 
 /// What a store has come across.

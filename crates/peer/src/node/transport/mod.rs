@@ -5,6 +5,7 @@ mod handover;
 mod in_process;
 mod muxer;
 mod path;
+mod path_faults;
 mod pipe;
 #[cfg(feature = "quic")]
 mod quic;
@@ -24,6 +25,7 @@ use delayed::Delayed;
 pub(crate) use handover::{Arrived, read_shared, write_shared};
 pub use in_process::InProcessNetwork;
 pub use path::PathDelay;
+pub use path_faults::{PathFaults, PathState};
 
 /// Which transport a node uses.
 #[derive(Clone, Debug)]
@@ -73,8 +75,27 @@ pub(crate) enum TransportError {
     NoQuic,
 }
 
-/// The transport of the peer with this identity, to hosts that are a delay away where a path is given.
+/// The transport of the peer with this identity, to hosts that are a delay away where a path is given, and over paths that may break
+/// where these are.
 pub(crate) fn build(
+    kind: &TransportKind,
+    keypair: &Keypair,
+    path: Option<&PathDelay>,
+    faults: Option<&PathFaults>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
+    let transport = over_path(kind, keypair, path)?;
+    let Some(faults) = faults.cloned() else {
+        return Ok(transport);
+    };
+    let local = keypair.public().to_peer_id();
+    let crossed = transport.and_then(move |(remote, muxer), _| async move {
+        let crossed = faults.pass(local, remote, muxer).await?;
+        Ok::<_, std::io::Error>((remote, StreamMuxerBox::new(crossed)))
+    });
+    Ok(crossed.boxed())
+}
+
+fn over_path(
     kind: &TransportKind,
     keypair: &Keypair,
     path: Option<&PathDelay>,
