@@ -1,11 +1,12 @@
 //! A planned fleet as the core's lower bound sees it, and how long a run of it may take.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use swarm::lower_bound::{BoundedHost, BoundedSeeder, BoundedSwarm, Bounds, Partition};
 use swarm::{ByteRate, Bytes};
 
-use crate::{HostPlan, RegionPlan, Scenario, SeederPlan, Serves, SlowDown};
+use crate::{HostPlan, KeptStore, RegionPlan, Scenario, Serves, Trouble};
 
 /// How far links may be ahead of their rates. Virtual ones are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ impl Scenario {
             .seeders
             .iter()
             .map(|seeder| {
-                // A seeder that is away meanwhile counts as if it were not.
+                // A seeder that is away meanwhile, or is lost, counts as if it were not.
                 Some(BoundedSeeder {
                     uplink: seeder.links?.uplink(),
                     sends_after: self.pull_time(),
@@ -98,30 +99,9 @@ impl Scenario {
             .iter()
             .filter(|host| host.is_required())
             .filter_map(|host| host.join_at);
-        let away = |seeder: &SeederPlan| {
-            let absences = seeder.absences.iter();
-            let (at, down) = absences.fold((Duration::ZERO, Duration::ZERO), |(at, down), absence| {
-                (at.max(absence.at), down + absence.down)
-            });
-            // One that goes after the end does nobody harm.
-            if at < healthy { down } else { Duration::ZERO }
-        };
-        let away = plan.seeders.iter().map(away).max().unwrap_or_default();
-        // At worst nothing came meanwhile, or all of it as slowly.
-        let slowed = |slow: &SlowDown| {
-            let host = plan.hosts.get(slow.host as usize);
-            let own = host.and_then(|host| host.links).unwrap_or(slow.links);
-            let times = (own.uplink / slow.links.uplink.max(1)).max(own.downlink / slow.links.downlink.max(1));
-            let times = u32::try_from(times.saturating_add(1)).unwrap_or(u32::MAX);
-            let longest = healthy.saturating_mul(times);
-            let lasts = slow.lasts.map_or(longest, |lasts| lasts.min(longest));
-            if slow.at < healthy { lasts } else { Duration::ZERO }
-        };
-        let slowed = plan.slow_downs.iter().map(slowed).max().unwrap_or_default();
         healthy
-            .saturating_add(slowed)
+            .saturating_add(delayed_by(plan, healthy))
             .saturating_add(joins.max().unwrap_or_default())
-            .saturating_add(away)
             .saturating_add(self.time_of_requests())
     }
 
@@ -159,6 +139,51 @@ impl Scenario {
     }
 }
 
+/// By how long faults put off the end of a run that takes so long without: as if nothing moved while one of them lasts. One that
+/// begins after the end does nobody harm.
+fn delayed_by(plan: &RegionPlan, healthy: Duration) -> Duration {
+    // What begins at one time lasts at one time, too, and differs by host only in how long.
+    let mut costs: BTreeMap<Duration, Duration> = BTreeMap::new();
+    let mut note = |at: Duration, cost: Duration| {
+        let known = costs.entry(at).or_default();
+        *known = cost.max(*known);
+    };
+    for disturbance in &plan.disturbances {
+        let lasts = disturbance.lasts;
+        let cost = match disturbance.what {
+            Trouble::Slow(slowed) => {
+                let host = plan.hosts.get(disturbance.host as usize);
+                let own = host.and_then(|host| host.links).unwrap_or(slowed);
+                // At worst nothing came meanwhile, or all of it as slowly.
+                let times = (own.uplink / slowed.uplink.max(1)).max(own.downlink / slowed.downlink.max(1));
+                let times = u32::try_from(times.saturating_add(1)).unwrap_or(u32::MAX);
+                let longest = healthy.saturating_mul(times);
+                lasts.map_or(longest, |lasts| lasts.min(longest))
+            }
+            Trouble::Pause | Trouble::Down(KeptStore::All) => lasts.unwrap_or_default().saturating_add(RECOVERY),
+            // What it had it has to get again.
+            Trouble::Down(KeptStore::Half | KeptStore::Nothing) => lasts
+                .unwrap_or_default()
+                .saturating_add(RECOVERY)
+                .saturating_add(healthy),
+        };
+        note(disturbance.at, cost);
+    }
+    for interruption in &plan.interruptions {
+        note(interruption.at, interruption.lasts.saturating_add(RECOVERY));
+    }
+    for absence in plan.seeders.iter().flat_map(|seeder| &seeder.absences) {
+        note(absence.at, absence.down.unwrap_or_default());
+    }
+    let mut end = healthy;
+    for (at, cost) in costs {
+        if at < end {
+            end = end.saturating_add(cost);
+        }
+    }
+    end.saturating_sub(healthy)
+}
+
 fn bounded_host(host: &HostPlan) -> Option<BoundedHost> {
     let links = host.links?;
     Some(BoundedHost {
@@ -168,7 +193,7 @@ fn bounded_host(host: &HostPlan) -> Option<BoundedHost> {
         // One that leaves counts as if it stayed: when it goes depends on when seeding began.
         serves_until: match host.serves {
             Serves::Honest => Duration::MAX,
-            Serves::Corrupt | Serves::Nothing => Duration::ZERO,
+            Serves::Corrupt | Serves::Nothing | Serves::Claims | Serves::Busy => Duration::ZERO,
         },
         expected: host.is_required(),
     })
@@ -176,6 +201,8 @@ fn bounded_host(host: &HostPlan) -> Option<BoundedHost> {
 
 /// Bytes a second that a machine delivers at least where links are not limited.
 const FLAT_OUT: u64 = 100_000_000;
+/// Until hosts have found each other again and ask for what they lack.
+const RECOVERY: Duration = Duration::from_secs(20);
 /// Paths that a chunk's news, its request and itself take, and one to spare.
 const PATHS_PER_ROUND: u32 = 4;
 /// Rounds before the first and after the last chunk: the manifest, the overlay, and the spread of the last chunk.

@@ -8,7 +8,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use swarm::Hash;
 
 /// What a draw is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u64);
 
 impl Key {
@@ -22,6 +22,11 @@ impl Key {
     /// A generator for one host, by its index.
     pub(crate) fn generator(self, host: u32) -> Xoshiro256PlusPlus {
         Xoshiro256PlusPlus::seed_from_u64(self.0 ^ u64::from(host))
+    }
+
+    /// The key of a host's own draws, by its index.
+    pub(crate) fn of(self, host: u32) -> Self {
+        Self(self.generator(host).next_u64())
     }
 
     /// Draws `count` of `hosts`, or all where these are fewer: those of the least ranks. In the order of their indices.

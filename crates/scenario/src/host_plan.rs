@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use swarm::{HostId, ZoneId};
 
-use crate::{Links, Region, Scenario, SlowDown, faults, links};
+use crate::{Disturbance, Interruption, Links, Region, Scenario, Trouble, faults, links};
 
 /// A region's fleet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RegionPlan {
     /// Index of the region in the scenario.
     pub region: usize,
@@ -19,8 +19,10 @@ pub struct RegionPlan {
     pub seed: u64,
     /// By index.
     pub hosts: Vec<HostPlan>,
-    /// By host, one each at most.
-    pub slow_downs: Vec<SlowDown>,
+    /// What goes wrong with hosts and passes, by host, one each at most.
+    pub disturbances: Vec<Disturbance>,
+    /// What goes wrong between members, in the order in which it begins.
+    pub interruptions: Vec<Interruption>,
     /// By index, at least one.
     pub seeders: Vec<SeederPlan>,
 }
@@ -57,9 +59,9 @@ const _: () = assert!(size_of::<HostPlan>() <= 104);
 
 impl HostPlan {
     /// Whether it is expected to get the build. A host that leaves may be gone before; one that serves corrupt chunks is
-    /// banned by the others.
+    /// banned by the others; one that says that it has everything asks for nothing.
     pub const fn is_required(&self) -> bool {
-        self.leave_at.is_none() && !matches!(self.serves, Serves::Corrupt)
+        self.leave_at.is_none() && matches!(self.serves, Serves::Honest | Serves::Nothing)
     }
 }
 
@@ -73,6 +75,17 @@ pub enum Serves {
     Corrupt,
     /// It takes requests and sends nothing.
     Nothing,
+    /// It says that it holds everything, holds nothing and sends nothing.
+    Claims,
+    /// It says that it holds everything, and that it is busy whenever it is asked.
+    Busy,
+}
+
+impl Serves {
+    /// Whether it says that it holds everything, whatever it holds.
+    pub const fn claims_all(self) -> bool {
+        matches!(self, Self::Claims | Self::Busy)
+    }
 }
 
 /// What is to become of a seeder.
@@ -94,19 +107,26 @@ pub struct SeederPlan {
     pub absences: Vec<Absence>,
 }
 
-/// A time without a seeder, which then comes back with the build.
+/// A time without a seeder, which then comes back with the build, where it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Absence {
     /// When it goes, after it began to seed.
     pub at: Duration,
-    /// How long it is away.
-    pub down: Duration,
+    /// How long it is away; for good where absent.
+    pub down: Option<Duration>,
 }
 
 impl RegionPlan {
     /// Hosts that are expected to get the build.
     pub fn required(&self) -> usize {
         self.hosts.iter().filter(|host| host.is_required()).count()
+    }
+
+    /// Whether there are faults with which what a host has published is not what all its neighbours know, or is true for ever: hosts
+    /// that come back with less than they had, and paths that let nothing pass.
+    pub fn is_told_by_messages(&self) -> bool {
+        let goes_down = |disturbance: &Disturbance| matches!(disturbance.what, Trouble::Down(_));
+        self.disturbances.iter().any(goes_down) || self.interruptions.iter().any(Interruption::is_silent)
     }
 }
 
@@ -145,17 +165,20 @@ impl Scenario {
         let mut hosts: Vec<HostPlan> = (0..shape.hosts).map(plan).collect();
         links::give(&self.network, self.seed, region, &mut hosts);
         // A slower link may still be faster than a disk, so parts come last.
-        let mut slow_downs = faults::give(&self.faults, self.seed, region, shape, &mut hosts);
-        for slow_down in &mut slow_downs {
-            let parts = self.network.parts(hosts[slow_down.host as usize].class);
-            slow_down.links = parts.limit(slow_down.links);
+        let mut disturbances = faults::give(&self.faults, self.seed, region, shape, &mut hosts);
+        for disturbance in &mut disturbances {
+            let parts = self.network.parts(hosts[disturbance.host as usize].class);
+            if let Trouble::Slow(links) = &mut disturbance.what {
+                *links = parts.limit(*links);
+            }
         }
         links::limit(&self.network, &mut hosts);
         RegionPlan {
             region,
             seed,
+            interruptions: faults::interruptions(&self.network_faults, self.seed, region, shape, &hosts),
             hosts,
-            slow_downs,
+            disturbances,
             seeders: (0..shape.seeders)
                 .map(|index| self.plan_seeder(shape, seed, index))
                 .collect(),
@@ -163,7 +186,7 @@ impl Scenario {
     }
 
     fn plan_seeder(&self, shape: &Region, seed: u64, index: u32) -> SeederPlan {
-        let restarts = self.seeder_restarts.iter();
+        let restarts = self.seeder_faults.iter();
         let own = restarts.filter(|restart| restart.applies_to(&shape.name, index));
         SeederPlan {
             index,

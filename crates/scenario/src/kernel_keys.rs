@@ -23,7 +23,7 @@ pub(crate) fn check(root: &Section<'_>, scenario: &Scenario) {
             format!("the fidelity \"kernel\" {why}; leave it out, or expect it of fidelity = \"faithful\""),
         );
     };
-    if !scenario.faults.is_empty() || !scenario.seeder_restarts.is_empty() {
+    if scenario.has_faults() {
         report(root, "faults", "has no faults");
     }
     for Lack { table, key, asks, why } in LACKS {

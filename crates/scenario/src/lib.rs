@@ -20,6 +20,7 @@ mod report_fields;
 mod run_outcome;
 mod schema;
 mod section;
+mod shares;
 mod thresholds;
 mod warnings;
 mod words;
@@ -31,7 +32,10 @@ use serde::{Deserialize, Serialize};
 use swarm::{ByteRate, Bytes};
 
 pub use bounds::Slack;
-pub use faults::{Fault, FaultKind, HostShare, SeederRestart, SlowDown};
+pub use faults::{
+    Chosen, Cut, Disturbance, Fault, FaultKind, HostShare, Interruption, KeptStore, Member, NetworkFault,
+    NetworkFaultKind, NetworkTrouble, Passage, Reset, SeederFault, SeederFaultKind, Trouble, Way,
+};
 pub use file::Override;
 pub use host_parts::HostParts;
 pub use host_plan::{Absence, HostPlan, RegionPlan, SeederPlan, Serves, host_index};
@@ -41,8 +45,8 @@ pub use problem::{Problem, ScenarioError};
 pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size};
 pub use report_fields::{REPORT_FIELDS, REPORT_LISTS, ReportField, ReportsOf, Unit, UnknownField, find_in_report};
 pub use run_outcome::{
-    Facts, ForecastFacts, KernelDifference, LiveFacts, ProtocolCounts, RegionEnd, RegionOutcome, RegionStages,
-    RunOutcome, Stages, Stop,
+    Facts, FaultCounts, ForecastFacts, KernelDifference, LiveFacts, ProtocolCounts, RegionEnd, RegionOutcome,
+    RegionStages, RunOutcome, Stages, Stop,
 };
 pub use schema::schema;
 pub use swarm::ChunkPolicy as Policy;
@@ -73,8 +77,10 @@ pub struct Scenario {
     pub worker_processes: Option<u32>,
     /// What goes wrong with hosts.
     pub faults: Vec<Fault>,
-    /// Seeders that go and come back.
-    pub seeder_restarts: Vec<SeederRestart>,
+    /// What goes wrong between members.
+    pub network_faults: Vec<NetworkFault>,
+    /// Seeders that go.
+    pub seeder_faults: Vec<SeederFault>,
     /// What must hold at the end.
     pub thresholds: Vec<Threshold>,
     /// What the command line says twice; for [`Scenario::warnings`].
@@ -308,6 +314,11 @@ impl Scenario {
         self.network.classes.is_empty() && self.network.spread_percent <= 0.0
     }
 
+    /// Whether anything goes wrong.
+    pub fn has_faults(&self) -> bool {
+        !(self.faults.is_empty() && self.network_faults.is_empty() && self.seeder_faults.is_empty())
+    }
+
     /// What a live run cannot do of what the scenario asks for: the network between hosts is the machine's own.
     pub fn only_in_forecasts(&self) -> Vec<&'static str> {
         let network = &self.network;
@@ -327,11 +338,6 @@ impl Scenario {
                 "network.classes.*.disk",
             ),
             (network.bucket_rate.is_some(), "network.bucket.rate"),
-            (!self.seeder_restarts.is_empty(), "faults of kind seeder-restart"),
-            (
-                self.faults.iter().any(|fault| fault.kind == FaultKind::SlowDown),
-                "faults of kind slow-down",
-            ),
         ];
         asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
     }
@@ -341,7 +347,7 @@ impl Scenario {
     pub fn not_in_kernel(&self) -> Vec<&'static str> {
         let network = &self.network;
         let asked = [
-            (!self.faults.is_empty() || !self.seeder_restarts.is_empty(), "faults"),
+            (self.has_faults(), "faults"),
             (self.swarm.policy != Policy::LatestUseful, "swarm.policy"),
             (network.zones.uplink.is_some(), "network.zones.uplink"),
             (network.racks.is_some(), "network.racks"),

@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use crate::draw::Key;
-use crate::{HostClass, HostPlan, HostShare, Links, Network};
+use crate::{HostClass, HostPlan, Links, Network};
 
 /// Gives the hosts of a region their links: first the classes take their share, then everybody's are spread.
 pub(crate) fn give(network: &Network, seed: u64, region: usize, hosts: &mut [HostPlan]) {
@@ -52,16 +52,6 @@ fn give_classes(classes: &[HostClass], seed: u64, region: usize, hosts: &mut [Ho
             let host = &mut hosts[host as usize];
             host.class = Some(class);
             host.links = Some(*links);
-        }
-    }
-}
-
-impl HostShare {
-    /// How many of `hosts` it is.
-    pub(crate) fn of(self, hosts: u32) -> usize {
-        match self {
-            Self::Count(count) => count as usize,
-            Self::Percent(percent) => (f64::from(hosts) * percent / 100.0).round() as usize,
         }
     }
 }

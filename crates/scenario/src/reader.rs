@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use swarm::{BUILD_ID_LENGTH_MAX, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, CHUNKS_MAX};
 
-use crate::faults::{Fault, FaultKind, HostShare, SeederRestart};
+use crate::faults::{self, HostShare};
 use crate::file::{Table, Value};
-use crate::kernel_keys;
 use crate::problem::ScenarioError;
 use crate::quantity::{parse_duration, parse_rate, parse_size};
 use crate::section::{Reader, Section};
 use crate::thresholds::Threshold;
-use crate::words::{self, FAULT_KINDS, FIDELITIES, LOCALITIES, POLICIES, TRANSPORTS};
+use crate::words::{FIDELITIES, LOCALITIES, POLICIES, TRANSPORTS};
 use crate::{
     Build, BuildSource, HostClass, HostParts, Links, LogNetwork, Network, RackNetwork, Region, Scenario, SwarmSettings,
     Transport, ZoneNetwork,
 };
+use crate::{kernel_keys, shares};
 
 pub(crate) fn read(path: &Path, tree: &Table, given_twice: Vec<String>) -> Result<Scenario, ScenarioError> {
     let name = path
@@ -35,6 +35,7 @@ pub(crate) fn read(path: &Path, tree: &Table, given_twice: Vec<String>) -> Resul
         place: None,
     };
     reader.check_keys(tree, "", "");
+    let faults = faults::read(&root);
     let scenario = Scenario {
         description: root.text("description").unwrap_or_default(),
         seed: root.integer("seed", 0, i64::MAX).map_or(1, i64::cast_unsigned),
@@ -45,15 +46,16 @@ pub(crate) fn read(path: &Path, tree: &Table, given_twice: Vec<String>) -> Resul
         network: read_network(&root),
         swarm: read_swarm(&root),
         worker_processes: root.section("workers").number("processes"),
-        faults: read_faults(&root),
-        seeder_restarts: read_seeder_restarts(&root),
+        faults: faults.hosts,
+        network_faults: faults.network,
+        seeder_faults: faults.seeders,
         thresholds: read_thresholds(&root),
         given_twice,
         name,
     };
-    check_fleet(&root, &scenario);
+    shares::check_fleet(&root, &scenario);
+    faults::check(&root, &scenario);
     kernel_keys::check(&root, &scenario);
-    check_deadline(&root, &scenario);
     let mut problems = reader.problems.into_inner();
     if problems.is_empty() {
         return Ok(scenario);
@@ -310,7 +312,7 @@ fn rate(section: &Section<'_>, key: &str) -> Option<u64> {
     Some(rate.max(1))
 }
 
-fn share(section: &Section<'_>, key: &str) -> Option<HostShare> {
+pub(crate) fn share(section: &Section<'_>, key: &str) -> Option<HostShare> {
     match section.entry(key).map(|entry| &entry.value) {
         Some(Value::Integer(count)) => u32::try_from(*count).ok().map(HostShare::Count),
         Some(Value::Text(text)) => parse_percent(text).map(HostShare::Percent),
@@ -318,7 +320,7 @@ fn share(section: &Section<'_>, key: &str) -> Option<HostShare> {
     }
 }
 
-fn percent(section: &Section<'_>, key: &str) -> Option<f64> {
+pub(crate) fn percent(section: &Section<'_>, key: &str) -> Option<f64> {
     let found = match &section.entry(key)?.value {
         Value::Text(text) => parse_percent(text),
         _ => None,
@@ -361,278 +363,6 @@ fn read_swarm(root: &Section<'_>) -> SwarmSettings {
         patience: patience.unwrap_or(default.patience),
         locality: swarm.word("locality", &LOCALITIES).unwrap_or(default.locality),
     }
-}
-
-fn read_faults(root: &Section<'_>) -> Vec<Fault> {
-    let read = |(name, fault): (String, Section<'_>)| {
-        let kind = fault.word("kind", &FAULT_KINDS);
-        if kind == Some(None) {
-            return None;
-        }
-        let kind = kind.flatten();
-        if fault.entry("kind").is_none() {
-            fault.problem(
-                "kind",
-                format!("missing; expected one of {}", words::list(&FAULT_KINDS)),
-            );
-        }
-        let (lasts, to_percent) = read_slowness(&fault, kind);
-        if fault.number("seeder").is_some() {
-            fault.problem("seeder", "only a seeder-restart has it; expected none");
-        }
-        let hosts = share(&fault, "hosts");
-        if hosts.is_none() {
-            fault.problem(
-                "hosts",
-                "expected a number of hosts or a share of them, such as 10 or \"5%\"",
-            );
-        }
-        let chosen = read_chosen_regions(root, &fault);
-        let at = fault.parsed("at", parse_duration);
-        let timed = kind.is_some_and(FaultKind::has_time);
-        if timed && fault.entry("at").is_none() {
-            fault.problem(
-                "at",
-                "missing; expected when, after the build is complete in the region, such as \"3s\"",
-            );
-        }
-        if !timed && kind.is_some() && at.is_some() {
-            fault.problem("at", "this kind of fault holds from the start; expected no time");
-        }
-        Some(Fault {
-            name,
-            kind: kind.unwrap_or(FaultKind::Leave),
-            hosts: hosts.unwrap_or(HostShare::Count(0)),
-            regions: chosen,
-            zone: fault.number("zone"),
-            at: at.unwrap_or_default(),
-            lasts,
-            to_percent,
-        })
-    };
-    root.section("faults").named().filter_map(read).collect()
-}
-
-/// How long hosts are slow, and how slow in percent: what only a slow-down has.
-fn read_slowness(fault: &Section<'_>, kind: Option<FaultKind>) -> (Option<Duration>, f64) {
-    let lasts = fault.parsed("for", parse_duration);
-    let to = percent(fault, "to");
-    if kind != Some(FaultKind::SlowDown) {
-        if lasts.is_some() {
-            fault.problem("for", "only a slow-down and a seeder-restart have it; expected none");
-        }
-        if to.is_some() {
-            fault.problem("to", "only a slow-down has it; expected none");
-        }
-        return (None, 100.0);
-    }
-    if fault.entry("to").is_none() {
-        fault.problem("to", "missing; expected what is left of the links, such as \"10%\"");
-    }
-    if to == Some(0.0) {
-        fault.problem("to", "expected more than nothing, such as \"1%\"");
-    }
-    (lasts, to.unwrap_or(100.0))
-}
-
-/// Hosts that join after the run has been given up are never in time.
-fn check_deadline(root: &Section<'_>, scenario: &Scenario) {
-    let Some(deadline) = scenario.deadline.filter(|deadline| !deadline.is_zero()) else {
-        return;
-    };
-    let late = scenario.faults.iter().filter(|fault| fault.kind == FaultKind::JoinLate);
-    for fault in late.filter(|fault| fault.at >= deadline) {
-        let message = format!(
-            "not before the deadline of {deadline:?}, so its hosts are never in time; expected less or no deadline"
-        );
-        root.section("faults").section(&fault.name).problem("at", message);
-    }
-}
-
-/// Holds the faults and classes against the regions whose hosts and zones have been read.
-fn check_fleet(root: &Section<'_>, scenario: &Scenario) {
-    let regions = root.section("regions");
-    let is_read = |region: &&Region| {
-        let section = regions.section(&region.name);
-        let as_read = |key: &str, value: u32, default: Option<u32>| match section.entry(key).map(|entry| &entry.value) {
-            Some(Value::Integer(written)) => *written == i64::from(value),
-            Some(_) => false,
-            None => default == Some(value),
-        };
-        as_read("hosts", region.hosts, None) && as_read("zones", region.zones, Some(1))
-    };
-    for region in scenario.regions.iter().filter(is_read) {
-        let mut each_fits = true;
-        let classes = root.section("network").section("classes");
-        for class in &scenario.network.classes {
-            let hosts = Candidates::of_region(region);
-            each_fits &= check_share(&classes.section(&class.name), class.hosts, &hosts);
-        }
-        let faults = root.section("faults");
-        for fault in scenario.faults.iter().filter(|fault| fault.applies_to(region)) {
-            each_fits &= check_fault(&faults.section(&fault.name), fault, region);
-        }
-        if each_fits {
-            check_together(root, scenario, region);
-        }
-    }
-}
-
-/// Whether a fault can have what it asks of a region.
-fn check_fault(section: &Section<'_>, fault: &Fault, region: &Region) -> bool {
-    let hosts = match fault.zone {
-        Some(zone) if zone >= region.zones => {
-            let (zones, name) = (region.zones, &region.name);
-            let counted = "counted from 0; or the regions that have it, as regions = [\"…\"]";
-            section.problem(
-                "zone",
-                format!("expected less than {zones}, the zones of {name:?}, {counted}"),
-            );
-            return false;
-        }
-        Some(zone) => Candidates::of_zone(region, zone),
-        None => Candidates::of_region(region),
-    };
-    check_share(section, fault.hosts, &hosts)
-}
-
-/// Those of whom a share is drawn.
-struct Candidates {
-    count: u32,
-    name: String,
-}
-
-impl Candidates {
-    fn of_region(region: &Region) -> Self {
-        Self {
-            count: region.hosts,
-            name: format!("{:?}", region.name),
-        }
-    }
-
-    fn of_zone(region: &Region, zone: u32) -> Self {
-        Self {
-            count: region.hosts_in(zone),
-            name: format!("zone {zone} of {:?}", region.name),
-        }
-    }
-}
-
-/// Whether a share of so many is some of them. None is meant only where it is written as 0.
-fn check_share(section: &Section<'_>, share: HostShare, of: &Candidates) -> bool {
-    let Candidates { count, name } = of;
-    match share {
-        HostShare::Count(0) => true,
-        HostShare::Count(wanted) if wanted > *count => {
-            section.problem("hosts", format!("expected at most {count}, all hosts of {name}"));
-            false
-        }
-        HostShare::Percent(percent) if percent > 0.0 && *count == 0 => {
-            section.problem(
-                "hosts",
-                format!("there is no host in {name}; expected fewer zones or more hosts"),
-            );
-            false
-        }
-        HostShare::Percent(percent) if percent > 0.0 && share.of(*count) == 0 => {
-            let least = (1000.0 / f64::from(*count)).ceil() / 10.0;
-            let hosts = if *count == 1 { "host" } else { "hosts" };
-            section.problem(
-                "hosts",
-                format!("{percent} % of {count} {hosts}, those of {name}, is no host; expected a count, or at least {least} %"),
-            );
-            false
-        }
-        HostShare::Count(_) | HostShare::Percent(_) => true,
-    }
-}
-
-/// Faults never share a host, so together they cannot have more than there are, in no zone and in no region; nor can classes.
-fn check_together(root: &Section<'_>, scenario: &Scenario, region: &Region) {
-    let taken = |zone: Option<u32>| {
-        let faults = scenario.faults.iter();
-        let own = faults.filter(|fault| zone.is_none() || fault.zone == zone);
-        own.map(|fault| fault.count(region)).sum::<usize>()
-    };
-    let mut zones: Vec<u32> = scenario.faults.iter().filter_map(|fault| fault.zone).collect();
-    zones.sort_unstable();
-    zones.dedup();
-    let of_zones = zones
-        .into_iter()
-        .map(|zone| (taken(Some(zone)), Candidates::of_zone(region, zone)));
-    let all = (taken(None), Candidates::of_region(region));
-    let too_many = of_zones.chain([all]).find(|(taken, of)| *taken > of.count as usize);
-    if let Some((taken, Candidates { count, name })) = too_many {
-        root.problem(
-            "faults",
-            format!("name {taken} hosts of {name}, which has {count}; expected no more"),
-        );
-    }
-    let classes = scenario.network.classes.iter();
-    let of_classes: usize = classes.map(|class| class.hosts.of(region.hosts)).sum();
-    if of_classes > region.hosts as usize {
-        let Region { name, hosts, .. } = region;
-        root.section("network").problem(
-            "classes",
-            format!("name {of_classes} hosts of {name:?}, which has {hosts}; expected no more"),
-        );
-    }
-}
-
-fn read_chosen_regions(root: &Section<'_>, fault: &Section<'_>) -> Option<Vec<String>> {
-    let chosen = fault.texts("regions");
-    for name in chosen.iter().flatten() {
-        if !root.section("regions").named().any(|(region, _)| region == *name) {
-            fault.problem(
-                "regions",
-                format!("names {name:?}, which is no region of this scenario"),
-            );
-        }
-    }
-    chosen
-}
-
-fn read_seeder_restarts(root: &Section<'_>) -> Vec<SeederRestart> {
-    let read = |(name, fault): (String, Section<'_>)| {
-        // A word that is none is told where the hosts' faults are read.
-        let Value::Text(kind) = &fault.entry("kind")?.value else {
-            return None;
-        };
-        if words::value_of(&FAULT_KINDS, kind) != Some(None) {
-            return None;
-        }
-        for key in ["at", "for"] {
-            if fault.entry(key).is_none() {
-                fault.problem(key, "missing; expected a time, such as \"3s\"");
-            }
-        }
-        if fault.entry("hosts").is_some() {
-            fault.problem("hosts", "a seeder-restart is about no hosts; expected none");
-        }
-        if percent(&fault, "to").is_some() {
-            fault.problem("to", "only a slow-down has it; expected none");
-        }
-        let regions = read_chosen_regions(root, &fault);
-        let seeder: Option<u32> = fault.number("seeder");
-        let applies = |name: &String| regions.as_ref().is_none_or(|chosen| chosen.contains(name));
-        for (name, region) in root.section("regions").named().filter(|(name, _)| applies(name)) {
-            let seeders = region.number("seeders").unwrap_or(1);
-            if seeder.is_some_and(|seeder| seeder >= seeders) {
-                fault.problem(
-                    "seeder",
-                    format!("expected less than {seeders}, the seeders of {name:?}"),
-                );
-            }
-        }
-        Some(SeederRestart {
-            regions,
-            seeder,
-            at: fault.parsed("at", parse_duration).unwrap_or_default(),
-            down: fault.parsed("for", parse_duration).unwrap_or_default(),
-            name,
-        })
-    };
-    root.section("faults").named().filter_map(read).collect()
 }
 
 fn read_thresholds(root: &Section<'_>) -> Vec<Threshold> {

@@ -18,6 +18,8 @@ pub struct RunOutcome {
     pub regions: Vec<RegionOutcome>,
     /// What the hosts' protocol did, in all.
     pub protocol: ProtocolCounts,
+    /// What went wrong, in all.
+    pub faults: FaultCounts,
     /// Hosts that were banned for what they sent, by region and index; once for each host that banned them.
     pub banned: Vec<(usize, u32)>,
     /// When it was to give up, counted from when the build is complete in the regional buckets.
@@ -205,6 +207,31 @@ impl KernelDifference {
     /// By how many percent the kernel's makespan is shorter (negative) or longer than the faithful one.
     pub fn percent(&self) -> f64 {
         (self.kernel.as_secs_f64() / self.faithful.as_secs_f64() - 1.0) * 100.0
+    }
+}
+
+/// What went wrong at some time, of what the scenario says. What members do with requests holds from the start and is not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultCounts {
+    /// Faults that have begun, one for each host or seeder that left or was disturbed, and one for each cut or reset.
+    pub begun: u64,
+    /// Those of them that are over.
+    pub ended: u64,
+    /// Connections that resets and partitions ended, as far as they were made.
+    pub connections_cut: u64,
+}
+
+impl FaultCounts {
+    /// Adds what others have counted.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            begun,
+            ended,
+            connections_cut,
+        } = *other;
+        self.begun += begun;
+        self.ended += ended;
+        self.connections_cut += connections_cut;
     }
 }
 

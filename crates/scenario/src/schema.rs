@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 use crate::SwarmSettings;
 use crate::quantity::parse_duration;
 use crate::report_fields;
-use crate::words::{FAULT_KINDS, FIDELITIES, LOCALITIES, POLICIES, TRANSPORTS, Words, word_of};
+use crate::words::{
+    CUT_FROM, FAULT_KINDS, FIDELITIES, KEPT_STORES, LOCALITIES, POLICIES, TRANSPORTS, WAYS, Words, word_of,
+};
 use swarm::{HostId, SeederConfig};
 
 /// A key, or a table.
@@ -145,14 +147,19 @@ pub(crate) const KEYS: &[Key] = &[
     key("workers.processes", number(1, 64, "worker processes", 6), "as few as the file limit allows", "Processes that the hosts are spread over (TCP and QUIC)."),
     key("faults", Kind::Table, "", "What goes wrong."),
     key("faults.*", Kind::Table, "", "A fault."),
-    key("faults.*.kind", Kind::Words(&FAULT_KINDS), "", "What its hosts do; the last is about seeders (the last two in forecasts only)."),
+    key("faults.*.kind", Kind::Words(&FAULT_KINDS), "", "What goes wrong: with hosts, between members (reset, partition, silent-cut), or with seeders."),
     key("faults.*.hosts", Kind::Share, "", "How many hosts of each region, or which share of them."),
     key("faults.*.regions", Kind::Texts, "all", "In which regions."),
     key("faults.*.zone", number(0, 999, "a zone, counted from 0", 1), "all", "In which zone of each region; hosts is then a number or a share of that zone's."),
-    key("faults.*.at", Kind::Duration, "", "When, after the build is complete in the regional buckets (leave, join-late, slow-down, seeder-restart)."),
-    key("faults.*.seeder", number(0, 7, "a seeder, counted from 0", 1), "all", "Which seeder of each region (seeder-restart)."),
-    key("faults.*.for", Kind::Duration, "till the end (slow-down)", "How long hosts are slow (slow-down), or the seeder is away (seeder-restart)."),
+    key("faults.*.at", Kind::Duration, "", "When, after the build is complete in the regional buckets. Members that do something else with requests do it from the start, and have none."),
+    key("faults.*.seeder", number(0, 7, "a seeder, counted from 0", 1), "all", "Which seeder of each region (seeder-restart, seeder-lost)."),
+    key("faults.*.for", Kind::Duration, "till the end (slow-down)", "How long (slow-down, pause, crash, partition, silent-cut, seeder-restart)."),
     key("faults.*.to", Kind::Share, "", "What is left of the links of its hosts (slow-down)."),
+    key("faults.*.worst", Kind::Share, "as to", "Makes its hosts unequally slow, by a heavy tail: half of them have less than half of what to says, one of a hundred less than a hundredth of it, and none less than this (slow-down)."),
+    key("faults.*.store", Kind::Words(&KEPT_STORES), "", "What its hosts still hold when they are back; what they held where it is left out (crash)."),
+    key("faults.*.from", Kind::Words(&CUT_FROM), "", "Whom its hosts are cut from: everybody where it is left out, and for a reset the other hosts (reset, partition, silent-cut)."),
+    key("faults.*.way", Kind::Words(&WAYS), "", "Which way nothing passes; both where it is left out (silent-cut)."),
+    key("faults.*.connections", Kind::Share, "100%", "How many of each host's connections, or which share of them (reset)."),
     key("thresholds", Kind::Table, "", "What must hold at the end; else the exit code is 1."),
     key("thresholds.*", Kind::Text, "", "A field of the report, a comparison and a value, such as \"stretch.max <= 1.35\". x-report-fields lists the fields; a number without a unit is in the field's own, as 60 in \"fanout_latency_ms.p99 <= 60\" is 60 ms."),
 ];

@@ -3,7 +3,8 @@
 
 use std::fmt::Debug;
 
-use crate::{FaultKind, Fidelity, Policy, Transport};
+use crate::faults::Kind;
+use crate::{FaultKind, Fidelity, KeptStore, NetworkFaultKind, Policy, SeederFaultKind, Transport, Way};
 
 /// A word, the value that it stands for, and its meaning.
 #[derive(Debug)]
@@ -74,15 +75,44 @@ pub(crate) const FIDELITIES: [Word<Fidelity>; 2] = [
     word("kernel", Fidelity::Kernel, "The bare policy with perfect knowledge, without messages."),
 ];
 
-/// None is what is no host's fault.
 #[rustfmt::skip]
-pub(crate) const FAULT_KINDS: [Word<Option<FaultKind>>; 6] = [
-    word("leave", Some(FaultKind::Leave), "Its hosts go without a word at that time."),
-    word("join-late", Some(FaultKind::JoinLate), "Its hosts start only at that time."),
-    word("corrupt", Some(FaultKind::Corrupt), "Its hosts serve corrupt chunks."),
-    word("stall", Some(FaultKind::Stall), "Its hosts take requests and never serve."),
-    word("slow-down", Some(FaultKind::SlowDown), "Links of its hosts are slower from that time on, for a while (forecasts only)."),
-    word("seeder-restart", None, "Seeders go at that time and come back with the build (forecasts only)."),
+pub(crate) const FAULT_KINDS: [Word<Kind>; 15] = [
+    word("leave", Kind::Hosts(FaultKind::Leave), "Its hosts go without a word at that time."),
+    word("join-late", Kind::Hosts(FaultKind::JoinLate), "Its hosts start only at that time; many at once are a flash crowd."),
+    word("pause", Kind::Hosts(FaultKind::Pause), "Its hosts stand still for a while, as a machine does that is suspended."),
+    word("crash", Kind::Hosts(FaultKind::Crash), "Its hosts go without a word, and are started again after a while."),
+    word("slow-down", Kind::Hosts(FaultKind::SlowDown), "Links of its hosts are slower from that time on, for a while."),
+    word("corrupt", Kind::Hosts(FaultKind::Corrupt), "Its hosts serve corrupt chunks."),
+    word("stall", Kind::Hosts(FaultKind::Stall), "Its hosts take requests and never serve."),
+    word("trickle", Kind::Hosts(FaultKind::Trickle), "Its hosts take requests and send two bytes a second."),
+    word("claim", Kind::Hosts(FaultKind::Claim), "Its hosts say that they hold everything, hold nothing, and never answer."),
+    word("busy", Kind::Hosts(FaultKind::Busy), "Its hosts say that they hold everything, and turn down every request because they are busy."),
+    word("reset", Kind::Network(NetworkFaultKind::Reset), "Connections of its hosts end at that time, at both ends, and can be made anew."),
+    word("partition", Kind::Network(NetworkFaultKind::Partition), "Connections of its hosts with the others end, and none can be made for a while."),
+    word("silent-cut", Kind::Network(NetworkFaultKind::SilentCut), "Nothing passes between its hosts and the others for a while, and nobody is told."),
+    word("seeder-restart", Kind::Seeders(SeederFaultKind::Restart), "Seeders go at that time and come back with the build."),
+    word("seeder-lost", Kind::Seeders(SeederFaultKind::Lost), "Seeders go at that time for good."),
+];
+
+#[rustfmt::skip]
+pub(crate) const KEPT_STORES: [Word<KeptStore>; 3] = [
+    word("kept", KeptStore::All, "All that it had."),
+    word("damaged", KeptStore::Half, "Every second chunk of what it had."),
+    word("lost", KeptStore::Nothing, "Nothing."),
+];
+
+/// Whether seeders are among those whom hosts are cut from.
+#[rustfmt::skip]
+pub(crate) const CUT_FROM: [Word<bool>; 2] = [
+    word("hosts", false, "Other hosts; seeders are reached as before."),
+    word("everybody", true, "Other hosts and seeders."),
+];
+
+#[rustfmt::skip]
+pub(crate) const WAYS: [Word<Way>; 3] = [
+    word("both", Way::Both, "Neither in nor out."),
+    word("out", Way::Out, "Nothing comes out of its hosts."),
+    word("in", Way::In, "Nothing comes in to its hosts."),
 ];
 
 /// A policy as its word, since the core's enum knows no format.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rig::{GOOD, load, load_text};
-use scenario::{HostPlan, Links, Scenario, Serves};
+use scenario::{Disturbance, HostPlan, Interruption, KeptStore, Links, Member, Passage, Scenario, Serves, Trouble};
 
 #[test]
 fn a_share_that_is_no_host_is_told_where_it_stands() {
@@ -290,9 +290,9 @@ const SLOW: &str = "[faults.tired]\nkind = \"slow-down\"\nhosts = \"10%\"\nat = 
 fn slow_hosts_have_a_part_of_their_links_for_a_time_and_are_expected_to_get_the_build() {
     let scenario = everything(&format!("{EVERYTHING}{SLOW}"));
     let plan = scenario.plan(0);
-    assert_eq!((plan.slow_downs.len(), plan.required()), (20, 200 - 17));
-    assert!(plan.slow_downs.is_sorted_by_key(|slow| slow.host));
-    for slow in &plan.slow_downs {
+    assert_eq!((plan.disturbances.len(), plan.required()), (20, 200 - 17));
+    assert!(plan.disturbances.is_sorted_by_key(|slow| slow.host));
+    for slow in &plan.disturbances {
         let host = &plan.hosts[slow.host as usize];
         assert!(!IS.iter().any(|is| is(host)), "one fault at most");
         let links = host.links.unwrap();
@@ -300,12 +300,13 @@ fn slow_hosts_have_a_part_of_their_links_for_a_time_and_are_expected_to_get_the_
             (slow.at, slow.lasts),
             (Duration::from_secs(2), Some(Duration::from_secs(3)))
         );
-        assert_eq!(
-            (slow.links.uplink, slow.links.downlink),
-            (links.uplink / 10, links.downlink / 10)
-        );
+        let slowed = Links {
+            uplink: links.uplink / 10,
+            downlink: links.downlink / 10,
+        };
+        assert_eq!(slow.what, Trouble::Slow(slowed));
     }
-    assert!(scenario.only_in_forecasts().contains(&"faults of kind slow-down"));
+    assert_eq!(scenario.only_in_forecasts(), ["network.racks"]);
     let without = everything(EVERYTHING);
     assert_eq!(
         without.plan(0).hosts,
@@ -320,10 +321,47 @@ fn slow_hosts_have_a_part_of_their_links_for_a_time_and_are_expected_to_get_the_
     let held = everything(&format!("{EVERYTHING}{SLOW}").replace("downlink = \"2 MB/s\"\n", disk));
     let plan = held.plan(0);
     let most = plan
-        .slow_downs
+        .disturbances
         .iter()
         .filter(|slow| plan.hosts[slow.host as usize].class.is_none());
-    assert!(most.map(|slow| slow.links.downlink).all(|downlink| downlink == 150_000));
+    let mut downlinks = most.map(|slow| slowed(slow).downlink);
+    assert!(downlinks.all(|downlink| downlink == 150_000));
+}
+
+/// The links of a host that is slow.
+fn slowed(disturbance: &Disturbance) -> Links {
+    match disturbance.what {
+        Trouble::Slow(links) => links,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn unequally_slow_hosts_are_slow_by_a_heavy_tail_down_to_the_worst() {
+    let tail = SLOW.replace("hosts = \"10%\"", "hosts = \"80%\"");
+    let text = GOOD.replace("hosts = 3", "hosts = 2000");
+    let links = "[network.host]\nuplink = \"1 MB/s\"\ndownlink = \"2 MB/s\"\n";
+    let scenario = everything(&format!("{text}{links}{tail}worst = \"0.1%\"\n"));
+    let mut uplinks: Vec<u64> = scenario
+        .plan(0)
+        .disturbances
+        .iter()
+        .map(|slow| slowed(slow).uplink)
+        .collect();
+    uplinks.sort_unstable();
+    let below = |rate: u64| uplinks.iter().filter(|uplink| **uplink < rate).count() as f64 / 1600.0;
+    assert!(
+        (1_000, 100_000) == (uplinks[0], *uplinks.last().unwrap() / 10_000 * 10_000 + 10_000),
+        "{uplinks:?}"
+    );
+    for (rate, share) in [(50_000, 0.5), (10_000, 0.1), (5_000, 0.05)] {
+        assert!((below(rate) - share).abs() < 0.05, "{} below {rate}", below(rate));
+    }
+    let error = load_text(&format!("{text}{links}{tail}worst = \"20%\"\n"), &[]).unwrap_err();
+    assert!(
+        error.contains("faults.tired.worst = \"20%\" — expected no more than to"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -341,8 +379,21 @@ fn a_slow_down_that_says_too_little_or_too_much_is_told_where_it_stands() {
             "faults.tired.to = \"0%\" — expected more than nothing",
         ),
         ("at = \"2s\"\n", "", "faults.tired.at — missing"),
-        ("slow-down", "stall", "only a slow-down has it"),
-        ("slow-down", "stall", "only a slow-down and a seeder-restart have it"),
+        (
+            "slow-down",
+            "stall",
+            "faults.tired.to = \"10%\" — a fault of kind \"stall\" has none; expected it with \"slow-down\"",
+        ),
+        (
+            "slow-down",
+            "stall",
+            "expected it with \"pause\", \"crash\", \"slow-down\", \"partition\", \"silent-cut\", \"seeder-restart\"",
+        ),
+        (
+            "slow-down",
+            "slow-down",
+            "slows links that are not limited; expected [network.host] as well",
+        ),
     ] {
         let error = load_text(&format!("{text}{}", SLOW.replace(from, to)), &[]).unwrap_err();
         assert!(error.contains(told), "{told} in {error}");
@@ -387,4 +438,157 @@ fn a_host_sends_and_receives_no_more_than_its_cores_can() {
         error.contains("network.host.cpu_per_gb=0s: ") && error.contains("expected more than nothing"),
         "{error}"
     );
+}
+
+/// What passes: hosts that stand still, and hosts that are down.
+const PASSING: &str = "[faults.still]\nkind = \"pause\"\nhosts = 5\nat = \"2s\"\nfor = \"30s\"\n\
+    [faults.down]\nkind = \"crash\"\nhosts = 7\nat = \"1s\"\nfor = \"5s\"\nstore = \"damaged\"\n";
+
+#[test]
+fn hosts_that_stand_still_or_crash_are_expected_to_get_the_build_and_waited_for() {
+    let (with, without) = (everything(&format!("{EVERYTHING}{PASSING}")), everything(EVERYTHING));
+    let plan = with.plan(0);
+    assert_eq!((plan.disturbances.len(), plan.required()), (12, 200 - 17));
+    let of = |what: Trouble| plan.disturbances.iter().filter(move |one| one.what == what);
+    for (what, at, lasts, count) in [(Trouble::Pause, 2, 30, 5), (Trouble::Down(KeptStore::Half), 1, 5, 7)] {
+        let (at, lasts) = (Duration::from_secs(at), Some(Duration::from_secs(lasts)));
+        assert_eq!(of(what).count(), count);
+        assert!(of(what).all(|one| (one.at, one.lasts) == (at, lasts)));
+        assert!(of(what).all(|one| !IS.iter().any(|is| is(&plan.hosts[one.host as usize]))));
+    }
+    assert_eq!(
+        plan.hosts,
+        without.plan(0).hosts,
+        "they come last and take nobody from others"
+    );
+    // Both may come one after the other, and what is lost has to come again.
+    assert!(with.time_limit() >= without.time_limit() * 2 + Duration::from_secs(35));
+    let late = everything(&format!("{EVERYTHING}{PASSING}").replace("\"2s\"\nfor", "\"90h\"\nfor"));
+    assert!(
+        late.time_limit() < with.time_limit(),
+        "what begins after the end does nobody harm"
+    );
+}
+
+#[test]
+fn who_says_that_it_has_everything_is_expected_to_get_nothing_and_a_trickle_is_a_thin_uplink() {
+    let kinds = ["claim", "busy", "trickle"];
+    let faults = kinds.map(|kind| format!("[faults.{kind}]\nkind = \"{kind}\"\nhosts = 4\n"));
+    let scenario = everything(&format!("{EVERYTHING}{}", faults.concat()));
+    let plan = scenario.plan(0);
+    let hosts = |is: fn(&&HostPlan) -> bool| plan.hosts.iter().filter(is).count();
+    assert_eq!(hosts(|host| host.serves == Serves::Claims && !host.is_required()), 4);
+    assert_eq!(hosts(|host| host.serves == Serves::Busy && !host.is_required()), 4);
+    let is_thin = |host: &&HostPlan| host.links.unwrap().uplink == 2 && host.is_required();
+    assert_eq!(hosts(is_thin), 4);
+    assert_eq!(
+        hosts(|host| host.links.unwrap().uplink == 2 && host.links.unwrap().downlink < 200_000),
+        0
+    );
+    // Where links are not limited, that one is.
+    let free = load_text(
+        &GOOD.replace("hosts = 3", "hosts = 9"),
+        &["faults.x.kind=trickle", "faults.x.hosts=1"],
+    );
+    let links: Vec<_> = free
+        .unwrap()
+        .plan(0)
+        .hosts
+        .into_iter()
+        .filter_map(|host| host.links)
+        .collect();
+    assert_eq!((links.len(), links[0].uplink), (1, 2));
+}
+
+const BETWEEN: &str = "[faults.split]\nkind = \"partition\"\nhosts = \"30%\"\nat = \"2s\"\nfor = \"10s\"\n\
+    [faults.deaf]\nkind = \"silent-cut\"\nhosts = 10\nat = \"1s\"\nfor = \"3s\"\nway = \"in\"\nfrom = \"hosts\"\n\
+    [faults.reset]\nkind = \"reset\"\nhosts = \"100%\"\nat = \"4s\"\nconnections = \"25%\"\n\
+    [faults.pair]\nkind = \"reset\"\nhosts = 1\nat = \"5s\"\nconnections = 1\n";
+
+fn between() -> (Scenario, Vec<Interruption>) {
+    let scenario = everything(&format!("{EVERYTHING}{BETWEEN}"));
+    let interruptions = scenario.plan(0).interruptions;
+    (scenario, interruptions)
+}
+
+#[test]
+fn what_goes_wrong_between_members_takes_no_host_from_other_faults_and_is_waited_for() {
+    let (scenario, interruptions) = between();
+    let sizes: Vec<usize> = interruptions.iter().map(|one| one.hosts.len()).collect();
+    assert_eq!(sizes, [10, 60, 200, 1], "in the order of their times");
+    let without = everything(EVERYTHING);
+    assert_eq!(scenario.plan(0).hosts, without.plan(0).hosts);
+    assert_eq!(scenario.plan(0).required(), without.plan(0).required());
+    assert!(scenario.time_limit() >= without.time_limit() + Duration::from_secs(13));
+    let renamed = everything(&format!(
+        "{EVERYTHING}{}",
+        BETWEEN.replace("split", "a").replace("deaf", "z")
+    ));
+    assert_eq!(renamed.plan(0).interruptions, interruptions);
+}
+
+#[test]
+fn a_cut_lets_nothing_pass_between_its_hosts_and_whom_they_are_cut_from() {
+    let (_, interruptions) = between();
+    let (deaf, split) = (&interruptions[0], &interruptions[1]);
+    let [inside, other] = [split.hosts[0], split.hosts[1]].map(Member::Host);
+    let outside = Member::Host((0..200).find(|host| !split.hosts.contains(host)).unwrap());
+    let seeder = Member::Seeder(1);
+    for (from, to, expected) in [
+        (inside, outside, Passage::Refused),
+        (outside, inside, Passage::Refused),
+        (seeder, inside, Passage::Refused),
+        (inside, other, Passage::Open),
+        (outside, seeder, Passage::Open),
+    ] {
+        assert_eq!(split.passage(from, to), expected, "{from:?} to {to:?}");
+    }
+    let outside = Member::Host((0..200).find(|host| !deaf.hosts.contains(host)).unwrap());
+    let inside = Member::Host(deaf.hosts[0]);
+    for (from, to, expected) in [
+        (outside, inside, Passage::Held),
+        (inside, outside, Passage::Open),
+        (seeder, inside, Passage::Open),
+    ] {
+        assert_eq!(deaf.passage(from, to), expected, "{from:?} to {to:?}");
+    }
+    assert!(deaf.ends(inside, &[outside]).is_empty(), "nobody is told");
+    assert!(deaf.is_silent() && !split.is_silent());
+}
+
+#[test]
+fn a_reset_ends_a_share_of_the_connections_the_same_at_both_ends() {
+    let (_, interruptions) = between();
+    let (share, pair) = (&interruptions[2], &interruptions[3]);
+    let members: Vec<Member> = (0..200).map(Member::Host).chain([Member::Seeder(0)]).collect();
+    let ends = |own: Member| share.ends(own, &members[..]);
+    let ended: usize = members.iter().map(|own| ends(*own).len()).sum();
+    assert!((9_000..11_000).contains(&ended), "{ended} of 40,000");
+    for own in &members[..20] {
+        for other in ends(*own) {
+            assert!(ends(other).contains(own), "{own:?} and {other:?}");
+        }
+        assert!(!ends(*own).contains(&Member::Seeder(0)), "between hosts");
+    }
+    let one = Member::Host(pair.hosts[0]);
+    let connected = [Member::Host(198), Member::Host(199), Member::Seeder(0)];
+    assert_eq!(pair.ends(one, &connected).len(), 1);
+    assert!(
+        pair.ends(Member::Host((pair.hosts[0] + 1) % 200), &connected)
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_seeder_may_be_lost_for_good() {
+    let lost = "[faults.lost]\nkind = \"seeder-lost\"\nregions = [\"region-a\"]\nseeder = 0\nat = \"1s\"\n";
+    let plan = everything(&format!("{EVERYTHING}{lost}")).plan(0);
+    assert_eq!(plan.seeders[0].absences.len(), 1);
+    assert_eq!(plan.seeders[0].absences[0].down, None);
+    let error = load_text(&format!("{EVERYTHING}{lost}for = \"1s\"\nhosts = 1\n"), &[]).unwrap_err();
+    assert!(
+        error.contains("faults.lost.for = \"1s\" — a fault of kind \"seeder-lost\" has none; expected it with"),
+        "{error}"
+    );
+    assert!(error.contains("faults.lost.hosts = 1 — a fault of kind"), "{error}");
 }

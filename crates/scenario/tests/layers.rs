@@ -63,7 +63,7 @@ fn arrays_are_replaced_and_not_joined() {
     let own = "extends = \"base.toml\"\n[faults.f]\nregions = [\"b\"]\n";
     let files = folder(&[("base.toml", base), ("x.toml", own)]);
     let scenario = load(&files.path().join("x.toml"), &[]).unwrap();
-    assert_eq!(scenario.faults[0].regions, Some(vec!["b".to_owned()]));
+    assert_eq!(scenario.faults[0].chosen.regions, Some(vec!["b".to_owned()]));
 }
 
 #[test]

@@ -45,19 +45,64 @@ fn settable() -> impl Iterator<Item = (String, Value)> {
     keys().into_iter().filter(|(key, _)| key != "extends")
 }
 
+/// What a fault of this kind needs.
+fn fault(kind: &str) -> Vec<&'static str> {
+    let mut sets = match kind {
+        "corrupt" | "stall" | "trickle" | "claim" | "busy" => vec!["faults.x.hosts=1"],
+        "seeder-restart" | "seeder-lost" => vec!["faults.x.at=1s"],
+        _ => vec!["faults.x.hosts=1", "faults.x.at=1s"],
+    };
+    if ["pause", "crash", "partition", "silent-cut", "seeder-restart"].contains(&kind) {
+        sets.push("faults.x.for=1s");
+    }
+    if kind == "slow-down" {
+        sets.extend([
+            "faults.x.to=10%",
+            "network.host={uplink=\"1 MB/s\", downlink=\"1 MB/s\"}",
+        ]);
+    }
+    let kinds = KINDS.iter().find(|(word, _)| *word == kind);
+    sets.push(kinds.unwrap_or_else(|| panic!("no kind {kind}")).1);
+    sets
+}
+
+const KINDS: [(&str, &str); 15] = [
+    ("leave", "faults.x.kind=leave"),
+    ("join-late", "faults.x.kind=join-late"),
+    ("pause", "faults.x.kind=pause"),
+    ("crash", "faults.x.kind=crash"),
+    ("slow-down", "faults.x.kind=slow-down"),
+    ("corrupt", "faults.x.kind=corrupt"),
+    ("stall", "faults.x.kind=stall"),
+    ("trickle", "faults.x.kind=trickle"),
+    ("claim", "faults.x.kind=claim"),
+    ("busy", "faults.x.kind=busy"),
+    ("reset", "faults.x.kind=reset"),
+    ("partition", "faults.x.kind=partition"),
+    ("silent-cut", "faults.x.kind=silent-cut"),
+    ("seeder-restart", "faults.x.kind=seeder-restart"),
+    ("seeder-lost", "faults.x.kind=seeder-lost"),
+];
+
 /// What else a fault or a link needs where the key under test is one of them.
 fn around(key: &str) -> Vec<&'static str> {
     let mut sets = Vec::new();
-    if key == "faults.x.for" {
-        sets.extend(["faults.x.kind=seeder-restart", "faults.x.at=1s"]);
-    } else if key == "faults.x.seeder" {
-        sets.extend(["faults.x.kind=seeder-restart", "faults.x.at=1s", "faults.x.for=1s"]);
-        sets.push("regions.region-a.seeders=8");
-    } else if key.starts_with("faults.x.") {
-        if key == "faults.x.zone" {
+    if let Some(of_fault) = key.strip_prefix("faults.x.") {
+        let kind = match of_fault {
+            "for" | "store" => "crash",
+            "to" | "worst" => "slow-down",
+            "way" => "silent-cut",
+            "from" | "connections" => "reset",
+            "seeder" => "seeder-restart",
+            _ => "leave",
+        };
+        sets.extend(fault(kind));
+        if of_fault == "zone" {
             sets.extend(["regions.region-a.hosts=1000", "regions.region-a.zones=1000"]);
         }
-        sets.extend(["faults.x.kind=leave", "faults.x.hosts=1", "faults.x.at=1s"]);
+        if of_fault == "seeder" {
+            sets.push("regions.region-a.seeders=8");
+        }
     }
     if ["network.host.", "network.seeder.", "network.classes."]
         .iter()
@@ -183,7 +228,7 @@ fn every_word_of_a_choice_says_what_it_means() {
         }
         choices += usize::from(!words.is_empty());
     }
-    assert_eq!(choices, 5);
+    assert_eq!(choices, 8);
 }
 
 #[test]
@@ -216,18 +261,10 @@ fn every_word_and_example_of_the_schema_is_taken() {
         let examples = schema["examples"].as_array().into_iter().flatten();
         for value in words.chain(examples) {
             let own = format!("{key}={value}");
-            let mut sets = around(&key);
-            // The faults that have no time are told so by another test.
-            if value == "corrupt" || value == "stall" {
-                sets.retain(|set| !set.starts_with("faults.x.at"));
-            }
-            if value == "slow-down" {
-                sets.push("faults.x.to=10%");
-            }
-            if value == "seeder-restart" {
-                sets.retain(|set| !set.starts_with("faults.x.hosts"));
-                sets.push("faults.x.for=1s");
-            }
+            let mut sets = match value.as_str() {
+                Some(kind) if key == "faults.x.kind" => fault(kind),
+                _ => around(&key),
+            };
             sets.push(&own);
             load_text(GOOD, &sets).unwrap_or_else(|error| panic!("{own}: {error}"));
         }

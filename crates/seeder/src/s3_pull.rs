@@ -39,6 +39,7 @@ pub struct PullOptions {
 }
 
 /// A build that is here as a whole.
+#[derive(Clone)]
 pub struct Pulled {
     /// Its chunks.
     pub manifest: Arc<Manifest>,

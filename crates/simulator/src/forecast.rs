@@ -149,6 +149,7 @@ impl Forecast {
             hosts: self.outcomes(),
             regions: Vec::new(),
             protocol: Default::default(),
+            faults: Default::default(),
             banned: Vec::new(),
             deadline,
             stopped,
@@ -160,6 +161,7 @@ impl Forecast {
                 seeder_bytes: region.seeder_bytes,
             });
             outcome.protocol.add(&region.protocol.into());
+            outcome.faults.add(&region.faults);
             let banned = region.hosts.iter().flat_map(|host| &host.banned);
             let hosts = banned.filter_map(|member| host_index(HostId::new((*member).into())));
             outcome.banned.extend(hosts.map(|host| (index, host)));

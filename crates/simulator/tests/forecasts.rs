@@ -311,7 +311,7 @@ fn verified(forecast: &Forecast, host: u32) -> Duration {
 fn a_host_that_slows_down_is_late_by_what_its_links_take_then_and_others_by_less() {
     let (healthy, slow) = (scenario("", &[]), scenario(SLOW, &[]));
     let (before, after) = (run(&healthy, 2), run(&slow, 2));
-    let tired: Vec<u32> = slow.plan(0).slow_downs.iter().map(|slow| slow.host).collect();
+    let tired: Vec<u32> = slow.plan(0).disturbances.iter().map(|slow| slow.host).collect();
     assert_eq!(tired.len(), 10);
     // Until then it has at most what 500 ms let through, and the rest comes at 25 MB/s.
     let first = 125_000_000_u64;
@@ -342,7 +342,7 @@ fn a_slow_down_that_ends_gives_its_links_back() {
     let slow = scenario(SLOW, &["faults.tired.to=0.01%", "faults.tired.for=5s"]);
     let after = run(&slow, 2);
     assert_eq!(after.regions[0].end, RegionEnd::Converged);
-    for slow in &slow.plan(0).slow_downs {
+    for slow in &slow.plan(0).disturbances {
         let at = verified(&after, slow.host);
         // It has its links back at 5.5 s, and the whole build takes them 0.54 s.
         assert!(

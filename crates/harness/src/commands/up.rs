@@ -40,6 +40,14 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
         );
         return Exit::Usage;
     }
+    if !scenario.network_faults.is_empty() || !scenario.seeder_faults.is_empty() {
+        eprintln!(
+            "harness: {}: faults between members and of seeders are for `harness run` and `harness plan`, since hosts stay up \
+             here from one build to the next; expected a scenario without",
+            arguments.scenario.display()
+        );
+        return Exit::Usage;
+    }
     let mut stop = match watch_signals() {
         Ok(stop) => stop,
         Err(error) => {

@@ -2,7 +2,7 @@
 //! is done and writes its deployment log.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,18 +10,21 @@ use bytes::Bytes;
 use cloud::{Cloud, CloudConfig, DeploymentLog, DeploymentLogWriter};
 use parking_lot::Mutex;
 use peer::{
-    Addresses, ChunkPool, Clock, CorruptStore, Downlinks, EndpointConfig, HostPlacement, InProcessNetwork, Limits,
-    Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, PathDelay, Role, Shaping,
-    StallingStore, StoreError, StoreOpener, Traffic, TransportKind, deployment_log,
+    Addresses, Answer, ChunkPool, ClaimingStore, Clock, CorruptStore, Downlinks, EndpointConfig, HostPlacement,
+    InProcessNetwork, Limits, Multiaddr, Node, NodeConfig, NodeError, NodeIdentity, NodeReport, Observer, PathDelay,
+    PathFaults, Role, Shaping, StallingStore, Standstill, StoreError, StoreOpener, Traffic, TransportKind,
+    deployment_log,
 };
 use scenario::{
-    HostOutcome, HostPlan, HostState, Links, ProtocolCounts, RegionPlan, Scenario, Serves, Transport, host_index,
+    Disturbance, FaultCounts, HostOutcome, HostPlan, HostState, Links, ProtocolCounts, RegionPlan, Scenario, Serves,
+    Transport, Trouble, host_index,
 };
 use serde::{Deserialize, Serialize};
 use swarm::{Contact, DisconnectReason, HostId, PeerConfig, PeerStats, SwarmId, Time};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use super::disturbances::{Disturbed, KeptChunks, kept_over_a_crash};
 use crate::machine::ProcessLoad;
 
 /// Which hosts: every `count`-th from `index` on.
@@ -37,6 +40,8 @@ pub(crate) struct Surroundings {
     pub(crate) network: InProcessNetwork,
     /// The scenario's latency, which the machine does not have by itself.
     pub(crate) path: Option<PathDelay>,
+    /// Where paths may break, or let nothing pass.
+    pub(crate) paths: Option<PathFaults>,
     /// Of each region's members in this process.
     pub(crate) downlinks: Vec<Downlinks>,
     pub(crate) pool: ChunkPool,
@@ -72,6 +77,8 @@ pub(crate) struct FleetResult {
     /// Members that were banned for what they sent, by how many others, as region and host index.
     pub(crate) banned: Vec<(usize, u32)>,
     pub(crate) protocol: ProtocolCounts,
+    /// What went wrong with hosts and, in a worker, the connections that were cut.
+    pub(crate) faults: FaultCounts,
     pub(crate) rows_written: u64,
     pub(crate) rows_unprocessed: u64,
     pub(crate) rows_failed: Vec<String>,
@@ -90,7 +97,7 @@ pub(crate) struct Fleet {
     finished: mpsc::Sender<usize>,
 }
 
-struct FleetShared {
+pub(super) struct FleetShared {
     scenario: Scenario,
     /// By region: all hosts, those of other processes too.
     plans: Arc<[RegionPlan]>,
@@ -100,6 +107,9 @@ struct FleetShared {
     done: Vec<AtomicU32>,
     failed: Mutex<Vec<(usize, String)>>,
     banned: Mutex<Vec<(usize, u32)>>,
+    /// Of hosts that were stopped.
+    protocol: Mutex<PeerStats>,
+    pub(super) faults: Mutex<FaultCounts>,
     bytes: AtomicU64,
     /// When the build was complete in each region's bucket.
     begun: OnceLock<Vec<Time>>,
@@ -111,9 +121,18 @@ struct Slot {
     index: u32,
     node: Mutex<Option<Arc<Node>>>,
     started_at: OnceLock<Time>,
-    complete_at: OnceLock<Time>,
-    /// What it had come to when it left.
-    last_report: OnceLock<NodeReport>,
+    /// Since then it has the build.
+    complete_at: Mutex<Option<Time>>,
+    /// Whether it had it at some time, so that its row is written.
+    was_complete: AtomicBool,
+    /// What it had come to when it was last stopped, with the bytes of all its lives.
+    last_report: Mutex<Option<NodeReport>>,
+    /// What goes wrong with it, and passes.
+    disturbance: Option<Disturbance>,
+    /// Where it stands still at some time.
+    standstill: Option<Standstill>,
+    /// What it holds, where it goes down at some time.
+    kept: KeptChunks,
 }
 
 struct HostObserver {
@@ -129,8 +148,17 @@ impl Observer for HostObserver {
 
     fn complete(&self, _host: HostId, at: Time, traffic: Traffic) {
         let slot = &self.shared.slots[self.slot];
-        if slot.complete_at.set(at).is_ok() {
-            self.shared.done[slot.region].fetch_add(1, Ordering::Relaxed);
+        if self.shared.plan(self.slot).serves.claims_all() {
+            return;
+        }
+        let mut complete_at = slot.complete_at.lock();
+        if complete_at.is_some() {
+            return;
+        }
+        *complete_at = Some(at);
+        drop(complete_at);
+        self.shared.done[slot.region].fetch_add(1, Ordering::Relaxed);
+        if !slot.was_complete.swap(true, Ordering::Relaxed) {
             self.shared
                 .bytes
                 .fetch_add(traffic.from_seeder + traffic.from_peers, Ordering::Relaxed);
@@ -169,6 +197,8 @@ impl Fleet {
             done: scenario.regions.iter().map(|_| AtomicU32::new(0)).collect(),
             failed: Mutex::default(),
             banned: Mutex::default(),
+            protocol: Mutex::default(),
+            faults: Mutex::default(),
             bytes: AtomicU64::new(0),
             begun: OnceLock::new(),
             has_begun: Notify::new(),
@@ -215,12 +245,19 @@ impl Fleet {
                 let (shared, wait) = (Arc::clone(&self.shared), wait(after));
                 self.faults.push(tokio::spawn(async move {
                     tokio::time::sleep(wait).await;
-                    let slot = &shared.slots[index];
-                    if let Some(node) = slot.node.lock().take() {
-                        let _ = slot.last_report.set(node.report());
-                        node.stop();
-                    }
+                    shared.faults.lock().begun += 1;
+                    shared.stop_host(index);
                 }));
+            }
+            if let Some(disturbance) = slot.disturbance {
+                let disturbed = Disturbed {
+                    shared: Arc::clone(&self.shared),
+                    slot: index,
+                    surroundings: self.surroundings.clone(),
+                    finished: self.finished.clone(),
+                };
+                let wait = wait(disturbance.at);
+                self.faults.push(tokio::spawn(disturbed.carry_out(disturbance, wait)));
             }
         }
         let _ = self.shared.begun.set(complete_at);
@@ -246,7 +283,7 @@ impl Fleet {
         let failed: BTreeSet<usize> = self.shared.failed.lock().iter().map(|(slot, _)| *slot).collect();
         let slots = self.shared.slots.iter().enumerate();
         let open =
-            slots.filter(|(index, slot)| self.shared.plan(*index).is_required() && slot.complete_at.get().is_none());
+            slots.filter(|(index, slot)| self.shared.plan(*index).is_required() && slot.complete_at.lock().is_none());
         open.filter(|(index, _)| !failed.contains(index)).count()
     }
 
@@ -272,7 +309,7 @@ impl Fleet {
             Some(self.shared.row(slot, &self.shared.report(slot), Some(error), now))
         });
         let unfinished: Vec<DeploymentLog> = unfinished.collect();
-        let mut protocol = PeerStats::default();
+        let mut protocol = *self.shared.protocol.lock();
         let mut load = ProcessLoad::default();
         for (index, slot) in self.shared.slots.iter().enumerate() {
             let build = self.shared.scenario.build_size();
@@ -285,6 +322,7 @@ impl Fleet {
         let mut result = FleetResult {
             protocol: protocol.into(),
             outcomes,
+            faults: *self.shared.faults.lock(),
             banned: std::mem::take(&mut self.shared.banned.lock()),
             load,
             ..FleetResult::default()
@@ -315,18 +353,57 @@ impl Fleet {
 }
 
 impl FleetShared {
-    fn plan(&self, slot: usize) -> &HostPlan {
+    pub(super) fn plan(&self, slot: usize) -> &HostPlan {
         let Slot { region, index, .. } = self.slots[slot];
         &self.plans[region].hosts[index as usize]
+    }
+
+    pub(super) fn host_name(&self, slot: usize) -> String {
+        let Slot { region, index, .. } = self.slots[slot];
+        self.scenario.regions[region].host_name(index)
+    }
+
+    /// The host itself, where it is there.
+    pub(super) fn node(&self, slot: usize) -> Option<Arc<Node>> {
+        self.slots[slot].node.lock().clone()
+    }
+
+    pub(super) fn standstill(&self, slot: usize) -> Option<&Standstill> {
+        self.slots[slot].standstill.as_ref()
+    }
+
+    /// A host goes without a word.
+    pub(super) fn stop_host(&self, index: usize) {
+        let report = self.report(index);
+        let slot = &self.slots[index];
+        if let Some(node) = slot.node.lock().take() {
+            *slot.last_report.lock() = Some(report);
+            self.protocol.lock().add(&node.peer_stats().unwrap_or_default());
+            node.stop();
+        }
+    }
+
+    /// A host that had the build has not all of it any more.
+    pub(super) fn is_not_done(&self, slot: usize) {
+        let slot = &self.slots[slot];
+        if slot.complete_at.lock().take().is_some() {
+            self.done[slot.region].fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A host cannot go on.
+    pub(super) fn fail(&self, slot: usize, error: &NodeError) {
+        self.failed.lock().push((slot, crate::exit::chain(error)));
     }
 
     fn outcome(&self, slot: usize, begun: Option<&[Time]>) -> HostOutcome {
         let Slot { region, index, .. } = self.slots[slot];
         let report = self.report(slot);
         let since = begun.map(|begun| self.counts_from(slot, begun));
-        let verified_after = self.slots[slot]
-            .complete_at
-            .get()
+        let plan = self.plan(slot);
+        let complete_at = *self.slots[slot].complete_at.lock();
+        let verified_after = complete_at
+            .filter(|_| !plan.serves.claims_all())
             .zip(since)
             .map(|(at, since)| at.since(since));
         let failed = self
@@ -338,7 +415,7 @@ impl FleetShared {
         let state = match (verified_after, failed) {
             (Some(_), _) => HostState::Verified,
             (None, Some(error)) => HostState::Failed(error),
-            (None, None) if self.plan(slot).is_required() => HostState::Pending,
+            (None, None) if plan.is_required() => HostState::Pending,
             (None, None) => HostState::Excused,
         };
         HostOutcome {
@@ -360,7 +437,14 @@ impl FleetShared {
     fn report(&self, slot: usize) -> NodeReport {
         let slot = &self.slots[slot];
         let live = slot.node.lock().as_ref().map(|node| node.report());
-        live.or_else(|| slot.last_report.get().cloned()).unwrap_or_default()
+        let last = slot.last_report.lock().clone();
+        match (live, last) {
+            (Some(mut live), Some(last)) => {
+                add_bytes(&mut live.traffic, &last.traffic);
+                live
+            }
+            (live, last) => live.or(last).unwrap_or_default(),
+        }
     }
 
     /// A late joiner's latency counts from when it came.
@@ -378,7 +462,7 @@ impl FleetShared {
             zone: shape.zone_name(self.plan(slot).zone),
         };
         let begun = self.begun.get().map_or(now, |begun| self.counts_from(slot, begun));
-        let ended = self.slots[slot].complete_at.get().copied().unwrap_or(now);
+        let ended = self.slots[slot].complete_at.lock().unwrap_or(now);
         deployment_log(&placement, &self.scenario.build.id, ended.since(begun), report, error)
     }
 }
@@ -403,7 +487,7 @@ async fn write_logs(
     writer
 }
 
-async fn start_host(
+pub(super) async fn start_host(
     shared: &Arc<FleetShared>,
     slot: usize,
     surroundings: &Surroundings,
@@ -414,9 +498,9 @@ async fn start_host(
         node_config(shared, slot, surroundings, finished),
     )
     .await?;
-    let _ = shared.slots[slot].started_at.set(surroundings.clock.now());
+    let is_first = shared.slots[slot].started_at.set(surroundings.clock.now()).is_ok();
     *shared.slots[slot].node.lock() = Some(Arc::new(node));
-    shared.started.fetch_add(1, Ordering::Relaxed);
+    shared.started.fetch_add(usize::from(is_first), Ordering::Relaxed);
     Ok(())
 }
 
@@ -424,17 +508,38 @@ async fn start_host(
 fn slots(plans: &[RegionPlan], slice: Slice) -> Vec<Slot> {
     let hosts = plans
         .iter()
-        .flat_map(|plan| plan.hosts.iter().map(|host| (plan.region, host.index)));
+        .flat_map(|plan| plan.hosts.iter().map(move |host| (plan, host.index)));
     let own = hosts.skip(slice.index as usize).step_by(slice.count as usize);
-    own.map(|(region, index)| Slot {
-        region,
-        index,
-        node: Mutex::new(None),
-        started_at: OnceLock::new(),
-        complete_at: OnceLock::new(),
-        last_report: OnceLock::new(),
+    own.map(|(plan, index)| {
+        let found = plan
+            .disturbances
+            .binary_search_by_key(&index, |disturbance| disturbance.host);
+        let disturbance = found.ok().map(|place| plan.disturbances[place]);
+        let stands_still = disturbance.is_some_and(|disturbance| disturbance.what == Trouble::Pause);
+        Slot {
+            region: plan.region,
+            index,
+            node: Mutex::new(None),
+            started_at: OnceLock::new(),
+            complete_at: Mutex::default(),
+            was_complete: AtomicBool::new(false),
+            last_report: Mutex::default(),
+            disturbance,
+            standstill: stands_still.then(Standstill::default),
+            kept: KeptChunks::default(),
+        }
     })
     .collect()
+}
+
+/// Adds the bytes of an earlier life of a host. How it used its links then does not count.
+const fn add_bytes(traffic: &mut Traffic, earlier: &Traffic) {
+    traffic.from_seeder += earlier.from_seeder;
+    traffic.from_peers += earlier.from_peers;
+    traffic.reused += earlier.reused;
+    traffic.wasted += earlier.wasted;
+    traffic.sent += earlier.sent;
+    traffic.control_sent += earlier.control_sent;
 }
 
 fn endpoint_config(shared: &FleetShared, slot: usize, surroundings: &Surroundings) -> EndpointConfig {
@@ -445,6 +550,8 @@ fn endpoint_config(shared: &FleetShared, slot: usize, surroundings: &Surrounding
     EndpointConfig {
         connections: 4 * u32::from(scenario.swarm.degree) + 16,
         path: surroundings.path.clone(),
+        faults: surroundings.paths.clone(),
+        standstill: shared.slots[slot].standstill.clone(),
         ..EndpointConfig::at(
             identity,
             transport(scenario, &surroundings.network),
@@ -482,7 +589,7 @@ fn node_config(
             segment: segment(scenario, plan.links.as_ref()),
             ..Limits::default()
         },
-        store: store(plan.serves, StoreOpener::in_memory(surroundings.pool.clone())),
+        store: store(plan.serves, kept(&shared.slots[slot], &surroundings.pool)),
         role: Role::Host(Box::new(configure)),
         seed: plan.seed,
         clock: surroundings.clock,
@@ -500,12 +607,23 @@ fn contact_address(address: &Multiaddr) -> Bytes {
     addresses.encode()
 }
 
+/// The store of a host before what it does with requests is put around it.
+fn kept(slot: &Slot, pool: &ChunkPool) -> StoreOpener {
+    let right = StoreOpener::in_memory(pool.clone());
+    match slot.disturbance.map(|disturbance| disturbance.what) {
+        Some(Trouble::Down(store)) => kept_over_a_crash(right, Arc::clone(&slot.kept), store),
+        Some(Trouble::Slow(_) | Trouble::Pause) | None => right,
+    }
+}
+
 /// The store of a host that does so with requests: what goes wrong with it is put around it here.
 fn store(serves: Serves, right: StoreOpener) -> StoreOpener {
     match serves {
         Serves::Honest => right,
         Serves::Corrupt => right.decorated(|store| Arc::new(CorruptStore::new(store))),
         Serves::Nothing => right.decorated(|store| Arc::new(StallingStore::new(store))),
+        Serves::Claims => right.decorated(|store| Arc::new(ClaimingStore::new(store, Answer::Nothing))),
+        Serves::Busy => right.decorated(|store| Arc::new(ClaimingStore::new(store, Answer::Busy))),
     }
 }
 
@@ -542,8 +660,17 @@ pub(super) fn shaping(links: Option<&Links>, downlinks: &Downlinks) -> Shaping {
 /// On slow links a chunk goes in parts, so that transfers share a link without each waiting for whole chunks; every part costs
 /// time. Where a downlink may be full, a sender is ahead of it by a part: many small ones then, or it would be unlike TCP.
 pub(super) fn segment(scenario: &Scenario, own: Option<&Links>) -> u32 {
+    let Some(own) = own else {
+        return SEGMENT_MAX;
+    };
+    // So that whoever is sent something by a very thin link sees that it moves.
+    let most = u32::try_from(own.uplink / PARTS_PER_SECOND_MIN).unwrap_or(u32::MAX);
+    part_of_chunk(scenario, own).min(most).max(1)
+}
+
+fn part_of_chunk(scenario: &Scenario, own: &Links) -> u32 {
     let network = &scenario.network;
-    let (Some(base), Some(own)) = (network.host, own) else {
+    let Some(base) = network.host else {
         return SEGMENT_MAX;
     };
     let of_hosts = || network.classes.iter().map(|class| class.links).chain([base]);
@@ -568,6 +695,8 @@ const PARTS_OF_CHUNK: u32 = 2;
 const SMALL_PARTS_OF_CHUNK: u32 = 32;
 /// Timers are no finer than a millisecond.
 const PARTS_PER_SECOND_MAX: u64 = 500;
+/// Twice in what a driver promises to tell of progress.
+const PARTS_PER_SECOND_MIN: u64 = 4;
 
 /// How long hosts may take to find their place, for each thousand of them and at least.
 pub(super) fn join_patience(hosts: u32) -> Duration {
@@ -587,7 +716,8 @@ mod tests {
                     [build]\nsize = \"1 MiB\"\n\
                     [network.host]\nuplink = \"1 MB/s\"\ndownlink = \"2 MB/s\"\nspread = \"50%\"\n\
                     [faults.bad]\nkind = \"corrupt\"\nhosts = 3\n[faults.lazy]\nkind = \"stall\"\nhosts = 2\n\
-                    [faults.gone]\nkind = \"leave\"\nhosts = 4\nat = \"2s\"\n";
+                    [faults.gone]\nkind = \"leave\"\nhosts = 4\nat = \"2s\"\n\
+                    [faults.liar]\nkind = \"claim\"\nhosts = 2\n[faults.overloaded]\nkind = \"busy\"\nhosts = 1\n";
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.toml");
         std::fs::write(&path, text).unwrap();
@@ -635,11 +765,14 @@ mod tests {
         let build = b"one chunk is enough";
         let manifest = Arc::new(Manifest::of("b", build, 64).unwrap());
         let (store, chunk) = (store.open(Arc::clone(&manifest)).unwrap(), manifest.chunk(0).unwrap());
+        let claims = store.held().is_full();
         store.keep(chunk, build.as_slice().into()).unwrap();
-        match (store.answers(chunk), store.read(chunk).unwrap() == build.as_slice()) {
-            (true, true) => Serves::Honest,
-            (true, false) => Serves::Corrupt,
-            (false, _) => Serves::Nothing,
+        match (store.answer(chunk), store.read(chunk).unwrap() == build.as_slice()) {
+            (Answer::Chunk, true) => Serves::Honest,
+            (Answer::Chunk, false) => Serves::Corrupt,
+            (Answer::Nothing, _) if claims => Serves::Claims,
+            (Answer::Nothing, _) => Serves::Nothing,
+            (Answer::Busy, _) => Serves::Busy,
         }
     }
 
@@ -651,6 +784,7 @@ mod tests {
         let surroundings = Surroundings {
             network: InProcessNetwork::default(),
             path: PathDelay::new(Duration::ZERO),
+            paths: None,
             downlinks: plans.iter().map(|_| Downlinks::default()).collect(),
             pool: ChunkPool::default(),
             clock: Clock::start(),

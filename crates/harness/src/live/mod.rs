@@ -1,6 +1,7 @@
 //! A live run: embedded cloud, seeders, hosts; a build goes into the global bucket and is followed to the last host.
 //!
-//! Map: `fleet` are the hosts of a process, `worker` spreads them over processes, `build` is what is uploaded.
+//! Map: `fleet` are the hosts of a process, `worker` spreads them over processes, `build` is what is uploaded, `seeders` are there or
+//! away. What goes wrong is put around them: `disturbances` with hosts, `interruptions` between members.
 
 mod build;
 #[cfg(feature = "pipeline")]
@@ -8,10 +9,13 @@ mod by_pipeline;
 #[cfg(not(feature = "pipeline"))]
 #[path = "no_pipeline.rs"]
 mod by_pipeline;
+mod disturbances;
 mod fleet;
+mod interruptions;
 mod processes;
 #[cfg(feature = "pipeline")]
 mod region;
+mod seeders;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -21,13 +25,16 @@ use std::time::{Duration, Instant, SystemTime};
 use cloud::{Cloud, CloudConfig, CloudError, EmbeddedCloud, EmbeddedError, RegionCopy, regional_bucket, replicate};
 use peer::{ChunkPool, Clock, Downlinks, EndpointConfig, InProcessNetwork, Limits, NodeError, NodeIdentity, PathDelay};
 use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Stop, Transport};
-use seeder::{BuildNotice, ChannelFeed, GetTurns, PullOptions, RegionalSeeder, SeederOptions, Spool};
+use seeder::{BuildNotice, ChannelFeed, GetTurns, PullOptions, SeederOptions, Spool};
 use swarm::{SwarmId, Time};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::machine::{self, MachineUse, ProcessLoad};
 use crate::progress::Progress;
 use fleet::{Fleet, FleetResult, Slice, Surroundings};
+use interruptions::Interruptions;
+use seeders::LiveSeeder;
 use worker::WorkerProcess;
 
 pub(crate) use build::generated;
@@ -155,14 +162,18 @@ pub(crate) async fn run(
             Some(by_pipeline::Feeds::find(&cloud, &regions).await?)
         }
     };
+    let plans: Arc<[RegionPlan]> = scenario.plans().into();
+    let paths = interruptions::paths(&plans);
     let mut run = Run {
         scenario,
         cloud,
         clock: machine::clock_since(epoch),
         pipeline,
-        plans: scenario.plans().into(),
+        interruptions: paths.as_ref().map(|paths| Interruptions::new(&plans, paths)),
+        plans,
         seeders: Vec::new(),
         hosts: None,
+        tasks: Vec::new(),
         stop,
         watch: None,
         seen: None,
@@ -177,6 +188,7 @@ pub(crate) async fn run(
     let mut surroundings = Surroundings {
         network: InProcessNetwork::default(),
         path: PathDelay::new(scenario.network.latency),
+        paths,
         downlinks: regions.iter().map(|_| Downlinks::default()).collect(),
         pool: ChunkPool::default(),
         clock: run.clock,
@@ -199,6 +211,7 @@ pub(crate) async fn run(
         hosts: run.result.outcomes,
         regions: run.regions,
         protocol: run.result.protocol,
+        faults: run.result.faults,
         banned: run.result.banned,
         deadline: run.deadline,
         stopped: stopped_by,
@@ -228,9 +241,13 @@ struct Run<'a> {
     pipeline: Option<by_pipeline::Feeds>,
     /// By region.
     plans: Arc<[RegionPlan]>,
+    /// Between the members of this process.
+    interruptions: Option<Arc<Interruptions>>,
     /// By region.
-    seeders: Vec<Vec<RegionalSeeder>>,
+    seeders: Vec<Vec<Arc<LiveSeeder>>>,
     hosts: Option<Hosts>,
+    /// What carries out faults in this process.
+    tasks: Vec<JoinHandle<()>>,
     stop: watch::Receiver<Option<Stop>>,
     /// From when the hosts begin until the last of them is done.
     watch: Option<machine::Watch>,
@@ -255,7 +272,7 @@ impl Run<'_> {
             for plan in &fleet.seeders {
                 seeders.push(self.start_seeder(fleet, plan, surroundings).await?);
             }
-            let addresses = seeders.iter().map(RegionalSeeder::address);
+            let addresses = seeders.iter().map(|seeder| seeder.address());
             surroundings.seeders.push(addresses.collect());
             self.seeders.push(seeders);
         }
@@ -302,6 +319,9 @@ impl Run<'_> {
     /// The build is complete in the regional buckets: what the hosts' latencies count from.
     async fn begin_hosts(&mut self, complete_at: &[Time]) -> Result<(), RunError> {
         self.watch = Some(machine::Watch::start());
+        if let Some(interruptions) = &self.interruptions {
+            self.tasks = interruptions.begin(self.clock, complete_at);
+        }
         match &mut self.hosts {
             Some(Hosts::Local(fleet)) => fleet.begin(complete_at.to_vec()),
             Some(Hosts::Workers(workers)) => {
@@ -320,11 +340,18 @@ impl Run<'_> {
         fleet: &RegionPlan,
         plan: &SeederPlan,
         surroundings: &Surroundings,
-    ) -> Result<RegionalSeeder, RunError> {
+    ) -> Result<Arc<LiveSeeder>, RunError> {
         let scenario = self.scenario;
         let endpoint = seeder_endpoint(scenario, fleet, plan, surroundings);
-        let options = seeder_options(scenario, fleet, plan, surroundings, Some(scenario.chunk_size()));
-        RegionalSeeder::start(endpoint, options)
+        let options = {
+            let (scenario, plans, surroundings) = (scenario.clone(), Arc::clone(&self.plans), surroundings.clone());
+            let (region, seeder) = (fleet.region, plan.index as usize);
+            move || {
+                let (fleet, chunk_size) = (&plans[region], Some(scenario.chunk_size()));
+                seeder_options(&scenario, fleet, &fleet.seeders[seeder], &surroundings, chunk_size)
+            }
+        };
+        LiveSeeder::start(endpoint, options, plan.absences.clone())
             .await
             .map_err(|error| RunError::Seeder {
                 region: scenario.regions[fleet.region].name.clone(),
@@ -474,7 +501,7 @@ impl Run<'_> {
             processes.add(&self.result.load);
             for (region, seeders) in self.seeders.iter().enumerate() {
                 for seeder in seeders {
-                    processes.note_links(region, self.scenario.build_size(), &seeder.report().traffic);
+                    processes.note_links(region, self.scenario.build_size(), &seeder.traffic());
                 }
             }
             self.live.load = Some(machine::machine_load(&processes, &machine, machine::cores()));
@@ -483,8 +510,10 @@ impl Run<'_> {
 
     async fn finish(&mut self) -> Result<(), RunError> {
         self.end_watch();
+        self.tasks.iter().for_each(JoinHandle::abort);
         for (region, seeders) in self.regions.iter_mut().zip(&self.seeders) {
-            region.seeder_bytes = seeders.iter().map(|seeder| seeder.report().traffic.sent).sum();
+            seeders.iter().for_each(|seeder| seeder.settle());
+            region.seeder_bytes = seeders.iter().map(|seeder| seeder.traffic().sent).sum();
         }
         match self.hosts.take() {
             Some(Hosts::Local(fleet)) => {
@@ -501,6 +530,7 @@ impl Run<'_> {
                             all.outcomes.extend(result.outcomes);
                             all.banned.extend(result.banned);
                             all.protocol.add(&result.protocol);
+                            all.faults.add(&result.faults);
                             all.rows_written += result.rows_written;
                             all.rows_unprocessed += result.rows_unprocessed;
                             all.rows_failed.extend(result.rows_failed);
@@ -516,6 +546,12 @@ impl Run<'_> {
                 }
             }
             None => {}
+        }
+        for seeder in self.seeders.iter().flatten() {
+            self.result.faults.add(&seeder.faults());
+        }
+        if let Some(interruptions) = &self.interruptions {
+            self.result.faults.add(&interruptions.counts());
         }
         self.note_load();
         Ok(())
@@ -533,6 +569,7 @@ fn seeder_endpoint(
     EndpointConfig {
         connections: 2 * hosts + 64,
         path: surroundings.path.clone(),
+        faults: surroundings.paths.clone(),
         ..EndpointConfig::at(
             NodeIdentity::from_seed(fleet.seed, plan.id),
             fleet::transport(scenario, &surroundings.network),

@@ -44,6 +44,7 @@ pub(crate) async fn deploy(
     let mut surroundings = Surroundings {
         network: InProcessNetwork::default(),
         path: PathDelay::new(scenario.network.latency),
+        paths: None,
         downlinks: vec![Downlinks::default()],
         pool: ChunkPool::default(),
         clock: Clock::start(),

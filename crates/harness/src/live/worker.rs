@@ -8,7 +8,7 @@ use std::time::Duration;
 use cloud::CloudConfig;
 use parking_lot::Mutex;
 use peer::{ChunkPool, Downlinks, InProcessNetwork, Multiaddr, PathDelay};
-use scenario::Scenario;
+use scenario::{RegionPlan, Scenario};
 use serde::{Deserialize, Serialize};
 use swarm::Time;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -16,6 +16,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
 use super::fleet::{Fleet, FleetResult, FleetStatus, Slice, Surroundings};
+use super::interruptions::{self, Interruptions};
 use super::{RunError, processes};
 use crate::machine;
 
@@ -177,16 +178,20 @@ pub(crate) async fn serve() -> std::io::Result<()> {
     let parse = |addresses: &Vec<String>| addresses.iter().map(|address| address.parse()).collect();
     let seeders: Result<Vec<Vec<Multiaddr>>, _> = job.seeders.iter().map(parse).collect();
     let seeders = seeders.map_err(std::io::Error::other)?;
+    let plans: Arc<[RegionPlan]> = job.scenario.plans().into();
+    let paths = interruptions::paths(&plans);
+    let interruptions = paths.as_ref().map(|paths| Interruptions::new(&plans, paths));
     let surroundings = Surroundings {
         network: InProcessNetwork::default(),
         path: PathDelay::new(job.scenario.network.latency),
+        paths,
         downlinks: job.scenario.regions.iter().map(|_| Downlinks::default()).collect(),
         pool: ChunkPool::default(),
         clock: machine::clock_since(job.epoch_nanos),
         cloud: job.cloud,
         seeders,
     };
-    let plans = job.scenario.plans().into();
+    let clock = surroundings.clock;
     let mut fleet = Fleet::new(&job.scenario, plans, job.slice, surroundings).await;
     let mut stdout = tokio::io::stdout();
     let starting = tokio::select! {
@@ -213,7 +218,12 @@ pub(crate) async fn serve() -> std::io::Result<()> {
             message = next(&mut lines) => match message? {
                 Some(ToWorker::Begin(at)) => {
                     watch = Some(machine::Watch::start());
-                    fleet.begin(at.into_iter().map(Time::from_nanos).collect());
+                    let complete_at: Vec<Time> = at.into_iter().map(Time::from_nanos).collect();
+                    if let Some(interruptions) = &interruptions {
+                        // They end with the process.
+                        interruptions.begin(clock, &complete_at);
+                    }
+                    fleet.begin(complete_at);
                 }
                 Some(ToWorker::Finish) => {
                     if let Some(watch) = watch.take() {
@@ -221,6 +231,10 @@ pub(crate) async fn serve() -> std::io::Result<()> {
                     }
                     let mut result = fleet.finish().await;
                     result.load.add(&seen);
+                    if let Some(interruptions) = &interruptions {
+                        // That they happened is said by the parent, once.
+                        result.faults.connections_cut += interruptions.counts().connections_cut;
+                    }
                     return say(&mut stdout, &FromWorker::Result(Box::new(result))).await;
                 }
                 Some(ToWorker::Start(_)) => {}

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use scenario::{
-    HostOutcome, HostState, LatencyHistogram, LatencySummary, MachineLoad, ProtocolCounts, RunOutcome, Scenario, Slack,
-    Stages, Stop, Transport, Verdict,
+    FaultCounts, HostOutcome, HostState, LatencyHistogram, LatencySummary, MachineLoad, ProtocolCounts, RunOutcome,
+    Scenario, Slack, Stages, Stop, Transport, Verdict,
 };
 use serde::Serialize;
 
@@ -42,6 +42,7 @@ pub(crate) struct Report {
     stretch: Stretch,
     traffic: Traffic,
     protocol: ProtocolCounts,
+    faults: FaultCounts,
     logs: Logs,
     thresholds: Vec<ThresholdReport>,
     /// Those that say nothing of a forecast.
@@ -236,6 +237,7 @@ impl Report {
             stretch: Stretch::of(&stretches),
             traffic: traffic(outcomes),
             protocol: outcome.protocol,
+            faults: outcome.faults,
             logs: Logs {
                 rows: live.map(|live| live.log_rows),
                 unprocessed_retried: live.map(|live| live.rows_unprocessed),

@@ -70,8 +70,14 @@ pub(super) enum Input {
     Leave,
     SeederDown,
     SeederUp,
-    /// The links of a host are as slow as its slow-down says, or as fast as before.
-    Slow {
+    /// What goes wrong with it, by its place in the plan, begins or is over.
+    Disturbed {
+        place: u32,
+        is: bool,
+    },
+    /// Likewise between members.
+    Interrupted {
+        place: u32,
         is: bool,
     },
 }
@@ -80,9 +86,13 @@ impl Input {
     /// Whether it may set in motion a region in which nothing moves.
     pub(super) const fn moves_on(self) -> bool {
         match self {
-            Self::Arrived { .. } | Self::Join | Self::Leave | Self::SeederDown | Self::SeederUp | Self::Slow { .. } => {
-                true
-            }
+            Self::Arrived { .. }
+            | Self::Join
+            | Self::Leave
+            | Self::SeederDown
+            | Self::SeederUp
+            | Self::Disturbed { .. }
+            | Self::Interrupted { .. } => true,
             Self::Wakeup
             | Self::Request { .. }
             | Self::Serving { .. }

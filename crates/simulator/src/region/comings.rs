@@ -5,7 +5,6 @@ use std::sync::Arc;
 use swarm::{Bitfield, Contact, DisconnectReason, Event, Peer, PeerConfig, Seeder, Time};
 
 use super::agenda::Input;
-use super::members::Members;
 use super::{Region, nanos};
 use crate::member::MemberId;
 
@@ -27,14 +26,7 @@ impl Region {
                 self.agenda.push(self.seeded_at + nanos(at), member, Input::Leave);
             }
         }
-        for slow in &plan.slow_downs {
-            let from = self.seeded_at + nanos(slow.at);
-            let member = Members::host(slow.host as usize);
-            self.agenda.push(from, member, Input::Slow { is: true });
-            if let Some(lasts) = slow.lasts {
-                self.agenda.push(from + nanos(lasts), member, Input::Slow { is: false });
-            }
-        }
+        self.expect_faults();
         for index in 0..plan.seeders.len() {
             let member = self.members.seeder(index);
             self.agenda.push(self.seeded_at, member, Input::SeederUp);
@@ -44,7 +36,9 @@ impl Region {
             for absence in &seeder.absences {
                 let down_at = self.seeded_at + nanos(absence.at);
                 self.agenda.push(down_at, member, Input::SeederDown);
-                self.agenda.push(down_at + nanos(absence.down), member, Input::SeederUp);
+                if let Some(down) = absence.down {
+                    self.agenda.push(down_at + nanos(down), member, Input::SeederUp);
+                }
             }
         }
         self.progress_at = self.seeded_at;
@@ -52,7 +46,15 @@ impl Region {
 
     pub(super) fn join(&mut self, host: MemberId) {
         let (config, seed) = self.peer(host);
-        let peer = Peer::with_table(config, seed, Time::from_nanos(self.now));
+        // One that is started again does not draw what it has drawn before.
+        let again = if self.faults.has_kept(host) { self.now } else { 0 };
+        let (seed, now) = (seed ^ again, Time::from_nanos(self.now));
+        // Where nothing passes, or chunks are lost, what all have published is not what each knows.
+        let peer = if self.setup.plan.is_told_by_messages() {
+            Peer::new(config, seed, now)
+        } else {
+            Peer::with_table(config, seed, now)
+        };
         self.members.come(host, peer);
         self.carry_out_all(host);
     }
@@ -69,6 +71,12 @@ impl Region {
         (self.setup.settings.peer_config(plan, base), plan.seed)
     }
 
+    /// A host goes for good.
+    pub(super) fn leaves(&mut self, host: MemberId) {
+        self.count_fault(true);
+        self.leave(host);
+    }
+
     pub(super) fn leave(&mut self, host: MemberId) {
         // What of a chunk has come by then is counted with the rest.
         self.cut_short_all_of(host);
@@ -77,14 +85,14 @@ impl Region {
     }
 
     pub(super) fn seeder_down(&mut self, member: MemberId) {
+        self.count_fault(true);
         self.gone(member);
     }
 
     fn gone(&mut self, member: MemberId) {
         self.cut_short_all_of(member);
         for other in self.members.go(member) {
-            let at = self.now + self.setup.topology.delay(member, other);
-            self.agenda.push(at, other, Input::Disconnected { from: member });
+            self.let_see(member, other, Input::Disconnected { from: member });
         }
     }
 
@@ -93,6 +101,7 @@ impl Region {
             return;
         };
         if !self.members.is_there(member) {
+            self.count_fault(false);
             self.start_seeder(index, self.now);
         }
         let manifest = Arc::clone(&self.setup.manifest);
@@ -110,21 +119,11 @@ impl Region {
         self.members.start(self.members.seeder(index), seeder);
     }
 
-    /// The shares of all whom it concerns change after this event, as after any other.
-    pub(super) fn slow_down(&mut self, member: MemberId, is: bool) {
-        let slow_downs = &self.setup.plan.slow_downs;
-        let host = self.members.host_index(member);
-        let own = host.and_then(|host| slow_downs.binary_search_by_key(&host, |slow| slow.host as usize).ok());
-        let topology = &self.setup.topology;
-        let links = match own {
-            Some(found) if is => (slow_downs[found].links.uplink, slow_downs[found].links.downlink),
-            _ => (topology.uplink(member), topology.downlink(member)),
-        };
-        self.transfers.set_links(member, links);
-    }
-
     /// `from` dials `to`, whom its message has just reached. Where both have dialled, the first wins.
     pub(super) fn dialled(&mut self, to: MemberId, from: MemberId) {
+        if self.is_unanswered(to, from) {
+            return;
+        }
         let back = self.now + self.setup.topology.delay(to, from);
         if !self.members.is_there(to) {
             self.agenda.push(back, from, Input::Disconnected { from: to });
@@ -152,19 +151,19 @@ impl Region {
         if !self.members.is_connected(member, other) {
             return;
         }
-        self.members.disconnect(member, other);
-        let mut between = self.transfers.between(member, other);
-        between.extend(self.transfers.between(other, member));
-        for transfer in between {
-            self.cut_short(transfer);
-        }
-        let at = self.now + self.setup.topology.delay(member, other);
-        self.agenda.push(at, other, Input::Disconnected { from: member });
+        self.unlink(member, other);
+        self.let_see(member, other, Input::Disconnected { from: member });
     }
 
-    /// A store of nothing is there at once.
+    /// A store is there at once: of nothing, of what a crash has left, or of all that its host says.
     pub(super) fn open_store(&mut self, host: MemberId) {
-        let held = Box::new(Bitfield::new(self.setup.manifest.chunk_count()));
+        let chunks = self.setup.manifest.chunk_count();
+        let held = if self.members.serves(host).claims_all() {
+            Bitfield::full(chunks)
+        } else {
+            self.faults.take_kept(host).unwrap_or_else(|| Bitfield::new(chunks))
+        };
+        let held = Box::new(held);
         self.tell_at_once(host, Event::StoreOpened { held });
     }
 }

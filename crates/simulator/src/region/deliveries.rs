@@ -1,7 +1,8 @@
 //! Chunks that leave, travel and arrive, and whose bytes they were.
 
 use scenario::Serves;
-use swarm::{ChunkIndex, Event};
+use swarm::wire::RejectReason;
+use swarm::{ChunkIndex, Event, Message};
 
 use super::Region;
 use super::agenda::Input;
@@ -11,19 +12,34 @@ use crate::transfers::{Alarm, SLOW_AFTER, TransferId};
 impl Region {
     /// Begins to send a chunk, unless the fault of `from` is that it does not.
     pub(super) fn serve(&mut self, from: MemberId, to: MemberId, chunk: ChunkIndex) {
-        if self.members.serves(from) != Serves::Nothing {
-            let bytes = u64::from(self.setup.manifest.length(chunk));
-            self.transfers.begin(self.now, from, to, chunk.get(), bytes);
+        match self.members.serves(from) {
+            Serves::Honest | Serves::Corrupt => {
+                let bytes = u64::from(self.setup.manifest.length(chunk));
+                if !self.is_kept_from_sending(from, to, chunk.get(), bytes) {
+                    self.transfers.begin(self.now, from, to, chunk.get(), bytes);
+                }
+            }
+            Serves::Nothing | Serves::Claims => {}
+            Serves::Busy => {
+                let (number, reason) = (chunk.get(), RejectReason::Busy);
+                self.post(from, to, Message::Reject { chunk: number, reason });
+                self.tell_at_once(from, Event::ChunkServed { to: to.host(), chunk });
+            }
         }
     }
 
     /// `from` is to send a chunk no further, and is told where it stands, as by the live driver, and not from the agenda.
     pub(super) fn stop_serving(&mut self, from: MemberId, to: MemberId, chunk: ChunkIndex) {
-        if let Some(found) = self.transfers.find(from, to, chunk.get()) {
-            self.cut_short(found);
-            let at = self.now + self.setup.topology.delay(from, to);
+        let begun = match self.transfers.find(from, to, chunk.get()) {
+            Some(found) => {
+                self.cut_short(found);
+                true
+            }
+            None => self.stop_held(from, to, chunk),
+        };
+        if begun {
             let chunk = chunk.get();
-            self.agenda.push(at, to, Input::Aborted { from, chunk });
+            self.let_see(from, to, Input::Aborted { from, chunk });
         }
         self.stop_passing(from, to, chunk);
         let served = Event::ChunkServed { to: to.host(), chunk };
@@ -92,11 +108,16 @@ impl Region {
     /// Ends a transfer whose bytes so far are of no use.
     pub(super) fn cut_short(&mut self, transfer: TransferId) {
         let ended = self.transfers.cut_short(self.now, transfer);
-        let sent = u64::from(self.setup.manifest.length(self.chunk(ended.chunk))).saturating_sub(ended.left);
-        if let Some(peer) = self.members.peer_mut(ended.to) {
+        self.count_cut_short(ended.from, ended.to, ended.chunk, ended.left);
+    }
+
+    /// So much of a chunk has not left, and the rest is of no use.
+    pub(super) fn count_cut_short(&mut self, from: MemberId, to: MemberId, chunk: u32, left: u64) {
+        let sent = u64::from(self.setup.manifest.length(self.chunk(chunk))).saturating_sub(left);
+        if let Some(peer) = self.members.peer_mut(to) {
             peer.count_discarded(sent);
         }
-        if !self.members.is_host(ended.from) {
+        if !self.members.is_host(from) {
             self.result.seeder_bytes += sent;
         }
     }
@@ -106,6 +127,7 @@ impl Region {
         for transfer in self.transfers.of(member) {
             self.cut_short(transfer);
         }
+        self.drop_held_chunks(|from, to| from == member || to == member);
     }
 
     /// The last byte of a chunk is at `to`, which finds out what it is worth.

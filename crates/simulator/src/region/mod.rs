@@ -3,11 +3,12 @@
 //! This is the core's second driver. It carries actions out and tells what came of them, and decides nothing. Where the
 //! live driver moves bytes, this one computes when they would have arrived. Its parts: who is there and connected with whom
 //! ([`members`], [`comings`]), what is still to happen ([`agenda`]), what hosts have published ([`gossip`]), chunks on their way
-//! ([`deliveries`]) and what came of it ([`result`]).
+//! ([`deliveries`]), what goes wrong and passes ([`faults`]) and what came of it ([`result`]).
 
 mod agenda;
 mod comings;
 mod deliveries;
+mod faults;
 mod gossip;
 mod members;
 mod passing;
@@ -16,7 +17,7 @@ mod result;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scenario::{HostState, RegionEnd, RegionPlan, SwarmSettings};
+use scenario::{HostState, RegionEnd, RegionPlan, SwarmSettings, Trouble};
 use smallvec::SmallVec;
 use swarm::{Action, Bitfield, Event, Manifest, News, Time};
 
@@ -25,6 +26,7 @@ use crate::prefetch::prefetch;
 use crate::topology::Topology;
 use crate::transfers::Transfers;
 use agenda::{Agenda, Entry, Input, short};
+use faults::Faults;
 use gossip::Gossip;
 use members::Members;
 use passing::Passings;
@@ -58,6 +60,7 @@ struct Region {
     gossip: Gossip,
     transfers: Transfers,
     passings: Passings,
+    faults: Faults,
     seeded_at: u64,
     done: u32,
     expected: u32,
@@ -91,6 +94,7 @@ impl Region {
             gossip: Gossip::new(hosts, setup.manifest.chunk_count()),
             transfers: Transfers::new(members.map(|member| (topology.uplink(member), topology.downlink(member)))),
             passings: Passings::default(),
+            faults: Faults::default(),
             seeded_at,
             done: 0,
             expected: u32::try_from(setup.plan.required()).expect("a region's hosts are a u32"),
@@ -173,6 +177,9 @@ impl Region {
     }
 
     fn handle(&mut self, member: MemberId, input: Input) {
+        if self.faults.stands_still(member) && self.is_unseen(member, input) {
+            return;
+        }
         match input {
             Input::Wakeup => {
                 if self.members.wakes(member, self.now) {
@@ -200,10 +207,11 @@ impl Region {
             Input::Connected { from } => self.connected(member, from),
             Input::Disconnected { from } => self.tell(member, Event::Disconnected(from.host())),
             Input::Join => self.join(member),
-            Input::Leave => self.leave(member),
+            Input::Leave => self.leaves(member),
             Input::SeederDown => self.seeder_down(member),
             Input::SeederUp => self.seeder_up(member),
-            Input::Slow { is } => self.slow_down(member, is),
+            Input::Disturbed { place, is } => self.disturbed(member, place, is),
+            Input::Interrupted { place, is } => self.interrupted(place, is),
         }
     }
 
@@ -214,6 +222,10 @@ impl Region {
     /// Tells `member` of an event and carries out what it wants done.
     fn tell(&mut self, member: MemberId, event: Event) {
         debug_assert!(self.members.is_settled(), "told while somebody's actions wait");
+        if self.faults.stands_still(member) {
+            self.tell_later(member, event);
+            return;
+        }
         self.tell_at_once(member, event);
         self.carry_out_all(member);
     }
@@ -239,9 +251,7 @@ impl Region {
         match action {
             Action::Send(to, message) => {
                 self.result.messages += 1;
-                let to = MemberId::of(to);
-                let at = self.now + self.setup.topology.delay(member, to);
-                self.agenda.post(at, member, to, message);
+                self.post(member, MemberId::of(to), message);
             }
             Action::ServeChunk { to, chunk } => self.serve(member, MemberId::of(to), chunk),
             Action::StopServing { to, chunk } => self.stop_serving(member, MemberId::of(to), chunk),
@@ -302,6 +312,10 @@ impl Region {
         let plan = &self.setup.plan.hosts[host];
         let began = self.seeded_at + nanos(plan.join_at.unwrap_or_default());
         let result = &mut self.result.hosts[host];
+        // It may have lost a chunk and have it again, or only say that it has them all.
+        if plan.serves.claims_all() || result.verified_after.is_some() {
+            return;
+        }
         result.verified_after = Some(Duration::from_nanos(self.now.saturating_sub(began)));
         result.state = HostState::Verified;
         self.done += u32::from(plan.is_required());
@@ -345,6 +359,7 @@ impl Region {
             }
         }
         self.result.end = end;
+        self.result.faults = self.faults.counts;
         self.result.virtual_time = self.since_seeding();
         self.result
     }
@@ -359,8 +374,15 @@ impl RegionSetup {
     /// How long nothing may move before nothing more is to be expected: longer than the core waits at most before it turns to
     /// somebody else, which goes by the patience that it was given, by what chunks take, and by what messages do.
     fn deadlock_after(&self) -> u64 {
-        let slow_downs = self.plan.slow_downs.iter();
-        let slow = slow_downs.map(|slow| slow.links.uplink.min(slow.links.downlink)).min();
+        let slow = self
+            .plan
+            .disturbances
+            .iter()
+            .filter_map(|disturbance| match disturbance.what {
+                Trouble::Slow(links) => Some(links.uplink.min(links.downlink)),
+                Trouble::Pause | Trouble::Down(_) => None,
+            });
+        let slow = slow.min();
         let slowest = self.topology.slowest().min(slow.unwrap_or(u64::MAX)).max(1);
         let one_try = nanos(self.settings.patience)
             .max(self.chunk_nanos(slowest))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scenario::{HostState, RegionEnd};
+use scenario::{FaultCounts, HostState, RegionEnd};
 use swarm::PeerStats;
 
 /// What came of one region.
@@ -24,6 +24,8 @@ pub struct RegionResult {
     pub messages: u64,
     /// Counters of all peers.
     pub protocol: PeerStats,
+    /// What went wrong.
+    pub faults: FaultCounts,
     /// Virtual time since seeding when it ended.
     pub virtual_time: Duration,
 }
@@ -40,6 +42,7 @@ impl RegionResult {
             cross_zone_bytes: Some(0),
             messages: 0,
             protocol: PeerStats::default(),
+            faults: FaultCounts::default(),
             virtual_time: Duration::ZERO,
         }
     }
