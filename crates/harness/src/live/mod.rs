@@ -1,7 +1,8 @@
 //! A live run: embedded cloud, seeders, hosts; a build goes into the global bucket and is followed to the last host.
 //!
-//! Map: `fleet` are the hosts of a process, `worker` spreads them over processes, `build` is what is uploaded, `seeders` are there or
-//! away. What goes wrong is put around them: `disturbances` with hosts, `interruptions` between members.
+//! Map: `fleet` are the hosts of a process, `worker` spreads them over processes, `node_parts` is what their nodes are given,
+//! `build` what is uploaded, `seeders` are there or away. What goes wrong is put around them: `disturbances` with hosts,
+//! `interruptions` between members.
 
 mod build;
 #[cfg(feature = "pipeline")]
@@ -12,6 +13,7 @@ mod by_pipeline;
 mod disturbances;
 mod fleet;
 mod interruptions;
+mod node_parts;
 mod processes;
 #[cfg(feature = "pipeline")]
 mod region;
@@ -572,8 +574,8 @@ fn seeder_endpoint(
         faults: surroundings.paths.clone(),
         ..EndpointConfig::at(
             NodeIdentity::from_seed(fleet.seed, plan.id),
-            fleet::transport(scenario, &surroundings.network),
-            fleet::listen(scenario, fleet.region, plan.id),
+            node_parts::transport(scenario, &surroundings.network),
+            node_parts::listen(scenario, fleet.region, plan.id),
         )
     }
 }
@@ -589,9 +591,9 @@ fn seeder_options(
     SeederOptions {
         swarm: SwarmId::ONLY,
         core: scenario.swarm.seeder_config(plan),
-        shaping: fleet::shaping(plan.links.as_ref(), &surroundings.downlinks[fleet.region]),
+        shaping: node_parts::shaping(plan.links.as_ref(), &surroundings.downlinks[fleet.region]),
         limits: Limits {
-            segment: fleet::segment(scenario, plan.links.as_ref()),
+            segment: node_parts::segment(scenario, plan.links.as_ref()),
             ..Limits::default()
         },
         seed: plan.seed,
