@@ -79,7 +79,7 @@ impl Shared {
                 }
             }
             Answer::Busy => {
-                let (number, reason) = (chunk.get(), RejectReason::Busy);
+                let (number, reason) = (chunk.get(), RejectReason::QueueFull);
                 state.post(to, &Frame::Message(Message::Reject { chunk: number, reason }));
                 state.feedback.push_back(Event::ChunkServed { to, chunk });
             }

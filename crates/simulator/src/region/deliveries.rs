@@ -21,7 +21,7 @@ impl Region {
             }
             Serves::Nothing | Serves::Claims => {}
             Serves::Busy => {
-                let (number, reason) = (chunk.get(), RejectReason::Busy);
+                let (number, reason) = (chunk.get(), RejectReason::QueueFull);
                 self.post(from, to, Message::Reject { chunk: number, reason });
                 self.tell_at_once(from, Event::ChunkServed { to: to.host(), chunk });
             }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scenario::{FaultCounts, HostState, Interruption, KeptStore, Member, Passage, Trouble};
-use swarm::{Bitfield, ChunkIndex, Event, Message};
+use swarm::{Bitfield, ChunkIndex, Event, Message, Time};
 
 use super::agenda::Input;
 use super::members::Members;
@@ -187,7 +187,7 @@ impl Region {
             self.tell(host, Event::Wakeup);
         }
         if unseen.gained {
-            self.tell(host, Event::NeighboursGained);
+            self.tell_growth(host);
         }
     }
 
@@ -224,11 +224,19 @@ impl Region {
     /// Likewise of an event that comes of what others do.
     pub(super) fn tell_later(&mut self, member: MemberId, event: Event) {
         if let Some(unseen) = self.faults.still.get_mut(&member) {
-            match event {
-                Event::NeighboursGained => unseen.gained = true,
-                event => unseen.waiting.push(Waiting::Event(event)),
-            }
+            unseen.waiting.push(Waiting::Event(event));
         }
+    }
+
+    /// Tells a host that a neighbour has published something, or when it goes on.
+    pub(super) fn tell_growth(&mut self, host: MemberId) {
+        if let Some(unseen) = self.faults.still.get_mut(&host) {
+            unseen.gained = true;
+            return;
+        }
+        debug_assert!(self.members.is_settled(), "told while somebody's actions wait");
+        self.members.tell_growth(host, Time::from_nanos(self.now), &self.gossip);
+        self.carry_out_all(host);
     }
 
     /// A host goes down. One that had the build and loses a part of it is not done any more.

@@ -297,10 +297,7 @@ impl Region {
         }
         let hungry: SmallVec<[MemberId; 8]> = neighbours.filter(|host| self.members.is_hungry(*host)).collect();
         for neighbour in hungry {
-            debug_assert!(self.members.is_settled(), "told while somebody's actions wait");
-            let now = Time::from_nanos(self.now);
-            self.members.tell_growth(neighbour, now, &self.gossip);
-            self.carry_out_all(neighbour);
+            self.tell_growth(neighbour);
         }
     }
 
