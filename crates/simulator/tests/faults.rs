@@ -1,6 +1,10 @@
 //! Every fault of a scenario file in virtual time: what it does to its hosts is seen, and the others are not held up.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a scenario is read from a file, which a test writes"
+)]
 
 use std::time::Duration;
 

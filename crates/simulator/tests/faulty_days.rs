@@ -2,6 +2,10 @@
 //! deadline that follows from the scenario, no host is banned for what it did not do, and the bound is not beaten.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a scenario is read from a file, which a test writes"
+)]
 
 use std::fmt::Write as _;
 
