@@ -98,7 +98,7 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         let after = if is_one_line {
             Some(0)
         } else {
-            lines[first..].iter().position(|line| is_end(line))
+            lines[first..].iter().position(is_end)
         };
         functions.push((name, after.unwrap() + 1));
     }
