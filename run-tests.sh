@@ -5,6 +5,21 @@
 set -uo pipefail
 cd "$(dirname "$0")"
 
+# On a disk that fills up tests fail one after another, each after its time has run out.
+needs() { # FOLDER GIB
+    mkdir -p "$1"
+    local free
+    free=$(df -Pk "$1" | awk 'NR == 2 {print int($4 / 1048576)}')
+    if [ "$free" -lt "$2" ]; then
+        echo "run-tests.sh: $1 has $free GiB free and this needs $2; free some, or set CARGO_TARGET_DIR or TMPDIR to a folder on a larger disk" >&2
+        exit 1
+    fi
+}
+target=${CARGO_TARGET_DIR:-target}
+# What a first build takes; a later one builds over it.
+if [ -d "$target/debug/deps" ]; then needs "$target" 2; else needs "$target" 6; fi
+needs "${TMPDIR:-/tmp}" 2
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0

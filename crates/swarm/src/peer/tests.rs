@@ -394,3 +394,73 @@ fn a_ban_passes() {
     driven.pass(2 * 60 * 1000);
     assert!(!banned(&mut driven) && driven.peer.banned().count() == 0);
 }
+
+/// Announces that nobody has answered yet are no reason to dial later.
+#[test]
+fn a_lost_seeder_is_dialled_within_a_second_and_ever_later_after_that() {
+    let mut driven = Driven::new(4, 1);
+    let mut waited = Vec::new();
+    for _ in 0..6 {
+        driven.tell(Event::Disconnected(SEEDER));
+        let lost_at = driven.now;
+        let dials = |action: &Action| matches!(action, Action::Connect(contact) if contact.host == SEEDER);
+        while !driven.tell(Event::Wakeup).iter().any(dials) {
+            driven.pass(10);
+            assert!(driven.now.since(lost_at) < Duration::from_secs(7));
+        }
+        waited.push(driven.now.since(lost_at));
+    }
+    assert!(waited[0] <= Duration::from_millis(760), "{waited:?}");
+    assert!(
+        waited[1] >= Duration::from_secs(1) && waited[1] <= Duration::from_millis(1510),
+        "{waited:?}"
+    );
+    assert!(waited[5] >= Duration::from_secs(4), "{waited:?}");
+}
+
+#[test]
+fn when_who_was_asked_for_the_manifest_goes_the_next_is_asked_at_once() {
+    let seeder = Contact {
+        host: SEEDER,
+        address: "".into(),
+    };
+    let config = PeerConfig::new(HostId::new(9), "".into(), seeder);
+    let now = Time::from_nanos(0);
+    let mut driven = Driven {
+        peer: Peer::new(config, 1, now),
+        now,
+    };
+    let manifest = Manifest::new("build", Bytes::new(1), 1024, vec![Hash::of(b"0")]).unwrap();
+    let mut asked_after = |event: Event| -> Vec<HostId> {
+        let actions = driven.tell(event).into_iter();
+        let asked = actions.filter_map(|action| match action {
+            Action::Send(host, Message::ManifestRequest) => Some(host),
+            _ => None,
+        });
+        asked.collect()
+    };
+    asked_after(Event::Connected(SEEDER));
+    assert_eq!(
+        asked_after(Event::Message(SEEDER, Message::Build(Box::new(manifest.info())))),
+        [],
+        "others may know it in a moment"
+    );
+    for host in [A, B] {
+        asked_after(Event::Connected(host));
+    }
+    assert_eq!(asked_after(Event::Message(A, Message::HaveAll)), [A]);
+    assert_eq!(
+        asked_after(Event::Message(B, Message::HaveAll)),
+        [],
+        "A has yet to answer"
+    );
+    assert_eq!(asked_after(Event::Disconnected(A)), [SEEDER], "it is the seeder's turn");
+    assert_eq!(asked_after(Event::Disconnected(SEEDER)), [B]);
+    assert_eq!(asked_after(Event::Disconnected(B)), [], "nobody is there");
+    asked_after(Event::Connected(A));
+    assert_eq!(
+        asked_after(Event::Message(A, Message::HaveAll)),
+        [A],
+        "and then whoever comes"
+    );
+}
