@@ -308,9 +308,26 @@ fn what_cannot_be_done_is_told_before_it_starts() {
         text(&flat_out.stderr)
     );
     let out = folder.path().join("live").display().to_string();
-    let live = harness(&["run", &scenario("bad-day.toml"), "--out", &out]);
+    let zones = [
+        "--set",
+        "regions.region-a.zones=3",
+        "--set",
+        "network.zones.uplink=1 Gbit/s",
+    ];
+    let live = harness(&[&["run", &scenario("smoke.toml"), "--out", &out][..], &zones].concat());
     assert_eq!(live.status.code(), Some(2), "{}", text(&live.stderr));
-    assert!(text(&live.stderr).contains("seeder-restart"), "{}", text(&live.stderr));
+    assert!(
+        text(&live.stderr).contains("network.zones.uplink"),
+        "{}",
+        text(&live.stderr)
+    );
+    let stays_up = harness(&["up", &scenario("bad-day.toml")]);
+    assert_eq!(stays_up.status.code(), Some(2), "{}", text(&stays_up.stderr));
+    assert!(
+        text(&stays_up.stderr).contains("of seeders are for `harness run`"),
+        "{}",
+        text(&stays_up.stderr)
+    );
 }
 
 #[test]
