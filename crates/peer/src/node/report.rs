@@ -3,9 +3,10 @@
 use std::io;
 
 use libp2p::swarm::DialError;
-use swarm::{ChunkIndex, DisconnectReason, HostId, Time};
+use swarm::{ChunkIndex, DisconnectReason, Hash, HostId, PeerStats, SeederStats, Time};
 
-use crate::rate_limit::LinkUse;
+use super::shared::{Core, Shared};
+use crate::rate_limit::{LinkUse, TokenBucket};
 use crate::store::StoreError;
 
 /// Is told what happens at a node. Called with the node's lock held: it must not wait or call the node.
@@ -67,4 +68,77 @@ pub struct NodeReport {
     pub chunks_without_source: usize,
     /// Members banned for what they sent.
     pub banned: Vec<HostId>,
+}
+
+/// What it tells when it is asked.
+impl Shared {
+    pub(super) fn report(&self) -> NodeReport {
+        let state = self.state.lock();
+        let traffic = Traffic {
+            uplink: state.uplink.as_ref().map(TokenBucket::used).unwrap_or_default(),
+            downlink: state
+                .downlink
+                .as_ref()
+                .map(|link| link.lock().used())
+                .unwrap_or_default(),
+            ..state.traffic()
+        };
+        match &state.core {
+            Some(Core::Peer(peer)) => {
+                let (chunks_held, chunks_total) = peer.progress().unwrap_or_default();
+                NodeReport {
+                    traffic,
+                    chunks_held,
+                    chunks_total,
+                    neighbours: peer.neighbour_count(),
+                    chunks_without_source: peer.chunks_without_source().len(),
+                    banned: peer.banned().collect(),
+                }
+            }
+            Some(Core::Seeder(_)) | None => NodeReport {
+                traffic,
+                ..NodeReport::default()
+            },
+        }
+    }
+
+    pub(super) fn build_id(&self) -> Option<String> {
+        self.state
+            .lock()
+            .manifest
+            .as_ref()
+            .map(|manifest| manifest.build_id().to_owned())
+    }
+
+    pub(super) fn root(&self) -> Option<Hash> {
+        self.state.lock().manifest.as_ref().map(|manifest| manifest.root())
+    }
+
+    pub(super) fn peer_stats(&self) -> Option<PeerStats> {
+        match &self.state.lock().core {
+            Some(Core::Peer(peer)) => Some(*peer.stats()),
+            Some(Core::Seeder(_)) | None => None,
+        }
+    }
+
+    pub(super) fn seeder_stats(&self) -> Option<SeederStats> {
+        match &self.state.lock().core {
+            Some(Core::Seeder(seeder)) => Some(*seeder.stats()),
+            Some(Core::Peer(_)) | None => None,
+        }
+    }
+
+    pub(super) fn member_count(&self) -> usize {
+        match &self.state.lock().core {
+            Some(Core::Seeder(seeder)) => seeder.member_count(),
+            Some(Core::Peer(_)) | None => 0,
+        }
+    }
+
+    pub(super) fn incomplete_count(&self) -> usize {
+        match &self.state.lock().core {
+            Some(Core::Seeder(seeder)) => seeder.incomplete_count(),
+            Some(Core::Peer(_)) | None => 0,
+        }
+    }
 }

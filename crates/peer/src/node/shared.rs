@@ -13,10 +13,7 @@ use libp2p::swarm::{ConnectionId, DialError};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use swarm::wire::{ADDRESS_LENGTH_MAX, Frame};
-use swarm::{
-    Action, ByteRate, Bytes as ByteCount, Event, Hash, HostId, Manifest, Message, Peer, PeerStats, Seeder, SeederStats,
-    SwarmId, Time,
-};
+use swarm::{Action, ByteRate, Bytes as ByteCount, Event, HostId, Manifest, Message, Peer, Seeder, SwarmId, Time};
 
 use super::addresses::Addresses;
 use super::alarm::Alarm;
@@ -25,7 +22,7 @@ use super::downlinks::{Downlink, Downlinks};
 use super::endpoint::{Command, Hub};
 use super::link::{Link, PeerMark};
 use super::losses::Looking;
-use super::report::{NodeReport, Observer, Traffic};
+use super::report::{Observer, Traffic};
 use super::{Clock, Limits, Shaping};
 use crate::rate_limit::TokenBucket;
 use crate::store::{ChunkStore, StoreOpener};
@@ -187,76 +184,6 @@ impl Shared {
             Some(Core::Peer(_)) | None => tracing::error!(host = %self.host, "only a started seeder can seed"),
         }
         self.carry_out(&mut state);
-    }
-
-    pub(super) fn report(&self) -> NodeReport {
-        let state = self.state.lock();
-        let traffic = Traffic {
-            uplink: state.uplink.as_ref().map(TokenBucket::used).unwrap_or_default(),
-            downlink: state
-                .downlink
-                .as_ref()
-                .map(|link| link.lock().used())
-                .unwrap_or_default(),
-            ..state.traffic()
-        };
-        match &state.core {
-            Some(Core::Peer(peer)) => {
-                let (chunks_held, chunks_total) = peer.progress().unwrap_or_default();
-                NodeReport {
-                    traffic,
-                    chunks_held,
-                    chunks_total,
-                    neighbours: peer.neighbour_count(),
-                    chunks_without_source: peer.chunks_without_source().len(),
-                    banned: peer.banned().collect(),
-                }
-            }
-            Some(Core::Seeder(_)) | None => NodeReport {
-                traffic,
-                ..NodeReport::default()
-            },
-        }
-    }
-
-    pub(super) fn build_id(&self) -> Option<String> {
-        self.state
-            .lock()
-            .manifest
-            .as_ref()
-            .map(|manifest| manifest.build_id().to_owned())
-    }
-
-    pub(super) fn root(&self) -> Option<Hash> {
-        self.state.lock().manifest.as_ref().map(|manifest| manifest.root())
-    }
-
-    pub(super) fn peer_stats(&self) -> Option<PeerStats> {
-        match &self.state.lock().core {
-            Some(Core::Peer(peer)) => Some(*peer.stats()),
-            Some(Core::Seeder(_)) | None => None,
-        }
-    }
-
-    pub(super) fn seeder_stats(&self) -> Option<SeederStats> {
-        match &self.state.lock().core {
-            Some(Core::Seeder(seeder)) => Some(*seeder.stats()),
-            Some(Core::Peer(_)) | None => None,
-        }
-    }
-
-    pub(super) fn member_count(&self) -> usize {
-        match &self.state.lock().core {
-            Some(Core::Seeder(seeder)) => seeder.member_count(),
-            Some(Core::Peer(_)) | None => 0,
-        }
-    }
-
-    pub(super) fn incomplete_count(&self) -> usize {
-        match &self.state.lock().core {
-            Some(Core::Seeder(seeder)) => seeder.incomplete_count(),
-            Some(Core::Peer(_)) | None => 0,
-        }
     }
 
     /// A connection's other end has said who it is. `false` where the connection is not wanted.
