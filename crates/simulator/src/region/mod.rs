@@ -328,9 +328,10 @@ impl Region {
         let neighbours = self.members.neighbours(member).iter().copied();
         let hosts = neighbours.filter(|neighbour| self.members.is_host(*neighbour));
         let result = &mut self.result.hosts[host];
-        result.bytes_from_seeder = payload.from_seeders;
-        result.bytes_from_peers = payload.from_peers;
-        result.bytes_wasted = payload.wasted;
+        // Of each of its lives.
+        result.bytes_from_seeder += payload.from_seeders;
+        result.bytes_from_peers += payload.from_peers;
+        result.bytes_wasted += payload.wasted;
         result.chunks_held = peer.progress().map_or(0, |(held, _)| held);
         result.neighbours = u32::try_from(hosts.clone().count()).unwrap_or(u32::MAX);
         if result.verified_after.is_none() {
