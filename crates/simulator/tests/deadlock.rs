@@ -1,15 +1,13 @@
 //! A region in which nothing moves: it goes on where somebody is to come or return, however late, and ends where not.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a scenario is read from a file, which a test writes"
-)]
+
+mod rig;
 
 use std::time::Duration;
 
-use scenario::{LoadOptions, RegionEnd, Scenario};
-use simulator::{Options, RegionResult, Status, forecast};
+use scenario::RegionEnd;
+use simulator::RegionResult;
 
 /// Half a second of work.
 const BASE: &str = r#"
@@ -26,17 +24,7 @@ downlink = "2 Gbit/s"
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn run(faults: &str, overrides: &[&str], deadline: Duration) -> RegionResult {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("quiet.toml");
-    std::fs::write(&path, format!("{BASE}{faults}")).unwrap();
-    let options = LoadOptions {
-        overrides: overrides.iter().map(|text| text.parse().unwrap()).collect(),
-        ..LoadOptions::default()
-    };
-    let scenario = Scenario::load(&path, &options).unwrap_or_else(|error| panic!("{error}"));
-    let options = Options { threads: 1, deadline };
-    let done = forecast(&scenario, &options, &Status::new(&scenario)).unwrap();
-    done.regions.into_iter().next().unwrap()
+    rig::first_region(&rig::scenario(&format!("{BASE}{faults}"), overrides), deadline)
 }
 
 #[test]

@@ -1,15 +1,14 @@
 //! Every fault of a scenario file in virtual time: what it does to its hosts is seen, and the others are not held up.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a scenario is read from a file, which a test writes"
-)]
+
+mod rig;
 
 use std::time::Duration;
 
-use scenario::{HostState, LoadOptions, RegionEnd, Scenario};
-use simulator::{HostResult, Options, RegionResult, Status, forecast};
+use rig::makespan;
+use scenario::{HostState, RegionEnd, Scenario};
+use simulator::{HostResult, RegionResult};
 
 /// Some 0.7 s of work where nothing goes wrong.
 const BASE: &str = r#"
@@ -28,21 +27,12 @@ downlink = "2 Gbit/s"
 const BUILD: u64 = 64 << 20;
 
 fn scenario(faults: &str, overrides: &[&str]) -> Scenario {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.toml");
-    std::fs::write(&path, format!("{BASE}{faults}")).unwrap();
-    let options = LoadOptions {
-        overrides: overrides.iter().map(|text| text.parse().unwrap()).collect(),
-        ..LoadOptions::default()
-    };
-    Scenario::load(&path, &options).unwrap_or_else(|error| panic!("{error}"))
+    rig::scenario(&format!("{BASE}{faults}"), overrides)
 }
 
 /// The region of a forecast within the time limit of its scenario.
 fn run_to_the_end(scenario: &Scenario) -> RegionResult {
-    let (threads, deadline) = (1, scenario.time_limit());
-    let done = forecast(scenario, &Options { threads, deadline }, &Status::new(scenario)).unwrap();
-    done.regions.into_iter().next().unwrap()
+    rig::first_region(scenario, scenario.time_limit())
 }
 
 /// The same, where everybody of whom that is expected gets the build.
@@ -55,15 +45,6 @@ fn run(scenario: &Scenario) -> RegionResult {
 
 fn verified(host: &HostResult) -> Duration {
     host.verified_after.unwrap()
-}
-
-fn makespan(region: &RegionResult) -> Duration {
-    region
-        .hosts
-        .iter()
-        .filter_map(|host| host.verified_after)
-        .max()
-        .unwrap()
 }
 
 /// Those of whom `is` is true and the others, each by when they had the build.

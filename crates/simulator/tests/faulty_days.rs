@@ -2,15 +2,13 @@
 //! deadline that follows from the scenario, no host is banned for what it did not do, and the bound is not beaten.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a scenario is read from a file, which a test writes"
-)]
+
+mod rig;
 
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
-use scenario::{HostState, LoadOptions, RegionEnd, Scenario, Slack};
+use scenario::{HostState, RegionEnd, Slack};
 use simulator::{Options, Status, forecast};
 
 /// One of each kind: what it says besides its name, hosts and times.
@@ -128,19 +126,12 @@ impl Drawn {
     }
 }
 
-fn load(text: &str) -> Scenario {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("day.toml");
-    std::fs::write(&path, text).unwrap();
-    Scenario::load(&path, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error}\n{text}"))
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn whatever_passes_everybody_is_done_in_time(drawn in day()) {
         let text = drawn.text();
-        let scenario = load(&text);
+        let scenario = rig::scenario(&text, &[]);
         let (threads, deadline) = (1, scenario.time_limit());
         let options = Options { threads, deadline };
         let of = || forecast(&scenario, &options, &Status::new(&scenario)).unwrap();

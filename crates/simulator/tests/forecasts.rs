@@ -2,15 +2,13 @@
 //! from converging, and what cannot end is told.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a scenario is read from a file, which a test writes"
-)]
+
+mod rig;
 
 use std::path::Path;
 use std::time::Duration;
 
-use scenario::{HostState, LoadOptions, RegionEnd, Scenario, Slack};
+use scenario::{HostState, RegionEnd, Scenario, Slack};
 use simulator::{Forecast, Options, Status, forecast, memory_estimate};
 
 const BASE: &str = r#"
@@ -32,14 +30,7 @@ chunks_in_flight = 2
 "#;
 
 fn scenario(more: &str, overrides: &[&str]) -> Scenario {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.toml");
-    std::fs::write(&path, format!("{BASE}{more}")).unwrap();
-    let options = LoadOptions {
-        overrides: overrides.iter().map(|text| text.parse().unwrap()).collect(),
-        ..LoadOptions::default()
-    };
-    Scenario::load(&path, &options).unwrap_or_else(|error| panic!("{error}"))
+    rig::scenario(&format!("{BASE}{more}"), overrides)
 }
 
 fn run(scenario: &Scenario, threads: usize) -> Forecast {
@@ -48,8 +39,7 @@ fn run(scenario: &Scenario, threads: usize) -> Forecast {
 }
 
 fn makespan(forecast: &Forecast, region: usize) -> Duration {
-    let hosts = forecast.regions[region].hosts.iter();
-    hosts.filter_map(|host| host.verified_after).max().unwrap()
+    rig::makespan(&forecast.regions[region])
 }
 
 /// What no schedule can beat in a region.
@@ -272,7 +262,7 @@ fn the_scenarios_that_ship_can_be_planned_and_their_memory_is_known() {
         ("kraken-2600", 1 << 30),
     ] {
         let path = folder.join(format!("{name}.toml"));
-        let scenario = Scenario::load(&path, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+        let scenario = rig::loaded(&path, &[]);
         let estimate = memory_estimate(&scenario, 2);
         assert!(estimate < most, "{name}: {estimate}");
         assert!(

@@ -1,14 +1,12 @@
 //! The kernel fidelity: the bound is not beaten either, it is near the faithful one, and says what it cannot do.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a scenario is read from a file, which a test writes"
-)]
+
+mod rig;
 
 use std::time::Duration;
 
-use scenario::{Fidelity, LoadOptions, RegionEnd, Scenario, Slack};
+use scenario::{Fidelity, RegionEnd, Scenario, Slack};
 use simulator::{Forecast, Options, SimulationError, Status, forecast, kernel_difference};
 
 const OPTIONS: Options = Options {
@@ -26,10 +24,7 @@ fn scenario_of(first: &str, hosts: u32, downlink: &str, more: &str) -> Scenario 
          [build]\nsize = \"128 MiB\"\nchunk_size = \"1 MiB\"\n[network.host]\nuplink = \"1 Gbit/s\"\n\
          downlink = \"{downlink}\"\n[swarm]\nupload_slots = 1\nchunks_in_flight = 2\n{more}"
     );
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("kernel.toml");
-    std::fs::write(&path, text).unwrap();
-    Scenario::load(&path, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error}"))
+    rig::scenario(&text, &[])
 }
 
 fn run(scenario: &Scenario) -> Forecast {
@@ -122,12 +117,7 @@ fn a_host_receives_no_more_at_a_time_than_it_may_ask_for() {
         scenario.swarm.chunks_in_flight = chunks_in_flight;
         let region = &run(&scenario).regions[0];
         assert_eq!(region.end, RegionEnd::Converged);
-        region
-            .hosts
-            .iter()
-            .filter_map(|host| host.verified_after)
-            .max()
-            .unwrap()
+        rig::makespan(region)
     };
     // Two chunks at a time hide that one is on its way; a third one finds no more uplinks.
     assert!(last(1) > last(2), "{:?} and {:?}", last(1), last(2));

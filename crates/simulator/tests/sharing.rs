@@ -1,28 +1,18 @@
 //! Links that many chunks share: no link carries more than it can, in fleets where that once went wrong.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a scenario is read from a file, which a test writes"
-)]
+
+mod rig;
 
 use std::path::Path;
 use std::time::Duration;
 
-use scenario::{LoadOptions, RegionEnd, Scenario};
+use scenario::{RegionEnd, Scenario};
 use simulator::{Forecast, Options, Status, forecast};
-
-fn load(path: &Path, overrides: &[&str]) -> Scenario {
-    let options = LoadOptions {
-        overrides: overrides.iter().map(|text| text.parse().unwrap()).collect(),
-        ..LoadOptions::default()
-    };
-    Scenario::load(path, &options).unwrap_or_else(|error| panic!("{error}"))
-}
 
 fn shipped(name: &str, overrides: &[&str]) -> Scenario {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios"));
-    load(&folder.join(name), overrides)
+    rig::loaded(&folder.join(name), overrides)
 }
 
 fn run(scenario: &Scenario) -> Forecast {
@@ -36,13 +26,6 @@ fn many_chunks_into_one_downlink_do_not_get_its_rest_twice() {
     let scenario = shipped("kraken-2600.toml", &["regions.region-a.hosts=60", "build.size=500 MB"]);
     let forecast = run(&scenario);
     assert_eq!(forecast.regions[0].end, RegionEnd::Converged);
-}
-
-fn of_text(text: &str, overrides: &[&str]) -> Scenario {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("links.toml");
-    std::fs::write(&path, text).unwrap();
-    load(&path, overrides)
 }
 
 /// Nine hosts with the fastest links and one with the slowest, which takes over a quarter of an hour for the build.
@@ -64,7 +47,7 @@ downlink = "1 B/s"
 #[test]
 fn a_byte_a_second_and_a_terabit_are_in_one_fleet() {
     // With whole bytes a second three chunks into one byte a second had no rate, and waited for ever.
-    let scenario = of_text(EXTREMES, &["swarm.patience=10m"]);
+    let scenario = rig::scenario(EXTREMES, &["swarm.patience=10m"]);
     let forecast = run(&scenario);
     let region = &forecast.regions[0];
     assert_eq!(region.end, RegionEnd::Converged);
@@ -77,7 +60,7 @@ fn a_byte_a_second_and_a_terabit_are_in_one_fleet() {
 #[test]
 fn a_year_is_not_too_long() {
     let late = "[faults.late]\nkind = \"join-late\"\nhosts = 1\nat = \"8760h\"\n";
-    let scenario = of_text(
+    let scenario = rig::scenario(
         &format!("{EXTREMES}{late}"),
         &["regions.region-a.hosts=2", "network.classes.slow.hosts=0", "seed=2"],
     );

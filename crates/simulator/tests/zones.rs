@@ -1,15 +1,14 @@
 //! Zones: payload stays within them, at no cost in time, and none starves for it.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a scenario is read from a file, which a test writes"
-)]
+
+mod rig;
 
 use std::time::Duration;
 
-use scenario::{HostState, LoadOptions, RegionEnd, Scenario};
-use simulator::{Options, RegionResult, Status, forecast};
+use rig::makespan;
+use scenario::{HostState, RegionEnd};
+use simulator::RegionResult;
 
 /// 120 hosts in three zones, 64 chunks.
 const BASE: &str = r#"
@@ -32,22 +31,8 @@ chunks_in_flight = 2
 "#;
 
 fn run(more: &str, overrides: &[&str]) -> RegionResult {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("zones.toml");
-    std::fs::write(&path, format!("{BASE}{more}")).unwrap();
-    let options = LoadOptions {
-        overrides: overrides.iter().map(|text| text.parse().unwrap()).collect(),
-        ..LoadOptions::default()
-    };
-    let scenario = Scenario::load(&path, &options).unwrap_or_else(|error| panic!("{error}"));
-    let deadline = Duration::from_secs(300);
-    let done = forecast(&scenario, &Options { threads: 1, deadline }, &Status::new(&scenario)).unwrap();
-    done.regions.into_iter().next().unwrap()
-}
-
-fn makespan(region: &RegionResult) -> Duration {
-    let latencies = region.hosts.iter().filter_map(|host| host.verified_after);
-    latencies.max().unwrap()
+    let scenario = rig::scenario(&format!("{BASE}{more}"), overrides);
+    rig::first_region(&scenario, Duration::from_secs(300))
 }
 
 fn copies_across(region: &RegionResult) -> f64 {
