@@ -367,7 +367,7 @@ impl Peer {
 
     /// Whether something is to come. What was asked of a seeder may be turned down, until it begins.
     fn is_to_get_something(&self, ledger: &Ledger) -> bool {
-        ledger.is_waiting() && ledger.is_waiting_for(|host| !self.config.is_seeder(host))
+        ledger.is_waiting_for(|host| !self.config.is_seeder(host))
     }
 
     /// Whoever else was asked for `chunk` need not send it. What is on its way is thrown away, since nobody expects it any more.
