@@ -18,7 +18,7 @@ const TESTS: Limits = Limits {
 
 /// Files that are longer, or have a longer function, and how many lines they have. None may be added, and none may grow.
 const LONGER: [(&str, usize); 2] = [
-    ("swarm/src/peer/ledger/requests.rs", 532),
+    ("swarm/src/peer/ledger/requests.rs", 529),
     ("swarm/tests/lower_bound.rs", 603),
 ];
 

@@ -94,7 +94,7 @@ impl Ledger {
             Why::Hedge if self.requests.late_sources(chunk) > 0 => {}
             Why::Hedge => self.hedges += 1,
         }
-        self.requests.ask(now, host, chunk, strikes);
+        self.requests.ask(now, host, chunk, strikes > 0);
     }
 
     /// `from` says that it begins to send `chunk`. Where it is the first to: the neighbours to cancel it at.

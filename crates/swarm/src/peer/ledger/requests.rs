@@ -29,8 +29,8 @@ pub(super) struct Request {
     told: bool,
     /// Bytes come, but so slowly that another neighbour may be asked as well.
     trickles: bool,
-    /// Its patience is doubled so often: as often as its neighbour was overdue since it last delivered.
-    doublings: u32,
+    /// Its neighbour was overdue before and has delivered nothing since: it is given twice the time, and nobody waits for it.
+    struck: bool,
 }
 
 /// How far a request has come.
@@ -79,7 +79,7 @@ pub(super) struct Expired {
 
 impl Requests {
     #[inline]
-    pub(super) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex, doublings: u32) {
+    pub(super) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex, struck: bool) {
         debug_assert!(!self.is_asked(from, chunk), "{from} is asked for {chunk} twice");
         debug_assert!(self.may_ask_another(chunk), "{chunk} is asked of too many");
         self.list.push(Request {
@@ -91,7 +91,7 @@ impl Requests {
             late: false,
             told: false,
             trickles: false,
-            doublings: doublings.min(DOUBLINGS_MAX),
+            struck,
         });
         self.count();
     }
@@ -114,8 +114,7 @@ impl Requests {
             .live()
             .filter(|r| r.chunk == chunk && !r.late && !r.trickles)
             .count();
-        // Who was overdue before and is late again is given more time, but nobody waits for it.
-        let counts = |r: &&Request| r.chunk == chunk && !(r.late && r.doublings > 0);
+        let counts = |r: &&Request| r.chunk == chunk && !(r.late && r.struck);
         in_time < SOURCES_MAX && self.live().filter(counts).count() < SOURCES_WITH_LATE_MAX
     }
 
@@ -513,7 +512,7 @@ impl Request {
 
     #[inline]
     fn overdue_at(&self, limits: &Limits) -> Time {
-        let patience = limits.patience.saturating_mul(1 << self.doublings);
+        let patience = limits.patience.saturating_mul(1 + u64::from(self.struck));
         let silent_at = self.progress_at.plus_nanos(patience);
         match self.state {
             State::Sending { since, paid: true } => silent_at.min(since.plus_nanos(limits.given_up)),
@@ -526,7 +525,5 @@ impl Request {
 pub(super) const SOURCES_MAX: usize = 2;
 /// The same with those that are.
 const SOURCES_WITH_LATE_MAX: usize = 4;
-/// Doublings of a request's patience at most: what comes later is taken all the same, so others need not be kept waiting.
-const DOUBLINGS_MAX: u32 = 1;
 /// A tie takes its chunk off the candidates.
 const _: () = assert!(SOURCES_MAX == 2);

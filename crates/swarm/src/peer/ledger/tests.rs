@@ -352,11 +352,11 @@ fn a_broken_ledger_says_what_is_broken() {
             "1 chunks are requested, and somebody is asked for 0",
         ),
         (
-            |ledger| ledger.requests.ask(at(0), A, chunk(5), 0),
+            |ledger| ledger.requests.ask(at(0), A, chunk(5), false),
             "chunk 5 is wanted though h1 is asked for it",
         ),
         (
-            |ledger| ledger.requests.ask(at(0), B, chunk(0), 0),
+            |ledger| ledger.requests.ask(at(0), B, chunk(0), false),
             "chunk 0 is held though h2 is asked for it",
         ),
     ];
