@@ -3,10 +3,15 @@
 mod rig;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use peer::{CorruptStore, Node, StallingStore, StoreOpener, TransportKind};
-use rig::{Fleet, data, in_process};
-use swarm::HostId;
+use peer::{CorruptStore, Node, NodeIdentity, PathFaults, PeerId, Shaping, StallingStore, StoreOpener, TransportKind};
+use rig::limit::until;
+use rig::{Fleet, SEEDER, data, in_process};
+use swarm::{ByteRate, HostId};
+
+/// What takes longer than this on a busy machine does not happen.
+const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_sends_corrupt_chunks_is_banned_and_nobody_keeps_a_bad_byte() {
@@ -140,4 +145,43 @@ fn the_node_knows_no_fault() {
         read += 1;
     }
     assert!(read >= 5, "{read}");
+}
+
+/// The seeder is gone and so are all connections, in mid-transfer: hosts find each other again and finish.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_whose_connections_all_break_when_the_seeder_has_gone_link_again() {
+    const HOSTS: usize = 8;
+    for transport in [in_process(), TransportKind::Tcp, TransportKind::Quic] {
+        let paths = PathFaults::default();
+        let rate = ByteRate::from_bytes_per_second(2 << 20).unwrap();
+        let shaping = Shaping {
+            uplink: Some(rate),
+            ..Shaping::default()
+        };
+        let mut fleet = Fleet::breakable(transport, shaping, paths.clone()).await;
+        fleet.add_many(1..=HOSTS as u64).await;
+        fleet.wait_joined(HOSTS).await;
+        let build = data(4 << 20);
+        let chunks = fleet.seed(&build, 16 << 10).chunk_count();
+        // All of it is out when hosts keep every chunk between them; they share one pool with the seeder, so by what it has sent.
+        let (_, seeder) = fleet.seeders.remove(0);
+        until(LONG, "every chunk is out", || {
+            seeder.report().traffic.sent >= build.len() as u64
+        })
+        .await;
+        seeder.stop();
+        drop(seeder);
+        let of_seeder = NodeIdentity::from_seed(1, SEEDER).peer_id();
+        let is_of_seeder = |ends: &(PeerId, PeerId)| ends.0 == of_seeder || ends.1 == of_seeder;
+        until(LONG, "hosts see that it has gone", || {
+            !paths.connections().iter().any(is_of_seeder)
+        })
+        .await;
+        assert!(
+            fleet.seen.complete.lock().len() < HOSTS,
+            "{chunks} chunks were there at once"
+        );
+        paths.end(&paths.connections());
+        fleet.wait_complete(HOSTS).await;
+    }
 }

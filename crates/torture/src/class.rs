@@ -35,7 +35,7 @@ classes! {
     Damage = "damage",
     /// Seeders are started anew, with an empty state.
     Tracker = "tracker",
-    /// All seeders go for good after the first copy.
+    /// All seeders go for good after the first copy; on some days links break as well.
     Gone = "gone",
     /// Hosts come in crowds and late.
     Flash = "flash",

@@ -19,7 +19,8 @@ use limit::Limit;
 use parking_lot::Mutex;
 use peer::{
     Addresses, ChunkPool, ChunkStore, Clock, EndpointConfig, InProcessNetwork, Limits, MemoryStore, Multiaddr, Node,
-    NodeConfig, NodeIdentity, Observer, PathDelay, Role, Shaping, StoreError, StoreOpener, Traffic, TransportKind,
+    NodeConfig, NodeIdentity, Observer, PathDelay, PathFaults, Role, Shaping, StoreError, StoreOpener, Traffic,
+    TransportKind,
 };
 use swarm::{ChunkIndex, Contact, DisconnectReason, HostId, Manifest, Part, PeerConfig, SeederConfig, SwarmId, Time};
 use tokio::sync::Notify;
@@ -90,13 +91,30 @@ impl Seen {
     }
 }
 
+/// What the paths between members are like.
+#[derive(Default)]
+struct Paths {
+    delay: Option<PathDelay>,
+    faults: Option<PathFaults>,
+}
+
+impl Paths {
+    fn put_on(&self, endpoint: EndpointConfig) -> EndpointConfig {
+        EndpointConfig {
+            path: self.delay.clone(),
+            faults: self.faults.clone(),
+            ..endpoint
+        }
+    }
+}
+
 pub struct Fleet {
     pub seeders: Vec<(HostId, Node)>,
     pub hosts: BTreeMap<HostId, Node>,
     pub seen: Arc<Seen>,
     pub pool: ChunkPool,
     transport: TransportKind,
-    path: Option<PathDelay>,
+    paths: Paths,
     shaping: Shaping,
     clock: Clock,
     _limit: Limit,
@@ -108,20 +126,33 @@ impl Fleet {
     }
 
     pub async fn with_seeders(transport: TransportKind, count: u32) -> Self {
-        Self::new(transport, None, Shaping::default(), count).await
+        Self::new(transport, Paths::default(), Shaping::default(), count).await
     }
 
     /// A fleet whose hosts are `delay` away from each other.
     pub async fn over_a_path(transport: TransportKind, delay: Duration) -> Self {
-        Self::new(transport, PathDelay::new(delay), Shaping::default(), 1).await
+        let paths = Paths {
+            delay: PathDelay::new(delay),
+            ..Paths::default()
+        };
+        Self::new(transport, paths, Shaping::default(), 1).await
     }
 
     /// A fleet of which every member, the seeder among them, has these links.
     pub async fn shaped(transport: TransportKind, shaping: Shaping) -> Self {
-        Self::new(transport, None, shaping, 1).await
+        Self::new(transport, Paths::default(), shaping, 1).await
     }
 
-    async fn new(transport: TransportKind, path: Option<PathDelay>, shaping: Shaping, count: u32) -> Self {
+    /// Likewise, and with connections that `faults` ends.
+    pub async fn breakable(transport: TransportKind, shaping: Shaping, faults: PathFaults) -> Self {
+        let paths = Paths {
+            faults: Some(faults),
+            ..Paths::default()
+        };
+        Self::new(transport, paths, shaping, 1).await
+    }
+
+    async fn new(transport: TransportKind, paths: Paths, shaping: Shaping, count: u32) -> Self {
         let (seen, clock) = (Arc::new(Seen::default()), Clock::start());
         let pool = ChunkPool::default();
         let mut seeders = Vec::new();
@@ -132,7 +163,7 @@ impl Fleet {
             };
             let part = Part::new(index, count).unwrap();
             let seeder = Node::start(
-                endpoint(&transport, host, path.clone()),
+                paths.put_on(endpoint(&transport, host, None)),
                 NodeConfig {
                     swarm: SwarmId::ONLY,
                     host,
@@ -158,7 +189,7 @@ impl Fleet {
             seen,
             pool,
             transport,
-            path,
+            paths,
             shaping,
             clock,
             _limit: Limit::start(None),
@@ -187,7 +218,7 @@ impl Fleet {
         };
         seeders.extend(self.seeders.iter().map(contact));
         let node = Node::start(
-            endpoint(&self.transport, host, self.path.clone()),
+            self.paths.put_on(endpoint(&self.transport, host, None)),
             NodeConfig {
                 swarm: SwarmId::ONLY,
                 host,

@@ -4,6 +4,7 @@
 //! (who to connect to), the planner (what to ask of whom), the upload queue (whom to serve).
 
 mod config;
+mod contacts;
 mod download;
 mod gossip;
 mod ledger;
@@ -34,6 +35,7 @@ use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::UploadQueue;
 use crate::wire::Message;
 pub use config::PeerConfig;
+use contacts::Contacts;
 use download::Download;
 use tracker_link::TrackerLink;
 use zones::Imports;
@@ -72,6 +74,8 @@ pub struct Peer {
     uploads: UploadQueue,
     /// Apart: what is in a peer is fetched for every event.
     imports: Box<Imports>,
+    /// Likewise.
+    contacts: Box<Contacts>,
     stats: PeerStats,
     payload: Payload,
     /// What neighbours were last told of whether requests wait here.
@@ -84,7 +88,7 @@ pub struct Peer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
-    /// Announce, as a sign of life or for more neighbours.
+    /// Announce, as a sign of life or for more neighbours; to neighbours where no seeder can be reached.
     Announce,
     /// Connect to lost seeders again.
     Reconnect,
@@ -159,6 +163,7 @@ impl Peer {
             build: Build::Unknown,
             uploads: UploadQueue::new(config.upload_slots),
             imports: Box::default(),
+            contacts: Box::default(),
             stats: PeerStats::default(),
             payload: Payload::default(),
             told_busy: false,
@@ -303,6 +308,7 @@ impl Peer {
             self.seeder_connected(now, host);
         } else {
             self.tracker.link_up(host);
+            self.greet_member(host);
             self.introduce_holdings(host);
         }
     }
@@ -318,6 +324,7 @@ impl Peer {
             self.announce_soon(now);
         } else {
             self.tracker.link_lost(host);
+            self.contacts.unreachable(host);
             self.dial_failed(now);
         }
     }
@@ -330,6 +337,10 @@ impl Peer {
         }
         match message {
             Message::Neighbours(contacts) if from_seeder => self.dial(now, host, contacts),
+            Message::Neighbours(contacts) => self.handle_member_contacts(now, host, contacts),
+            Message::Announce {
+                address, wanted, links, ..
+            } if !from_seeder => self.handle_member_announce(now, host, address, wanted, &links),
             Message::Build(info) if from_seeder => self.learn_of_build(now, *info),
             Message::ManifestRequest => self.send_manifest(host),
             Message::Manifest(manifest) => self.handle_manifest(now, host, manifest),
@@ -351,7 +362,6 @@ impl Peer {
             Message::Reject { chunk, reason } => self.handle_reject(now, host, chunk, reason),
             Message::Hello { .. }
             | Message::Announce { .. }
-            | Message::Neighbours(_)
             | Message::Build(_)
             | Message::Offer(_)
             | Message::Decline(_)

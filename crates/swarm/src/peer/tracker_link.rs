@@ -142,6 +142,11 @@ impl TrackerLink {
         connected.count()
     }
 
+    /// Whether no seeder can be reached.
+    pub(super) fn is_lost(&self) -> bool {
+        self.seeders.iter().all(|link| *link == SeederLink::Lost)
+    }
+
     /// Which seeder neighbours are asked of: waiting for the first in the list is better than asking two.
     fn tracker(&self) -> Option<usize> {
         let first = self.seeders.iter().position(|link| *link != SeederLink::Lost)?;
@@ -176,7 +181,7 @@ impl Peer {
         }
         if self.tracker.tracker() == Some(index) {
             self.tracker.answered = false;
-            self.announce(now);
+            self.tracker_changed(now);
         } else {
             self.announce_to(index, 0);
         }
@@ -192,21 +197,26 @@ impl Peer {
         let Some(index) = self.config.seeders.iter().position(|seeder| seeder.host == host) else {
             return;
         };
-        let tracked_by = self.tracker.tracker();
+        let (tracked_by, was_lost) = (self.tracker.tracker(), self.is_on_its_own());
         self.tracker.seeders[index] = SeederLink::Lost;
         self.tracker.not_refused(host);
         let delay = self.backoff(RECONNECT_FIRST, self.tracker.reconnects, RECONNECT_MAX);
         self.timers.set_at_latest(Timer::Reconnect, now + delay);
-        if self.tracker.tracker() != tracked_by || tracked_by.is_none() {
+        // Who was lost before, and is dialled in vain, changes nothing.
+        let has_changed = self.tracker.tracker() != tracked_by || tracked_by.is_none();
+        if has_changed && !(was_lost && self.is_on_its_own()) {
             self.tracker.answered = false;
             self.timers.clear(Timer::Announce);
-            self.announce(now);
+            self.tracker_changed(now);
         }
     }
 
     /// Says who and where we are and how many neighbours are lacking; repeats itself until the tracker answers.
     pub(super) fn announce(&mut self, now: Time) {
         let Some(tracker) = self.tracker.tracker() else {
+            if self.is_on_its_own() {
+                self.seek_members(now);
+            }
             return;
         };
         self.banned.retain(|_, until| now < *until);
@@ -216,7 +226,7 @@ impl Peer {
                 self.announce_to(index, if index == tracker { wanted } else { 0 });
             }
         }
-        self.tracker.short = if self.is_short() { self.tracker.short + 1 } else { 0 };
+        self.count_short();
         let delay = if self.tracker.answered {
             self.until_announce()
         } else {
@@ -231,6 +241,7 @@ impl Peer {
         let now = self.begin(now);
         if self.config.address != address {
             self.config.address = address;
+            self.moved();
             if self.tracker.answered {
                 self.timers.set_at_latest(Timer::Announce, now + ANNOUNCE_GATHER);
             } else if self.tracker.seeders.contains(&SeederLink::Lost) {
@@ -257,15 +268,27 @@ impl Peer {
     }
 
     fn link_report(&mut self) -> LinkReport {
-        let members = self.members().map(|n| n.host);
         LinkReport {
-            up: members
-                .chain(self.tracker.dialling.iter().copied())
-                .take(LINKS_MAX)
-                .collect(),
+            up: self.links_up().take(LINKS_MAX).collect(),
             lost: std::mem::take(&mut self.tracker.lost),
             barred: self.banned.keys().copied().take(LINKS_MAX).collect(),
         }
+    }
+
+    /// Whom it is connected with or dials, but for seeders.
+    pub(super) fn links_up(&self) -> impl Iterator<Item = HostId> + '_ {
+        let members = self.members().map(|neighbour| neighbour.host);
+        members.chain(self.tracker.dialling.iter().copied())
+    }
+
+    /// Whether no seeder can be reached.
+    pub(super) fn is_on_its_own(&self) -> bool {
+        self.tracker.is_lost()
+    }
+
+    /// Neighbours are asked for once more.
+    pub(super) fn count_short(&mut self) {
+        self.tracker.short = if self.is_short() { self.tracker.short + 1 } else { 0 };
     }
 
     /// Whether it has so few neighbours that it cannot wait for its next sign of life to ask for more.
@@ -274,7 +297,7 @@ impl Peer {
     }
 
     /// The time from one announce to the next; less where the last brought too few neighbours.
-    fn until_announce(&mut self) -> Duration {
+    pub(super) fn until_announce(&mut self) -> Duration {
         if !self.is_short() {
             return ANNOUNCE_INTERVAL;
         }
@@ -282,9 +305,14 @@ impl Peer {
         (delay + Duration::from_millis(self.random_below(ANNOUNCE_SPREAD_MS) as u64)).min(ANNOUNCE_INTERVAL)
     }
 
+    /// Whether there is a tracker to ask for neighbours, or none will answer and members are asked.
+    fn asks_somebody(&self) -> bool {
+        self.tracker.tracker().is_some() || self.is_on_its_own()
+    }
+
     /// A dial has failed. The next one may as well: it is asked for later each time, until one succeeds.
     pub(super) fn dial_failed(&mut self, now: Time) {
-        if self.tracker.tracker().is_some() && self.neighbours_wanted() > 0 {
+        if self.asks_somebody() && self.neighbours_wanted() > 0 {
             let delay = self.until_announce();
             self.timers.set_at_latest(Timer::Announce, now + delay);
         }
@@ -301,7 +329,7 @@ impl Peer {
 
     /// A neighbour has gone: ask for another, together with those that go in the next moment.
     pub(super) fn announce_soon(&mut self, now: Time) {
-        if self.tracker.tracker().is_some() && self.neighbours_wanted() > 0 {
+        if self.asks_somebody() && self.neighbours_wanted() > 0 {
             let spread = Duration::from_millis(self.random_below(ANNOUNCE_SPREAD_MS) as u64);
             self.timers
                 .set_at_latest(Timer::Announce, now + ANNOUNCE_GATHER + spread);
@@ -316,11 +344,26 @@ impl Peer {
             self.tracker.answered = true;
             self.tracker.attempts = 0;
         }
+        self.note_contacts(&contacts);
+        self.dial_contacts(now, contacts);
+        if tracker == Some(from) {
+            let delay = self.until_announce();
+            self.timers.set(Timer::Announce, now + delay);
+        }
+    }
+
+    /// Whether it is linked with `host`, is about to be, or never is to be.
+    pub(super) fn is_linked(&self, host: HostId) -> bool {
+        self.neighbours.contains(host)
+            || self.tracker.dialling.contains(&host)
+            || self.banned.contains_key(&host)
+            || host == self.config.host
+    }
+
+    /// Dials members, those with whom it is not linked, as long as there is room.
+    pub(super) fn dial_contacts(&mut self, now: Time, contacts: Vec<Contact>) {
         for contact in contacts {
-            let known = self.neighbours.contains(contact.host)
-                || self.tracker.dialling.contains(&contact.host)
-                || self.banned.contains_key(&contact.host)
-                || contact.host == self.config.host;
+            let known = self.is_linked(contact.host);
             let full = self.neighbour_count() + self.tracker.dialling.len() >= self.neighbours_max();
             if !known && (!full || self.make_room(now)) {
                 self.tracker.dialling.push(contact.host);
@@ -328,10 +371,6 @@ impl Peer {
             } else if !known {
                 self.tracker.link_lost(contact.host);
             }
-        }
-        if tracker == Some(from) {
-            let delay = self.until_announce();
-            self.timers.set(Timer::Announce, now + delay);
         }
     }
 
@@ -359,7 +398,7 @@ impl Peer {
     }
 
     /// At first half the degree, since as many others will dial us; later what is lacking to half the degree.
-    fn neighbours_wanted(&self) -> u16 {
+    pub(super) fn neighbours_wanted(&self) -> u16 {
         let degree = self.config.degree;
         let have = u16::try_from(self.useful_count() + self.tracker.dialling.len()).unwrap_or(u16::MAX);
         let enough = if self.tracker.answered {

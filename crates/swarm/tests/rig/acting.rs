@@ -14,7 +14,11 @@ impl Mesh {
         match action {
             Action::Connect(contact) => {
                 let reaches = !self.apart.contains(&host) && !self.apart.contains(&contact.host);
-                let there = contact.host == SEEDER || (reaches && self.peers.contains_key(&contact.host));
+                let there = if contact.host == SEEDER {
+                    !self.without_seeder
+                } else {
+                    reaches && self.peers.contains_key(&contact.host)
+                };
                 if there {
                     self.push(latency, contact.host, Input::Dial(host));
                 } else {

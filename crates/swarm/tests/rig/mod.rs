@@ -66,6 +66,8 @@ pub struct Mesh {
     unaware: BTreeSet<(HostId, HostId)>,
     /// Hosts that reach nobody but the seeder, and nobody but the seeder reaches.
     apart: BTreeSet<HostId>,
+    /// The seeder is not there: who dials it fails.
+    without_seeder: bool,
     uplinks: BTreeMap<HostId, Uplink>,
     downlink_free: BTreeMap<HostId, Time>,
     wakeups: BTreeMap<HostId, Time>,
@@ -115,6 +117,7 @@ impl Mesh {
             connections: BTreeSet::new(),
             unaware: BTreeSet::new(),
             apart: BTreeSet::new(),
+            without_seeder: false,
             uplinks: BTreeMap::new(),
             downlink_free: BTreeMap::new(),
             wakeups: BTreeMap::new(),
@@ -220,15 +223,21 @@ impl Mesh {
         self.apart.insert(host);
     }
 
-    /// The seeder begins anew, with the same identity and the whole build.
-    pub fn restart_seeder(&mut self) {
-        let others = self.connected_with(SEEDER);
-        for other in others {
+    /// The seeder vanishes; hosts notice after the latency.
+    pub fn lose_seeder(&mut self) {
+        for other in self.connected_with(SEEDER) {
             self.cut(SEEDER, other);
             self.push(self.shape.latency, other, Input::Event(Event::Disconnected(SEEDER)));
         }
         self.uplinks.remove(&SEEDER);
         self.wakeups.remove(&SEEDER);
+        self.without_seeder = true;
+    }
+
+    /// The seeder begins anew, with the same identity and the whole build.
+    pub fn restart_seeder(&mut self) {
+        self.lose_seeder();
+        self.without_seeder = false;
         let mut config = SeederConfig::new(SEEDER);
         (self.shape.seeder)(&mut config);
         self.seeder = Seeder::new(config, self.shape.seed + 1, self.now);
@@ -323,7 +332,12 @@ impl Mesh {
         self.now = at;
         self.free.push(slot);
         let (host, input) = self.events[slot].take().expect("queued once");
-        if host != SEEDER && !self.peers.contains_key(&host) {
+        let is_there = if host == SEEDER {
+            !self.without_seeder
+        } else {
+            self.peers.contains_key(&host)
+        };
+        if !is_there {
             if let Input::Dial(from) = input {
                 self.push(self.shape.latency, from, Input::Event(Event::Disconnected(host)));
             }
@@ -351,7 +365,12 @@ impl Mesh {
             Input::PieceSent => self.piece_sent(host),
             Input::PieceArrived { from, chunk, last } => self.piece_arrived(host, from, chunk, last),
             Input::Dial(from) => {
-                if (from == SEEDER || self.peers.contains_key(&from)) && self.connections.insert(pair(host, from)) {
+                let is_there = if from == SEEDER {
+                    !self.without_seeder
+                } else {
+                    self.peers.contains_key(&from)
+                };
+                if is_there && self.connections.insert(pair(host, from)) {
                     self.unaware.remove(&(host, from));
                     self.unaware.remove(&(from, host));
                     // In this order, or what is said first comes before there is anybody to hear it.

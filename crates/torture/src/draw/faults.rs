@@ -25,7 +25,7 @@ impl Draw {
             Class::Crash => self.crashes(day),
             Class::Damage => self.damage(day),
             Class::Tracker => self.seeders_restart(day),
-            Class::Gone => self.fault(day, 0, FOR_EVER, FaultKind::SeedersGone),
+            Class::Gone => self.seeders_go(day),
             Class::Flash => self.crowds(day),
             Class::Partition => self.cut(day, false),
             Class::Blackhole => self.cut(day, true),
@@ -131,6 +131,14 @@ impl Draw {
         }
         // One that is down cannot go down.
         day.faults.sort_by_key(|fault| fault.at);
+    }
+
+    /// They go for good. On some days links break as well, before or after it.
+    fn seeders_go(&mut self, day: &mut Day) {
+        self.fault(day, 0, FOR_EVER, FaultKind::SeedersGone);
+        if self.one_in(2) {
+            self.resets(day);
+        }
     }
 
     fn crowds(&mut self, day: &mut Day) {
