@@ -109,7 +109,10 @@ impl Files {
     fn needed(self, workers: u32) -> u64 {
         let most = match workers {
             0 => self.hosts * self.per_host + self.of_seeders,
-            workers => (self.hosts.div_ceil(u64::from(workers)) * self.per_host).max(self.of_seeders),
+            workers => {
+                let of_parent = self.of_seeders + u64::from(workers) * FILES_OF_A_WORKER;
+                (self.hosts.div_ceil(u64::from(workers)) * self.per_host).max(of_parent)
+            }
         };
         most + FILES_OF_THE_REST
     }
@@ -124,12 +127,14 @@ impl Files {
         match processes {
             Some(workers) => format!("expected workers.processes = {workers} or more"),
             None => {
-                let (least, alone) = (self.needed(WORKERS_MAX), self.needed(0));
-                if least == alone {
+                let alone = self.needed(0);
+                let spread = (1..=WORKERS_MAX).map(|workers| (self.needed(workers), workers));
+                let (least, workers) = spread.min().unwrap_or((alone, 0));
+                if least >= alone {
                     format!("expected a higher limit, {alone} or more (ulimit -n {alone})")
                 } else {
                     format!(
-                        "expected a higher limit, {alone} or more (ulimit -n {alone}), or {least} with workers.processes = {WORKERS_MAX}"
+                        "expected a higher limit, {alone} or more (ulimit -n {alone}), or {least} with workers.processes = {workers}"
                     )
                 }
             }
@@ -139,6 +144,8 @@ impl Files {
 
 /// Open files of a process that are not its hosts': runtime, cloud, standard streams.
 const FILES_OF_THE_REST: u64 = 400;
+/// Open files of the parent for each worker: its standard streams, and the connections over which it writes rows to the parent's cloud.
+const FILES_OF_A_WORKER: u64 = 11;
 /// More worker processes than this cost more than they bring: each has threads and clients of its own.
 const WORKERS_MAX: u32 = 64;
 
@@ -190,6 +197,20 @@ mod tests {
             "{said}"
         );
         assert!(!said.contains("3200"), "{said}");
+    }
+
+    /// Seen with 1,000 hosts in 40 workers at 1,200 files: the parent has the seeders' ends, and what workers connect to its cloud with.
+    #[test]
+    fn the_parent_has_room_for_what_its_workers_connect_with() {
+        let files = Files {
+            hosts: 1_000,
+            per_host: 16,
+            of_seeders: 700,
+        };
+        let workers = files.processes(1_300).unwrap();
+        let of_parent = files.of_seeders + u64::from(workers) * FILES_OF_A_WORKER + FILES_OF_THE_REST;
+        assert!(of_parent <= 1_300, "{workers} workers, {of_parent} files");
+        assert_eq!(files.processes(1_105), None, "each worker takes more than it brings");
     }
 
     #[test]
