@@ -45,8 +45,8 @@ pub use problem::{Problem, ScenarioError};
 pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size};
 pub use report_fields::{REPORT_FIELDS, REPORT_LISTS, ReportField, ReportsOf, Unit, UnknownField, find_in_report};
 pub use run_outcome::{
-    Facts, FaultCounts, ForecastFacts, KernelDifference, LiveFacts, ProtocolCounts, RegionEnd, RegionOutcome,
-    RegionStages, RunOutcome, Stages, Stop,
+    Facts, FaultCounts, ForecastFacts, KernelDifference, LiveFacts, RegionEnd, RegionOutcome, RegionStages, RunOutcome,
+    Stages, Stop, protocol_counts,
 };
 pub use schema::schema;
 pub use swarm::ChunkPolicy as Policy;

@@ -4,13 +4,14 @@
 //! that holds real reports against the table, both ways. Thresholds, comparisons and sweeps take units from here.
 
 use serde_json::{Map, Value, json};
+use swarm::PeerStats;
 
 use crate::quantity::{parse_duration, parse_size};
 
 /// A field, or the same field of each region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportField {
-    /// Its dotted path; `*` stands for a region, by its name or its index, and `%` for one of the percentiles.
+    /// Its dotted path; `*` stands for a region, by its name or its index, `%` for one of the percentiles, and `#` for one of the core's counters.
     pub pattern: &'static str,
     /// What its number counts.
     pub unit: Unit,
@@ -122,16 +123,7 @@ pub const REPORT_FIELDS: &[ReportField] = &[
     field("traffic.wasted_bytes", Bytes, Both),
     field("traffic.control_bytes", Bytes, NO_CONTROL),
     field("traffic.wasted_share", Ratio, Both),
-    field("protocol.requests", Count, Both),
-    field("protocol.requests_tied", Count, Both),
-    field("protocol.requests_hedged", Count, Both),
-    field("protocol.requests_overdue", Count, Both),
-    field("protocol.requests_rejected", Count, Both),
-    field("protocol.chunks_corrupt", Count, Both),
-    field("protocol.neighbours_banned", Count, Both),
-    field("protocol.messages_ignored", Count, Both),
-    field("protocol.have_messages", Count, Both),
-    field("protocol.chunks_imported", Count, Both),
+    field("protocol.#", Count, Both),
     field("faults.begun", Count, Both),
     field("faults.ended", Count, Both),
     field("faults.connections_cut", Count, Both),
@@ -238,6 +230,7 @@ impl ReportField {
             match expected {
                 "*" if !part.is_empty() => region = part,
                 "%" if PERCENTILES.contains(&part) => {}
+                "#" if PeerStats::NAMES.contains(&part) => {}
                 _ if part == expected => {}
                 _ => return None,
             }
@@ -256,11 +249,14 @@ impl ReportField {
             true => regions.iter().map(|region| self.pattern.replace('*', region)).collect(),
             false => vec![self.pattern.to_owned()],
         };
-        let each = |path: String| match path.contains('%') {
-            true => PERCENTILES.iter().map(|at| path.replace('%', at)).collect(),
-            false => vec![path],
+        let each = |sign: char, words: &'static [&'static str]| {
+            move |path: String| match path.contains(sign) {
+                true => words.iter().map(|word| path.replace(sign, word)).collect(),
+                false => vec![path],
+            }
         };
-        named.into_iter().flat_map(each).collect()
+        let named = named.into_iter().flat_map(each('%', &PERCENTILES));
+        named.flat_map(each('#', PeerStats::NAMES)).collect()
     }
 }
 

@@ -17,7 +17,7 @@ pub struct RunOutcome {
     /// By region, in the scenario's order.
     pub regions: Vec<RegionOutcome>,
     /// What the hosts' protocol did, in all.
-    pub protocol: ProtocolCounts,
+    pub protocol: PeerStats,
     /// What went wrong, in all.
     pub faults: FaultCounts,
     /// Hosts that were banned for what they sent, by region and index; once for each host that banned them.
@@ -235,85 +235,63 @@ impl FaultCounts {
     }
 }
 
-/// What the hosts' protocol did, in all: the core's counters by their names in reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProtocolCounts {
-    /// Requests sent.
-    pub requests: u64,
-    /// Of them to a second neighbour, before anybody had begun.
-    pub requests_tied: u64,
-    /// Of them to a second neighbour, because the first was slow with one of the last chunks.
-    pub requests_hedged: u64,
-    /// Of them without progress for longer than usual.
-    pub requests_overdue: u64,
-    /// Requests received that were turned down.
-    pub requests_rejected: u64,
-    /// Chunks whose hash was wrong.
-    pub chunks_corrupt: u64,
-    /// Neighbours banned for what they sent.
-    pub neighbours_banned: u64,
-    /// Messages that made no sense where they came.
-    pub messages_ignored: u64,
-    /// HAVE messages sent.
-    pub have_messages: u64,
-    /// Chunks that hosts with a zone fetched from another.
-    pub chunks_imported: u64,
-}
+/// Counters as reports have them: a map from their names, which the core knows, since it knows no format.
+pub mod protocol_counts {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use std::collections::BTreeMap;
 
-impl ProtocolCounts {
-    /// Adds what others have counted.
-    pub fn add(&mut self, other: &Self) {
-        // Named one by one, so that the compiler asks for one that is new.
-        let Self {
-            requests,
-            requests_tied,
-            requests_hedged,
-            requests_overdue,
-            requests_rejected,
-            chunks_corrupt,
-            neighbours_banned,
-            messages_ignored,
-            have_messages,
-            chunks_imported,
-        } = *other;
-        self.requests += requests;
-        self.requests_tied += requests_tied;
-        self.requests_hedged += requests_hedged;
-        self.requests_overdue += requests_overdue;
-        self.requests_rejected += requests_rejected;
-        self.chunks_corrupt += chunks_corrupt;
-        self.neighbours_banned += neighbours_banned;
-        self.messages_ignored += messages_ignored;
-        self.have_messages += have_messages;
-        self.chunks_imported += chunks_imported;
+    use super::PeerStats;
+
+    /// Writes them in the order of the core's table.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(counts: &PeerStats, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(PeerStats::NAMES.iter().zip(counts.counts()))
+    }
+
+    /// Reads what was written.
+    ///
+    /// # Errors
+    /// Where a counter is lacking or of no name.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PeerStats, D::Error> {
+        let told = BTreeMap::<String, u64>::deserialize(deserializer)?;
+        if let Some(lacking) = PeerStats::NAMES.iter().find(|name| !told.contains_key(**name)) {
+            return Err(D::Error::custom(format!("the counter {lacking} is lacking")));
+        }
+        let mut counts = PeerStats::default();
+        for (name, count) in told {
+            let counter = counts.named(&name);
+            *counter.ok_or_else(|| D::Error::custom(format!("{name} is no counter")))? = count;
+        }
+        Ok(counts)
     }
 }
 
-impl From<PeerStats> for ProtocolCounts {
-    fn from(stats: PeerStats) -> Self {
-        let PeerStats {
-            requests_sent,
-            requests_tied,
-            requests_hedged,
-            requests_overdue,
-            requests_rejected,
-            chunks_corrupt,
-            neighbours_banned,
-            messages_ignored,
-            haves_sent,
-            chunks_imported,
-        } = stats;
-        Self {
-            requests: requests_sent,
-            requests_tied,
-            requests_hedged,
-            requests_overdue,
-            requests_rejected,
-            chunks_corrupt,
-            neighbours_banned,
-            messages_ignored,
-            have_messages: haves_sent,
-            chunks_imported,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Told(#[serde(with = "protocol_counts")] PeerStats);
+
+    #[test]
+    fn counters_go_by_their_names_and_none_is_left_out() {
+        let mut counts = PeerStats::default();
+        for (number, name) in PeerStats::NAMES.iter().enumerate() {
+            *counts.named(name).unwrap() = number as u64 + 1;
         }
+        let told = serde_json::to_value(Told(counts)).unwrap();
+        assert_eq!(told["requests"], 1);
+        let read: Told = serde_json::from_value(told.clone()).unwrap();
+        assert_eq!(read.0, counts);
+        let error = |change: fn(&mut serde_json::Map<String, serde_json::Value>)| {
+            let mut told = told.clone();
+            change(told.as_object_mut().unwrap());
+            serde_json::from_value::<Told>(told).unwrap_err().to_string()
+        };
+        assert!(error(|told| drop(told.remove("requests"))).contains("the counter requests is lacking"));
+        assert!(error(|told| drop(told.insert("other".to_owned(), 1.into()))).contains("other is no counter"));
     }
 }

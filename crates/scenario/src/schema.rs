@@ -135,7 +135,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("network.seeder.downlink", Kind::Rate, "", "What a seeder receives at most."),
     key("swarm", Kind::Table, "", "How the swarm behaves."),
     of_swarm("swarm.degree", number(1, 64, "neighbours per host", 12), |s| s.degree.to_string(), "Neighbours of a host."),
-    of_swarm("swarm.policy", Kind::Words(&POLICIES), |s| word_of(&POLICIES, &s.policy).unwrap_or_default().to_owned(), "Which chunk is asked for first."),
+    of_swarm("swarm.policy", Kind::Words(&POLICIES), |s| s.policy.word().to_owned(), "Which chunk is asked for first."),
     of_swarm("swarm.upload_slots", number(1, 16, "chunks served at a time", 2), |s| s.upload_slots.to_string(), "Chunks that a host serves at a time."),
     of_swarm("swarm.chunks_in_flight", number(1, 64, "chunks asked for at a time", 3), |s| s.chunks_in_flight.to_string(), "Chunks that a host asks for at a time."),
     of_swarm("swarm.seeder_clients", number(1, 512, "hosts served by a seeder", 32), |s| s.seeder_clients.to_string(), "Hosts that a seeder sends chunks to."),

@@ -7,7 +7,7 @@ use crate::faults::Kind;
 use crate::{FaultKind, Fidelity, KeptStore, NetworkFaultKind, Policy, SeederFaultKind, Transport, Way};
 
 /// A word, the value that it stands for, and its meaning.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Word<T> {
     pub(crate) word: &'static str,
     pub(crate) value: T,
@@ -55,13 +55,17 @@ pub(crate) const TRANSPORTS: [Word<Transport>; 4] = [
     word("quic", Transport::Quic, "QUIC on loopback, encrypted by TLS."),
 ];
 
-#[rustfmt::skip]
-pub(crate) const POLICIES: [Word<Policy>; 4] = [
-    word("latest-useful", Policy::LatestUseful, "The highest index: the newest while the seeder injects in order."),
-    word("rarest-first", Policy::RarestFirst, "What the fewest neighbours hold."),
-    word("random", Policy::Random, "Any, by chance."),
-    word("sequential", Policy::Sequential, "The lowest index."),
-];
+/// The core's table of policies.
+pub(crate) const POLICIES: [Word<Policy>; Policy::ALL.len()] = {
+    let mut words = [word("", Policy::LatestUseful, ""); Policy::ALL.len()];
+    let mut index = 0;
+    while index < words.len() {
+        let policy = Policy::ALL[index];
+        words[index] = word(policy.word(), policy, policy.meaning());
+        index += 1;
+    }
+    words
+};
 
 #[rustfmt::skip]
 pub(crate) const LOCALITIES: [Word<bool>; 2] = [
@@ -118,17 +122,13 @@ pub(crate) const WAYS: [Word<Way>; 3] = [
 /// A policy as its word, since the core's enum knows no format.
 pub(crate) mod policy {
     use serde::de::Error as _;
-    use serde::ser::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    use super::{POLICIES, Policy, list, value_of, word_of};
+    use super::{POLICIES, Policy, list, value_of};
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
     pub(crate) fn serialize<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Error> {
-        match word_of(&POLICIES, policy) {
-            Some(word) => serializer.serialize_str(word),
-            None => Err(S::Error::custom("a policy without a word")),
-        }
+        serializer.serialize_str(policy.word())
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Policy, D::Error> {

@@ -160,7 +160,7 @@ impl Forecast {
                 seeding_after: Some(*after),
                 seeder_bytes: region.seeder_bytes,
             });
-            outcome.protocol.add(&region.protocol.into());
+            outcome.protocol.add(&region.protocol);
             outcome.faults.add(&region.faults);
             let banned = region.hosts.iter().flat_map(|host| &host.banned);
             let hosts = banned.filter_map(|member| host_index(HostId::new((*member).into())));

@@ -7,29 +7,58 @@ use crate::availability::Availability;
 use crate::bitfield::{self, Bitfield};
 use crate::units::ChunkIndex;
 
-/// Which of the chunks that a neighbour has and we want is asked for first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ChunkPolicy {
+/// One row for each policy: the variant with its documentation, its word and its meaning in scenario files, and whether it counts
+/// holders, and so has to be told of each. What it chooses is one arm of [`ChunkScheduler::choose`].
+macro_rules! policies {
+    ($($(#[$attribute:meta])+ $variant:ident = $word:literal, $meaning:literal, counts_holders: $counts:literal;)+) => {
+        /// Which of the chunks that a neighbour has and we want is asked for first.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub enum ChunkPolicy {
+            $($(#[$attribute])+ $variant,)+
+        }
+
+        impl ChunkPolicy {
+            /// All there are.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Its word in scenario files.
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+
+            /// What it asks for first, for whoever chooses one.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)+
+                }
+            }
+
+            /// Whether it counts holders, and so has to be told of each.
+            pub const fn counts_holders(self) -> bool {
+                match self {
+                    $(Self::$variant => $counts,)+
+                }
+            }
+        }
+    };
+}
+
+policies! {
     /// The one with the highest index. While the seeder injects in index order these are the newest and so the rarest,
     /// without anybody counting.
     #[default]
-    LatestUseful,
+    LatestUseful = "latest-useful", "The highest index: the newest while the seeder injects in order.", counts_holders: false;
     /// The one that the fewest neighbours hold; ties by chance.
-    RarestFirst,
+    RarestFirst = "rarest-first", "What the fewest neighbours hold.", counts_holders: true;
     /// Any, by chance.
-    Random,
+    Random = "random", "Any, by chance.", counts_holders: false;
     /// The one with the lowest index.
-    Sequential,
-}
-
-impl ChunkPolicy {
-    /// Whether it counts holders, and so has to be told of each.
-    pub const fn counts_holders(self) -> bool {
-        match self {
-            Self::RarestFirst => true,
-            Self::LatestUseful | Self::Random | Self::Sequential => false,
-        }
-    }
+    Sequential = "sequential", "The lowest index.", counts_holders: false;
+    /// Any of the [`AHEAD`] with the lowest indices, by chance: nearly in order for whoever unpacks meanwhile, and neighbours
+    /// still hold different ones.
+    NearlySequential = "nearly-sequential", "Any of the 32 lowest indices, by chance.", counts_holders: false;
 }
 
 /// The states of one host's chunks and the choice among them.
@@ -82,6 +111,7 @@ impl ChunkScheduler {
             ChunkPolicy::LatestUseful => useful.highest(),
             ChunkPolicy::Sequential => useful.lowest(),
             ChunkPolicy::Random => useful.random(chance),
+            ChunkPolicy::NearlySequential => useful.random_of_lowest(AHEAD, chance),
             ChunkPolicy::RarestFirst => {
                 let levels = self
                     .availability
@@ -213,8 +243,14 @@ impl Useful<'_> {
     }
 
     fn random(&self, chance: &mut impl Rng) -> Option<ChunkIndex> {
+        self.random_of_lowest(u32::MAX, chance)
+    }
+
+    /// Any of the `most` lowest.
+    fn random_of_lowest(&self, most: u32, chance: &mut impl Rng) -> Option<ChunkIndex> {
         let words = 0..self.wanted.len();
         let count: u32 = words.clone().map(|index| self.word(index).count_ones()).sum();
+        let count = count.min(most);
         if count == 0 {
             return None;
         }
@@ -244,6 +280,9 @@ impl Useful<'_> {
     }
 }
 
+/// Among so many chunks [`ChunkPolicy::NearlySequential`] chooses.
+const AHEAD: u32 = 32;
+
 fn random_word(chance: &mut impl Rng, words: usize) -> usize {
     chance.random_range(0..words.max(1))
 }
@@ -254,13 +293,6 @@ mod tests {
     use proptest::prelude::*;
     use rand::SeedableRng;
     use rand_xoshiro::Xoshiro256PlusPlus;
-
-    const POLICIES: [ChunkPolicy; 4] = [
-        ChunkPolicy::LatestUseful,
-        ChunkPolicy::RarestFirst,
-        ChunkPolicy::Random,
-        ChunkPolicy::Sequential,
-    ];
 
     fn chance(seed: u64) -> Xoshiro256PlusPlus {
         Xoshiro256PlusPlus::seed_from_u64(seed)
@@ -286,6 +318,16 @@ mod tests {
         assert_eq!(latest.choose(&theirs, &[chunk(70)], &mut chance(1)), Some(chunk(3)));
         let sequential = ChunkScheduler::new(ChunkPolicy::Sequential, held);
         assert_eq!(sequential.choose(&theirs, &[], &mut chance(1)), Some(chunk(3)));
+    }
+
+    #[test]
+    fn nearly_sequential_takes_any_of_the_lowest() {
+        let all = Bitfield::full(200);
+        let scheduler = ChunkScheduler::new(ChunkPolicy::NearlySequential, set(200, &[0, 3]));
+        let chosen = |seed| scheduler.choose(&all, &[], &mut chance(seed)).unwrap().get();
+        let chosen: std::collections::BTreeSet<u32> = (0..1000).map(chosen).collect();
+        let lowest = (0..AHEAD + 2).filter(|chunk| ![0, 3].contains(chunk));
+        assert!(chosen.into_iter().eq(lowest));
     }
 
     #[test]
@@ -321,7 +363,7 @@ mod tests {
             let within = |chunks: &[u32]| chunks.iter().map(|c| c % len).collect::<Vec<_>>();
             let held = set(len, &within(&held));
             let theirs = set(len, &within(&theirs));
-            for policy in POLICIES {
+            for &policy in ChunkPolicy::ALL {
                 let mut chance = chance(seed);
                 let mut scheduler = ChunkScheduler::new(policy, held.clone());
                 theirs.iter().for_each(|chunk| scheduler.neighbour_gained(chunk));

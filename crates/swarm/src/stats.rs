@@ -1,44 +1,65 @@
 //! Counters of one member, plain data for reports.
 
-/// What a peer has seen and done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PeerStats {
-    /// Requests sent, tied and hedged ones included.
-    pub requests_sent: u64,
-    /// Requests of them that went to a second neighbour before anybody had begun.
-    pub requests_tied: u64,
-    /// Requests of them that went to a second neighbour because the first was slow with one of the last chunks.
-    pub requests_hedged: u64,
-    /// Requests that became overdue.
-    pub requests_overdue: u64,
-    /// Requests received that were turned down.
-    pub requests_rejected: u64,
-    /// Chunks whose hash was wrong.
-    pub chunks_corrupt: u64,
-    /// Neighbours banned for what they sent.
-    pub neighbours_banned: u64,
-    /// Messages that made no sense where they came.
-    pub messages_ignored: u64,
-    /// HAVE messages sent.
-    pub haves_sent: u64,
-    /// Chunks that came from another zone.
-    pub chunks_imported: u64,
+/// One row for each counter: its documentation, its field, and its name in reports. Whoever adds up, writes or reads counters goes
+/// through them by name, so that a new one is a row here and the line that counts.
+macro_rules! counters {
+    ($(#[doc = $what:literal])+ $name:ident: $($(#[doc = $doc:literal])+ $field:ident = $word:literal,)+) => {
+        $(#[doc = $what])+
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[doc = $doc])+ pub $field: u64,)+
+        }
+
+        impl $name {
+            /// The names of the counters in reports.
+            pub const NAMES: &'static [&'static str] = &[$($word,)+];
+
+            /// Adds what another has counted.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)+
+            }
+
+            /// The counters in the order of their names.
+            pub fn counts(&self) -> impl Iterator<Item = u64> + use<> {
+                [$(self.$field,)+].into_iter()
+            }
+
+            /// The counter of this name.
+            pub fn named(&mut self, name: &str) -> Option<&mut u64> {
+                match name {
+                    $($word => Some(&mut self.$field),)+
+                    _ => None,
+                }
+            }
+        }
+    };
 }
 
-impl PeerStats {
-    /// Adds what another peer has counted.
-    pub fn add(&mut self, other: &Self) {
-        self.requests_sent += other.requests_sent;
-        self.requests_tied += other.requests_tied;
-        self.requests_hedged += other.requests_hedged;
-        self.requests_overdue += other.requests_overdue;
-        self.requests_rejected += other.requests_rejected;
-        self.chunks_corrupt += other.chunks_corrupt;
-        self.neighbours_banned += other.neighbours_banned;
-        self.messages_ignored += other.messages_ignored;
-        self.haves_sent += other.haves_sent;
-        self.chunks_imported += other.chunks_imported;
-    }
+counters! {
+    /// What a peer has seen and done.
+    PeerStats:
+    /// Requests sent, tied and hedged ones included.
+    requests_sent = "requests",
+    /// Requests of them that went to a second neighbour before anybody had begun.
+    requests_tied = "requests_tied",
+    /// Requests of them that went to a second neighbour because the first was slow with one of the last chunks.
+    requests_hedged = "requests_hedged",
+    /// Requests that became overdue.
+    requests_overdue = "requests_overdue",
+    /// Requests received that were turned down.
+    requests_rejected = "requests_rejected",
+    /// Chunks whose hash was wrong.
+    chunks_corrupt = "chunks_corrupt",
+    /// Neighbours banned for what they sent.
+    neighbours_banned = "neighbours_banned",
+    /// Messages that made no sense where they came.
+    messages_ignored = "messages_ignored",
+    /// HAVE messages sent.
+    haves_sent = "have_messages",
+    /// Chunks that came from another zone.
+    chunks_imported = "chunks_imported",
+    /// Members that a neighbour named while no seeder could be reached, and that were dialled.
+    members_named = "members_named",
 }
 
 /// Payload bytes that came to a peer. Each is counted once.

@@ -26,15 +26,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn policy(index: usize) -> fn(&mut swarm::PeerConfig) {
-    match index {
-        0 => |config| config.policy = ChunkPolicy::LatestUseful,
-        1 => |config| config.policy = ChunkPolicy::RarestFirst,
-        2 => |config| config.policy = ChunkPolicy::Random,
-        _ => |config| config.policy = ChunkPolicy::Sequential,
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
@@ -46,7 +37,7 @@ proptest! {
         loss_percent in 0u32..8,
         uplink in 50_000u64..5_000_000,
         spread in 1u64..4,
-        policy_index in 0usize..4,
+        policy in prop::sample::select(ChunkPolicy::ALL),
         steps in prop::collection::vec(step(), 0..25),
     ) {
         let rate = |bytes| ByteRate::from_bytes_per_second(bytes).unwrap();
@@ -59,7 +50,7 @@ proptest! {
             latency: Duration::from_millis(2),
             loss_percent,
             seed,
-            peer: policy(policy_index),
+            policy,
             ..Shape::default()
         });
         let mut next = 1000;

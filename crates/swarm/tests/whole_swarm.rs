@@ -82,18 +82,11 @@ fn equal_seeds_give_equal_runs_and_other_seeds_other_runs() {
 
 #[test]
 fn every_policy_converges() {
-    use swarm::{ChunkPolicy, PeerConfig};
-    let policies: [fn(&mut PeerConfig); 4] = [
-        |config| config.policy = ChunkPolicy::LatestUseful,
-        |config| config.policy = ChunkPolicy::RarestFirst,
-        |config| config.policy = ChunkPolicy::Random,
-        |config| config.policy = ChunkPolicy::Sequential,
-    ];
-    for peer in policies {
+    for &policy in swarm::ChunkPolicy::ALL {
         let mut mesh = Mesh::seeded(Shape {
             hosts: 40,
             chunks: 32,
-            peer,
+            policy,
             ..Shape::default()
         });
         mesh.run_until_complete(Duration::from_secs(60));

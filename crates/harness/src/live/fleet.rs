@@ -13,10 +13,7 @@ use peer::{
     NodeError, NodeIdentity, NodeReport, Observer, PathDelay, PathFaults, Role, Standstill, StoreError, Traffic,
     deployment_log,
 };
-use scenario::{
-    Disturbance, FaultCounts, HostOutcome, HostPlan, HostState, ProtocolCounts, RegionPlan, Scenario, Trouble,
-    host_index,
-};
+use scenario::{Disturbance, FaultCounts, HostOutcome, HostPlan, HostState, RegionPlan, Scenario, Trouble, host_index};
 use serde::{Deserialize, Serialize};
 use swarm::{Contact, DisconnectReason, HostId, PeerConfig, PeerStats, SwarmId, Time};
 use tokio::sync::{Notify, mpsc};
@@ -75,7 +72,8 @@ pub(crate) struct FleetResult {
     pub(crate) outcomes: Vec<HostOutcome>,
     /// Members that were banned for what they sent, by how many others, as region and host index.
     pub(crate) banned: Vec<(usize, u32)>,
-    pub(crate) protocol: ProtocolCounts,
+    #[serde(with = "scenario::protocol_counts")]
+    pub(crate) protocol: PeerStats,
     /// What went wrong with hosts and, in a worker, the connections that were cut.
     pub(crate) faults: FaultCounts,
     pub(crate) rows_written: u64,
@@ -319,7 +317,7 @@ impl Fleet {
             }
         }
         let mut result = FleetResult {
-            protocol: protocol.into(),
+            protocol,
             outcomes,
             faults: *self.shared.faults.lock(),
             banned: std::mem::take(&mut self.shared.banned.lock()),

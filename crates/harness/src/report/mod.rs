@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use scenario::{
-    FaultCounts, HostOutcome, HostState, LatencyHistogram, LatencySummary, MachineLoad, ProtocolCounts, RunOutcome,
-    Scenario, Slack, Stages, Stop, Transport, Verdict,
+    FaultCounts, HostOutcome, HostState, LatencyHistogram, LatencySummary, MachineLoad, RunOutcome, Scenario, Slack,
+    Stages, Stop, Transport, Verdict,
 };
 use serde::Serialize;
 
@@ -41,7 +41,8 @@ pub(crate) struct Report {
     lower_bound_ms: Option<f64>,
     stretch: Stretch,
     traffic: Traffic,
-    protocol: ProtocolCounts,
+    #[serde(with = "scenario::protocol_counts")]
+    protocol: swarm::PeerStats,
     faults: FaultCounts,
     logs: Logs,
     thresholds: Vec<ThresholdReport>,

@@ -195,6 +195,7 @@ impl Peer {
             self.contacts.note_hearsay(contact.clone());
         }
         contacts.truncate(self.neighbours_wanted().into());
+        self.stats.members_named += contacts.len() as u64;
         self.dial_contacts(now, contacts);
     }
 }

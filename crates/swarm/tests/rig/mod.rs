@@ -143,6 +143,7 @@ impl Mesh {
             address: "seeder".into(),
         };
         let mut config = PeerConfig::new(host, format!("{host}").into(), tracker);
+        config.policy = self.shape.policy;
         (self.shape.peer)(&mut config);
         self.peers
             .insert(host, Peer::new(config, self.shape.seed ^ host.get(), self.now));

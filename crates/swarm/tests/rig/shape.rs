@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use swarm::{ByteRate, PeerConfig, SeederConfig};
+use swarm::{ByteRate, ChunkPolicy, PeerConfig, SeederConfig};
 
 /// What the network and the members of a [`Mesh`] are like.
 pub struct Shape {
@@ -15,6 +15,7 @@ pub struct Shape {
     /// Share of control messages that get lost, in percent.
     pub loss_percent: u32,
     pub seed: u64,
+    pub policy: ChunkPolicy,
     pub peer: fn(&mut PeerConfig),
     pub seeder: fn(&mut SeederConfig),
 }
@@ -30,6 +31,7 @@ impl Default for Shape {
             latency: Duration::from_millis(1),
             loss_percent: 0,
             seed: 1,
+            policy: ChunkPolicy::default(),
             peer: |_| {},
             seeder: |_| {},
         }
