@@ -153,5 +153,6 @@ fn the_main_job_compiles_no_more_crates_than_it_did() {
     }
 }
 
-/// What it compiled when the build was last made shorter, and `torture`, which brings nothing else.
-const MAIN_JOB_CRATES_MAX: usize = 346;
+/// What it compiled when the build was last made shorter, `torture`, which brings nothing else, and `futures-rustls`, a thousand lines around the
+/// rustls that S3 has needed all along.
+const MAIN_JOB_CRATES_MAX: usize = 347;

@@ -199,6 +199,11 @@ impl Directory {
     /// Where the transport cannot be set up.
     pub fn follow(directory: Addresses) -> Result<Self, NodeError> {
         let transport = directory.at().first().map_or(TransportKind::Tcp, TransportKind::of);
+        // Each question has a stream of its own.
+        let transport = match transport {
+            TransportKind::Tcp => TransportKind::TcpStreams,
+            other => other,
+        };
         let swarm = swarm_of(&NodeIdentity::random(), &transport)?;
         let (told, builds) = watch::channel(Vec::new());
         let task = tokio::spawn(ask(swarm, directory, told));

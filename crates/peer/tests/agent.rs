@@ -170,7 +170,8 @@ async fn a_host_that_has_a_delisted_build_serves_it_to_one_that_has_not() {
     let (directory, second) = (region.address().to_string(), region.home.path().join("second"));
     let mut second_host = Host::start(&["--directory", &directory, "--folder", second.to_str().unwrap()]);
     second_host.until("joined", |_| seeder.node.member_count() == 2).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Joiners are told of each other a tenth of a second later.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     seeder.node.stop();
     region.publish(&[&other]);
     second_host.prints(&["app.zip", "other.zip"]).await;

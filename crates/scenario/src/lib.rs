@@ -147,7 +147,7 @@ pub enum Transport {
     InProcess,
     /// libp2p's memory transport.
     Memory,
-    /// TCP with Noise.
+    /// TCP with TLS 1.3.
     Tcp,
     /// QUIC.
     Quic,

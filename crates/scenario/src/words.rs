@@ -51,7 +51,7 @@ const fn word<T>(word: &'static str, value: T, meaning: &'static str) -> Word<T>
 pub(crate) const TRANSPORTS: [Word<Transport>; 4] = [
     word("in-process", Transport::InProcess, "Between the hosts of one process, without encryption."),
     word("memory", Transport::Memory, "The memory transport of libp2p, without encryption."),
-    word("tcp", Transport::Tcp, "TCP on loopback, encrypted by Noise."),
+    word("tcp", Transport::Tcp, "TCP on loopback, encrypted by TLS 1.3."),
     word("quic", Transport::Quic, "QUIC on loopback, encrypted by TLS."),
 ];
 

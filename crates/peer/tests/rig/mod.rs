@@ -113,7 +113,7 @@ pub struct Fleet {
     pub hosts: BTreeMap<HostId, Node>,
     pub seen: Arc<Seen>,
     pub pool: ChunkPool,
-    transport: TransportKind,
+    pub transport: TransportKind,
     paths: Paths,
     shaping: Shaping,
     clock: Clock,
@@ -311,7 +311,7 @@ pub fn listen(transport: &TransportKind, host: HostId) -> Multiaddr {
     match transport {
         TransportKind::InProcess(_) => format!("/memory/{}", host.get() + 1),
         TransportKind::Memory => "/memory/0".to_owned(),
-        TransportKind::Tcp => "/ip4/127.0.0.1/tcp/0".to_owned(),
+        TransportKind::Tcp | TransportKind::TcpStreams | TransportKind::TcpNoise => "/ip4/127.0.0.1/tcp/0".to_owned(),
         TransportKind::Quic => "/ip4/127.0.0.1/udp/0/quic-v1".to_owned(),
     }
     .parse()

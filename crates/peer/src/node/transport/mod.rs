@@ -4,23 +4,28 @@ mod delayed;
 mod handover;
 mod in_process;
 mod muxer;
+mod one_stream;
 mod path;
 mod path_faults;
 mod pipe;
 #[cfg(feature = "quic")]
 mod quic;
+mod tls;
 
 use std::time::Duration;
 
 use libp2p::core::Transport;
 use libp2p::core::multiaddr::Protocol;
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::upgrade::Builder;
 use libp2p::core::transport::{Boxed, MemoryTransport};
-use libp2p::core::upgrade::Version;
+use libp2p::core::upgrade::{SelectUpgrade, Version};
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, noise, plaintext, tcp, yamux};
 
 use delayed::Delayed;
+use one_stream::OneStream;
+use tls::{Security, SecurityError};
 
 pub(crate) use handover::{Arrived, read_shared, write_shared};
 pub use in_process::InProcessNetwork;
@@ -34,8 +39,12 @@ pub enum TransportKind {
     InProcess(InProcessNetwork),
     /// libp2p's memory transport with plaintext and yamux: the reference for the one above.
     Memory,
-    /// TCP with Noise and yamux.
+    /// TCP with TLS 1.3, one stream a connection; with Noise and yamux where the other side knows nothing else.
     Tcp,
+    /// TCP with TLS 1.3, streams as they are needed: for who follows a directory.
+    TcpStreams,
+    /// TCP with Noise and yamux alone, as members were that knew nothing else.
+    TcpNoise,
     /// QUIC.
     Quic,
 }
@@ -56,7 +65,7 @@ impl TransportKind {
     pub(crate) fn any_port(&self, ip: &str) -> Multiaddr {
         let address = match self {
             Self::InProcess(_) | Self::Memory => "/memory/0".to_owned(),
-            Self::Tcp => format!("{ip}/tcp/0"),
+            Self::Tcp | Self::TcpStreams | Self::TcpNoise => format!("{ip}/tcp/0"),
             Self::Quic => format!("{ip}/udp/0/quic-v1"),
         };
         address.parse().expect("written as a multiaddr by the caller")
@@ -69,6 +78,9 @@ pub(crate) enum TransportError {
     /// The identity does not make a Noise key.
     #[error("failed to make the Noise key of this peer")]
     Noise(#[from] noise::Error),
+    /// The identity makes no key for TLS, or none for Noise.
+    #[error("failed to make the keys of this peer")]
+    Security(#[from] SecurityError),
     /// The program is built without it.
     #[cfg(not(feature = "quic"))]
     #[error("this program is built without QUIC; expected TCP, or a build with `--features quic`")]
@@ -112,8 +124,13 @@ fn over_path(
             .multiplex(yamux::Config::default())
             .timeout(UPGRADE_TIMEOUT)
             .boxed(),
-        TransportKind::Tcp => tcp::tokio::Transport::new(tcp::Config::default().nodelay(true).listen_backlog(4096))
-            .upgrade(Version::V1Lazy)
+        TransportKind::Tcp => over_tcp(keypair, UPGRADE_TIMEOUT)?,
+        TransportKind::TcpStreams => tcp_connections()
+            .authenticate(Security::new(keypair)?)
+            .multiplex(yamux::Config::default())
+            .timeout(UPGRADE_TIMEOUT)
+            .boxed(),
+        TransportKind::TcpNoise => tcp_connections()
             .authenticate(noise::Config::new(keypair)?)
             .multiplex(yamux::Config::default())
             .timeout(UPGRADE_TIMEOUT)
@@ -131,5 +148,21 @@ fn over_path(
     })
 }
 
+/// How members of today connect, with the time that a connection has to become one.
+fn over_tcp(keypair: &Keypair, patience: Duration) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
+    let transport = tcp_connections()
+        .authenticate(Security::new(keypair)?)
+        .multiplex(SelectUpgrade::new(OneStream, yamux::Config::default()))
+        .timeout(patience);
+    Ok(transport.boxed())
+}
+
+fn tcp_connections() -> Builder<tcp::tokio::Transport> {
+    tcp::tokio::Transport::new(tcp::Config::default().nodelay(true).listen_backlog(4096)).upgrade(Version::V1Lazy)
+}
+
 /// A handshake may wait this long: thousands of peers that start at once share a few cores.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
