@@ -9,8 +9,8 @@ mod rig;
 use std::time::{Duration, Instant};
 
 use peer::{Shaping, TransportKind};
-use rig::{Fleet, SEGMENT, data, in_process};
-use swarm::{ByteRate, HostId};
+use rig::{Fleet, SEGMENT, data, in_process, member};
+use swarm::ByteRate;
 
 /// What takes longer than this on a busy machine does not happen.
 const LONG: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ async fn a_sender_is_not_ahead_over(transport: TransportKind) {
     loop {
         assert!(began.elapsed() < LONG, "not all 16 chunks have come");
         let sent = fleet.seeders[0].1.report().traffic.sent;
-        let held = u64::from(fleet.hosts[&HostId::new(1)].report().chunks_held);
+        let held = u64::from(fleet.hosts[&member(1)].report().chunks_held);
         assert!(
             sent <= held * u64::from(CHUNK) + u64::from(2 * CHUNK + SEGMENT),
             "{sent} bytes sent, {held} chunks held"

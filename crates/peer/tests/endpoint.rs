@@ -38,7 +38,6 @@ fn bytes_of(build: u8) -> Vec<u8> {
 fn join(endpoint: &Endpoint, swarm: SwarmId, role: Role, store: StoreOpener, seen: &Arc<Seen>) -> Node {
     endpoint.join(NodeConfig {
         swarm,
-        host: host_of(endpoint.peer_id()),
         shaping: Shaping::default(),
         limits: Limits::default(),
         store,
@@ -69,7 +68,7 @@ fn fetch(endpoint: &Endpoint, seeder: &Endpoint, swarm: SwarmId, store: StoreOpe
         host: host_of(seeder.peer_id()),
         address: Addresses::of(&seeder.addresses()).unwrap().encode(),
     };
-    let role = Role::Host(Box::new(move |address| PeerConfig::new(host, address, contact)));
+    let role = Role::Host(Box::new(move |host, address| PeerConfig::new(host, address, contact)));
     join(endpoint, swarm, role, store, seen)
 }
 

@@ -5,9 +5,11 @@ mod rig;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{CorruptStore, Node, NodeIdentity, PathFaults, PeerId, Shaping, StallingStore, StoreOpener, TransportKind};
+use peer::{
+    ChunkPool, CorruptStore, Node, NodeIdentity, PathFaults, PeerId, Shaping, StallingStore, StoreOpener, TransportKind,
+};
 use rig::limit::until;
-use rig::{Fleet, SEEDER, data, in_process};
+use rig::{Fleet, data, in_process, member};
 use swarm::{ByteRate, HostId};
 
 /// What takes longer than this on a busy machine does not happen.
@@ -17,7 +19,7 @@ const LONG: Duration = Duration::from_secs(60);
 async fn a_host_that_sends_corrupt_chunks_is_banned_and_nobody_keeps_a_bad_byte() {
     let mut fleet = Fleet::start(in_process()).await;
     fleet.add_many(1..=10).await;
-    let bad = HostId::new(11);
+    let bad = member(11);
     let store = StoreOpener::in_memory(fleet.pool.clone());
     let corrupt = store.decorated(|store| Arc::new(CorruptStore::new(store)));
     fleet.add(11, corrupt).await;
@@ -57,12 +59,12 @@ async fn hosts_that_leave_in_mid_transfer_do_not_keep_the_others_and_late_ones_c
     fleet.seed(&data(8 << 20), 16 << 10);
     let begun = |seen: &rig::Seen| !seen.complete.lock().is_empty();
     for number in 1..=5 {
-        fleet.hosts.remove(&HostId::new(number)).as_ref().map(Node::stop);
+        fleet.hosts.remove(&member(number)).as_ref().map(Node::stop);
     }
     fleet.wait("the first is complete", begun).await;
     fleet.add_many(21..=23).await;
     let seen = Arc::clone(&fleet.seen);
-    let survivors = || (6..=23).all(|number| seen.complete.lock().contains_key(&HostId::new(number)));
+    let survivors = || (6..=23).all(|number| seen.complete.lock().contains_key(&member(number)));
     fleet.wait("all that are left are complete", |_| survivors()).await;
 }
 
@@ -104,7 +106,7 @@ async fn a_host_on_disk_ends_with_the_file_in_place_and_resumes_after_a_restart(
     fleet.add(1, StoreOpener::on_disk(target.clone())).await;
     fleet.wait_complete(1).await;
     assert_eq!(std::fs::read(&target).unwrap(), build);
-    let traffic = fleet.seen.complete.lock()[&HostId::new(1)];
+    let traffic = fleet.seen.complete.lock()[&member(1)];
     let missing = build.len() as u64 - 1_500_000 + u64::from(manifest.chunk_size());
     assert!(traffic.from_seeder <= missing, "{} fetched again", traffic.from_seeder);
 }
@@ -159,19 +161,18 @@ async fn hosts_whose_connections_all_break_when_the_seeder_has_gone_link_again()
             ..Shaping::default()
         };
         let mut fleet = Fleet::breakable(transport, shaping, paths.clone()).await;
-        fleet.add_many(1..=HOSTS as u64).await;
+        // What is in it, hosts have between them.
+        let out = ChunkPool::default();
+        for number in 1..=HOSTS as u64 {
+            fleet.add(number, StoreOpener::in_memory(out.clone())).await;
+        }
         fleet.wait_joined(HOSTS).await;
-        let build = data(4 << 20);
-        let chunks = fleet.seed(&build, 16 << 10).chunk_count();
-        // All of it is out when hosts keep every chunk between them; they share one pool with the seeder, so by what it has sent.
+        let chunks = fleet.seed(&data(4 << 20), 16 << 10).chunk_count();
         let (_, seeder) = fleet.seeders.remove(0);
-        until(LONG, "every chunk is out", || {
-            seeder.report().traffic.sent >= build.len() as u64
-        })
-        .await;
+        until(LONG, "every chunk is out", || out.len() == chunks as usize).await;
         seeder.stop();
         drop(seeder);
-        let of_seeder = NodeIdentity::from_seed(1, SEEDER).peer_id();
+        let of_seeder = NodeIdentity::from_seed(1, HostId::new(0)).peer_id();
         let is_of_seeder = |ends: &(PeerId, PeerId)| ends.0 == of_seeder || ends.1 == of_seeder;
         until(LONG, "hosts see that it has gone", || {
             !paths.connections().iter().any(is_of_seeder)

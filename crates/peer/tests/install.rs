@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use peer::{Answer, ChunkStore, StoreError, StoreOpener, TransportKind};
 use rig::limit::until;
-use rig::{Fleet, data};
-use swarm::{Bitfield, ChunkIndex, HostId};
+use rig::{Fleet, data, member};
+use swarm::{Bitfield, ChunkIndex};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -90,5 +90,5 @@ async fn a_seeder_hears_that_a_host_has_a_build_when_it_is_in_place() {
     may_finish.store(true, Ordering::Relaxed);
     fleet.wait_complete(1).await;
     until(LONG, "the seeder has heard that the host has it", || told() == (0, 1)).await;
-    assert_eq!(fleet.hosts[&HostId::new(1)].report().chunks_held, 5);
+    assert_eq!(fleet.hosts[&member(1)].report().chunks_held, 5);
 }

@@ -19,8 +19,8 @@ use peer::{
     TransportKind,
 };
 use rig::limit::until;
-use rig::{Fleet, SEEDER, data, in_process};
-use swarm::{Bitfield, ByteRate, ChunkIndex, HostId, Manifest};
+use rig::{Fleet, data, in_process, member, seeder};
+use swarm::{Bitfield, ByteRate, ChunkIndex, Manifest};
 
 /// What takes longer than this on a busy machine does not happen.
 const LONG: Duration = Duration::from_secs(60);
@@ -99,7 +99,7 @@ async fn a_host_whose_installed_file_changes_serves_none_of_it_and_mends_it_with
         let lost = fleet.seen.lost.lock().clone();
         let once: BTreeSet<_> = lost.iter().copied().collect();
         assert_eq!(once.len(), lost.len(), "told twice: {lost:?}");
-        assert!(!lost.is_empty() && lost.iter().all(|(host, _)| *host == HostId::new(1)));
+        assert!(!lost.is_empty() && lost.iter().all(|(host, _)| *host == member(1)));
         assert_eq!(
             lines_about(folder.path()),
             lost.len(),
@@ -163,7 +163,7 @@ async fn a_seeder_that_sends_corrupt_chunks_is_told_once() {
         .await;
     until(LONG, "three hosts have complained", || complaints() >= 3).await;
     assert_eq!(*fleet.seen.suspected.lock(), 1);
-    assert!(fleet.seen.banned.lock().iter().all(|host| *host == SEEDER));
+    assert!(fleet.seen.banned.lock().iter().all(|host| *host == seeder()));
 }
 
 fn full(build: &[u8], manifest: &Arc<Manifest>) -> MemoryStore {
@@ -307,10 +307,10 @@ async fn what_a_store_finds_is_not_fetched_and_is_told_of() {
     });
     fleet.add(1, opener).await;
     fleet.wait_complete(1).await;
-    let traffic = fleet.seen.complete.lock()[&HostId::new(1)];
+    let traffic = fleet.seen.complete.lock()[&member(1)];
     assert!(traffic.from_seeder < build.len() as u64 / 4, "{traffic:?}");
     assert_eq!(traffic.reused, 4711);
-    assert_eq!(fleet.hosts[&HostId::new(1)].report().traffic.reused, 4711);
+    assert_eq!(fleet.hosts[&member(1)].report().traffic.reused, 4711);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,16 +93,15 @@ async fn host_of_seeder_over(transport: TransportKind, address: &Multiaddr, seen
     let own = Endpoint::start(own).await.unwrap();
     let host = host_of(own.peer_id());
     let seeder = Contact {
-        host: rig::SEEDER,
+        host: host_of(Addresses::of([address]).unwrap().peer()),
         address: Addresses::of([address]).unwrap().encode(),
     };
     own.join(NodeConfig {
         swarm: SwarmId::ONLY,
-        host,
         shaping: Shaping::default(),
         limits: Limits::default(),
         store: StoreOpener::in_memory(ChunkPool::default()),
-        role: Role::Host(Box::new(move |address| PeerConfig::new(host, address, seeder))),
+        role: Role::Host(Box::new(move |host, address| PeerConfig::new(host, address, seeder))),
         seed: 1,
         clock: Clock::start(),
         observer: Arc::<Seen>::clone(seen),

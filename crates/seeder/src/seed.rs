@@ -62,7 +62,6 @@ impl SeederOptions {
     fn split(self) -> (NodeConfig, PullOptions) {
         let config = NodeConfig {
             swarm: self.swarm,
-            host: self.core.host,
             shaping: self.shaping,
             limits: self.limits,
             // What it seeds comes with the build.

@@ -163,11 +163,10 @@ impl Fetching {
         let of_node = Arc::clone(&store);
         let node = endpoint.join(NodeConfig {
             swarm: listed.swarm(),
-            host,
             shaping: Shaping::default(),
             limits: Limits::default(),
             store: StoreOpener::in_memory(ChunkPool::default()).decorated(move |_| Arc::<Remembers>::clone(&of_node)),
-            role: Role::Host(Box::new(move |own| PeerConfig::new(host, own, contact))),
+            role: Role::Host(Box::new(move |host, own| PeerConfig::new(host, own, contact))),
             seed: host.get(),
             clock: Clock::start(),
             observer: Arc::new(Silent),

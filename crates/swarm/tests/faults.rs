@@ -139,10 +139,7 @@ fn nonsense_from_a_neighbour_ends_in_a_counter_or_a_disconnect_and_never_in_a_pa
     let (victim, bad) = (HostId::new(1), HostId::new(2));
     let other = Arc::new(Manifest::of("other", &[1, 2, 3], 16).unwrap());
     let nonsense = [
-        Message::Hello {
-            swarm: SwarmId::ONLY,
-            host: bad,
-        },
+        Message::Hello { swarm: SwarmId::ONLY },
         Message::Announce {
             address: "x".into(),
             wanted: u16::MAX,

@@ -1,7 +1,7 @@
 //! Real hosts in this process: all of a run's, or a worker's part. Starts them, carries out their faults, notes when each
 //! is done and writes its deployment log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,14 +13,14 @@ use peer::{
     NodeError, NodeIdentity, NodeReport, Observer, PathDelay, PathFaults, Role, Standstill, StoreError, Traffic,
     deployment_log,
 };
-use scenario::{Disturbance, FaultCounts, HostOutcome, HostPlan, HostState, RegionPlan, Scenario, Trouble, host_index};
+use scenario::{Disturbance, FaultCounts, HostOutcome, HostPlan, HostState, RegionPlan, Scenario, Trouble};
 use serde::{Deserialize, Serialize};
 use swarm::{Contact, DisconnectReason, HostId, PeerConfig, PeerStats, SwarmId, Time};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::disturbances::{Disturbed, KeptChunks};
-use super::node_parts::{contact_address, kept, listen, segment, shaping, store, transport};
+use super::node_parts::{contact, kept, listen, segment, shaping, store, transport};
 use crate::machine::ProcessLoad;
 
 /// Which hosts: every `count`-th from `index` on.
@@ -103,7 +103,8 @@ pub(super) struct FleetShared {
     joined: AtomicUsize,
     done: Vec<AtomicU32>,
     failed: Mutex<Vec<(usize, String)>>,
-    banned: Mutex<Vec<(usize, u32)>>,
+    /// By region: the numbers of those that were banned in it.
+    banned: Mutex<Vec<(usize, HostId)>>,
     /// Of hosts that were stopped.
     protocol: Mutex<PeerStats>,
     pub(super) faults: Mutex<FaultCounts>,
@@ -170,9 +171,7 @@ impl Observer for HostObserver {
 
     fn banned(&self, _host: HostId, other: HostId, _reason: DisconnectReason) {
         let region = self.shared.slots[self.slot].region;
-        if let Some(index) = host_index(other) {
-            self.shared.banned.lock().push((region, index));
-        }
+        self.shared.banned.lock().push((region, other));
     }
 }
 
@@ -320,7 +319,7 @@ impl Fleet {
             protocol,
             outcomes,
             faults: *self.shared.faults.lock(),
-            banned: std::mem::take(&mut self.shared.banned.lock()),
+            banned: self.shared.banned_places(),
             load,
             ..FleetResult::default()
         };
@@ -353,6 +352,21 @@ impl FleetShared {
     pub(super) fn plan(&self, slot: usize) -> &HostPlan {
         let Slot { region, index, .. } = self.slots[slot];
         &self.plans[region].hosts[index as usize]
+    }
+
+    /// The places in their regions of the hosts that were banned. Numbers go with keys, which are made anew where there are any.
+    fn banned_places(&self) -> Vec<(usize, u32)> {
+        let banned = self.banned.lock();
+        let regions: BTreeSet<usize> = banned.iter().map(|(region, _)| *region).collect();
+        let numbers = |region: &usize| {
+            let plan = &self.plans[*region];
+            let number = |host: &HostPlan| NodeIdentity::from_seed(plan.seed, host.id).host();
+            let hosts = plan.hosts.iter().map(|host| ((*region, number(host)), host.index));
+            hosts.collect::<Vec<_>>()
+        };
+        let places: BTreeMap<(usize, HostId), u32> = regions.iter().flat_map(numbers).collect();
+        let place = |member: &(usize, HostId)| Some((member.0, *places.get(member)?));
+        banned.iter().filter_map(place).collect()
     }
 
     pub(super) fn host_name(&self, slot: usize) -> String {
@@ -566,22 +580,15 @@ fn node_config(
     let scenario = &shared.scenario;
     let own = &shared.slots[slot];
     let region = own.region;
-    let (fleet, plan) = (&shared.plans[region], shared.plan(slot));
-    let members = fleet.seeders.iter().zip(&surroundings.seeders[region]);
-    let seeders: Vec<Contact> = members
-        .map(|(seeder, address)| Contact {
-            host: seeder.id,
-            address: contact_address(address),
-        })
-        .collect();
+    let plan = shared.plan(slot);
+    let seeders: Vec<Contact> = surroundings.seeders[region].iter().map(contact).collect();
     let (settings, host) = (scenario.swarm.clone(), plan.clone());
-    let configure = move |address| {
-        let base = PeerConfig::with_seeders(host.id, address, seeders);
+    let configure = move |number, address| {
+        let base = PeerConfig::with_seeders(number, address, seeders);
         settings.peer_config(&host, base)
     };
     NodeConfig {
         swarm: SwarmId::ONLY,
-        host: plan.id,
         shaping: shaping(plan.links.as_ref(), &surroundings.downlinks[region]),
         limits: Limits {
             segment: segment(scenario, plan.links.as_ref()),
@@ -642,17 +649,22 @@ mod tests {
                 let region = fleet.shared.slots[slot].region;
                 let plan = fleet.shared.plan(slot);
                 let config = node_config(&fleet.shared, slot, &fleet.surroundings, &fleet.finished);
-                assert_eq!((config.host, config.seed), (plan.id, plan.seed));
+                assert_eq!(config.seed, plan.seed);
                 assert_eq!(config.shaping.uplink, plan.links.as_ref().map(Links::uplink));
                 assert_eq!(config.shaping.downlink, plan.links.as_ref().map(Links::downlink));
                 assert_eq!(serves(&config.store), plan.serves);
                 let Role::Host(configure) = config.role else {
                     panic!("a host is a host");
                 };
-                let core = configure(Bytes::new());
+                let core = configure(plan.id, Bytes::new());
                 assert_eq!((core.host, core.zone), (plan.id, plan.swarm_zone));
-                let seeders = plans[region].seeders.iter().map(|seeder| seeder.id);
-                assert!(core.seeders.iter().map(|seeder| seeder.host).eq(seeders));
+                let seeders = (0..plans[region].seeders.len()).map(seeder_of_test);
+                assert!(
+                    core.seeders
+                        .iter()
+                        .map(|seeder| seeder.host)
+                        .eq(seeders.map(|seeder| seeder.host()))
+                );
                 let row = fleet.shared.row(slot, &NodeReport::default(), None, Time::ZERO);
                 assert_eq!(row.host_id, scenario.regions[region].host_name(plan.index));
                 assert!(row.zone.ends_with(&format!("-zone-{}", plan.zone)), "{}", row.zone);
@@ -682,9 +694,13 @@ mod tests {
         }
     }
 
+    fn seeder_of_test(place: usize) -> NodeIdentity {
+        NodeIdentity::from_seed(1, HostId::new(place as u64))
+    }
+
     async fn fleet(scenario: &Scenario, plans: &Arc<[RegionPlan]>, slice: Slice) -> Fleet {
         let address = |seeder: usize| {
-            let peer = NodeIdentity::from_seed(1, HostId::new(seeder as u64)).peer_id();
+            let peer = seeder_of_test(seeder).peer_id();
             format!("/memory/{}/p2p/{peer}", seeder + 1).parse().unwrap()
         };
         let surroundings = Surroundings {

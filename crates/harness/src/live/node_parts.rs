@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use peer::{
     Addresses, Answer, ChunkPool, ClaimingStore, CorruptStore, Downlinks, InProcessNetwork, Multiaddr, Shaping,
-    StallingStore, StoreOpener, TransportKind,
+    StallingStore, StoreOpener, TransportKind, host_of,
 };
 use scenario::{Disturbance, Links, Scenario, Serves, Transport, Trouble};
-use swarm::HostId;
+use swarm::{Contact, HostId};
 
 use super::disturbances::{KeptChunks, kept_over_a_crash};
 
-/// The address of a seeder of ours, as a contact carries it.
-pub(super) fn contact_address(address: &Multiaddr) -> Bytes {
+/// A seeder of ours.
+pub(super) fn contact(address: &Multiaddr) -> Contact {
     let addresses = Addresses::of([address]).expect("the address of a node ends with its peer id");
-    addresses.encode()
+    Contact {
+        host: host_of(addresses.peer()),
+        address: addresses.encode(),
+    }
 }
 
 /// The store of a host before what it does with requests is put around it.

@@ -241,11 +241,10 @@ impl Fetch {
         let zone = arguments.zone.as_deref().map(ZoneId::named);
         let node = surroundings.endpoint.join(NodeConfig {
             swarm,
-            host,
             shaping: Shaping::default(),
             limits: Limits::default(),
             store,
-            role: Role::Host(Box::new(move |address| PeerConfig {
+            role: Role::Host(Box::new(move |host, address| PeerConfig {
                 zone,
                 ..PeerConfig::with_seeders(host, address, contacts)
             })),

@@ -8,7 +8,8 @@ use swarm::{Action, ChunkIndex, Event, HostId, Manifest, Message};
 
 use super::addresses::{Addresses, local_towards};
 use super::endpoint::Command;
-use super::link::abort;
+use super::host_of;
+use super::link::{PeerMark, abort};
 use super::shared::{Core, Shared, State};
 use crate::store::{Answer, ChunkStore};
 
@@ -89,8 +90,17 @@ impl Shared {
 
     /// Dials a member at all of its addresses that may lead to it from here.
     fn dial(self: &Arc<Self>, state: &mut State, host: HostId, mut addresses: Addresses) {
+        if host_of(addresses.peer()) != host {
+            tracing::debug!(host = %self.host, other = %host, at = %addresses, "is said to be at another member's address");
+            state.feedback.push_back(Event::Disconnected(host));
+            return;
+        }
         let is_seeder = matches!(&state.core, Some(Core::Peer(peer)) if peer.is_seeder(host));
         if is_seeder {
+            let mark = PeerMark::of(addresses.peer());
+            if !state.seeders.contains(&mark) {
+                state.seeders.push(mark);
+            }
             self.find_way_to(state, &addresses);
         } else if !state.towards_seeders.iter().all(IpAddr::is_loopback) {
             addresses = addresses.without_loopback();

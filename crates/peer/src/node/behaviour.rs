@@ -116,13 +116,12 @@ impl NetworkBehaviour for Behaviour {
         _role: Endpoint,
         _port: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
-        let Some((member, host)) = self.dialled.get(&connection) else {
+        let Some((member, _)) = self.dialled.get(&connection) else {
             return Err(ConnectionDenied::new(NobodyDialled));
         };
         self.peers.insert(connection, peer);
         let side = Side::Dialled {
             member: Arc::clone(member),
-            host: *host,
         };
         Ok(Handler::new(connection, peer, side))
     }

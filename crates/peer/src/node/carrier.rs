@@ -41,8 +41,6 @@ pub(super) struct Carrier {
     connection: ConnectionId,
     /// Who has proven to be at the other end.
     peer: PeerMark,
-    /// Whom we dialled, where we did.
-    expected: Option<HostId>,
 }
 
 #[repr(C)]
@@ -107,24 +105,15 @@ impl From<io::Error> for End {
 }
 
 impl Carrier {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        (connection, peer): (ConnectionId, PeerMark),
-        expected: Option<HostId>,
-        stream: Stream,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, (connection, peer): (ConnectionId, PeerMark), stream: Stream) -> Self {
         let mut hello = BytesMut::new();
-        let message = Message::Hello {
-            swarm: shared.swarm,
-            host: shared.host,
-        };
+        let message = Message::Hello { swarm: shared.swarm };
         wire::encode(&Frame::Message(message), &mut hello);
         let (inlet, outlet) = stream.split();
         Self {
             shared,
             connection,
             peer,
-            expected,
             remote: None,
             writer: Writer {
                 outlet: Some(outlet),
@@ -364,18 +353,14 @@ impl Carrier {
 
     fn handle_frame(&mut self, frame: Frame) -> Result<(), End> {
         match (frame, self.remote) {
-            (Frame::Message(Message::Hello { swarm, host }), None) => {
+            (Frame::Message(Message::Hello { swarm }), None) => {
                 if swarm != self.shared.swarm {
                     return Err(End::Violation("of another swarm"));
                 }
-                if self.expected.is_some_and(|expected| expected != host) {
-                    return Err(End::Violation("not the host that was dialled"));
-                }
-                if !self.shared.link_up(host, self.connection, self.peer) {
-                    return Err(End::Violation("connected already"));
-                }
-                self.remote = Some(host);
-                Ok(())
+                self.remote = self.shared.link_up(self.connection, self.peer);
+                self.remote
+                    .map(|_| ())
+                    .ok_or(End::Violation("connected already, or not who it seems"))
             }
             (Frame::Message(_) | Frame::Data(_), None) => Err(End::Violation("no hello")),
             (Frame::Message(message), Some(remote)) => {

@@ -22,6 +22,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::addresses::{self, Addresses};
 use super::behaviour::Behaviour;
+use super::host_of;
 use super::shared::Shared;
 use super::{
     Node, NodeConfig, NodeError, NodeIdentity, PathDelay, PathFaults, Standstill, TransportKind, transport_of,
@@ -201,6 +202,11 @@ impl Hub {
                 ..HubState::default()
             }),
         }
+    }
+
+    /// The number of this process in its swarms.
+    pub(super) fn number(&self) -> HostId {
+        host_of(self.peer)
     }
 
     /// Has a task run as long as this process does, but for when it is to stand still.

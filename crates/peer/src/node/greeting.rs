@@ -11,6 +11,7 @@ use swarm::Message;
 use swarm::wire::{self, Frame};
 
 use super::endpoint::Hub;
+use super::link::PeerMark;
 use super::shared::Shared;
 
 /// What somebody who made a connection has said first.
@@ -28,21 +29,21 @@ pub(super) struct Greeted {
 pub(super) async fn greet(
     hub: Arc<Hub>,
     connection: ConnectionId,
-    seen_at: Option<IpAddr>,
+    (peer, seen_at): (PeerMark, Option<IpAddr>),
     mut stream: Stream,
 ) -> Result<Greeted, &'static str> {
     let hello = match tokio::time::timeout(HELLO_PATIENCE, first_frame(&mut stream)).await {
         Ok(frame) => frame?,
         Err(_late) => return Err("no hello for long"),
     };
-    let Frame::Message(Message::Hello { swarm, host }) = hello else {
+    let Frame::Message(Message::Hello { swarm }) = hello else {
         return Err("no hello");
     };
     let Some(member) = hub.accept(swarm, connection) else {
         return Err("for a swarm that this process is not in");
     };
     if let Some(ip) = seen_at {
-        member.saw(host, ip);
+        member.saw(peer.number(), ip);
     }
     Ok(Greeted { member, stream, hello })
 }

@@ -12,7 +12,7 @@ use libp2p::swarm::handler::{
     ConnectionEvent, ConnectionHandler, ConnectionHandlerEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound,
 };
 use libp2p::swarm::{ConnectionId, Stream, StreamProtocol, SubstreamProtocol};
-use swarm::{HostId, wire};
+use swarm::wire;
 use tokio::task::JoinHandle;
 
 use super::carrier::Carrier;
@@ -29,8 +29,8 @@ pub(crate) struct Closing {
 
 /// Who made the connection.
 pub(super) enum Side {
-    /// A member of this process, to reach this host.
-    Dialled { member: Arc<Shared>, host: HostId },
+    /// A member of this process.
+    Dialled { member: Arc<Shared> },
     /// Somebody else, for one of the members here; where he was seen to come from.
     Accepted { hub: Arc<Hub>, seen_at: Option<IpAddr> },
 }
@@ -91,7 +91,7 @@ impl Handler {
 
     fn hub(&self) -> &Hub {
         match &self.side {
-            Side::Dialled { member, .. } => &member.hub,
+            Side::Dialled { member } => &member.hub,
             Side::Accepted { hub, .. } => hub,
         }
     }
@@ -102,12 +102,13 @@ impl Handler {
             return;
         }
         self.phase = match &self.side {
-            Side::Dialled { member, host } => {
-                let carrier = Carrier::new(Arc::clone(member), self.connection, Some(*host), stream);
+            Side::Dialled { member } => {
+                let carrier = Carrier::new(Arc::clone(member), self.connection, stream);
                 Phase::Carried(Task(self.hub().spawn(carrier.carry())))
             }
             Side::Accepted { hub, seen_at } => {
-                let greeting = greet(Arc::clone(hub), self.connection.0, *seen_at, stream);
+                let (connection, peer) = self.connection;
+                let greeting = greet(Arc::clone(hub), connection, (peer, *seen_at), stream);
                 Phase::Greeted(Task(self.hub().spawn(greeting)))
             }
         };
@@ -117,7 +118,7 @@ impl Handler {
     fn greeted(&self, greeted: Result<Greeted, &'static str>) -> Phase {
         let carrier = greeted.and_then(|greeted| {
             let Greeted { member, stream, hello } = greeted;
-            Carrier::new(member, self.connection, None, stream).greeted(hello)
+            Carrier::new(member, self.connection, stream).greeted(hello)
         });
         match carrier {
             Ok(carrier) => Phase::Carried(Task(self.hub().spawn(carrier.carry()))),

@@ -37,11 +37,24 @@ pub(super) struct Link<W> {
 
 /// Who is at the other end, in as few bytes as tell: there are very many connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PeerMark(HostId);
+pub(super) struct PeerMark {
+    number: HostId,
+    /// What else its key hashes to: who has found another key with a seeder's number is not that seeder.
+    more: u64,
+}
 
 impl PeerMark {
     pub(super) fn of(peer: PeerId) -> Self {
-        Self(super::host_of(peer))
+        let [number, more] = super::numbers_of(peer);
+        Self {
+            number: HostId::new(number),
+            more,
+        }
+    }
+
+    /// Its number in a swarm, which goes with its key: nobody has another's.
+    pub(super) const fn number(self) -> HostId {
+        self.number
     }
 }
 

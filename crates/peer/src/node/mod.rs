@@ -134,7 +134,7 @@ impl NodeIdentity {
         Self(keypair.expect("any 32 bytes are an ed25519 secret"))
     }
 
-    /// The host number that goes with this identity, for members that nobody numbers.
+    /// The number in a swarm that goes with this identity.
     pub fn host(&self) -> HostId {
         host_of(self.peer_id())
     }
@@ -145,11 +145,18 @@ impl NodeIdentity {
     }
 }
 
-/// The host number that goes with a peer id: the first eight bytes of its hash.
+/// The number of the member with this peer id: the first eight bytes of its hash. A member proves its key to whoever it is connected
+/// with, and so its number; nobody has it said to them.
 pub fn host_of(peer: PeerId) -> HostId {
+    let [number, _] = numbers_of(peer);
+    HostId::new(number)
+}
+
+/// The first sixteen bytes of the hash of a peer id.
+fn numbers_of(peer: PeerId) -> [u64; 2] {
     let hash = blake3::hash(&peer.to_bytes());
-    let first = hash.as_bytes().first_chunk::<8>().expect("a hash has 32 bytes");
-    HostId::new(u64::from_le_bytes(*first))
+    let (words, _) = hash.as_bytes().as_chunks::<8>();
+    [words[0], words[1]].map(u64::from_le_bytes)
 }
 
 /// What a host may send and receive.
@@ -183,9 +190,9 @@ impl Default for Limits {
 
 /// Which half of the core a node drives.
 pub enum Role {
-    /// A host that fetches the build. Given the address that it can be dialled at, it makes the configuration.
-    Host(Box<dyn FnOnce(Bytes) -> PeerConfig + Send>),
-    /// The seeder and tracker.
+    /// A host that fetches the build. Given its number and the address that it can be dialled at, it makes the configuration.
+    Host(Box<dyn FnOnce(HostId, Bytes) -> PeerConfig + Send>),
+    /// The seeder and tracker, whatever number its configuration says.
     Seeder(SeederConfig),
 }
 
@@ -193,8 +200,6 @@ pub enum Role {
 pub struct NodeConfig {
     /// Which swarm.
     pub swarm: SwarmId,
-    /// Its number in the swarm.
-    pub host: HostId,
     /// Its links.
     pub shaping: Shaping,
     /// Its limits.
@@ -251,7 +256,7 @@ impl Node {
     pub(super) fn joined(endpoint: Endpoint, config: NodeConfig) -> Self {
         let shared = Arc::new(Shared::new(
             Arc::clone(endpoint.hub()),
-            (config.swarm, config.host),
+            config.swarm,
             config.clock,
             config.shaping,
             config.limits,
@@ -259,9 +264,13 @@ impl Node {
             config.observer,
         ));
         let now = config.clock.now();
+        let host = shared.host;
         let core = match config.role {
-            Role::Host(configure) => Core::Peer(Peer::new(configure(endpoint.hub().contact(&[])), config.seed, now)),
-            Role::Seeder(seeder) => Core::Seeder(Seeder::new(seeder, config.seed, now)),
+            Role::Host(configure) => {
+                let of_host = configure(host, endpoint.hub().contact(&[]));
+                Core::Peer(Peer::new(PeerConfig { host, ..of_host }, config.seed, now))
+            }
+            Role::Seeder(seeder) => Core::Seeder(Seeder::new(SeederConfig { host, ..seeder }, config.seed, now)),
         };
         endpoint.hub().enter(config.swarm, &shared);
         shared.start(core);

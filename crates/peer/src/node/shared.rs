@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) servings: u64,
     /// The addresses from which it reaches its seeders, and with that where others best reach it.
     pub(super) towards_seeders: Vec<IpAddr>,
+    /// Who its seeders are.
+    pub(super) seeders: SmallVec<[PeerMark; 1]>,
     /// Where members of this seeder's swarm were seen to come from.
     pub(super) seen_at: HashMap<HostId, IpAddr>,
     /// Rings when the core wants to be woken.
@@ -80,7 +82,7 @@ pub(super) struct State {
 impl Shared {
     pub(super) fn new(
         hub: Arc<Hub>,
-        (swarm, host): (SwarmId, HostId),
+        swarm: SwarmId,
         clock: Clock,
         shaping: Shaping,
         limits: Limits,
@@ -91,6 +93,7 @@ impl Shared {
         // A segment that was sent at the sender's rate has been passing the downlink meanwhile.
         let downlink = shaping.downlink.map(|rate| TokenBucket::new(rate, burst));
         let downlink = downlink.map(|bucket| Arc::new(Mutex::new(bucket)));
+        let host = hub.number();
         if let Some(downlink) = &downlink {
             shaping.downlinks.add(host, Arc::clone(downlink));
         }
@@ -108,6 +111,7 @@ impl Shared {
                 awake: None,
                 servings: 0,
                 towards_seeders: Vec::new(),
+                seeders: SmallVec::new(),
                 seen_at: HashMap::new(),
                 alarm: Alarm::default(),
                 feedback: VecDeque::new(),
@@ -186,15 +190,16 @@ impl Shared {
         self.carry_out(&mut state);
     }
 
-    /// A connection's other end has said who it is. `false` where the connection is not wanted.
-    pub(super) fn link_up(self: &Arc<Self>, host: HostId, connection: ConnectionId, peer: PeerMark) -> bool {
+    /// A connection's other end has said what it is for. Who it is, where the connection is wanted.
+    pub(super) fn link_up(self: &Arc<Self>, connection: ConnectionId, peer: PeerMark) -> Option<HostId> {
         let (mut state, now) = (self.state.lock(), self.clock.now());
-        if state.core.is_none() || host == self.host {
-            return false;
+        let host = peer.number();
+        if state.core.is_none() || host == self.host || !state.is_who_it_seems(peer) {
+            return None;
         }
         if let Some(link) = state.links.get(&host) {
             if !link.gives_way_to(peer, now) {
-                return false;
+                return None;
             }
             self.cut(&mut state, host);
         }
@@ -202,7 +207,7 @@ impl Shared {
         state.links.insert(host, link);
         tracing::debug!(host = %self.host, other = %host, links = state.links.len(), "connected");
         self.tell(&mut state, Event::Connected(host));
-        true
+        Some(host)
     }
 
     /// Ends a connection that leads nowhere any more.
@@ -383,6 +388,12 @@ impl State {
             self.ask_attention(to);
         }
         waiting
+    }
+
+    /// Whether a member with a seeder's number has that seeder's key.
+    fn is_who_it_seems(&self, peer: PeerMark) -> bool {
+        let of_seeder = matches!(&self.core, Some(Core::Peer(core)) if core.is_seeder(peer.number()));
+        !of_seeder || self.seeders.contains(&peer)
     }
 
     pub(super) fn ask_attention(&mut self, host: HostId) {

@@ -84,7 +84,6 @@ impl Seeder {
             EndpointConfig::on_loopback(identity, transport),
             NodeConfig {
                 swarm: seeding.swarm.unwrap_or_else(|| SwarmId::of_build(key, version)),
-                host,
                 shaping: Shaping {
                     uplink: seeding.uplink,
                     ..Shaping::default()

@@ -25,8 +25,8 @@ use peer::{
 use swarm::{ChunkIndex, Contact, DisconnectReason, HostId, Manifest, Part, PeerConfig, SeederConfig, SwarmId, Time};
 use tokio::sync::Notify;
 
-/// The first seeder; others have ids above those of all hosts.
-pub const SEEDER: HostId = HostId::new(0);
+/// The first seeder; others come after all hosts.
+const SEEDER: u64 = 0;
 const OTHER_SEEDERS: u64 = 1 << 20;
 
 /// What the hosts have reported.
@@ -157,16 +157,16 @@ impl Fleet {
         let pool = ChunkPool::default();
         let mut seeders = Vec::new();
         for index in 0..count {
-            let host = match index {
+            let place = match index {
                 0 => SEEDER,
-                index => HostId::new(OTHER_SEEDERS + u64::from(index)),
+                index => OTHER_SEEDERS + u64::from(index),
             };
+            let host = member(place);
             let part = Part::new(index, count).unwrap();
             let seeder = Node::start(
-                paths.put_on(endpoint(&transport, host, None)),
+                paths.put_on(endpoint(&transport, place, None)),
                 NodeConfig {
                     swarm: SwarmId::ONLY,
-                    host,
                     shaping: shaping.clone(),
                     limits: limits(),
                     store: StoreOpener::in_memory(pool.clone()),
@@ -203,7 +203,7 @@ impl Fleet {
     /// A host whose list of seeders begins with one that is gone.
     pub async fn add_with_lost_seeder(&mut self, number: u64, address: &[u8]) {
         let lost = Contact {
-            host: SEEDER,
+            host: seeder(),
             address: address.to_vec().into(),
         };
         let store = StoreOpener::in_memory(self.pool.clone());
@@ -211,21 +211,20 @@ impl Fleet {
     }
 
     async fn add_knowing(&mut self, number: u64, store: StoreOpener, mut seeders: Vec<Contact>) {
-        let host = HostId::new(number);
+        let host = member(number);
         let contact = |(host, seeder): &(HostId, Node)| Contact {
             host: *host,
             address: Addresses::of([&seeder.address()]).unwrap().encode(),
         };
         seeders.extend(self.seeders.iter().map(contact));
         let node = Node::start(
-            self.paths.put_on(endpoint(&self.transport, host, None)),
+            self.paths.put_on(endpoint(&self.transport, number, None)),
             NodeConfig {
                 swarm: SwarmId::ONLY,
-                host,
                 shaping: self.shaping.clone(),
                 limits: limits(),
                 store,
-                role: Role::Host(Box::new(move |address| {
+                role: Role::Host(Box::new(move |host, address| {
                     PeerConfig::with_seeders(host, address, seeders)
                 })),
                 seed: number,
@@ -288,12 +287,25 @@ impl Fleet {
     }
 }
 
+/// The number of the member at this place of a test's swarm.
+pub fn member(place: u64) -> HostId {
+    identity(place).host()
+}
+
+/// The number of the first seeder.
+pub fn seeder() -> HostId {
+    member(SEEDER)
+}
+
+fn identity(place: u64) -> NodeIdentity {
+    NodeIdentity::from_seed(1, HostId::new(place))
+}
+
 /// Where a member of a test's swarm listens.
-pub fn endpoint(transport: &TransportKind, host: HostId, path: Option<PathDelay>) -> EndpointConfig {
-    let identity = NodeIdentity::from_seed(1, host);
+pub fn endpoint(transport: &TransportKind, place: u64, path: Option<PathDelay>) -> EndpointConfig {
     EndpointConfig {
         path,
-        ..EndpointConfig::at(identity, transport.clone(), listen(transport, host))
+        ..EndpointConfig::at(identity(place), transport.clone(), listen(transport, place))
     }
 }
 
@@ -307,9 +319,9 @@ fn limits() -> Limits {
 /// Small parts, so that links are shared as finely as in a run.
 pub const SEGMENT: u32 = 8 << 10;
 
-pub fn listen(transport: &TransportKind, host: HostId) -> Multiaddr {
+pub fn listen(transport: &TransportKind, place: u64) -> Multiaddr {
     match transport {
-        TransportKind::InProcess(_) => format!("/memory/{}", host.get() + 1),
+        TransportKind::InProcess(_) => format!("/memory/{}", place + 1),
         TransportKind::Memory => "/memory/0".to_owned(),
         TransportKind::Tcp | TransportKind::TcpStreams | TransportKind::TcpNoise => "/ip4/127.0.0.1/tcp/0".to_owned(),
         TransportKind::Quic => "/ip4/127.0.0.1/udp/0/quic-v1".to_owned(),

@@ -244,11 +244,10 @@ async fn fetch(build: &SeededBuild, has: &Arc<Mutex<BTreeSet<(String, String)>>>
     };
     let config = NodeConfig {
         swarm: build.swarm(),
-        host,
         shaping: Shaping::default(),
         limits: Limits::default(),
         store: StoreOpener::in_memory(ChunkPool::default()),
-        role: Role::Host(Box::new(move |own| PeerConfig::new(host, own, contact))),
+        role: Role::Host(Box::new(move |host, own| PeerConfig::new(host, own, contact))),
         seed: host.get(),
         clock: Clock::start(),
         observer: Arc::new(Told {

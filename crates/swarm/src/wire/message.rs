@@ -37,11 +37,10 @@ pub type ChunkList = SmallVec<[u32; 4]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// First on every connection, both ways: who dialled says it first, so that the other knows which of its swarms is meant.
+    /// Who is speaking the transport has proven: nobody says it.
     Hello {
         /// What the connection is for.
         swarm: SwarmId,
-        /// Who is speaking.
-        host: HostId,
     },
     /// Host to seeder: I am here, reach me there. Repeated as a sign of life and when neighbours are lacking.
     Announce {

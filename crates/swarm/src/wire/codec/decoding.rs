@@ -40,7 +40,6 @@ impl<'a> Body<'a> {
             kind::DATA => return self.data_header().map(Frame::Data),
             kind::HELLO => Message::Hello {
                 swarm: SwarmId::from_bytes(self.array()?),
-                host: self.host()?,
             },
             kind::ANNOUNCE => self.announce()?,
             kind::NEIGHBOURS => self.neighbours()?,

@@ -5,12 +5,15 @@ use bytes::{BufMut, BytesMut};
 use super::kind;
 use crate::bitfield::Bitfield;
 use crate::manifest::{BuildInfo, Manifest};
-use crate::units::{HostId, SwarmId, ZoneId};
+use crate::units::{HostId, ZoneId};
 use crate::wire::message::{ChunkList, Contact, DataHeader, LinkReport, Message, RejectReason};
 
 pub(super) fn put_message(message: &Message, out: &mut BytesMut) {
     match message {
-        Message::Hello { swarm, host } => put_hello(out, swarm, *host),
+        Message::Hello { swarm } => {
+            out.put_u8(kind::HELLO);
+            out.put_slice(swarm.as_bytes());
+        }
         Message::Announce {
             address,
             wanted,
@@ -62,12 +65,6 @@ pub(super) fn put_data_header(header: &DataHeader, out: &mut BytesMut) {
     put_number(out, kind::DATA, header.chunk);
     out.put_u32_le(header.offset);
     out.put_u32_le(header.length);
-}
-
-fn put_hello(out: &mut BytesMut, swarm: &SwarmId, host: HostId) {
-    out.put_u8(kind::HELLO);
-    out.put_slice(swarm.as_bytes());
-    out.put_u64_le(host.get());
 }
 
 fn put_links(out: &mut BytesMut, links: &LinkReport) {

@@ -40,9 +40,8 @@ fn chunks() -> impl Strategy<Value = ChunkList> {
 
 fn frame() -> impl Strategy<Value = Frame> {
     let message = prop_oneof![
-        any::<([u8; SwarmId::LENGTH], u64)>().prop_map(|(swarm, host)| Message::Hello {
+        any::<[u8; SwarmId::LENGTH]>().prop_map(|swarm| Message::Hello {
             swarm: SwarmId::from_bytes(swarm),
-            host: HostId::new(host)
         }),
         (contact(), any::<(u16, bool, u32)>(), links()).prop_map(|(contact, (wanted, complete, zone), links)| {
             Message::Announce {

@@ -1,0 +1,108 @@
+//! Strangers that speak the wire format and mean harm, against nodes over real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod rig;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::{AsyncReadExt, AsyncWriteExt};
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerExt, SubstreamBox};
+use libp2p::core::transport::{DialOpts, PortUse};
+use libp2p::core::upgrade::Version;
+use libp2p::core::{Endpoint, Transport};
+use libp2p::{identity, noise, tcp, yamux};
+use peer::{Addresses, Multiaddr, TransportKind};
+use rig::{Fleet, data};
+use swarm::wire::{self, Frame};
+use swarm::{BuildInfo, Manifest, Message, SwarmId};
+use tokio::task::JoinHandle;
+
+/// Who has a connection and no part in the fleet.
+struct Stranger {
+    stream: SubstreamBox,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Stranger {
+    /// One with a key of its own, at a node that listens there.
+    async fn at(address: &Multiaddr) -> Self {
+        let keypair = identity::Keypair::generate_ed25519();
+        let mut transport = tcp::tokio::Transport::new(tcp::Config::default())
+            .upgrade(Version::V1)
+            .authenticate(noise::Config::new(&keypair).unwrap())
+            .multiplex(yamux::Config::default())
+            .boxed();
+        let opts = DialOpts {
+            role: Endpoint::Dialer,
+            port_use: PortUse::New,
+        };
+        let place = Addresses::of([address]).unwrap().at()[0].clone();
+        let (_peer, mut muxer): (_, StreamMuxerBox) = transport.dial(place, opts).unwrap().await.unwrap();
+        let stream = std::future::poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.unwrap();
+        // A connection moves when its muxer is polled.
+        let connection = tokio::spawn(async move {
+            _ = std::future::poll_fn(|cx| Pin::new(&mut muxer).poll(cx)).await;
+        });
+        let mut stranger = Self { stream, connection };
+        stranger.negotiate().await;
+        stranger
+    }
+
+    /// Agrees on the swarm's protocol, by hand: there is a length before each line.
+    async fn negotiate(&mut self) {
+        for name in ["/multistream/1.0.0", wire::PROTOCOL_NAME] {
+            let line = format!("{name}\n");
+            let mut bytes = vec![u8::try_from(line.len()).unwrap()];
+            bytes.extend_from_slice(line.as_bytes());
+            self.stream.write_all(&bytes).await.unwrap();
+            self.stream.flush().await.unwrap();
+            let mut answer = vec![0; bytes.len()];
+            self.stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, bytes);
+        }
+    }
+
+    async fn say(&mut self, message: Message) {
+        let mut bytes = BytesMut::new();
+        wire::encode(&Frame::Message(message), &mut bytes);
+        // Whoever is shown the door may not be able to say more.
+        _ = self.stream.write_all(&bytes).await;
+        _ = self.stream.flush().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_a_seeder_who_does_not_have_its_key() {
+    let mut fleet = Fleet::start(TransportKind::Tcp).await;
+    let (_, seeder) = fleet.seeders.remove(0);
+    let mut contact = seeder.address();
+    // The host does not find its seeder, and anybody finds the host.
+    seeder.stop();
+    drop(seeder);
+    fleet.seeders.clear();
+    let at = Addresses::of([&contact]).unwrap().encode();
+    fleet.add_with_lost_seeder(1, &at).await;
+    let host = fleet.hosts.values().next().unwrap();
+    contact = host.address();
+    let mut stranger = Stranger::at(&contact).await;
+    stranger.say(Message::Hello { swarm: SwarmId::ONLY }).await;
+    let forged = Manifest::of("build-1.zip", &data(100_000), 16 << 10).unwrap();
+    let info = BuildInfo {
+        root: forged.root(),
+        build_id: forged.build_id().into(),
+    };
+    stranger.say(Message::Build(Box::new(info))).await;
+    stranger.say(Message::Manifest(Arc::new(forged))).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(host.root(), None, "it believes a stranger");
+}
