@@ -81,6 +81,35 @@ impl Stranger {
     }
 }
 
+/// Strangers that ask for the manifest as fast as they can, and read nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_the_manifest_without_end_and_does_not_read_fills_no_memory() {
+    const STRANGERS: u64 = 20;
+    const ASKS: usize = 2_000;
+    let mut fleet = Fleet::start(TransportKind::Tcp).await;
+    let manifest = fleet.seed(&data(8 << 20), 1 << 10);
+    let mut strangers = Vec::new();
+    for _ in 0..STRANGERS {
+        let mut stranger = Stranger::at(&fleet.seeders[0].1.address()).await;
+        stranger.say(Message::Hello { swarm: SwarmId::ONLY }).await;
+        for _ in 0..ASKS {
+            stranger.say(Message::ManifestRequest).await;
+        }
+        strangers.push(stranger);
+    }
+    // Those who are to have it do.
+    fleet.add_many(1..=3).await;
+    fleet.wait_complete(3).await;
+    let sent = fleet.seeders[0].1.report().traffic.control_sent;
+    // What the system's buffers of a connection take, and one more.
+    let of_stranger = 4 * (1 << 20) + 2 * 32 * u64::from(manifest.chunk_count());
+    assert!(
+        sent < STRANGERS * of_stranger,
+        "{} MiB were prepared for them",
+        sent >> 20
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_a_seeder_who_does_not_have_its_key() {
     let mut fleet = Fleet::start(TransportKind::Tcp).await;

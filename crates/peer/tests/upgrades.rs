@@ -91,7 +91,6 @@ async fn host_of_seeder_at(address: &Multiaddr, seen: &Arc<Seen>) -> Node {
 async fn host_of_seeder_over(transport: TransportKind, address: &Multiaddr, seen: &Arc<Seen>) -> Node {
     let own = EndpointConfig::on_loopback(NodeIdentity::random(), transport);
     let own = Endpoint::start(own).await.unwrap();
-    let host = host_of(own.peer_id());
     let seeder = Contact {
         host: host_of(Addresses::of([address]).unwrap().peer()),
         address: Addresses::of([address]).unwrap().encode(),

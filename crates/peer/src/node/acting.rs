@@ -40,6 +40,10 @@ impl Shared {
                 let Some(message) = state.as_far_as_in_place(to, message) else {
                     return;
                 };
+                if state.has_enough_of(to, &message) {
+                    tracing::debug!(host = %self.host, other = %to, "asks for the manifest and does not take what waits for it");
+                    return;
+                }
                 let waiting = state.post(to, &Frame::Message(message));
                 if waiting > self.limits.outbox
                     && let Some(link) = state.links.get(&to)

@@ -13,7 +13,9 @@ use libp2p::swarm::{ConnectionId, DialError};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use swarm::wire::{ADDRESS_LENGTH_MAX, Frame};
-use swarm::{Action, ByteRate, Bytes as ByteCount, Event, HostId, Manifest, Message, Peer, Seeder, SwarmId, Time};
+use swarm::{
+    Action, ByteRate, Bytes as ByteCount, Event, Hash, HostId, Manifest, Message, Peer, Seeder, SwarmId, Time,
+};
 
 use super::addresses::Addresses;
 use super::alarm::Alarm;
@@ -390,6 +392,16 @@ impl State {
         waiting
     }
 
+    /// Whether `message` is the largest there is, and so much waits for `to` already: who asks for it again and again and reads nothing is
+    /// not to fill this machine's memory.
+    pub(super) fn has_enough_of(&self, to: HostId, message: &Message) -> bool {
+        let Message::Manifest(manifest) = message else {
+            return false;
+        };
+        let enough = (size_of::<Hash>() * manifest.chunk_count() as usize).max(MANIFEST_BYTES_LEAST);
+        self.links.get(&to).is_some_and(|link| link.waiting() >= enough)
+    }
+
     /// Whether a member with a seeder's number has that seeder's key.
     fn is_who_it_seems(&self, peer: PeerMark) -> bool {
         let of_seeder = matches!(&self.core, Some(Core::Peer(core)) if core.is_seeder(peer.number()));
@@ -442,3 +454,6 @@ thread_local! {
 fn catch_up(rate: ByteRate) -> ByteCount {
     ByteCount::new(rate.bytes_per_second() / 100)
 }
+
+/// Less than this may wait for a member beside its manifest, however small that is.
+const MANIFEST_BYTES_LEAST: usize = 64 << 10;
