@@ -63,7 +63,6 @@ fn seed(endpoint: &Endpoint, build: u8) -> Node {
 }
 
 fn fetch(endpoint: &Endpoint, seeder: &Endpoint, swarm: SwarmId, store: StoreOpener, seen: &Arc<Seen>) -> Node {
-    let host = host_of(endpoint.peer_id());
     let contact = Contact {
         host: host_of(seeder.peer_id()),
         address: Addresses::of(&seeder.addresses()).unwrap().encode(),
