@@ -6,7 +6,7 @@ mod rig;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -108,6 +108,53 @@ async fn who_asks_for_the_manifest_without_end_and_does_not_read_fills_no_memory
         "{} MiB were prepared for them",
         sent >> 20
     );
+}
+
+/// Strangers that ask for chunks, as those who hold nothing, and read none of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_chunks_and_does_not_read_keeps_nobody_from_them() {
+    let mut fleet = Fleet::start(TransportKind::Tcp).await;
+    let manifest = fleet.seed(&data(16 << 20), 256 << 10);
+    let mut strangers = Vec::new();
+    for _ in 0..8 {
+        let mut stranger = Stranger::at(&fleet.seeders[0].1.address()).await;
+        stranger.say(Message::Hello { swarm: SwarmId::ONLY }).await;
+        for chunk in 0..manifest.chunk_count() {
+            stranger.say(Message::Request { chunk, held: 0 }).await;
+        }
+        strangers.push(stranger);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let began = Instant::now();
+    fleet.add_many(1..=3).await;
+    fleet.wait_complete(3).await;
+    let took = began.elapsed();
+    // A serving that moves nothing yields its slot after seconds, and not after two minutes.
+    assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
+/// Neighbours that say they know the build and are silent about it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_it_knows_the_build_and_does_not_tell_keeps_nobody_from_it() {
+    let mut fleet = Fleet::start(TransportKind::Tcp).await;
+    fleet.add_many(1..=3).await;
+    fleet.wait_joined(3).await;
+    let mut strangers = Vec::new();
+    for host in fleet.hosts.values() {
+        for _ in 0..8 {
+            let mut stranger = Stranger::at(&host.address()).await;
+            stranger.say(Message::Hello { swarm: SwarmId::ONLY }).await;
+            stranger.say(Message::HaveAll).await;
+            strangers.push(stranger);
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let began = Instant::now();
+    fleet.seed(&data(1 << 20), 64 << 10);
+    fleet.wait_complete(3).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert!(fleet.seen.banned.lock().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

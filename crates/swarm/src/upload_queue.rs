@@ -24,6 +24,18 @@ pub(crate) struct UploadQueue {
     next_order: u64,
     /// Servings that have begun so far.
     begun: u64,
+    /// About the longest time between bytes that went out to a host and the next ones that did.
+    gap: Duration,
+    /// Hosts that took no byte of what they had asked for while others waited, the latest last.
+    parked: SmallVec<[Parked; 1]>,
+}
+
+/// A host that comes after all others for a while.
+#[derive(Clone, Copy, Debug)]
+struct Parked {
+    host: HostId,
+    until: Time,
+    times: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +62,8 @@ struct Active {
 pub(crate) enum Enqueued {
     /// It waits.
     Waiting,
+    /// It waits in the place of another request, whose host had more of them: that one is to be turned down.
+    InPlaceOf(HostId, ChunkIndex),
     /// It waits already.
     Duplicate,
     /// There is no room.
@@ -76,6 +90,8 @@ impl UploadQueue {
             active: SmallVec::new_const(),
             next_order: 0,
             begun: 0,
+            gap: GAP_AT_FIRST,
+            parked: SmallVec::new_const(),
         }
     }
 
@@ -85,9 +101,17 @@ impl UploadQueue {
         if self.waiting.iter().any(|w| w.to == to && w.chunk == chunk) {
             return Enqueued::Duplicate;
         }
-        if self.waiting.len() >= UPLOAD_QUEUE_MAX || of_host >= UPLOAD_QUEUE_PER_HOST_MAX {
+        if of_host >= UPLOAD_QUEUE_PER_HOST_MAX {
             return Enqueued::Full;
         }
+        let displaced = if self.waiting.len() >= UPLOAD_QUEUE_MAX {
+            let Some(place) = self.displaced_by(of_host) else {
+                return Enqueued::Full;
+            };
+            Some(self.waiting.swap_remove(place))
+        } else {
+            None
+        };
         self.waiting.push(Waiting {
             to,
             chunk,
@@ -96,7 +120,15 @@ impl UploadQueue {
             begun_before: self.begun,
         });
         self.next_order += 1;
-        Enqueued::Waiting
+        displaced.map_or(Enqueued::Waiting, |other| Enqueued::InPlaceOf(other.to, other.chunk))
+    }
+
+    /// The latest request of whoever has the most that wait, where that is more than another host would have with one more.
+    fn displaced_by(&self, of_host: usize) -> Option<usize> {
+        let of = |host: HostId| self.waiting.iter().filter(|waiting| waiting.to == host).count();
+        let most = (0..self.waiting.len()).map(|place| (of(self.waiting[place].to), self.waiting[place].order, place));
+        let (count, _, place) = most.max()?;
+        (count > of_host + 1).then_some(place)
     }
 
     /// Requests that wait or are being served.
@@ -134,8 +166,13 @@ impl UploadQueue {
 
     /// Bytes have gone out to `to`: whatever else it is sent waits behind them.
     pub(crate) fn progress(&mut self, now: Time, to: HostId) {
+        let mut gap = None;
         for active in self.active.iter_mut().filter(|a| a.to == to) {
+            gap = Some(now.since(active.progress_at));
             active.progress_at = now;
+        }
+        if let Some(gap) = gap {
+            self.gap = gap.max(self.gap - self.gap / GAP_FADE);
         }
     }
 
@@ -157,12 +194,18 @@ impl UploadQueue {
         }
         let is_active = |w: &Waiting| self.active.iter().any(|a| a.to == w.to && a.chunk == w.chunk);
         let ready = (0..self.waiting.len()).filter(|index| !is_active(&self.waiting[*index]));
+        let is_parked = |host: HostId| {
+            self.parked
+                .iter()
+                .any(|parked| parked.host == host && now < parked.until)
+        };
         let neediest = ready.min_by_key(|&index| {
             let waiting = &self.waiting[index];
             let served = self.active.iter().filter(|active| active.to == waiting.to).count();
             // With each serving that it waits for a host counts as if it held a chunk less, or newcomers would pass it for ever.
             let waited = u32::try_from(self.begun - waiting.begun_before).unwrap_or(u32::MAX);
-            (served, i64::from(waiting.held) - i64::from(waited), waiting.order)
+            let needs = i64::from(waiting.held) - i64::from(waited);
+            (is_parked(waiting.to), served, needs, waiting.order)
         })?;
         let Waiting { to, chunk, .. } = self.waiting.swap_remove(neediest);
         self.begun += 1;
@@ -229,9 +272,23 @@ impl UploadQueue {
         self.active.retain(|a| a.to != host);
     }
 
+    /// Whether nobody else can be served, since as many are as may be, and others wait.
+    fn is_crowded(&self) -> bool {
+        !self.waiting.is_empty() && self.active.len() >= self.slots * ACTIVE_TIMES
+    }
+
+    /// How long `host` may take no byte: not as long where somebody else could be served.
+    fn stuck_after(&self, host: HostId) -> Duration {
+        if self.is_crowded() && self.waiting.iter().any(|waiting| waiting.to != host) {
+            (self.gap * STUCK_AFTER_GAPS).clamp(STUCK_IN_A_CROWD_AFTER, UPLOAD_STUCK_AFTER)
+        } else {
+            UPLOAD_STUCK_AFTER
+        }
+    }
+
     /// Hosts to whom no byte has gone for too long: they do not take what they asked for.
     pub(crate) fn stuck(&self, now: Time) -> Vec<HostId> {
-        let is_stuck = |a: &&Active| now.since(a.progress_at) >= UPLOAD_STUCK_AFTER;
+        let is_stuck = |a: &&Active| now.since(a.progress_at) >= self.stuck_after(a.to);
         let mut hosts: Vec<HostId> = self.active.iter().filter(is_stuck).map(|a| a.to).collect();
         hosts.sort_unstable();
         hosts.dedup();
@@ -240,7 +297,38 @@ impl UploadQueue {
 
     /// When [`UploadQueue::stuck`] is to be looked at next.
     pub(crate) fn next_stuck(&self) -> Option<Time> {
-        self.active.iter().map(|a| a.progress_at + UPLOAD_STUCK_AFTER).min()
+        let stuck_at = self.active.iter().map(|a| a.progress_at + self.stuck_after(a.to));
+        stuck_at.min()
+    }
+
+    /// When somebody is late or stuck next, as far as that matters to those who wait.
+    pub(crate) fn next_look(&self, now: Time) -> Option<Time> {
+        let next_late = if self.waiting.is_empty() {
+            None
+        } else {
+            self.next_late(now)
+        };
+        match next_late {
+            Some(at) if self.is_crowded() => self.next_stuck().map(|stuck| stuck.min(at)),
+            Some(at) => Some(at),
+            None => self.next_stuck(),
+        }
+    }
+
+    /// `host` was stuck, and is let go: others come first for a while, and longer each time.
+    pub(crate) fn park(&mut self, now: Time, host: HostId) {
+        let known = self.parked.iter().find(|parked| parked.host == host);
+        let times = known.map_or(0, |parked| parked.times);
+        self.parked.retain(|parked| parked.host != host);
+        if self.parked.len() >= PARKED_HOSTS_MAX {
+            self.parked.remove(0);
+        }
+        let until = now + (PARKED_FIRST * (1 << times.min(16))).min(PARKED_MAX);
+        self.parked.push(Parked {
+            host,
+            until,
+            times: times + 1,
+        });
     }
 
     /// Whether this request waits or is being served.
@@ -268,6 +356,21 @@ const LATE_AFTER_AT_FIRST: Duration = Duration::from_secs(2);
 /// A receiver that takes no byte for this long has gone without a word.
 pub(crate) const UPLOAD_STUCK_AFTER: Duration = Duration::from_secs(120);
 
+/// The same where others wait and there is no room for them: so many times the gap between bytes of those who do take them …
+const STUCK_AFTER_GAPS: u32 = 4;
+/// … which is taken to be this at first, …
+const GAP_AT_FIRST: Duration = Duration::from_secs(5);
+/// … of which each time that some do lets so small a part fade, …
+const GAP_FADE: u32 = 16;
+/// … and this at least. On slow links seconds pass between bytes.
+const STUCK_IN_A_CROWD_AFTER: Duration = Duration::from_secs(3);
+/// Whoever was stuck comes after all others for this long, twice as long each time …
+const PARKED_FIRST: Duration = Duration::from_secs(30);
+/// … and this at most.
+const PARKED_MAX: Duration = Duration::from_secs(600);
+/// So many of them are remembered.
+const PARKED_HOSTS_MAX: usize = 64;
+
 const _: () = assert!(UPLOAD_QUEUE_PER_HOST_MAX <= UPLOAD_QUEUE_MAX);
 
 #[cfg(test)]
@@ -293,6 +396,84 @@ mod tests {
         assert_eq!(queue.start_next(Time::ZERO), None);
         assert!(queue.finish(Time::ZERO, poorer, chunk(0)).is_some());
         assert_eq!(queue.start_next(Time::ZERO), Some((poorer, chunk(1))));
+    }
+
+    #[test]
+    fn who_takes_nothing_gives_way_to_those_who_wait_and_comes_after_them() {
+        let mut queue = UploadQueue::new(1);
+        let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
+        let (bad, good) = (HostId::new(1), HostId::new(2));
+        for index in 0..8 {
+            queue.push(bad, chunk(index), 0);
+        }
+        // Each is late after two seconds, and then the next one begins.
+        for second in 0..8 {
+            assert_eq!(queue.start_next(at(2 * second)), Some((bad, chunk(second as u32))));
+        }
+        assert_eq!(queue.stuck(at(17)), [], "nobody waits for what it keeps");
+        queue.push(good, chunk(0), 9);
+        assert_eq!(queue.start_next(at(17)), None, "as many are served as may be");
+        queue.progress(at(2), bad);
+        assert_eq!(queue.stuck(at(17)), [], "nobody knows how fast bytes go out");
+        (0..100).for_each(|_| queue.progress(at(2), bad));
+        assert_eq!(queue.next_look(at(17)), Some(at(5)));
+        assert_eq!(queue.stuck(at(17)), [bad]);
+        queue.park(at(17), bad);
+        queue.remove_host(bad);
+        assert_eq!(queue.start_next(at(17)), Some((good, chunk(0))));
+        queue.push(bad, chunk(0), 0);
+        queue.push(good, chunk(1), 10);
+        assert_eq!(
+            queue.start_next(at(20)),
+            Some((good, chunk(1))),
+            "it is late, and not the one that was stuck"
+        );
+        assert_eq!(queue.finish(at(21), good, chunk(1)), Some(Duration::from_secs(1)));
+        queue.finish(at(21), good, chunk(0));
+        assert_eq!(queue.start_next(at(22)), Some((bad, chunk(0))), "there is nobody else");
+        queue.finish(at(22), bad, chunk(0));
+        queue.push(bad, chunk(1), 0);
+        queue.push(good, chunk(2), 11);
+        assert_eq!(
+            queue.start_next(at(17) + PARKED_FIRST),
+            Some((bad, chunk(1))),
+            "it passes"
+        );
+    }
+
+    #[test]
+    fn who_fills_the_queue_makes_room_for_those_with_fewer_requests() {
+        let mut queue = UploadQueue::new(1);
+        let many = UPLOAD_QUEUE_MAX / UPLOAD_QUEUE_PER_HOST_MAX;
+        for host in 0..many {
+            for index in 0..UPLOAD_QUEUE_PER_HOST_MAX {
+                assert_eq!(
+                    queue.push(HostId::new(host as u64), chunk(index as u32), 0),
+                    Enqueued::Waiting
+                );
+            }
+        }
+        let newcomer = HostId::new(1000);
+        let last = HostId::new(many as u64 - 1);
+        let of_last = UPLOAD_QUEUE_PER_HOST_MAX as u32 - 1;
+        assert_eq!(
+            queue.push(newcomer, chunk(0), 5),
+            Enqueued::InPlaceOf(last, chunk(of_last))
+        );
+        assert_eq!(
+            queue.push(HostId::new(0), chunk(99), 0),
+            Enqueued::Full,
+            "it has as many as may be"
+        );
+        for index in 1..UPLOAD_QUEUE_PER_HOST_MAX as u32 {
+            queue.push(newcomer, chunk(index), 5);
+        }
+        let of_newcomer = queue.waiting.iter().filter(|waiting| waiting.to == newcomer).count();
+        assert_eq!(
+            of_newcomer,
+            UPLOAD_QUEUE_PER_HOST_MAX - 1,
+            "all have as many as another"
+        );
     }
 
     #[test]

@@ -23,6 +23,10 @@ impl Peer {
         self.invitation_taken_up(now, host);
         match self.uploads.push(host, index, held) {
             Enqueued::Waiting | Enqueued::Duplicate => self.pump_uploads(now),
+            Enqueued::InPlaceOf(other, displaced) => {
+                self.reject(other, displaced.get(), RejectReason::QueueFull);
+                self.pump_uploads(now);
+            }
             Enqueued::Full => self.reject(host, chunk, RejectReason::QueueFull),
         }
     }
@@ -47,18 +51,14 @@ impl Peer {
             self.actions.push_back(Action::Send(to, serving));
             self.actions.push_back(Action::ServeChunk { to, chunk });
         }
-        let next_late = if self.uploads.has_waiting() {
-            self.uploads.next_late(now)
-        } else {
-            None
-        };
-        if let Some(at) = next_late.or_else(|| self.uploads.next_stuck()) {
+        if let Some(at) = self.uploads.next_look(now) {
             self.timers.set_at_latest(Timer::UploadStuck, at);
         }
     }
 
     pub(super) fn drop_stuck_receivers(&mut self, now: Time) {
         for host in self.uploads.stuck(now) {
+            self.uploads.park(now, host);
             self.disconnect(now, host, DisconnectReason::NotReading);
         }
         self.pump_uploads(now);

@@ -25,6 +25,12 @@ impl Seeder {
                     self.pump_uploads(now);
                     return;
                 }
+                Enqueued::InPlaceOf(other, displaced) => {
+                    let (chunk, reason) = (displaced.get(), RejectReason::QueueFull);
+                    self.send(other, Message::Reject { chunk, reason });
+                    self.pump_uploads(now);
+                    return;
+                }
                 Enqueued::Full => RejectReason::QueueFull,
             }
         };
@@ -68,7 +74,9 @@ impl Seeder {
             self.actions.push_back(Action::Send(to, serving));
             self.actions.push_back(Action::ServeChunk { to, chunk });
         }
-        if let Some(at) = self.uploads.next_late(now).or_else(|| self.uploads.next_stuck()) {
+        // Who is late matters here also where nobody waits: what it is being sent is offered to others.
+        let next = [self.uploads.next_late(now), self.uploads.next_look(now)];
+        if let Some(at) = next.into_iter().flatten().min() {
             self.timers.set_at_latest(SeederTimer::UploadStuck, at);
         }
         self.offer_slow(now);
@@ -76,6 +84,7 @@ impl Seeder {
 
     pub(super) fn drop_stuck_receivers(&mut self, now: Time) {
         for host in self.uploads.stuck(now) {
+            self.uploads.park(now, host);
             self.disconnect(now, host, DisconnectReason::NotReading);
         }
         self.pump_uploads(now);
