@@ -57,9 +57,18 @@ resource "aws_lambda_permission" "api" {
 resource "aws_api_gateway_deployment" "api" {
   rest_api_id = aws_api_gateway_rest_api.api.id
 
-  # A deployment is a snapshot: a change of the routes needs another one.
+  # A deployment is a snapshot: a change of the routes needs another one. By values of ours: a whole resource is another one after
+  # each refresh.
   triggers = {
-    routes = sha1(jsonencode([local.routes, aws_api_gateway_method.post, aws_api_gateway_integration.function]))
+    routes = sha1(jsonencode([
+      for path, function in local.routes : [
+        path,
+        function,
+        aws_api_gateway_resource.route[path].id,
+        aws_api_gateway_method.post[path].authorization,
+        aws_api_gateway_integration.function[path].uri,
+      ]
+    ]))
   }
 
   lifecycle {

@@ -2,11 +2,11 @@
 resource "aws_iam_policy" "seeder" {
   for_each = local.regional_buckets
 
-  name        = "${each.key}-seeder${local.suffix}"
+  name        = "${local.iam_prefix}${each.key}-seeder${local.suffix}"
   description = "A seeder of ${each.key}: hears of builds and pulls them"
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat([
       {
         Sid      = "HearOfBuilds"
         Effect   = "Allow"
@@ -25,12 +25,12 @@ resource "aws_iam_policy" "seeder" {
         Action   = ["s3:ListBucket"]
         Resource = module.regional_bucket[each.key].s3_bucket_arn
       },
-    ]
+    ], local.kms_statements)
   })
 }
 
 resource "aws_iam_policy" "host" {
-  name        = "host${local.suffix}"
+  name        = "${local.iam_prefix}host${local.suffix}"
   description = "A host: writes that it has a build"
   policy = jsonencode({
     Version = "2012-10-17"
@@ -42,5 +42,82 @@ resource "aws_iam_policy" "host" {
         Resource = module.deployment_log_table.dynamodb_table_arn
       },
     ]
+  })
+}
+
+# Whoever runs `harness upload`, `watch`, `status`, `count` and `doctor`.
+resource "aws_iam_policy" "operator" {
+  name        = "${local.iam_prefix}operator${local.suffix}"
+  description = "An operator: uploads builds, posts to the API, and sees how the pipeline stands"
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat([
+      {
+        Sid      = "UploadBuilds"
+        Effect   = "Allow"
+        Action   = ["s3:PutObject", "s3:GetObject", "s3:GetObjectVersion", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+        Resource = "${module.global_bucket.s3_bucket_arn}/*"
+      },
+      {
+        Sid       = "SeeBuckets"
+        Effect    = "Allow"
+        Action    = ["s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketVersioning", "s3:GetBucketNotification"]
+        Resource  = [module.global_bucket.s3_bucket_arn, local.any_regional_bucket]
+        Condition = local.of_this_account
+      },
+      {
+        Sid      = "SeeRows"
+        Effect   = "Allow"
+        Action   = ["dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"]
+        Resource = [module.tracking_table.dynamodb_table_arn, module.deployment_log_table.dynamodb_table_arn]
+      },
+      {
+        Sid      = "SeeTheWorkflow"
+        Effect   = "Allow"
+        Action   = ["states:DescribeStateMachine", "states:ListExecutions"]
+        Resource = module.file_copy_workflow.state_machine_arn
+      },
+      {
+        Sid      = "SeeItsExecutions"
+        Effect   = "Allow"
+        Action   = ["states:DescribeExecution"]
+        Resource = "${replace(module.file_copy_workflow.state_machine_arn, ":stateMachine:", ":execution:")}:*"
+      },
+      {
+        # AWS knows no resources for these.
+        Sid      = "FindThem"
+        Effect   = "Allow"
+        Action   = ["states:ListStateMachines", "sns:ListTopics"]
+        Resource = "*"
+      },
+      {
+        Sid    = "SeeQueues"
+        Effect = "Allow"
+        Action = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]
+        Resource = [
+          local.any_region_queue,
+          "arn:${local.partition}:sqs:*:${local.account}:*-builds-events-dead-letter${local.suffix}",
+          "arn:${local.partition}:sqs:*:${local.account}:${local.function_dead_letter_queue}",
+        ]
+      },
+      {
+        Sid      = "TryFunctions"
+        Effect   = "Allow"
+        Action   = ["lambda:GetFunctionConfiguration", "lambda:InvokeFunction"]
+        Resource = [for function in concat(keys(local.functions), ["region-copier", "regional-sync"]) : "arn:${local.partition}:lambda:*:${local.account}:function:${function}${local.suffix}"]
+      },
+      {
+        Sid      = "SeeTheApi"
+        Effect   = "Allow"
+        Action   = ["apigateway:GET"]
+        Resource = "arn:${local.partition}:apigateway:${var.aws_region}::/restapis*"
+      },
+      {
+        Sid      = "PostToTheApi"
+        Effect   = "Allow"
+        Action   = ["execute-api:Invoke"]
+        Resource = "${aws_api_gateway_rest_api.api.execution_arn}/*/POST/*"
+      },
+    ], local.kms_statements)
   })
 }

@@ -7,7 +7,6 @@ provider "aws" {
   secret_key                  = local.on_aws ? null : "test"
   skip_credentials_validation = !local.on_aws
   skip_metadata_api_check     = !local.on_aws
-  skip_requesting_account_id  = !local.on_aws
   s3_use_path_style           = !local.on_aws
 
   dynamic "endpoints" {
@@ -15,6 +14,7 @@ provider "aws" {
 
     content {
       apigateway = endpoints.value
+      cloudwatch = endpoints.value
       dynamodb   = endpoints.value
       iam        = endpoints.value
       kms        = endpoints.value

@@ -5,6 +5,7 @@ module "region_queue" {
 
   for_each = local.region_queues
 
+  region   = local.aws_regions[each.key]
   name     = each.value
   dlq_name = local.region_dead_letter_queues[each.key]
 
@@ -21,11 +22,15 @@ module "region_queue" {
   dlq_message_retention_seconds = local.fourteen_days
 }
 
-# Events that replication-worker and regional-sync refused in each of Lambda's three attempts.
+# Events that replication-worker and regional-sync refused in each of Lambda's three attempts: a function takes a queue of its
+# own AWS region only.
 module "function_dead_letter_queue" {
   source  = "terraform-aws-modules/sqs/aws"
   version = "5.2.1"
 
+  for_each = local.all_aws_regions
+
+  region                    = each.value
   name                      = local.function_dead_letter_queue
   sqs_managed_sse_enabled   = true
   message_retention_seconds = local.fourteen_days

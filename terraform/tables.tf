@@ -30,6 +30,15 @@ module "deployment_log_table" {
     { name = "host_id", type = "S" },
   ]
 
+  # A row says when it may go: `expires_at`, in seconds since 1970.
+  ttl_enabled        = true
+  ttl_attribute_name = "expires_at"
+
+  warm_throughput = var.log_writes_per_second == null ? {} : {
+    read_units_per_second  = 12000
+    write_units_per_second = var.log_writes_per_second
+  }
+
   billing_mode                   = "PAY_PER_REQUEST"
   point_in_time_recovery_enabled = true
   server_side_encryption_enabled = true

@@ -9,18 +9,52 @@ variable "stage" {
 }
 
 variable "regions" {
-  description = "Regions of the fleet. Each has a bucket, a queue and a seeder of its own."
-  type        = list(string)
-  default     = ["region-a", "region-b"]
+  description = "Regions of the fleet, each with the AWS region that it is in, such as { region-a = \"eu-west-1\", region-b = \"us-west-2\" }. Each has a bucket, a queue and a seeder of its own there. Null: in aws_region."
+  type        = map(string)
+  default     = { region-a = null, region-b = null }
 
   validation {
-    condition     = length(var.regions) > 0 && length(distinct(var.regions)) == length(var.regions) && alltrue([for region in var.regions : can(regex("^[a-z0-9][a-z0-9-]{0,39}$", region))])
-    error_message = "Expected one or more different names of 1 to 40 characters a-z 0-9 -, since they become parts of bucket names."
+    condition     = length(var.regions) > 0 && alltrue([for region, aws_region in var.regions : can(regex("^[a-z0-9][a-z0-9-]{0,39}$", region))])
+    error_message = "Expected one or more names of 1 to 40 characters a-z 0-9 -, since they become parts of bucket names."
+  }
+
+  validation {
+    condition     = !contains(keys(var.regions), "global")
+    error_message = "A region may not be called global: its bucket would be the one that builds are uploaded to, and an upload would start nothing, or itself again and again."
+  }
+
+  validation {
+    condition     = length(var.regions) <= 100 && length(join(",", keys(var.regions))) + 28 * length(var.regions) <= 3500
+    error_message = "Expected at most 100 regions, with names short enough for the functions' environment, of which AWS takes 4 KB."
   }
 }
 
+variable "build_suffixes" {
+  description = "How the keys of builds end. What ends in another way, such as .sha256 or .sbom.json, is copied to the regions beside its build, and no seeder is told. [\"*\"]: every object is a build."
+  type        = list(string)
+  default     = [".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".jar", ".war", ".ear", ".whl", ".deb", ".rpm", ".apk", ".img", ".iso", ".bin"]
+}
+
+variable "kms_key_arns" {
+  description = "Customer-managed KMS keys that buckets encrypt with: region of the fleet to the ARN of a key of its AWS region, and \"global\" for the bucket that builds are uploaded to. Buckets without one use S3's own keys (AES256)."
+  type        = map(string)
+  default     = {}
+}
+
+variable "alarm_emails" {
+  description = "Who is told when a build did not reach every region, or an alarm goes off. Each address gets a mail to confirm."
+  type        = list(string)
+  default     = []
+}
+
+variable "log_writes_per_second" {
+  description = "What the table of deployment logs takes from its first second on: 16000 for fleets of 100,000 hosts that finish together. Null: 4,000, what AWS gives a new table. AWS charges once for more."
+  type        = number
+  default     = null
+}
+
 variable "aws_region" {
-  description = "The AWS region that everything is made in."
+  description = "The AWS region of everything but what `regions` puts elsewhere: uploads, the workflow, the tables and the API."
   type        = string
   default     = "us-east-1"
 }

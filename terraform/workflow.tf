@@ -2,10 +2,13 @@ module "file_copy_workflow" {
   source  = "terraform-aws-modules/step-functions/aws"
   version = "5.0.2"
 
-  name = local.workflow
-  type = "STANDARD"
+  name      = local.workflow
+  role_name = "${local.iam_prefix}${local.workflow}"
+  type      = "STANDARD"
   definition = templatefile("${path.module}/step_function_definition.json", {
+    partition         = local.partition
     tracking_table    = local.tracking_table
+    region_copier_arn = module.region_copier.lambda_function_arn
     failure_topic_arn = aws_sns_topic.failures.arn
   })
 
@@ -21,28 +24,15 @@ module "file_copy_workflow" {
 locals {
   workflow_statements = [
     {
-      Sid      = "ReadTheBuild"
+      Sid      = "HaveCopiesMade"
       Effect   = "Allow"
-      Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTagging", "s3:GetObjectVersionTagging"]
-      Resource = "${module.global_bucket.s3_bucket_arn}/*"
-    },
-    {
-      # Without it S3 answers 403 where it should say that the object is not there.
-      Sid      = "TellMissingFromForbidden"
-      Effect   = "Allow"
-      Action   = ["s3:ListBucket"]
-      Resource = module.global_bucket.s3_bucket_arn
-    },
-    {
-      Sid      = "WriteTheCopies"
-      Effect   = "Allow"
-      Action   = ["s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
-      Resource = [for bucket in module.regional_bucket : "${bucket.s3_bucket_arn}/*"]
+      Action   = ["lambda:InvokeFunction"]
+      Resource = module.region_copier.lambda_function_arn
     },
     {
       Sid      = "TrackIt"
       Effect   = "Allow"
-      Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+      Action   = ["dynamodb:UpdateItem"]
       Resource = module.tracking_table.dynamodb_table_arn
     },
     {
@@ -57,4 +47,12 @@ locals {
 resource "aws_sns_topic" "failures" {
   name              = local.failure_topic
   kms_master_key_id = "alias/aws/sns"
+}
+
+resource "aws_sns_topic_subscription" "failures" {
+  for_each = toset(var.alarm_emails)
+
+  topic_arn = aws_sns_topic.failures.arn
+  protocol  = "email"
+  endpoint  = each.value
 }

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use bytes::Bytes;
 
 use crate::error::CloudError;
-use crate::names::fnv1a;
+use crate::names::{fnv1a, is_build};
 use crate::retry::Backoff;
 
 /// An object as it was when first looked at.
@@ -74,8 +74,8 @@ impl Buckets {
         self.client.head_bucket().bucket(bucket).send().await.is_ok()
     }
 
-    /// The object that was changed last, of all in a bucket.
-    pub async fn newest(&self, bucket: &str) -> Result<Option<String>, CloudError> {
+    /// The build that was changed last, of all in a bucket whose keys end as builds do (see [`is_build`]).
+    pub async fn newest(&self, bucket: &str, suffixes: &str) -> Result<Option<String>, CloudError> {
         let mut newest = None;
         let mut token = None;
         loop {
@@ -88,6 +88,7 @@ impl Buckets {
             for object in listed.contents.unwrap_or_default() {
                 let changed = object.last_modified.and_then(|at| at.to_millis().ok());
                 if let (Some(changed), Some(key)) = (changed, object.key)
+                    && is_build(&key, suffixes)
                     && newest.as_ref().is_none_or(|(at, _)| changed > *at)
                 {
                     newest = Some((changed, key));
@@ -207,7 +208,7 @@ fn read_action(object: &ObjectInfo, range: &Range<u64>) -> String {
     format!("read bytes {}..{} of {key} in bucket {bucket}", range.start, range.end)
 }
 
-fn missing(bucket: &str, key: &str) -> CloudError {
+pub(crate) fn missing(bucket: &str, key: &str) -> CloudError {
     CloudError::ObjectMissing {
         bucket: bucket.to_owned(),
         key: key.to_owned(),

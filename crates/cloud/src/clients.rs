@@ -133,6 +133,25 @@ impl Cloud {
         TrackingTable::new(self.dynamodb.clone(), self.name(TRACKING_TABLE))
     }
 
+    /// The stage whose names these are; empty where there are none.
+    pub fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    /// The same cloud asked in another AWS region.
+    #[must_use]
+    pub fn in_region(&self, region: &str) -> Self {
+        let region = Region::new(region.to_owned());
+        let s3 = self.s3.config().to_builder().region(region.clone());
+        let dynamodb = self.dynamodb.config().to_builder().region(region.clone());
+        Self {
+            s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            shared: self.shared.to_builder().region(region).build(),
+            stage: self.stage.clone(),
+        }
+    }
+
     /// A name of [`crate::names`] as it is in this stage.
     pub fn name(&self, name: &str) -> String {
         staged(name, &self.stage)

@@ -1,5 +1,6 @@
 //! What can go wrong with the cloud, in our words: which bucket, key or table, and whether trying again can help.
 
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 /// A failed call.
@@ -73,25 +74,55 @@ impl CloudError {
         matches!(self, Self::Service { retryable: true, .. })
     }
 
+    /// What kind of failure it is, in one word, as functions report it: only `Unavailable` is worth another attempt.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ObjectMissing { .. } => "ObjectMissing",
+            Self::BucketMissing { .. } => "BucketMissing",
+            Self::ObjectChanged { .. } => "ObjectChanged",
+            Self::Invalid { .. } => "Invalid",
+            Self::ConditionFailed { .. } => "ConditionFailed",
+            Self::Service { retryable: true, .. } => "Unavailable",
+            Self::Service { .. } => "Refused",
+            Self::File { .. } => "File",
+        }
+    }
+
     /// From an SDK error whose code is none that the caller knows better. For this crate and `pipeline`.
-    pub fn service<E, R>(action: impl Into<String>, error: &SdkError<E, R>) -> Self
+    pub fn service<E>(action: impl Into<String>, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug + 'static,
     {
+        let response = error.raw_response();
+        let status = response.map(|response| response.status().as_u16());
         let retryable = match error {
             SdkError::ConstructionFailure(_) => false,
             // What cannot be sent at all, for want of credentials for example, cannot be sent later either.
             SdkError::DispatchFailure(failure) => {
-                failure.is_io() || failure.is_timeout() || failure.as_other().is_some()
+                // A certificate that is refused is refused the next time too.
+                let is_trusted = !chain(error).to_ascii_lowercase().contains("certificate");
+                is_trusted && (failure.is_io() || failure.is_timeout() || failure.as_other().is_some())
             }
-            SdkError::ServiceError(service) => service.err().code().is_none_or(is_retryable_code),
+            SdkError::ServiceError(service) => {
+                service.err().code().is_some_and(is_retryable_code) || status.is_some_and(is_retryable_status)
+            }
             _ => true,
         };
-        let message = match (error.code(), error.message()) {
-            (Some(code), Some(message)) => format!("{code}: {message}"),
-            (Some(code), None) => code.to_owned(),
+        let told = match (error.code(), error.message()) {
+            (Some(code), Some(message)) => Some(format!("{code}: {message}")),
+            (Some(code), None) => Some(code.to_owned()),
+            (None, _) => None,
+        };
+        // The answer to HEAD has no body, and so no code.
+        let message = match (told, status) {
+            (Some(told), _) => told,
+            (None, Some(status)) if matches!(error, SdkError::ServiceError(_)) => of_status(status),
             (None, _) => chain(error),
+        };
+        let elsewhere = response.and_then(|response| response.headers().get("x-amz-bucket-region"));
+        let message = match elsewhere.filter(|_| matches!(status, Some(301 | 307 | 400))) {
+            Some(region) => format!("{message}; the bucket is in {region}: AWS_REGION or the profile names another region"),
+            None => message,
         };
         let action = action.into();
         if error.code() == Some("ValidationException") {
@@ -105,19 +136,48 @@ impl CloudError {
     }
 }
 
-/// Codes by which services ask for patience or confess a fault of their own.
+/// What a status means where nothing else is told.
+fn of_status(status: u16) -> String {
+    let meaning = match status {
+        301 | 307 => "it is in another region",
+        400 => "the request is not taken: a token that has expired, or a bucket of another region",
+        401 | 403 => "forbidden: the role or the keys may not do this, or may not list the bucket, and S3 says so of what is missing too",
+        404 => "it is not there",
+        412 => "it has changed meanwhile",
+        429 | 503 => "the service asks for patience",
+        500..=599 => "a fault of the service",
+        _ => "the service refuses",
+    };
+    format!("status {status}: {meaning}")
+}
+
+/// A service that confesses a fault, or asks for patience.
+const fn is_retryable_status(status: u16) -> bool {
+    matches!(status, 429 | 500 | 502..=599)
+}
+
+/// Codes by which services ask for patience or confess a fault of their own, whatever the status.
 fn is_retryable_code(code: &str) -> bool {
     matches!(
         code,
         "InternalError"
+            | "InternalFailure"
             | "InternalServerError"
+            | "LimitExceededException"
             | "ProvisionedThroughputExceededException"
             | "RequestLimitExceeded"
+            | "RequestThrottled"
+            | "RequestThrottledException"
             | "RequestTimeout"
+            | "RequestTimeoutException"
             | "ServiceUnavailable"
+            | "ServiceUnavailableException"
             | "SlowDown"
             | "Throttling"
+            | "ThrottledException"
             | "ThrottlingException"
+            | "TooManyRequestsException"
+            | "TransactionInProgressException"
     )
 }
 

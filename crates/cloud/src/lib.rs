@@ -5,6 +5,7 @@
 
 mod buckets;
 mod clients;
+mod copies;
 mod deployment_log;
 mod deployment_log_table;
 mod deployment_log_writer;
@@ -17,9 +18,11 @@ mod replication;
 mod retry;
 mod tracking_table;
 mod uploads;
+mod versions;
 
 pub use buckets::{Buckets, ObjectInfo};
 pub use clients::{Cloud, CloudConfig, Credentials};
+pub use copies::{CopyLimits, Landed};
 pub use deployment_log::{DeploymentLog, DeploymentStatus, timestamp};
 pub use deployment_log_table::{DeploymentLogTable, FirstRow};
 pub use deployment_log_writer::{DeploymentLogWriter, Undelivered, WriterReport};
@@ -28,11 +31,13 @@ pub use embedded::{EmbeddedCloud, EmbeddedError, Faults, FaultsHappened};
 pub use error::{CloudError, chain};
 pub use events::{EventError, ObjectCreated, objects_created};
 pub use names::{
-    BuildId, BuildIdError, DEPLOYMENT_LOG_SHARDS, FAILURE_TOPIC, FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, GLOBAL_BUCKET,
-    HOST_DEPLOYMENT_LOGS, ROUTES, TRACKING_TABLE, WORKFLOW, build_shard, fnv1a, region_dead_letter_queue, region_queue,
-    regional_bucket, staged,
+    BUILD_SUFFIXES, BuildId, BuildIdError, BuildKeyError, DEPLOYMENT_LOG_SHARDS, FAILURE_TOPIC,
+    FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, ROUTES, RegionNameError, TRACKING_TABLE,
+    WORKFLOW, build_shard, check_key, check_regions, fnv1a, is_build, queue_of_bucket, region_dead_letter_queue,
+    region_of_bucket, region_queue, regional_bucket, staged,
 };
 pub use replication::{RegionCopy, replicate};
 pub use retry::Backoff;
 pub use tracking_table::{Tracking, TrackingTable};
 pub use uploads::PartSource;
+pub use versions::ObjectVersion;

@@ -10,8 +10,9 @@ pub const HOST_DEPLOYMENT_LOGS: &str = "host-deployment-logs";
 /// The table of one row per replicated build.
 pub const TRACKING_TABLE: &str = "FileCopyTracking";
 /// Partitions that the log of one build is spread over. One partition of DynamoDB takes 1,000 writes a second
-/// (Amazon DynamoDB Developer Guide, "Best practices for designing partition keys"); with 16 a fleet of 100,000 hosts that
-/// finish together is logged in some seven seconds.
+/// (Amazon DynamoDB Developer Guide, "Best practices for designing partition keys"), so a build's log can take 16,000. A new
+/// on-demand table takes 4,000 altogether (same guide, "Initial throughput for on-demand capacity mode"): 100,000 hosts that
+/// finish together need 25 s of it, and seven where `terraform/` has warmed the table.
 pub const DEPLOYMENT_LOG_SHARDS: u32 = 16;
 
 /// The state machine that copies a build to the regions.
@@ -21,9 +22,10 @@ pub const FAILURE_TOPIC: &str = "file-copy-failures";
 /// Where events end that a function has refused each time.
 pub const FUNCTION_DEAD_LETTER_QUEUE: &str = "lambda-dead-letter";
 /// The pipeline's functions.
-pub const FUNCTIONS: [&str; 5] = [
+pub const FUNCTIONS: [&str; 6] = [
     "build-worker",
     "pipeline-action",
+    "region-copier",
     "regional-sync",
     "replication-worker",
     "step-function-invoker",
@@ -34,6 +36,88 @@ pub const ROUTES: [(&str, &str); 3] = [
     ("deploy", "step-function-invoker"),
     ("step-function", "step-function-invoker"),
 ];
+
+/// How the keys of builds end where nobody has said otherwise: the archives and images that people deploy. What ends in another
+/// way, such as `.sha256` or `.sbom.json`, is copied to the regions too, and no seeder is told of it.
+pub const BUILD_SUFFIXES: &str =
+    ".zip,.tar,.tar.gz,.tgz,.tar.bz2,.tar.xz,.txz,.tar.zst,.tzst,.jar,.war,.ear,.whl,.deb,.rpm,.apk,.img,.iso,.bin";
+
+/// Whether an object of this key is a build, and not something that belongs to one. `suffixes` has commas between them; `*` is
+/// every key.
+pub fn is_build(key: &str, suffixes: &str) -> bool {
+    let mut suffixes = suffixes.split(',').map(str::trim).filter(|suffix| !suffix.is_empty());
+    suffixes.any(|suffix| suffix == "*" || (key.ends_with(suffix) && key.len() > suffix.len()))
+}
+
+/// A name that cannot be a region's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("region {given:?} is not valid: {problem}")]
+pub struct RegionNameError {
+    given: String,
+    problem: String,
+}
+
+/// Checks the names of a fleet's regions, which become parts of the names of buckets and queues in this stage.
+///
+/// # Errors
+/// With the first name that is not 1 to 40 characters a-z 0-9 -, is named twice, would have the global bucket's name (an upload
+/// would start nothing, or itself again and again), or makes a bucket or queue whose name is longer than AWS allows.
+pub fn check_regions(regions: &[String], stage: &str) -> Result<(), RegionNameError> {
+    for (index, region) in regions.iter().enumerate() {
+        let wrong = |problem: String| {
+            let given = region.clone();
+            Err(RegionNameError { given, problem })
+        };
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !(1..=REGION_LENGTH_MAX).contains(&region.len())
+            || !region.chars().all(allowed)
+            || region.starts_with('-')
+        {
+            return wrong(format!("expected 1 to {REGION_LENGTH_MAX} characters a-z 0-9 -"));
+        }
+        if regions[..index].contains(region) {
+            return wrong("it is named twice".to_owned());
+        }
+        let bucket = staged(&regional_bucket(region), stage);
+        if bucket == staged(GLOBAL_BUCKET, stage) {
+            return wrong(format!("its bucket would be {bucket}, which is the one that builds are uploaded to"));
+        }
+        let queue = staged(&region_dead_letter_queue(region), stage);
+        for (name, length_max) in [(bucket, BUCKET_LENGTH_MAX), (queue, QUEUE_LENGTH_MAX)] {
+            if name.len() > length_max {
+                return wrong(format!(
+                    "{name} would have {} characters; expected at most {length_max}: a shorter region or stage",
+                    name.len()
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+const REGION_LENGTH_MAX: usize = 40;
+/// Characters of a bucket's name (Amazon S3 user guide, bucket naming rules).
+const BUCKET_LENGTH_MAX: usize = 63;
+/// Characters of a queue's name (Amazon SQS API reference, CreateQueue).
+const QUEUE_LENGTH_MAX: usize = 80;
+
+/// The queue of the region whose bucket this is; `None` where no region of this stage has such a bucket.
+pub fn queue_of_bucket(bucket: &str, stage: &str) -> Option<String> {
+    let region = staged_off(bucket, stage)?.strip_suffix("-builds")?;
+    (!region.is_empty() && region != "global").then(|| staged(&region_queue(region), stage))
+}
+
+/// The region whose bucket this is.
+pub fn region_of_bucket<'a>(bucket: &'a str, stage: &str) -> Option<&'a str> {
+    staged_off(bucket, stage)?.strip_suffix("-builds").filter(|region| !region.is_empty())
+}
+
+fn staged_off<'a>(name: &'a str, stage: &str) -> Option<&'a str> {
+    match stage {
+        "" => Some(name),
+        stage => name.strip_suffix(stage)?.strip_suffix('-'),
+    }
+}
 
 /// The queue by which a region's seeder hears of builds.
 pub fn region_queue(region: &str) -> String {
@@ -114,6 +198,39 @@ impl FromStr for BuildId {
     }
 }
 
+/// Checks the key of an object that somebody has uploaded by whatever means: hosts put it at that path below a folder. More keys
+/// than those of [`BuildId`], which is for ids that are given to us: S3's own tools take spaces and umlauts.
+///
+/// # Errors
+/// Where it is no such path: a folder's marker, absolute, with empty parts, `.` or `..`, or with control characters.
+pub fn check_key(key: &str) -> Result<(), BuildKeyError> {
+    let wrong = |problem| {
+        let given = key.chars().take(100).collect();
+        Err(BuildKeyError { given, problem })
+    };
+    if !(1..=1024).contains(&key.len()) {
+        return wrong("expected 1 to 1024 bytes");
+    }
+    if key.ends_with('/') {
+        return wrong("it is the marker of a folder");
+    }
+    if key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return wrong("expected a path without empty parts, . and ..");
+    }
+    if key.chars().any(char::is_control) {
+        return wrong("it has control characters");
+    }
+    Ok(())
+}
+
+/// A key at which no host can have a build.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("key {given:?} is no path of a build: {problem}")]
+pub struct BuildKeyError {
+    given: String,
+    problem: &'static str,
+}
+
 impl fmt::Display for BuildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -124,6 +241,66 @@ impl fmt::Display for BuildId {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn regions_whose_names_meet_or_are_too_long_are_refused() {
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for stage in ["", "dev", "prod-acme"] {
+            assert_eq!(check_regions(&named(&["region-a", "region-b"]), stage), Ok(()));
+            for (names, message) in [
+                (&["global"][..], "uploaded to"),
+                (&["a", "a"], "twice"),
+                (&["Region"], "a-z"),
+                (&["-a"], "a-z"),
+                (&["a.b"], "a-z"),
+                (&[""], "1 to 40"),
+            ] {
+                let error = check_regions(&named(names), stage).unwrap_err().to_string();
+                assert!(error.contains(message), "{stage} {names:?}: {error}");
+            }
+        }
+        let long = named(&[&"r".repeat(40)]);
+        assert_eq!(check_regions(&long, "dev"), Ok(()));
+        let error = check_regions(&long, "staging-acmeacmeacme").unwrap_err().to_string();
+        assert!(error.contains("at most 63"), "{error}");
+    }
+
+    #[test]
+    fn what_belongs_to_a_build_is_no_build() {
+        for (key, is) in [
+            ("build-7.zip", true),
+            ("dir/app.tar.gz", true),
+            ("build-7.zip.sha256", false),
+            ("build-7.zip.sbom.json", false),
+            (".zip", false),
+        ] {
+            assert_eq!(is_build(key, BUILD_SUFFIXES), is, "{key}");
+        }
+        assert!(is_build("app", "*") && is_build("a.x", ".y, .x") && !is_build("a", ""));
+    }
+
+    #[test]
+    fn keys_that_are_no_path_are_refused() {
+        for key in ["a.zip", "dir/my build+1.zip", "\u{fc}.zip", "..a/b"] {
+            assert_eq!(check_key(key), Ok(()), "{key}");
+        }
+        for key in ["", "folder/", "/abs", "a//b", "../x", "a/./b", "a\nb"] {
+            assert!(check_key(key).is_err(), "{key:?}");
+        }
+        assert!(check_key(&"k".repeat(1025)).is_err());
+    }
+
+    #[test]
+    fn the_queue_of_a_bucket_is_that_of_its_region() {
+        for stage in ["", "dev", "prod-acme"] {
+            let bucket = staged(&regional_bucket("region-a"), stage);
+            assert_eq!(queue_of_bucket(&bucket, stage), Some(staged(&region_queue("region-a"), stage)));
+            assert_eq!(region_of_bucket(&bucket, stage), Some("region-a"));
+            assert_eq!(queue_of_bucket(&staged(GLOBAL_BUCKET, stage), stage), None);
+        }
+        assert_eq!(queue_of_bucket("region-a-builds", "dev"), None);
+        assert_eq!(queue_of_bucket("-builds", ""), None);
+    }
 
     #[test]
     fn hosts_spread_over_all_shards_and_always_the_same_one() {

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
@@ -276,12 +277,14 @@ async fn read_part(source: &PartSource, key: &str, range: Range<u64>) -> Result<
 }
 
 /// S3 wants it encoded, but for the slashes.
-fn copy_source(bucket: &str, key: &str) -> String {
-    let parts: Vec<String> = key
-        .split('/')
-        .map(|part| percent_encoding::utf8_percent_encode(part, KEY_ENCODED).to_string())
-        .collect();
+pub(crate) fn copy_source(bucket: &str, key: &str) -> String {
+    let parts: Vec<String> = key.split('/').map(encode).collect();
     format!("{bucket}/{}", parts.join("/"))
+}
+
+/// As a part of a URL.
+pub(crate) fn encode(part: &str) -> String {
+    percent_encoding::utf8_percent_encode(part, KEY_ENCODED).to_string()
 }
 
 const KEY_ENCODED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
@@ -301,10 +304,9 @@ fn part_ranges(size: u64) -> impl Iterator<Item = (i32, Range<u64>)> {
 }
 
 /// An error of a call that writes to `bucket`.
-fn write_error<E, R>(action: String, bucket: &str, error: &SdkError<E, R>) -> CloudError
+pub(crate) fn write_error<E>(action: String, bucket: &str, error: &SdkError<E, HttpResponse>) -> CloudError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug + 'static,
 {
     if error.code() == Some("NoSuchBucket") {
         let bucket = bucket.to_owned();
@@ -314,10 +316,9 @@ where
 }
 
 /// An error of a call that copies `object` to bucket `to`.
-fn copy_error<E, R>(action: String, object: &ObjectInfo, to: &str, error: &SdkError<E, R>) -> CloudError
+fn copy_error<E>(action: String, object: &ObjectInfo, to: &str, error: &SdkError<E, HttpResponse>) -> CloudError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug + 'static,
 {
     if error.code() == Some("PreconditionFailed") {
         return changed(object, "another");
@@ -326,7 +327,7 @@ where
 }
 
 /// For calls that say nothing until S3 has moved the whole object.
-fn patient() -> aws_sdk_s3::config::Builder {
+pub(crate) fn patient() -> aws_sdk_s3::config::Builder {
     let timeouts = TimeoutConfig::builder().read_timeout(COPY_TIMEOUT).build();
     aws_sdk_s3::Config::builder().timeout_config(timeouts)
 }

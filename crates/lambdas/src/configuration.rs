@@ -1,7 +1,5 @@
 //! What a function is told by its environment.
 
-use std::collections::BTreeMap;
-
 /// A variable that is missing or makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("environment variable {variable} {problem}")]
@@ -24,6 +22,11 @@ pub fn text(variable: &'static str) -> Result<String, ConfigurationError> {
         })
 }
 
+/// The text of a variable that may be missing.
+pub fn optional(variable: &'static str) -> Option<String> {
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
 /// Texts with commas between them.
 ///
 /// # Errors
@@ -36,23 +39,4 @@ pub fn list(variable: &'static str) -> Result<Vec<String>, ConfigurationError> {
         .filter(|part| !part.is_empty())
         .map(str::to_owned)
         .collect())
-}
-
-/// `name=value` with commas between them.
-///
-/// # Errors
-/// Where there are none, or one is not of that form.
-pub fn map(variable: &'static str) -> Result<BTreeMap<String, String>, ConfigurationError> {
-    let pairs = list(variable)?;
-    pairs
-        .iter()
-        .map(|pair| {
-            pair.split_once('=')
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .ok_or_else(|| ConfigurationError {
-                    variable,
-                    problem: format!("has {pair:?}; expected name=value,name=value"),
-                })
-        })
-        .collect()
 }

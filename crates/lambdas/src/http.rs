@@ -43,6 +43,20 @@ pub fn body(event: &Value) -> Result<Map<String, Value>, BadRequest> {
     }
 }
 
+/// The fields of a request, or of an event that is no request but what its body would be: so `aws lambda invoke` sends it.
+///
+/// # Errors
+/// As [`body`].
+pub fn fields(event: &Value) -> Result<Map<String, Value>, BadRequest> {
+    let of_a_request = ["body", "httpMethod", "requestContext", "resource", "path"];
+    match event {
+        Value::Object(fields) if !fields.is_empty() && !of_a_request.iter().any(|name| fields.contains_key(*name)) => {
+            Ok(fields.clone())
+        }
+        _ => body(event),
+    }
+}
+
 /// Fields other than these are mistakes.
 ///
 /// # Errors
@@ -93,6 +107,10 @@ mod tests {
             1
         );
         assert!(body(&json!({})).unwrap().is_empty() && body(&json!({"body": null})).unwrap().is_empty());
+        let raw = json!({"sourceBucket": "b"});
+        assert_eq!(fields(&raw).unwrap(), *raw.as_object().unwrap());
+        assert!(fields(&json!({"httpMethod": "POST", "body": null})).unwrap().is_empty());
+        assert!(fields(&json!({})).unwrap().is_empty());
         for (event, message) in [
             (json!({"body": "{"}), "not JSON"),
             (json!({"body": "[1]"}), "not a JSON object"),

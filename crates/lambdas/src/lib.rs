@@ -5,8 +5,10 @@
 
 pub mod build_worker;
 pub mod configuration;
+mod failure;
 pub mod http;
 pub mod pipeline_action;
+pub mod region_copier;
 pub mod regional_sync;
 pub mod replication_worker;
 pub mod step_function_invoker;
@@ -15,18 +17,18 @@ pub mod workflow_input;
 use std::future::Future;
 use std::pin::Pin;
 
-use cloud::{Cloud, chain};
+use cloud::Cloud;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
 
-/// An error that the runtime reports: the event is tried again, and then goes to the dead-letter queue.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub use failure::Failure;
+pub use lambda_runtime::Error as RuntimeError;
 
 /// What a binary is: logs as JSON, a cloud from the environment, and `handle` for each event.
 ///
 /// # Errors
 /// Those of the runtime.
-pub fn serve<F, Fut>(handle: F) -> Result<(), Failure>
+pub fn serve<F, Fut>(handle: F) -> Result<(), RuntimeError>
 where
     F: Fn(Cloud, Value) -> Fut,
     Fut: Future<Output = Result<Value, Failure>> + Send + 'static,
@@ -45,7 +47,7 @@ where
             let answering: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(handle(cloud.clone(), event.payload));
             let answer = answering.await;
             if let Err(error) = &answer {
-                tracing::error!(request = event.context.request_id, error = %chain(error.as_ref()), "failed");
+                tracing::error!(request = event.context.request_id, kind = error.kind(), %error, "failed");
             }
             answer
         }))

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 
-use cloud::{Cloud, chain};
+use cloud::Cloud;
 use pipeline::{Execution, PipelineClients, PipelineJobs, Started};
 use serde_json::{Value, json};
 
@@ -27,10 +27,11 @@ pub struct Job {
 pub trait Reports {
     /// Goes well; with a token it is asked again.
     fn succeed(&self, job: &str, token: Option<&str>) -> impl Future<Output = Result<(), Failure>> + Send;
-    /// Has failed.
+    /// Has failed, of this kind (see [`Failure::kind`]).
     fn fail(
         &self,
         job: &str,
+        kind: &str,
         message: &str,
         execution: Option<&str>,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
@@ -41,8 +42,8 @@ impl Reports for PipelineJobs {
         Ok(Self::succeed(self, job, token).await?)
     }
 
-    async fn fail(&self, job: &str, message: &str, execution: Option<&str>) -> Result<(), Failure> {
-        Ok(Self::fail(self, job, message, execution).await?)
+    async fn fail(&self, job: &str, kind: &str, message: &str, execution: Option<&str>) -> Result<(), Failure> {
+        Ok(Self::fail(self, job, kind, message, execution).await?)
     }
 }
 
@@ -80,11 +81,13 @@ pub async fn handle_job(
             reports.succeed(&job.id, Some(&arn)).await?;
             Ok(json!({"job": job.id, "execution": arn, "done": false}))
         }
+        // Nothing was begun yet: Lambda hands the job over again.
+        Err(error) if error.kind() == "Unavailable" => Err(error),
         Err(error) => {
-            let message = chain(error.as_ref());
+            let message = error.to_string();
             tracing::error!(job = job.id, error = message, "the job has failed");
             reports
-                .fail(&job.id, &message, job.continuation_token.as_deref())
+                .fail(&job.id, error.kind(), &message, job.continuation_token.as_deref())
                 .await?;
             Ok(json!({"job": job.id, "failed": message}))
         }
@@ -129,24 +132,23 @@ enum Progress {
 async fn start(cloud: &Cloud, state_machine: &str, job: &Job) -> Result<Progress, Failure> {
     let Some((bucket, key)) = &job.input else {
         let expected = "{\"bucket\": …, \"key\": …} in UserParameters, or an input artifact";
-        return Err(format!("the job names no input of the workflow; expected {expected}").into());
+        return Err(wrong(format!("the job names no input of the workflow; expected {expected}")));
     };
     let buckets = cloud.buckets();
     let object = buckets.head(bucket, key).await?;
     if object.size > INPUT_MAX {
-        return Err(format!(
+        return Err(wrong(format!(
             "{key} in bucket {bucket} has {} bytes; expected at most {INPUT_MAX}",
             object.size
-        )
-        .into());
+        )));
     }
     let bytes = buckets.get_range(&object, 0..object.size).await?;
     if bytes.starts_with(b"PK") {
-        return Err(format!("{key} in bucket {bucket} is a zip; expected the workflow's input as JSON").into());
+        return Err(wrong(format!("{key} in bucket {bucket} is a zip; expected the workflow's input as JSON")));
     }
     let fields: serde_json::Map<String, Value> = serde_json::from_slice(&bytes)
-        .map_err(|error| format!("{key} in bucket {bucket} is not a JSON object: {error}"))?;
-    let input = workflow_input::check(&fields).map_err(|bad| format!("{key} in bucket {bucket}: {bad}"))?;
+        .map_err(|error| wrong(format!("{key} in bucket {bucket} is not a JSON object: {error}")))?;
+    let input = workflow_input::check(&fields).map_err(|bad| wrong(format!("{key} in bucket {bucket}: {bad}")))?;
     let name = format!("pipeline-{}", workflow_input::readable(&job.id, 60));
     match cloud.workflow().start(state_machine, &name, &input).await? {
         Started::New { arn } => {
@@ -166,14 +168,27 @@ async fn start(cloud: &Cloud, state_machine: &str, job: &Job) -> Result<Progress
     }
 }
 
+fn wrong(message: String) -> Failure {
+    Failure::new("Configuration", message)
+}
+
 async fn look(cloud: &Cloud, arn: &str) -> Result<Progress, Failure> {
-    let Execution { status, error, .. } = cloud.workflow().describe(arn).await?;
+    let described = cloud.workflow().describe(arn).await;
+    let Execution { status, error, .. } = match described {
+        // It goes on whether anybody can be asked how it stands or not: the job asks again.
+        Err(error) if error.is_retryable() => {
+            tracing::warn!(execution = arn, %error, "how it stands is not known");
+            return Ok(Progress::Going(arn.to_owned()));
+        }
+        described => described?,
+    };
     match status.as_str() {
         "SUCCEEDED" => Ok(Progress::Done(arn.to_owned())),
         "RUNNING" => Ok(Progress::Going(arn.to_owned())),
         other => {
             let (error, cause) = error.unwrap_or_else(|| (other.to_owned(), "no cause was told".to_owned()));
-            Err(format!("execution {arn} has ended as {other}: {error}: {cause}").into())
+            let message = format!("execution {arn} has ended as {other}: {error}: {cause}");
+            Err(Failure::new("ExecutionFailed", message))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What `file-copy-workflow` takes, and what its executions are called.
 
+use std::collections::BTreeSet;
+
 use cloud::ObjectCreated;
 use serde_json::{Map, Value, json};
 
@@ -15,6 +17,9 @@ pub fn of_object(object: &ObjectCreated, destination_buckets: &[String]) -> Valu
     // The version that the event tells of, and not one that came meanwhile.
     if let Some(version) = &object.version_id {
         input["sourceVersionId"] = version.as_str().into();
+    }
+    if let Some(sequencer) = &object.sequencer {
+        input["sourceSequencer"] = sequencer.as_str().into();
     }
     input
 }
@@ -64,11 +69,20 @@ pub fn check(fields: &Map<String, Value>) -> Result<Value, BadRequest> {
             Vec::new()
         }
     };
-    let is_bucket = |bucket: &Value| bucket.as_str().is_some_and(|name| (3..=63).contains(&name.len()));
+    let is_bucket = |bucket: &Value| bucket.as_str().is_some_and(is_bucket_name);
     if let Some(bad) = buckets.iter().find(|bucket| !is_bucket(bucket)) {
         problems.push(format!(
-            "destinationBuckets — {bad} is no bucket; expected a text of 3 to 63 bytes"
+            "destinationBuckets — {bad} is no bucket; expected 3 to 63 characters a-z 0-9 . -"
         ));
+    }
+    let mut seen = BTreeSet::new();
+    for destination in buckets.iter().filter_map(Value::as_str) {
+        if destination == bucket {
+            problems.push(format!("destinationBuckets — {destination} is the source"));
+        }
+        if !seen.insert(destination) {
+            problems.push(format!("destinationBuckets — {destination} is named twice"));
+        }
     }
     for name in fields.keys() {
         if !["sourceBucket", "sourceKey", "destinationBuckets"].contains(&name.as_str()) {
@@ -79,6 +93,11 @@ pub fn check(fields: &Map<String, Value>) -> Result<Value, BadRequest> {
         return Err(BadRequest(problems.join("; ")));
     }
     Ok(json!({"sourceBucket": bucket, "sourceKey": key, "destinationBuckets": buckets}))
+}
+
+fn is_bucket_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
+    (3..=63).contains(&name.len()) && name.chars().all(allowed)
 }
 
 /// Regions of a fleet at most.
@@ -95,6 +114,7 @@ mod tests {
             size: None,
             version: version.to_owned(),
             version_id: None,
+            sequencer: None,
         }
     }
 
@@ -128,6 +148,14 @@ mod tests {
             "\"x\" is no bucket",
             "more — is not known",
         ] {
+            assert!(error.contains(part), "{error}");
+        }
+        let error = check(&fields(
+            json!({"sourceBucket": "src", "sourceKey": "k", "destinationBuckets": ["dst", "src", "dst", "Bad_Bucket!"]}),
+        ))
+        .unwrap_err()
+        .to_string();
+        for part in ["src is the source", "dst is named twice", "Bad_Bucket!"] {
             assert!(error.contains(part), "{error}");
         }
         let error = check(&fields(

@@ -262,11 +262,17 @@ impl Reports for Recorded {
         Ok(())
     }
 
-    async fn fail(&self, job: &str, message: &str, _execution: Option<&str>) -> Result<(), lambdas::Failure> {
+    async fn fail(
+        &self,
+        job: &str,
+        kind: &str,
+        message: &str,
+        _execution: Option<&str>,
+    ) -> Result<(), lambdas::Failure> {
         self.0
             .lock()
             .unwrap()
-            .push((job.to_owned(), format!("failed: {message}")));
+            .push((job.to_owned(), format!("failed: {kind}: {message}")));
         Ok(())
     }
 }

@@ -130,7 +130,7 @@ async fn a_bucket_that_does_not_exist_does_not_stop_the_others_and_is_told_by_na
     assert_eq!(row.successful_buckets, ["partial-one", "partial-two"]);
     assert_eq!(row.failed_buckets, ["no-such-bucket"]);
     let message = told(&queue, key).await;
-    for part in [key, "1 of 3", "no-such-bucket", &execution.arn] {
+    for part in [key, "1 of 3", "no-such-bucket", &execution.arn, "FileCopyTracking"] {
         assert!(message.contains(part), "{part} in {message}");
     }
 }
@@ -143,6 +143,7 @@ async fn when_no_copy_goes_well_all_are_told() {
     let execution = execute(stack, &cloud, "all-bad", &input(key, &["no-such-1", "no-such-2"])).await;
     assert_eq!(execution.error.unwrap().0, "SomeCopiesFailed");
     let row = tracked(&cloud, key).await;
+    assert_eq!(row.status, "FAILED");
     assert_eq!(row.failed_buckets, ["no-such-1", "no-such-2"]);
     assert!(row.successful_buckets.is_empty());
 }
@@ -156,8 +157,8 @@ async fn a_source_that_was_deleted_before_the_copy_is_told() {
     let execution = execute(stack, &cloud, "deleted", &input(key, &["deleted-one"])).await;
     let (error, cause) = execution.error.unwrap();
     assert_eq!(error, "SomeCopiesFailed");
-    assert!(cause.contains("deleted-one") && cause.contains("S3."), "{cause}");
-    assert_eq!(tracked(&cloud, key).await.status, "PARTIAL_FAILURE");
+    assert!(cause.contains("deleted-one: ObjectMissing"), "{cause}");
+    assert_eq!(tracked(&cloud, key).await.status, "FAILED");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,12 +180,24 @@ async fn an_input_that_is_not_valid_copies_nothing_and_is_told() {
             json!({"sourceBucket": "b", "sourceKey": "invalid-3.zip", "destinationBuckets": "x"}),
         ),
         ("nothing", json!({})),
+        (
+            "onto-itself",
+            json!({"sourceBucket": "b", "sourceKey": "invalid-4.zip", "destinationBuckets": ["c", "b"]}),
+        ),
+        (
+            "twice",
+            json!({"sourceBucket": "b", "sourceKey": "invalid-5.zip", "destinationBuckets": ["c", "c"]}),
+        ),
     ] {
         let execution = execute(stack, &cloud, name, &input).await;
         assert_eq!(execution.status, "FAILED", "{name}");
         let (error, cause) = execution.error.unwrap();
         assert_eq!(error, "SomeCopiesFailed", "{cause}");
         assert!(cause.contains("not valid"), "{name}: {cause}");
+    }
+    for key in ["invalid-1.zip", "invalid-4.zip"] {
+        let row = cloud.tracking().get(key, "b").await.unwrap().expect("a refusal has a row");
+        assert_eq!(row.status, "REFUSED", "{key}");
     }
     assert!(told(&queue, "invalid-1.zip").await.contains("destinationBuckets"));
 }
@@ -228,7 +241,12 @@ async fn where_the_topic_cannot_be_told_the_execution_ends_as_notification_faile
     let cloud = stack.cloud().await;
     upload(&cloud, key, b"a build").await;
     let definition = include_str!("../../../terraform/step_function_definition.json")
+        .replace("${partition}", "aws")
         .replace("${tracking_table}", cloud::TRACKING_TABLE)
+        .replace(
+            "${region_copier_arn}",
+            "arn:aws:lambda:us-east-1:000000000000:function:region-copier",
+        )
         .replace(
             "${failure_topic_arn}",
             "arn:aws:sns:us-east-1:000000000000:no-such-topic",
@@ -261,7 +279,7 @@ async fn where_the_topic_cannot_be_told_the_execution_ends_as_notification_faile
     assert!(cause.contains("no-such-bucket"), "{cause}");
     assert_eq!(
         tracked(&cloud, key).await.status,
-        "PARTIAL_FAILURE",
+        "FAILED",
         "the row tells all the same"
     );
 }

@@ -3,15 +3,19 @@
 //! They stand apart from `cloud`, which has what every run needs, because they take longer to compile than all of it and only the
 //! commands of the pipeline call them. No AWS type leaves this crate.
 
+mod inspection;
+mod notifications;
 mod pipeline_jobs;
 mod provision;
 mod queues;
+mod rest_api;
 mod workflow;
 
 use cloud::Cloud;
 
+pub use inspection::{Inspection, PartState};
 pub use pipeline_jobs::PipelineJobs;
-pub use provision::{Inspection, Pipeline, ProvisionError, Provisioned};
+pub use provision::{Pipeline, ProvisionError, Provisioned};
 pub use queues::{Queue, QueueMessage, Queues};
 pub use workflow::{Execution, Started, Workflow};
 

@@ -29,10 +29,16 @@ impl PipelineJobs {
         Backoff::READ.seeded(fnv1a(job).into()).run(put).await.map(|_| ())
     }
 
-    /// The job has failed. `execution` is where to look.
-    pub async fn fail(&self, job: &str, message: &str, execution: Option<&str>) -> Result<(), CloudError> {
+    /// The job has failed, of this kind (see [`CloudError::kind`]). `execution` is where to look.
+    pub async fn fail(
+        &self,
+        job: &str,
+        kind: &str,
+        message: &str,
+        execution: Option<&str>,
+    ) -> Result<(), CloudError> {
         let details = FailureDetails::builder()
-            .r#type(FailureType::JobFailed)
+            .r#type(type_of(kind))
             .message(message.chars().take(MESSAGE_MAX).collect::<String>())
             .set_external_execution_id(execution.map(str::to_owned))
             .build()
@@ -46,6 +52,17 @@ impl PipelineJobs {
             sent.map_err(|error| CloudError::service(format!("report failure of job {job}"), &error))
         };
         Backoff::READ.seeded(fnv1a(job).into()).run(put).await.map(|_| ())
+    }
+}
+
+/// What CodePipeline calls a kind of failure.
+fn type_of(kind: &str) -> FailureType {
+    match kind {
+        "Configuration" | "InvalidEvent" | "Invalid" => FailureType::ConfigurationError,
+        "ObjectMissing" | "BucketMissing" | "ObjectChanged" => FailureType::RevisionUnavailable,
+        "Refused" => FailureType::PermissionError,
+        "Unavailable" => FailureType::SystemUnavailable,
+        _ => FailureType::JobFailed,
     }
 }
 

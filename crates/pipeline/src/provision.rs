@@ -6,17 +6,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use aws_sdk_apigateway::types::IntegrationType;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Architecture, DeadLetterConfig, Environment, FunctionCode, Runtime};
-use aws_sdk_s3::types::{
-    BucketVersioningStatus, Event, LambdaFunctionConfiguration, NotificationConfiguration, VersioningConfiguration,
-};
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use aws_sdk_sqs::types::QueueAttributeName;
 
 use cloud::{
-    Cloud, CloudError, FAILURE_TOPIC, FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, HOST_DEPLOYMENT_LOGS, ROUTES,
-    TRACKING_TABLE, WORKFLOW, region_dead_letter_queue,
+    BUILD_SUFFIXES, Cloud, CloudError, FAILURE_TOPIC, FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, RegionNameError,
+    TRACKING_TABLE, WORKFLOW, check_regions, region_dead_letter_queue,
 };
 
 use crate::PipelineClients;
@@ -27,6 +24,9 @@ pub enum ProvisionError {
     /// The endpoint said no.
     #[error("the pipeline could not be made")]
     Cloud(#[from] CloudError),
+    /// The regions cannot be called so.
+    #[error("the pipeline cannot be made")]
+    Regions(#[from] RegionNameError),
     /// A function has not been built.
     #[error("{} cannot be read; expected the zip of a function, which scripts/package-lambdas.sh makes", path.display())]
     Package {
@@ -50,27 +50,16 @@ pub struct Provisioned {
     pub api_stage: String,
 }
 
-/// Whether a part of the pipeline is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspection {
-    /// What it is: a bucket, a queue …
-    pub kind: &'static str,
-    /// What it is called.
-    pub name: String,
-    /// Why it does not do, where it does not.
-    pub problem: Option<String>,
-}
-
 /// The pipeline of a cloud.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
-    cloud: Cloud,
-    regions: Vec<String>,
-    lambda: aws_sdk_lambda::Client,
-    api: aws_sdk_apigateway::Client,
-    sns: aws_sdk_sns::Client,
-    sqs: aws_sdk_sqs::Client,
-    sfn: aws_sdk_sfn::Client,
+    pub(crate) cloud: Cloud,
+    pub(crate) regions: Vec<String>,
+    pub(crate) lambda: aws_sdk_lambda::Client,
+    pub(crate) api: aws_sdk_apigateway::Client,
+    pub(crate) sns: aws_sdk_sns::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) sfn: aws_sdk_sfn::Client,
 }
 
 /// The definition of the workflow, as Terraform has it, with its placeholders.
@@ -99,6 +88,7 @@ impl Pipeline {
         function_endpoint: Option<&str>,
         tell: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Provisioned, ProvisionError> {
+        check_regions(&self.regions, self.cloud.stage())?;
         tell("buckets and tables");
         self.cloud.bootstrap(&self.regions).await?;
         for bucket in self.buckets() {
@@ -106,55 +96,48 @@ impl Pipeline {
         }
         tell("queues");
         let dead_letters = self.queue(&self.cloud.name(FUNCTION_DEAD_LETTER_QUEUE), None).await?;
-        let mut queue_urls = Vec::new();
         for region in &self.regions {
             let dead = self
                 .queue(&self.cloud.name(&region_dead_letter_queue(region)), None)
                 .await?;
-            let queue = self.queue(&self.cloud.region_queue(region), Some(&dead.1)).await?;
-            queue_urls.push(format!("{}={}", self.cloud.regional_bucket(region), queue.0));
+            self.queue(&self.cloud.region_queue(region), Some(&dead.1)).await?;
         }
-        tell("topic and workflow");
-        let topic_arn = self.topic().await?;
-        let state_machine_arn = self.state_machine(&topic_arn).await?;
         let buckets: Vec<String> = self
             .regions
             .iter()
             .map(|region| self.cloud.regional_bucket(region))
             .collect();
-        let variables = [
+        let mut variables = vec![
             ("GLOBAL_BUCKET", self.cloud.global_bucket()),
             ("DESTINATION_BUCKETS", buckets.join(",")),
-            ("STATE_MACHINE_ARN", state_machine_arn.clone()),
-            ("QUEUE_URLS", queue_urls.join(",")),
+            ("STAGE", self.cloud.stage().to_owned()),
+            ("BUILD_SUFFIXES", BUILD_SUFFIXES.to_owned()),
         ];
         let mut arns = HashMap::new();
-        for function in FUNCTIONS {
+        let make = async |function: &'static str, variables: &[(&str, String)]| {
             tell(function);
             let zip = packages.join(function).join("bootstrap.zip");
             let code = tokio::fs::read(&zip).await;
             let code = code.map_err(|source| ProvisionError::Package { path: zip, source })?;
-            let mut environment: HashMap<String, String> = variables
-                .iter()
-                .filter(|(name, _)| variables_of(function).contains(name))
-                .map(|(name, value)| ((*name).to_owned(), value.clone()))
-                .collect();
-            environment.insert("RUST_LOG".to_owned(), "info".to_owned());
-            if let Some(endpoint) = function_endpoint {
-                environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned());
-            }
-            let arn = self.function(function, code, environment, &dead_letters.1).await?;
-            arns.insert(function, arn);
+            let environment = environment_of(function, variables, function_endpoint);
+            let made = self.function(function, code, environment, &dead_letters.1).await;
+            made.map_err(ProvisionError::from)
+        };
+        // The workflow calls this one, and others start the workflow.
+        arns.insert(COPIER, make(COPIER, &variables).await?);
+        tell("topic and workflow");
+        let topic_arn = self.topic().await?;
+        let state_machine_arn = self.state_machine(&topic_arn, &arns[COPIER]).await?;
+        variables.push(("STATE_MACHINE_ARN", state_machine_arn.clone()));
+        for function in FUNCTIONS.into_iter().filter(|function| *function != COPIER) {
+            arns.insert(function, make(function, &variables).await?);
         }
         tell("notifications");
-        self.notify(
-            &self.cloud.global_bucket(),
-            "replication-worker",
-            &arns["replication-worker"],
-        )
-        .await?;
-        for bucket in &buckets {
-            self.notify(bucket, "regional-sync", &arns["regional-sync"]).await?;
+        for (bucket, function) in self.notifications() {
+            let kept = self.notify(&bucket, function, &arns[function]).await?;
+            if kept > 0 {
+                tell(&format!("bucket {bucket} tells {kept} others too; that stays"));
+            }
         }
         tell("API");
         let api_id = self.rest_api(&arns).await?;
@@ -166,101 +149,25 @@ impl Pipeline {
         })
     }
 
-    /// Looks at every part and makes nothing.
-    pub async fn inspect(&self) -> Vec<Inspection> {
-        let mut found = Vec::new();
-        let mut note = |kind, name: String, problem: Option<String>| found.push(Inspection { kind, name, problem });
-        for bucket in self.buckets() {
-            let looked = self.cloud.s3().head_bucket().bucket(&bucket).send().await;
-            note(
-                "bucket",
-                bucket.clone(),
-                looked.err().map(|e| CloudError::service("look", &e).to_string()),
-            );
-        }
-        for (table, looked) in [
-            (TRACKING_TABLE, self.cloud.tracking().is_there().await),
-            (HOST_DEPLOYMENT_LOGS, self.cloud.deployment_logs().is_there().await),
-        ] {
-            note(
-                "table",
-                self.cloud.name(table),
-                looked.err().map(|error| error.to_string()),
-            );
-        }
-        for region in &self.regions {
-            for name in [
-                self.cloud.region_queue(region),
-                self.cloud.name(&region_dead_letter_queue(region)),
-            ] {
-                let looked = self.sqs.get_queue_url().queue_name(&name).send().await;
-                note(
-                    "queue",
-                    name,
-                    looked.err().map(|e| CloudError::service("look", &e).to_string()),
-                );
-            }
-        }
-        let workflow = self.cloud.name(WORKFLOW);
-        let problem = match self.cloud.workflow().find(&workflow).await {
-            Ok(Some(_)) => None,
-            Ok(None) => Some("it is not there".to_owned()),
-            Err(error) => Some(error.to_string()),
-        };
-        note("state machine", workflow, problem);
-        for function in FUNCTIONS {
-            let name = self.cloud.name(function);
-            let looked = self.lambda.get_function().function_name(&name).send().await;
-            note(
-                "function",
-                name,
-                looked.err().map(|e| CloudError::service("look", &e).to_string()),
-            );
-        }
-        for (bucket, function) in std::iter::once((self.cloud.global_bucket(), "replication-worker")).chain(
-            self.regions
-                .iter()
-                .map(|region| (self.cloud.regional_bucket(region), "regional-sync")),
-        ) {
-            let looked = self
-                .cloud
-                .s3()
-                .get_bucket_notification_configuration()
-                .bucket(&bucket)
-                .send()
-                .await;
-            let problem = match looked {
-                Ok(set) if set.lambda_function_configurations().is_empty() => Some("it has none".to_owned()),
-                Ok(_) => None,
-                Err(error) => Some(CloudError::service("look", &error).to_string()),
-            };
-            note(
-                "notification",
-                format!("{bucket} -> {}", self.cloud.name(function)),
-                problem,
-            );
-        }
-        let api = self.api_name();
-        let problem = match self.find_api(&api).await {
-            Ok(Some(_)) => None,
-            Ok(None) => Some("it is not there".to_owned()),
-            Err(error) => Some(error.to_string()),
-        };
-        note("API", api, problem);
-        found
-    }
-
-    fn buckets(&self) -> Vec<String> {
+    pub(crate) fn buckets(&self) -> Vec<String> {
         let regional = self.regions.iter().map(|region| self.cloud.regional_bucket(region));
         std::iter::once(self.cloud.global_bucket()).chain(regional).collect()
     }
 
-    fn api_name(&self) -> String {
-        self.cloud.name("fleetcast")
+    /// Which bucket calls which function.
+    pub(crate) fn notifications(&self) -> Vec<(String, &'static str)> {
+        let regional = self.regions.iter().map(|region| self.cloud.regional_bucket(region));
+        std::iter::once((self.cloud.global_bucket(), "replication-worker"))
+            .chain(regional.map(|bucket| (bucket, "regional-sync")))
+            .collect()
     }
 
-    fn api_stage(&self) -> String {
-        match self.cloud.name("").trim_start_matches('-') {
+    pub(crate) fn api_name(&self) -> String {
+        self.cloud.name(API)
+    }
+
+    pub(crate) fn api_stage(&self) -> String {
+        match self.cloud.stage() {
             "" => "dev".to_owned(),
             stage => stage.to_owned(),
         }
@@ -321,14 +228,22 @@ impl Pipeline {
         let name = self.cloud.name(FAILURE_TOPIC);
         let made = self.sns.create_topic().name(&name).send().await;
         let made = made.map_err(|error| CloudError::service(format!("make topic {name}"), &error))?;
-        Ok(made.topic_arn.unwrap_or_default())
+        told(made.topic_arn, "make topic", &name)
     }
 
-    async fn state_machine(&self, topic_arn: &str) -> Result<String, CloudError> {
-        let name = self.cloud.name(WORKFLOW);
-        let definition = DEFINITION
+    /// The definition of the workflow in this stage.
+    pub(crate) fn definition(&self, topic_arn: &str, copier_arn: &str) -> String {
+        let partition = topic_arn.split(':').nth(1).unwrap_or("aws");
+        DEFINITION
+            .replace("${partition}", partition)
             .replace("${tracking_table}", &self.cloud.name(TRACKING_TABLE))
-            .replace("${failure_topic_arn}", topic_arn);
+            .replace("${region_copier_arn}", copier_arn)
+            .replace("${failure_topic_arn}", topic_arn)
+    }
+
+    async fn state_machine(&self, topic_arn: &str, copier_arn: &str) -> Result<String, CloudError> {
+        let name = self.cloud.name(WORKFLOW);
+        let definition = self.definition(topic_arn, copier_arn);
         if let Some(arn) = self.cloud.workflow().find(&name).await? {
             let request = self.sfn.update_state_machine().state_machine_arn(&arn);
             let sent = request.definition(definition).send().await;
@@ -353,155 +268,130 @@ impl Pipeline {
             Blob::new(code),
             Environment::builder().set_variables(Some(environment)).build(),
         );
-        let there = self.lambda.get_function().function_name(&name).send().await.is_ok();
-        if there {
-            let request = self.lambda.update_function_code().function_name(&name).zip_file(code);
-            let sent = request.send().await;
-            sent.map_err(|error| CloudError::service(format!("bring function {name} up to date"), &error))?;
-            let request = self.lambda.update_function_configuration().function_name(&name);
-            let set = request.environment(environment).send().await;
-            let set = set.map_err(|error| CloudError::service(format!("set up function {name}"), &error))?;
-            return Ok(set.function_arn.unwrap_or_default());
+        let arn = match self.lambda.get_function().function_name(&name).send().await {
+            Ok(_) => self.update_function(&name, code, environment).await?,
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_resource_not_found_exception()) =>
+            {
+                let by_events = matches!(function, "replication-worker" | "regional-sync");
+                let dead_letters = by_events.then_some(dead_letters);
+                self.make_function(&name, code, environment, dead_letters).await?
+            }
+            // What does not answer is not what is not there.
+            Err(error) => return Err(CloudError::service(format!("look at function {name}"), &error)),
+        };
+        for service in CALLERS {
+            let request = self.lambda.add_permission().function_name(&name).principal(service);
+            let statement = service.split('.').next().unwrap_or(service);
+            let request = request.statement_id(statement).action("lambda:InvokeFunction");
+            if let Err(error) = request.send().await
+                && !error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_resource_conflict_exception())
+            {
+                return Err(CloudError::service(format!("let {service} call function {name}"), &error));
+            }
         }
+        Ok(arn)
+    }
+
+    async fn update_function(&self, name: &str, code: Blob, environment: Environment) -> Result<String, CloudError> {
+        let request = self.lambda.update_function_code().function_name(name).zip_file(code);
+        let sent = request.send().await;
+        sent.map_err(|error| CloudError::service(format!("bring function {name} up to date"), &error))?;
+        let request = self.lambda.update_function_configuration().function_name(name);
+        let set = request.environment(environment).send().await;
+        let set = set.map_err(|error| CloudError::service(format!("set up function {name}"), &error))?;
+        told(set.function_arn, "set up function", name)
+    }
+
+    async fn make_function(
+        &self,
+        name: &str,
+        code: Blob,
+        environment: Environment,
+        dead_letters: Option<&str>,
+    ) -> Result<String, CloudError> {
         let architecture = if cfg!(target_arch = "aarch64") {
             Architecture::Arm64
         } else {
             Architecture::X8664
         };
-        let by_events = matches!(function, "replication-worker" | "regional-sync");
-        let dead_letter_config = DeadLetterConfig::builder().target_arn(dead_letters).build();
+        let dead_letter_config = dead_letters.map(|arn| DeadLetterConfig::builder().target_arn(arn).build());
         let made = self
             .lambda
             .create_function()
-            .function_name(&name)
+            .function_name(name)
             .runtime(Runtime::Providedal2023)
             .handler("bootstrap")
-            .role(role(dead_letters, &name))
+            .role(role(dead_letters.unwrap_or_default(), name))
             .architectures(architecture)
             .timeout(FUNCTION_SECONDS)
             .memory_size(FUNCTION_MIB)
             .code(FunctionCode::builder().zip_file(code).build())
             .environment(environment)
-            .set_dead_letter_config(by_events.then_some(dead_letter_config))
+            .set_dead_letter_config(dead_letter_config)
             .send()
             .await
             .map_err(|error| CloudError::service(format!("make function {name}"), &error))?;
-        for service in ["s3.amazonaws.com", "apigateway.amazonaws.com"] {
-            let request = self.lambda.add_permission().function_name(&name).principal(service);
-            let statement = service.split('.').next().unwrap_or(service);
-            let request = request.statement_id(statement).action("lambda:InvokeFunction");
-            let sent = request.send().await;
-            sent.map_err(|error| CloudError::service(format!("let {service} call function {name}"), &error))?;
-        }
-        Ok(made.function_arn.unwrap_or_default())
+        told(made.function_arn, "make function", name)
     }
+}
 
-    async fn notify(&self, bucket: &str, id: &str, function_arn: &str) -> Result<(), CloudError> {
-        let failed = |message: String| CloudError::Invalid {
-            action: format!("have bucket {bucket} call {id}"),
-            message,
-        };
-        let call = LambdaFunctionConfiguration::builder()
-            .id(id)
-            .lambda_function_arn(function_arn)
-            .events(Event::from("s3:ObjectCreated:*"))
-            .build()
-            .map_err(|error| failed(error.to_string()))?;
-        let configuration = NotificationConfiguration::builder()
-            .lambda_function_configurations(call)
-            .build();
-        let request = self.cloud.s3().put_bucket_notification_configuration().bucket(bucket);
-        let sent = request.notification_configuration(configuration).send().await;
-        sent.map(|_| ())
-            .map_err(|error| CloudError::service(format!("have bucket {bucket} call {id}"), &error))
-    }
+/// What an answer has to tell: an empty id would be found out much later.
+pub(crate) fn told(id: Option<String>, action: &str, name: &str) -> Result<String, CloudError> {
+    id.filter(|id| !id.is_empty()).ok_or_else(|| CloudError::Invalid {
+        action: format!("{action} {name}"),
+        message: "the answer does not say what it is called".to_owned(),
+    })
+}
 
-    async fn find_api(&self, name: &str) -> Result<Option<String>, CloudError> {
-        let listed = self.api.get_rest_apis().limit(500).send().await;
-        let listed = listed.map_err(|error| CloudError::service("list the APIs", &error))?;
-        let found = listed
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .find(|api| api.name() == Some(name));
-        Ok(found.and_then(|api| api.id))
+/// The environment of a function.
+fn environment_of(
+    function: &str,
+    variables: &[(&str, String)],
+    endpoint: Option<&str>,
+) -> HashMap<String, String> {
+    let read = variables
+        .iter()
+        .filter(|(name, value)| variables_of(function).contains(name) && !value.is_empty());
+    let mut environment: HashMap<String, String> =
+        read.map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    environment.insert("RUST_LOG".to_owned(), "info".to_owned());
+    if let Some(endpoint) = endpoint {
+        environment.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned());
     }
-
-    async fn rest_api(&self, arns: &HashMap<&str, String>) -> Result<String, CloudError> {
-        let name = self.api_name();
-        let id = match self.find_api(&name).await? {
-            Some(id) => id,
-            None => {
-                let made = self.api.create_rest_api().name(&name).send().await;
-                let made = made.map_err(|error| CloudError::service(format!("make API {name}"), &error))?;
-                made.id.unwrap_or_default()
-            }
-        };
-        let listed = self.api.get_resources().rest_api_id(&id).limit(500).send().await;
-        let listed = listed.map_err(|error| CloudError::service(format!("look at API {name}"), &error))?;
-        let there: HashMap<String, String> = listed
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|resource| Some((resource.path?, resource.id?)))
-            .collect();
-        let root = there.get("/").cloned().unwrap_or_default();
-        let region = self
-            .cloud
-            .shared()
-            .region()
-            .map_or("us-east-1", |region| region.as_ref());
-        for (path, function) in ROUTES {
-            let failed = |what: &str| format!("{what} path /{path} of API {name}");
-            let resource = match there.get(&format!("/{path}")) {
-                Some(resource) => resource.clone(),
-                None => {
-                    let request = self.api.create_resource().rest_api_id(&id).parent_id(&root);
-                    let made = request.path_part(path).send().await;
-                    let made = made.map_err(|error| CloudError::service(failed("make"), &error))?;
-                    made.id.unwrap_or_default()
-                }
-            };
-            let request = self.api.put_method().rest_api_id(&id).resource_id(&resource);
-            let method = request.http_method("POST").authorization_type("NONE").send().await;
-            if let Err(error) = method
-                && !error.as_service_error().is_some_and(|e| e.is_conflict_exception())
-            {
-                return Err(CloudError::service(failed("let callers post to"), &error));
-            }
-            let arn = &arns[function];
-            let uri = format!("arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{arn}/invocations");
-            let request = self.api.put_integration().rest_api_id(&id).resource_id(&resource);
-            let request = request.http_method("POST").integration_http_method("POST");
-            let sent = request.r#type(IntegrationType::AwsProxy).uri(uri).send().await;
-            sent.map_err(|error| CloudError::service(failed("connect"), &error))?;
-        }
-        let request = self.api.create_deployment().rest_api_id(&id);
-        let sent = request.stage_name(self.api_stage()).send().await;
-        sent.map_err(|error| CloudError::service(format!("deploy API {name}"), &error))?;
-        Ok(id)
-    }
+    environment
 }
 
 /// A role that nobody looks at, in the account of `arn`.
 fn role(arn: &str, name: &str) -> String {
-    let account = arn.split(':').nth(4).unwrap_or("000000000000");
+    let account = arn.split(':').nth(4).filter(|account| !account.is_empty());
+    let account = account.unwrap_or("000000000000");
     format!("arn:aws:iam::{account}:role/{name}")
 }
 
 /// The environment variables that a function reads.
-fn variables_of(function: &str) -> &'static [&'static str] {
+pub(crate) fn variables_of(function: &str) -> &'static [&'static str] {
     match function {
         "build-worker" => &["GLOBAL_BUCKET"],
         "pipeline-action" => &["STATE_MACHINE_ARN"],
-        "regional-sync" => &["QUEUE_URLS"],
+        "regional-sync" => &["BUILD_SUFFIXES", "STAGE"],
         "replication-worker" => &["DESTINATION_BUCKETS", "STATE_MACHINE_ARN"],
-        "step-function-invoker" => &["DESTINATION_BUCKETS", "GLOBAL_BUCKET", "STATE_MACHINE_ARN"],
+        "step-function-invoker" => &["BUILD_SUFFIXES", "DESTINATION_BUCKETS", "GLOBAL_BUCKET", "STAGE", "STATE_MACHINE_ARN"],
         _ => &[],
     }
 }
 
+/// The function that the workflow calls.
+pub(crate) const COPIER: &str = "region-copier";
+/// The API, before the stage is appended.
+const API: &str = "fleetcast";
+/// Who may call the functions.
+pub(crate) const CALLERS: [&str; 2] = ["s3.amazonaws.com", "apigateway.amazonaws.com"];
 /// Times that a message of a region's queue is taken up before it goes to the dead-letter queue.
-const TAKEN_UP_MAX: u32 = 5;
-const FUNCTION_SECONDS: i32 = 60;
+pub(crate) const TAKEN_UP_MAX: u32 = 5;
+const FUNCTION_SECONDS: i32 = 900;
 const FUNCTION_MIB: i32 = 256;

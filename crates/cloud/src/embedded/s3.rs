@@ -89,6 +89,7 @@ impl S3 for Objects {
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         self.check_bucket(&req, &req.input.bucket).await?;
         let _writing = self.locks[lock_of(&req.input.bucket, &req.input.key)].write().await;
+        self.check_there(&req, &req.input.bucket, &req.input.key).await?;
         self.files.put_object(req).await
     }
 
@@ -97,6 +98,7 @@ impl S3 for Objects {
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let _writing = self.locks[lock_of(&req.input.bucket, &req.input.key)].write().await;
+        self.check_there(&req, &req.input.bucket, &req.input.key).await?;
         self.files.complete_multipart_upload(req).await
     }
 
@@ -113,6 +115,7 @@ impl S3 for Objects {
             .await;
         self.check(&req, &from_bucket, &from_key, req.input.copy_source_if_match.as_ref())
             .await?;
+        self.check_there(&req, &bucket, &key).await?;
         if (&from_bucket, &from_key) != (&bucket, &key) {
             let input = DeleteObjectInput {
                 bucket,
@@ -214,6 +217,30 @@ impl Objects {
         let etag = head.output.e_tag.as_ref().map(ETag::value);
         match condition.and_then(ETagCondition::as_etag) {
             Some(wanted) if Some(wanted.value()) != etag => Err(s3_error!(PreconditionFailed)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails where what is at the destination of a write is not what `If-Match` or `If-None-Match` say. Its lock is held. Read from
+    /// the headers: what s3s reads of a copy has no such conditions.
+    async fn check_there<T>(&self, req: &S3Request<T>, bucket: &str, key: &str) -> S3Result<()> {
+        let header = |name: &str| req.headers.get(name).and_then(|value| value.to_str().ok());
+        let (matches, none_matches) = (header("if-match"), header("if-none-match"));
+        if matches.is_none() && none_matches.is_none() {
+            return Ok(());
+        }
+        let input = HeadObjectInput {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            ..HeadObjectInput::default()
+        };
+        let there = self.files.head_object(with_input(req, input)).await.ok();
+        let etag = there.and_then(|there| there.output.e_tag);
+        let wanted = matches.map(|wanted| wanted.trim_matches('"'));
+        match (etag.as_ref().map(ETag::value), wanted) {
+            (Some(_), None) => Err(s3_error!(PreconditionFailed)),
+            (None, Some(_)) => Err(s3_error!(NoSuchKey)),
+            (Some(etag), Some(wanted)) if etag != wanted => Err(s3_error!(PreconditionFailed)),
             _ => Ok(()),
         }
     }

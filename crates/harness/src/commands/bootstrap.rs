@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use cloud::Cloud;
-use pipeline::{Pipeline, ProvisionError};
+use pipeline::{PartState, Pipeline, ProvisionError};
 
 use super::print;
 use crate::cli::{BootstrapArguments, DoctorArguments, Format};
@@ -40,7 +40,7 @@ pub(crate) async fn bootstrap(arguments: BootstrapArguments) -> Exit {
         Err(error) => {
             complain("bootstrap", &error);
             match error {
-                ProvisionError::Package { .. } => Exit::Usage,
+                ProvisionError::Package { .. } | ProvisionError::Regions(_) => Exit::Usage,
                 ProvisionError::Cloud(_) => Exit::Failed,
             }
         }
@@ -50,14 +50,15 @@ pub(crate) async fn bootstrap(arguments: BootstrapArguments) -> Exit {
 pub(crate) async fn doctor(arguments: &DoctorArguments) -> Exit {
     let cloud = Cloud::connect(&arguments.place.config()).await;
     let found = Pipeline::new(&cloud, &arguments.regions).inspect().await;
-    let missing = found.iter().filter(|part| part.problem.is_some()).count();
+    let missing = found.iter().filter(|part| part.state != PartState::Well).count();
     match arguments.format {
         Format::Text => {
             let mut text = String::new();
             for part in &found {
-                let _ = match &part.problem {
-                    None => writeln!(text, "ok       {} {}", part.kind, part.name),
-                    Some(problem) => writeln!(text, "MISSING  {} {}: {problem}", part.kind, part.name),
+                let word = part.state.word();
+                let _ = match part.state.problem() {
+                    None => writeln!(text, "{word:<8} {} {}", part.kind, part.name),
+                    Some(problem) => writeln!(text, "{:<8} {} {}: {problem}", word.to_uppercase(), part.kind, part.name),
                 };
             }
             print(&text);
@@ -65,7 +66,11 @@ pub(crate) async fn doctor(arguments: &DoctorArguments) -> Exit {
         Format::Json => {
             let parts: Vec<_> = found
                 .iter()
-                .map(|part| serde_json::json!({"kind": part.kind, "name": part.name, "problem": part.problem}))
+                .map(|part| {
+                    serde_json::json!({
+                        "kind": part.kind, "name": part.name, "state": part.state.word(), "problem": part.state.problem(),
+                    })
+                })
                 .collect();
             print(&format!("{:#}\n", serde_json::Value::from(parts)));
         }
@@ -74,7 +79,7 @@ pub(crate) async fn doctor(arguments: &DoctorArguments) -> Exit {
         return Exit::Well;
     }
     eprintln!(
-        "harness: {missing} of {} parts are missing; on a local stack `./get-started.sh` or `harness bootstrap` makes them, on \
+        "harness: {missing} of {} parts are missing or not as they should be; on a local stack `./get-started.sh` or `harness bootstrap` makes them, on \
          AWS `terraform apply` in terraform/",
         found.len()
     );

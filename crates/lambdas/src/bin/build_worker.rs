@@ -1,5 +1,5 @@
 //! The function `build-worker`.
 
-fn main() -> Result<(), lambdas::Failure> {
+fn main() -> Result<(), lambdas::RuntimeError> {
     lambdas::serve(lambdas::build_worker::handle)
 }

@@ -1,5 +1,5 @@
 //! The function `pipeline-action`.
 
-fn main() -> Result<(), lambdas::Failure> {
+fn main() -> Result<(), lambdas::RuntimeError> {
     lambdas::serve(lambdas::pipeline_action::handle)
 }

@@ -1,5 +1,5 @@
 //! The function `regional-sync`.
 
-fn main() -> Result<(), lambdas::Failure> {
+fn main() -> Result<(), lambdas::RuntimeError> {
     lambdas::serve(lambdas::regional_sync::handle)
 }

@@ -1,5 +1,5 @@
 //! The function `replication-worker`.
 
-fn main() -> Result<(), lambdas::Failure> {
+fn main() -> Result<(), lambdas::RuntimeError> {
     lambdas::serve(lambdas::replication_worker::handle)
 }

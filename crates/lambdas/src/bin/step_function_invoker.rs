@@ -1,5 +1,5 @@
 //! The function `step-function-invoker`.
 
-fn main() -> Result<(), lambdas::Failure> {
+fn main() -> Result<(), lambdas::RuntimeError> {
     lambdas::serve(lambdas::step_function_invoker::handle)
 }
