@@ -27,6 +27,11 @@ resource "terraform_data" "checks" {
     }
 
     precondition {
+      condition     = length(local.destination_buckets) <= 3500
+      error_message = "The names of all regional buckets have ${length(local.destination_buckets)} characters. Expected at most 3,500, since AWS takes 4 KB for the environment of a function: fewer regions, or shorter names."
+    }
+
+    precondition {
       condition     = alltrue([for queue in values(local.region_dead_letter_queues) : length(queue) <= 80])
       error_message = "A queue's name would be longer than the 80 characters that SQS takes. Expected a shorter stage or region."
     }

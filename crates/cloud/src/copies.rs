@@ -57,7 +57,9 @@ pub enum Landed {
 
 /// What a write found.
 enum Written {
-    Landed { parts: u32 },
+    Landed {
+        parts: u32,
+    },
     /// Something else is there by now, or the source has changed.
     Moved,
 }

@@ -121,7 +121,9 @@ impl CloudError {
         };
         let elsewhere = response.and_then(|response| response.headers().get("x-amz-bucket-region"));
         let message = match elsewhere.filter(|_| matches!(status, Some(301 | 307 | 400))) {
-            Some(region) => format!("{message}; the bucket is in {region}: AWS_REGION or the profile names another region"),
+            Some(region) => {
+                format!("{message}; the bucket is in {region}: AWS_REGION or the profile names another region")
+            }
             None => message,
         };
         let action = action.into();
@@ -141,7 +143,9 @@ fn of_status(status: u16) -> String {
     let meaning = match status {
         301 | 307 => "it is in another region",
         400 => "the request is not taken: a token that has expired, or a bucket of another region",
-        401 | 403 => "forbidden: the role or the keys may not do this, or may not list the bucket, and S3 says so of what is missing too",
+        401 | 403 => {
+            "forbidden: the role or the keys may not do this, or may not list the bucket, and S3 says so of what is missing too"
+        }
         404 => "it is not there",
         412 => "it has changed meanwhile",
         429 | 503 => "the service asks for patience",

@@ -114,7 +114,9 @@ fn of_event_bridge(detail: &Value) -> Result<ObjectCreated, EventError> {
         text.filter(|text| !text.is_empty())
     };
     let bucket = text("/bucket/name").ok_or_else(|| wrong("its detail has no bucket"))?;
-    let key = text("/object/key").ok_or_else(|| wrong("its detail has no key"))?.to_owned();
+    let key = text("/object/key")
+        .ok_or_else(|| wrong("its detail has no key"))?
+        .to_owned();
     let size = detail.pointer("/object/size").and_then(Value::as_u64);
     let (etag, version_id) = (text("/object/etag"), text("/object/version-id"));
     Ok(object(bucket, key, size, etag, version_id, text("/object/sequencer")))
@@ -180,7 +182,10 @@ mod tests {
             {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {"key": "c.zip", "eTag": "f"}}}]});
         let plain = objects_created(&s3).unwrap();
         assert_eq!(plain.len(), 2);
-        assert_eq!((plain[0].key.as_str(), plain[0].version_id.as_deref()), ("a b.zip", Some("v")));
+        assert_eq!(
+            (plain[0].key.as_str(), plain[0].version_id.as_deref()),
+            ("a b.zip", Some("v"))
+        );
         let notification = json!({"Type": "Notification", "Message": s3.to_string()});
         for envelope in [
             json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": s3.to_string()}}]}),

@@ -69,10 +69,7 @@ pub fn check_regions(regions: &[String], stage: &str) -> Result<(), RegionNameEr
             Err(RegionNameError { given, problem })
         };
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if !(1..=REGION_LENGTH_MAX).contains(&region.len())
-            || !region.chars().all(allowed)
-            || region.starts_with('-')
-        {
+        if !(1..=REGION_LENGTH_MAX).contains(&region.len()) || !region.chars().all(allowed) || region.starts_with('-') {
             return wrong(format!("expected 1 to {REGION_LENGTH_MAX} characters a-z 0-9 -"));
         }
         if regions[..index].contains(region) {
@@ -80,7 +77,9 @@ pub fn check_regions(regions: &[String], stage: &str) -> Result<(), RegionNameEr
         }
         let bucket = staged(&regional_bucket(region), stage);
         if bucket == staged(GLOBAL_BUCKET, stage) {
-            return wrong(format!("its bucket would be {bucket}, which is the one that builds are uploaded to"));
+            return wrong(format!(
+                "its bucket would be {bucket}, which is the one that builds are uploaded to"
+            ));
         }
         let queue = staged(&region_dead_letter_queue(region), stage);
         for (name, length_max) in [(bucket, BUCKET_LENGTH_MAX), (queue, QUEUE_LENGTH_MAX)] {
@@ -109,7 +108,9 @@ pub fn queue_of_bucket(bucket: &str, stage: &str) -> Option<String> {
 
 /// The region whose bucket this is.
 pub fn region_of_bucket<'a>(bucket: &'a str, stage: &str) -> Option<&'a str> {
-    staged_off(bucket, stage)?.strip_suffix("-builds").filter(|region| !region.is_empty())
+    staged_off(bucket, stage)?
+        .strip_suffix("-builds")
+        .filter(|region| !region.is_empty())
 }
 
 fn staged_off<'a>(name: &'a str, stage: &str) -> Option<&'a str> {
@@ -294,7 +295,10 @@ mod tests {
     fn the_queue_of_a_bucket_is_that_of_its_region() {
         for stage in ["", "dev", "prod-acme"] {
             let bucket = staged(&regional_bucket("region-a"), stage);
-            assert_eq!(queue_of_bucket(&bucket, stage), Some(staged(&region_queue("region-a"), stage)));
+            assert_eq!(
+                queue_of_bucket(&bucket, stage),
+                Some(staged(&region_queue("region-a"), stage))
+            );
             assert_eq!(region_of_bucket(&bucket, stage), Some("region-a"));
             assert_eq!(queue_of_bucket(&staged(GLOBAL_BUCKET, stage), stage), None);
         }

@@ -62,6 +62,7 @@ pub async fn replicate(
         source_bucket: GLOBAL_BUCKET.to_owned(),
         execution_id: execution_id.to_owned(),
         status: status.to_owned(),
+        version_id: None,
         successful_buckets: names(true),
         failed_buckets,
     };

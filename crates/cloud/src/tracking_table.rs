@@ -23,8 +23,11 @@ pub struct Tracking {
     pub source_bucket: String,
     /// The execution that the row speaks of.
     pub execution_id: String,
-    /// `IN_PROGRESS`, `COMPLETED` or `PARTIAL_FAILURE`.
+    /// `IN_PROGRESS`, `COMPLETED`, `PARTIAL_FAILURE`, `FAILED` (no copy went well), `SUPERSEDED` (a newer version is on its way) or
+    /// `REFUSED` (it can be no build).
     pub status: String,
+    /// The version that it is of, where the row says.
+    pub version_id: Option<String>,
     /// Buckets that have it.
     pub successful_buckets: Vec<String>,
     /// Buckets that do not.
@@ -130,6 +133,7 @@ impl TrackingTable {
             source_bucket: source_bucket.to_owned(),
             execution_id: string(&item, "executionId"),
             status: string(&item, "status"),
+            version_id: Some(string(&item, "sourceVersionId")).filter(|id| !id.is_empty() && id != "newest"),
             successful_buckets: strings(&item, "successfulBuckets"),
             failed_buckets: strings(&item, "failedBuckets"),
         }))

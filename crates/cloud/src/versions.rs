@@ -1,6 +1,7 @@
 //! Versions of an object: looking at one, and telling which is the newest that has bytes.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use aws_sdk_s3::config::Region;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
@@ -35,6 +36,15 @@ pub(crate) struct Headers {
     pub(crate) content_language: Option<String>,
     pub(crate) content_type: Option<String>,
     pub(crate) metadata: HashMap<String, String>,
+}
+
+/// What an object has in it now, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The id of its newest version; `None` in a bucket that keeps none.
+    pub version_id: Option<String>,
+    /// Since when it has had these bytes: an upload of equal ones changes nothing. Whole seconds, by S3's clock.
+    pub since: SystemTime,
 }
 
 impl ObjectVersion {
@@ -137,6 +147,38 @@ impl Buckets {
             key_marker = listed.next_key_marker;
             version_marker = listed.next_version_id_marker;
         }
+    }
+
+    /// What a build's object has in it now, and since when; `None` where there is no such object.
+    pub async fn standing(&self, bucket: &str, key: &str) -> Result<Option<Standing>, CloudError> {
+        let list = || async {
+            let request = self.client.list_object_versions().bucket(bucket).prefix(key);
+            match request.send().await {
+                Ok(listed) => Ok(Some(listed)),
+                Err(error) if error.code() == Some("NotImplemented") => Ok(None),
+                Err(error) => Err(CloudError::service(
+                    format!("list the versions of {key} in bucket {bucket}"),
+                    &error,
+                )),
+            }
+        };
+        let listed = Backoff::READ.seeded(fnv1a(key).into()).run(list).await?;
+        let mut standing: Option<(Standing, Option<&str>)> = None;
+        let versions = listed.as_ref().map(|listed| listed.versions()).unwrap_or_default();
+        for version in versions.iter().filter(|version| version.key() == Some(key)) {
+            let Some(since) = version.last_modified().and_then(|at| SystemTime::try_from(*at).ok()) else {
+                continue;
+            };
+            match &mut standing {
+                None => {
+                    let version_id = version.version_id().filter(|id| *id != "null").map(str::to_owned);
+                    standing = Some((Standing { version_id, since }, version.e_tag()));
+                }
+                Some((standing, etag)) if *etag == version.e_tag() => standing.since = since,
+                Some(_) => break,
+            }
+        }
+        Ok(standing.map(|(standing, _)| standing))
     }
 
     /// The AWS region of a bucket, where the service tells it.

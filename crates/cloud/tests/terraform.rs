@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::KeyType;
 use cloud::{GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, regional_bucket};
 use rig::TestCloud;
 use serde_json::Value;
-use terraform_files::{FUNCTIONS, Infrastructure, array, attribute, files, nested, object, root, string};
+use terraform_files::{FUNCTIONS, Infrastructure, REGIONS, array, attribute, files, nested, object, root, string};
 
 const ENDPOINT: &str = "http://127.0.0.1:4566";
 
@@ -43,7 +43,7 @@ fn names_are_those_of_the_code_for_every_stage() {
             );
         }
         for (function, _) in FUNCTIONS {
-            let named = infrastructure.of_each("function", "function_name", function);
+            let named = infrastructure.function(function, "function_name");
             assert_eq!(named, staged(function));
         }
     }
@@ -58,9 +58,12 @@ fn everything_is_called_by_its_name_and_stage() {
         ("tracking_table", "name", "FileCopyTracking-staging"),
         ("deployment_log_table", "name", "host-deployment-logs-staging"),
         ("file_copy_workflow", "name", "file-copy-workflow-staging"),
-        ("function_dead_letter_queue", "name", "lambda-dead-letter-staging"),
     ] {
         assert_eq!(infrastructure.module(module, argument), name, "{module}");
+    }
+    for region in ["us-east-1", "eu-west-1"] {
+        let named = infrastructure.of_each("function_dead_letter_queue", "name", region);
+        assert_eq!(named, "lambda-dead-letter-staging");
     }
     for (module, argument, name) in [
         ("regional_bucket", "bucket", "region-b-builds-staging"),
@@ -153,11 +156,13 @@ fn functions_are_the_binaries_and_get_the_environment_that_they_read() {
     let local_stack = Infrastructure::at("", Some(ENDPOINT));
     let aws = Infrastructure::on_aws("prod");
     let declared: BTreeSet<String> = object(&aws.local("functions")).keys().cloned().collect();
+    // Two are declared apart: the workflow calls the one, and the other is in each AWS region.
     let expected = FUNCTIONS.map(|(function, _)| function.to_owned());
-    assert_eq!(declared, BTreeSet::from(expected));
+    let apart = ["region-copier", "regional-sync"].map(str::to_owned);
+    assert_eq!(&declared | &BTreeSet::from(apart), BTreeSet::from(expected));
     for (function, variables) in FUNCTIONS {
         let set = |infrastructure: &Infrastructure| -> BTreeSet<String> {
-            let environment = infrastructure.of_each("function", "environment_variables", function);
+            let environment = infrastructure.function(function, "environment_variables");
             object(&environment).keys().cloned().collect()
         };
         let mut expected: BTreeSet<String> = variables.iter().map(|name| (*name).to_owned()).collect();
@@ -166,7 +171,7 @@ fn functions_are_the_binaries_and_get_the_environment_that_they_read() {
         expected.insert("AWS_ENDPOINT_URL".to_owned());
         assert_eq!(set(&local_stack), expected, "{function}");
 
-        let argument = |name: &str| aws.of_each("function", name, function);
+        let argument = |name: &str| aws.function(function, name);
         assert_eq!(argument("runtime"), "provided.al2023");
         let package = string(&argument("local_existing_package"));
         assert!(
@@ -175,15 +180,14 @@ fn functions_are_the_binaries_and_get_the_environment_that_they_read() {
         );
         assert_eq!(argument("cloudwatch_logs_retention_in_days"), 30);
     }
-    let environment = |function| aws.of_each("function", "environment_variables", function);
+    let environment = |function| aws.function(function, "environment_variables");
     assert_eq!(
         environment("replication-worker")["DESTINATION_BUCKETS"],
         "region-a-builds-prod,region-b-builds-prod"
     );
-    assert_eq!(
-        environment("regional-sync")["QUEUE_URLS"],
-        "region-a-builds-prod=region_queue[region-a].queue_url,region-b-builds-prod=region_queue[region-b].queue_url"
-    );
+    assert_eq!(environment("regional-sync")["STAGE"], "prod");
+    // The code's own default and Terraform's are one list.
+    assert_eq!(environment("regional-sync")["BUILD_SUFFIXES"], cloud::BUILD_SUFFIXES);
     assert_eq!(environment("build-worker")["GLOBAL_BUCKET"], "global-builds-prod");
     assert_eq!(
         environment("pipeline-action")["STATE_MACHINE_ARN"],
@@ -226,27 +230,230 @@ fn uploads_and_copies_start_their_functions() {
     let infrastructure = Infrastructure::on_aws("");
     let global = infrastructure.module("global_bucket_notification", "lambda_notifications");
     let regional = infrastructure.of_each("regional_bucket_notification", "lambda_notifications", "region-a");
-    for (notifications, function) in [(global, "replication-worker"), (regional, "regional-sync")] {
+    for (notifications, function, answers) in [
+        (global, "replication-worker", "function[replication-worker]"),
+        (regional, "regional-sync", "regional_sync[us-east-1]"),
+    ] {
         let notified: Vec<&String> = object(&notifications).keys().collect();
         assert_eq!(notified, [function]);
         let notification = &notifications[function];
-        assert_eq!(
-            notification["function_arn"],
-            format!("function[{function}].lambda_function_arn")
-        );
+        assert_eq!(notification["function_arn"], format!("{answers}.lambda_function_arn"));
         // Multipart uploads and copies too.
         assert_eq!(notification["events"], serde_json::json!(["s3:ObjectCreated:*"]));
-        let dead_letters = infrastructure.of_each("function", "dead_letter_target_arn", function);
-        assert_eq!(dead_letters, "function_dead_letter_queue.queue_arn");
-        assert_eq!(
-            infrastructure.of_each("function", "attach_dead_letter_policy", function),
-            true
-        );
+        let dead_letters = infrastructure.function(function, "dead_letter_target_arn");
+        assert_eq!(dead_letters, "function_dead_letter_queue[us-east-1].queue_arn");
+        assert_eq!(infrastructure.function(function, "attach_dead_letter_policy"), true);
     }
     assert_eq!(
         infrastructure.module("global_bucket_notification", "bucket"),
         "global_bucket.s3_bucket_id"
     );
+}
+
+/// A bucket calls functions of its own AWS region only, and those have queues of that region only.
+#[test]
+fn what_serves_a_region_is_in_its_aws_region() {
+    let infrastructure = Infrastructure::on_aws("prod");
+    for (region, aws_region) in REGIONS {
+        for module in ["regional_bucket", "region_queue", "regional_bucket_notification"] {
+            assert_eq!(
+                infrastructure.of_each(module, "region", region),
+                aws_region,
+                "{module} of {region}"
+            );
+        }
+        let calls = infrastructure.of_each("regional_bucket_notification", "lambda_notifications", region);
+        let function = &calls["regional-sync"]["function_arn"];
+        assert_eq!(*function, format!("regional_sync[{aws_region}].lambda_function_arn"));
+        assert_eq!(
+            infrastructure.of_each("regional_sync", "region", aws_region),
+            aws_region
+        );
+        let dead_letters = infrastructure.of_each("regional_sync", "dead_letter_target_arn", aws_region);
+        assert_eq!(
+            dead_letters,
+            format!("function_dead_letter_queue[{aws_region}].queue_arn")
+        );
+        assert_eq!(
+            infrastructure.of_each("function_dead_letter_queue", "region", aws_region),
+            aws_region
+        );
+    }
+    // Roles are the account's: two of one name cannot be.
+    let roles: BTreeSet<String> = REGIONS
+        .iter()
+        .map(|(_, aws_region)| string(&infrastructure.of_each("regional_sync", "role_name", aws_region)))
+        .collect();
+    assert_eq!(roles.len(), 2);
+    // All in one region stays possible: it is the default.
+    let local = Infrastructure::at("", Some(ENDPOINT));
+    assert_eq!(local.local("bucket_regions"), serde_json::json!(["us-east-1"]));
+}
+
+/// One that is literal is refused in China and GovCloud.
+#[test]
+fn no_arn_names_the_partition() {
+    for file in files(&root().join("terraform"), "tf")
+        .into_iter()
+        .chain(files(&root().join("terraform"), "json"))
+    {
+        let text = fs::read_to_string(&file).unwrap();
+        // The description of a variable may show one.
+        let literal = text.lines().find(|line| line.contains("\"arn:aws:"));
+        assert_eq!(literal, None, "{}", file.display());
+    }
+    let infrastructure = Infrastructure::on_aws("prod");
+    let filled = infrastructure.module("file_copy_workflow", "definition");
+    assert_eq!(filled["partition"], "aws-us-gov");
+}
+
+#[test]
+fn buckets_have_the_key_of_their_region_and_who_uses_builds_may_use_it() {
+    let infrastructure = Infrastructure::with("prod", "kms_key_arns", r#"{ region-a = "key-a", global = "key-g" }"#);
+    let encryption = |bucket: &Value| bucket["rule"]["apply_server_side_encryption_by_default"].clone();
+    let a = infrastructure.of_each("regional_bucket", "server_side_encryption_configuration", "region-a");
+    assert_eq!(encryption(&a)["sse_algorithm"], "aws:kms");
+    assert_eq!(encryption(&a)["kms_master_key_id"], "key-a");
+    let b = infrastructure.of_each("regional_bucket", "server_side_encryption_configuration", "region-b");
+    assert_eq!(encryption(&b)["sse_algorithm"], "AES256");
+    let global = infrastructure.module("global_bucket", "server_side_encryption_configuration");
+    assert_eq!(encryption(&global)["kms_master_key_id"], "key-g");
+    let may = |statements: &Value| {
+        array(statements)
+            .iter()
+            .any(|statement| statement["Sid"] == "UseTheKeysOfBuilds")
+    };
+    assert!(may(&infrastructure.local("region_copier_statements")));
+    assert!(may(&infrastructure.local("functions")["build-worker"]["statements"]));
+    assert!(!may(&Infrastructure::on_aws("prod").local("region_copier_statements")));
+}
+
+/// Whoever makes a call has the action in its policy. Both sides are here: the calls are those of the code of each.
+#[test]
+fn the_policy_of_each_role_has_the_calls_that_it_makes() {
+    let infrastructure = Infrastructure::on_aws("prod");
+    let functions = infrastructure.local("functions");
+    let granted = |statements: &Value| -> BTreeSet<String> {
+        let actions = array(statements)
+            .iter()
+            .flat_map(|statement| array(&statement["Action"]).clone());
+        actions.map(|action| string(&action)).collect()
+    };
+    let sources = |files: &[&str]| -> String {
+        let read = |file: &&str| fs::read_to_string(root().join("crates").join(file)).unwrap();
+        files.iter().map(read).collect()
+    };
+    let copier = sources(&["cloud/src/copies.rs", "cloud/src/versions.rs"]);
+    // A call of the SDK, and the action that it needs (Service Authorization Reference).
+    let needed = [
+        (".head_object()", "s3:GetObject"),
+        (".copy_object()", "s3:PutObject"),
+        (".create_multipart_upload()", "s3:PutObject"),
+        (".upload_part_copy()", "s3:GetObjectVersion"),
+        (".complete_multipart_upload()", "s3:PutObject"),
+        (".abort_multipart_upload()", "s3:AbortMultipartUpload"),
+        (".get_object_tagging()", "s3:GetObjectVersionTagging"),
+        (".list_object_versions()", "s3:ListBucketVersions"),
+        (".head_bucket()", "s3:ListBucket"),
+        (".set_tagging(", "s3:PutObjectTagging"),
+    ];
+    let has = granted(&infrastructure.local("region_copier_statements"));
+    for (call, action) in needed {
+        assert!(copier.contains(call), "region-copier does not call {call} any more");
+        assert!(has.contains(action), "region-copier calls {call} and may not {action}");
+    }
+    let of = |function: &str| granted(&functions[function]["statements"]);
+    for (function, actions) in [
+        (
+            "build-worker",
+            &[
+                "s3:PutObject",
+                "s3:GetObject",
+                "s3:GetObjectTagging",
+                "s3:PutObjectTagging",
+                "s3:ListBucket",
+            ] as &[&str],
+        ),
+        ("replication-worker", &["states:StartExecution"]),
+        (
+            "step-function-invoker",
+            &["states:StartExecution", "s3:GetObject", "s3:ListBucket"],
+        ),
+        (
+            "pipeline-action",
+            &["states:StartExecution", "states:DescribeExecution", "s3:GetObject"],
+        ),
+    ] {
+        for action in actions {
+            assert!(of(function).contains(*action), "{function} may not {action}");
+        }
+    }
+    let sync = granted(&infrastructure.local("regional_sync_statements"));
+    assert_eq!(sync, ["sqs:GetQueueUrl", "sqs:SendMessage"].map(str::to_owned).into());
+    // The workflow's own calls, as its definition has them.
+    let definition = sources(&["../terraform/step_function_definition.json"]);
+    let has = granted(&infrastructure.local("workflow_statements"));
+    for (resource, action) in [
+        ("states:::lambda:invoke", "lambda:InvokeFunction"),
+        ("states:::dynamodb:updateItem", "dynamodb:UpdateItem"),
+        ("states:::sns:publish", "sns:Publish"),
+    ] {
+        assert!(definition.contains(resource) && has.contains(action), "{resource}");
+    }
+    let resources: BTreeSet<&str> = definition
+        .split("}:states:::")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert_eq!(
+        resources,
+        ["lambda:invoke", "dynamodb:updateItem", "sns:publish"].into()
+    );
+}
+
+/// AWS's limits, for as many regions as are allowed: the environment of a function has 4 KB, a managed policy 6,144 characters, a
+/// function's own policy 20 KB, and an execution's failure 32 KiB of cause.
+#[test]
+fn a_hundred_regions_stay_within_the_limits_of_aws() {
+    let regions: Vec<String> = (0..100)
+        .map(|n| format!("region-{n:03} = \"eu-west-{}\"", n % 3 + 1))
+        .collect();
+    let infrastructure = Infrastructure::with("staging-acme", "regions", &format!("{{ {} }}", regions.join(", ")));
+    for function in [
+        "replication-worker",
+        "step-function-invoker",
+        "build-worker",
+        "pipeline-action",
+    ] {
+        let environment = infrastructure.function(function, "environment_variables");
+        let bytes: usize = object(&environment)
+            .iter()
+            .map(|(name, value)| name.len() + string(value).len())
+            .sum();
+        assert!(bytes < 4096, "{function}: {bytes}");
+        let policy = infrastructure.local("functions")[function]["statements"]
+            .to_string()
+            .len();
+        assert!(policy < 6144, "{function}: {policy}");
+    }
+    for statements in [
+        "workflow_statements",
+        "region_copier_statements",
+        "regional_sync_statements",
+    ] {
+        let policy = infrastructure.local(statements).to_string().len();
+        assert!(policy < 6144, "{statements}: {policy}");
+    }
+    // One permission for all buckets of an AWS region.
+    let permission = infrastructure.block("resource", &["aws_lambda_permission", "regional_buckets"]);
+    assert_eq!(infrastructure.evaluate(attribute(permission, "source_account")), "123");
+    assert_eq!(
+        array(&infrastructure.evaluate(attribute(permission, "for_each"))).len(),
+        3
+    );
+    // What the definition cuts causes to: 7,000 characters of at most 4 bytes.
+    let definition = fs::read_to_string(root().join("terraform/step_function_definition.json")).unwrap();
+    assert!(definition.contains("'; '), 0, 7000)"));
 }
 
 #[test]
@@ -296,6 +503,8 @@ fn outputs_are_there() {
 fn no_policy_grants_more_than_named_actions_on_named_resources() {
     let infrastructure = Infrastructure::on_aws("prod");
     let mut statements = array(&infrastructure.local("workflow_statements")).clone();
+    statements.extend(array(&infrastructure.local("region_copier_statements")).iter().cloned());
+    statements.extend(array(&infrastructure.local("regional_sync_statements")).iter().cloned());
     for (_, function) in object(&infrastructure.local("functions")) {
         statements.extend(array(&function["statements"]).iter().cloned());
     }

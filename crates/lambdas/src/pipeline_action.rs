@@ -132,7 +132,9 @@ enum Progress {
 async fn start(cloud: &Cloud, state_machine: &str, job: &Job) -> Result<Progress, Failure> {
     let Some((bucket, key)) = &job.input else {
         let expected = "{\"bucket\": …, \"key\": …} in UserParameters, or an input artifact";
-        return Err(wrong(format!("the job names no input of the workflow; expected {expected}")));
+        return Err(wrong(format!(
+            "the job names no input of the workflow; expected {expected}"
+        )));
     };
     let buckets = cloud.buckets();
     let object = buckets.head(bucket, key).await?;
@@ -144,7 +146,9 @@ async fn start(cloud: &Cloud, state_machine: &str, job: &Job) -> Result<Progress
     }
     let bytes = buckets.get_range(&object, 0..object.size).await?;
     if bytes.starts_with(b"PK") {
-        return Err(wrong(format!("{key} in bucket {bucket} is a zip; expected the workflow's input as JSON")));
+        return Err(wrong(format!(
+            "{key} in bucket {bucket} is a zip; expected the workflow's input as JSON"
+        )));
     }
     let fields: serde_json::Map<String, Value> = serde_json::from_slice(&bytes)
         .map_err(|error| wrong(format!("{key} in bucket {bucket} is not a JSON object: {error}")))?;

@@ -60,7 +60,8 @@ fn read(event: &Value) -> Result<Task, Failure> {
         let text = event.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         text.map(str::to_owned)
     };
-    let required = |name: &str| text(name).ok_or_else(|| Failure::invalid(format!("{name} — missing; expected a text")));
+    let required =
+        |name: &str| text(name).ok_or_else(|| Failure::invalid(format!("{name} — missing; expected a text")));
     let bytes = |name: &str, otherwise: u64| {
         let given = event.get(name).and_then(Value::as_u64);
         given.filter(|given| *given > 0).unwrap_or(otherwise)
@@ -87,8 +88,12 @@ mod tests {
 
     #[test]
     fn a_task_names_source_and_destination_and_the_rest_has_defaults() {
-        let task = read(&json!({"sourceBucket": "a", "sourceKey": "k", "bucket": "b", "sourceVersionId": "v"})).unwrap();
-        assert_eq!((task.version_id.as_deref(), task.limits), (Some("v"), CopyLimits::default()));
+        let task =
+            read(&json!({"sourceBucket": "a", "sourceKey": "k", "bucket": "b", "sourceVersionId": "v"})).unwrap();
+        assert_eq!(
+            (task.version_id.as_deref(), task.limits),
+            (Some("v"), CopyLimits::default())
+        );
         for missing in ["sourceBucket", "sourceKey", "bucket"] {
             let mut event = json!({"sourceBucket": "a", "sourceKey": "k", "bucket": "b"});
             event[missing] = Value::Null;

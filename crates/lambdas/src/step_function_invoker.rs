@@ -41,7 +41,10 @@ pub async fn handle(cloud: Cloud, event: Value) -> Result<Value, Failure> {
             tracing::info!(build = key, execution = arn, "started");
             Ok(http::answer(202, &json!({"executionArn": arn, "buildId": key})))
         }
-        Started::Already => Err(Failure::new("AlreadyThere", format!("execution {name} is there already"))),
+        Started::Already => Err(Failure::new(
+            "AlreadyThere",
+            format!("execution {name} is there already"),
+        )),
     }
 }
 
@@ -92,7 +95,10 @@ async fn deploy(cloud: &Cloud, fields: &Map<String, Value>) -> Result<Result<Val
 /// The buckets of the regions that are named, or all.
 fn chosen(regions: Option<&Value>, all: Vec<String>) -> Result<Vec<String>, BadRequest> {
     let stage = configuration::optional("STAGE").unwrap_or_default();
-    let known: Vec<&str> = all.iter().filter_map(|bucket| region_of_bucket(bucket, &stage)).collect();
+    let known: Vec<&str> = all
+        .iter()
+        .filter_map(|bucket| region_of_bucket(bucket, &stage))
+        .collect();
     let expected = || BadRequest(format!("regions — expected a list of some of {}", known.join(", ")));
     let regions = match regions {
         None | Some(Value::Null) => return Ok(all),

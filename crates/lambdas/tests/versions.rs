@@ -40,7 +40,10 @@ async fn buckets(cloud: &Cloud, names: &[&str]) {
 /// Uploads, and the id of the version that it becomes.
 async fn upload(cloud: &Cloud, key: &str, bytes: Bytes) -> String {
     let put = cloud.s3().put_object().bucket(SOURCE).key(key).body(bytes.into());
-    let put = put.content_type("application/zip").metadata("commit", "abc").tagging("team=a%26b&kind=zip");
+    let put = put
+        .content_type("application/zip")
+        .metadata("commit", "abc")
+        .tagging("team=a%26b&kind=zip");
     put.send().await.unwrap().version_id.unwrap()
 }
 
@@ -92,16 +95,34 @@ async fn an_event_of_an_older_version_copies_nothing_of_it_and_the_newer_one_is_
     buckets(&cloud, &["overtaken-one"]).await;
     let first = upload(&cloud, key, build(1, 12_000_000)).await;
     let second = upload(&cloud, key, build(2, 7_000_000)).await;
-    let older = start(stack, &cloud, "overtaken-1", &input(key, &first, "01", &["overtaken-one"])).await;
+    let older = start(
+        stack,
+        &cloud,
+        "overtaken-1",
+        &input(key, &first, "01", &["overtaken-one"]),
+    )
+    .await;
     assert_eq!(ended(&cloud, &older).await.status, "SUCCEEDED");
     assert_eq!(status(&cloud, key).await, "SUPERSEDED");
     assert!(cloud.buckets().head("overtaken-one", key).await.is_err());
-    let newer = start(stack, &cloud, "overtaken-2", &input(key, &second, "02", &["overtaken-one"])).await;
+    let newer = start(
+        stack,
+        &cloud,
+        "overtaken-2",
+        &input(key, &second, "02", &["overtaken-one"]),
+    )
+    .await;
     assert_eq!(ended(&cloud, &newer).await.status, "SUCCEEDED");
     assert_eq!(status(&cloud, key).await, "COMPLETED");
     assert!(content(&cloud, "overtaken-one", key).await == build(2, 7_000_000));
     // And once more, late: the row stays that of the newer one.
-    let late = start(stack, &cloud, "overtaken-3", &input(key, &first, "01", &["overtaken-one"])).await;
+    let late = start(
+        stack,
+        &cloud,
+        "overtaken-3",
+        &input(key, &first, "01", &["overtaken-one"]),
+    )
+    .await;
     assert_eq!(ended(&cloud, &late).await.status, "SUCCEEDED");
     let row = cloud.tracking().get(key, SOURCE).await.unwrap().unwrap();
     assert_eq!((row.status.as_str(), row.execution_id), ("COMPLETED", newer));
@@ -115,7 +136,13 @@ async fn a_version_that_was_deleted_since_is_copied_all_the_same() {
     buckets(&cloud, &["deleted-since"]).await;
     let version = upload(&cloud, key, build(1, 6_000_000)).await;
     delete(&cloud, key).await;
-    let execution = start(stack, &cloud, "deleted-since", &input(key, &version, "01", &["deleted-since"])).await;
+    let execution = start(
+        stack,
+        &cloud,
+        "deleted-since",
+        &input(key, &version, "01", &["deleted-since"]),
+    )
+    .await;
     let execution = ended(&cloud, &execution).await;
     assert_eq!(execution.status, "SUCCEEDED", "{:?}", execution.error);
     assert!(content(&cloud, "deleted-since", key).await == build(1, 6_000_000));
@@ -131,13 +158,34 @@ async fn a_copy_says_of_itself_what_its_source_says_at_once_or_in_parts() {
         let buckets = cloud.buckets();
         let copied = buckets.copy_version((SOURCE, key), Some(&version), &buckets, "says-the-same", IN_PARTS);
         let bytes = size as u64;
-        assert_eq!(copied.await.unwrap(), Landed::Copied { version: version.clone(), bytes, parts });
-        let head = cloud.s3().head_object().bucket("says-the-same").key(key).send().await.unwrap();
+        assert_eq!(
+            copied.await.unwrap(),
+            Landed::Copied {
+                version: version.clone(),
+                bytes,
+                parts
+            }
+        );
+        let head = cloud
+            .s3()
+            .head_object()
+            .bucket("says-the-same")
+            .key(key)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(head.content_type(), Some("application/zip"), "{key}");
         let metadata = head.metadata().unwrap();
         assert_eq!(metadata["commit"], "abc", "{key}");
         assert_eq!(metadata["fleetcast-source-version"], version, "{key}");
-        let tags = cloud.s3().get_object_tagging().bucket("says-the-same").key(key).send().await.unwrap();
+        let tags = cloud
+            .s3()
+            .get_object_tagging()
+            .bucket("says-the-same")
+            .key(key)
+            .send()
+            .await
+            .unwrap();
         let mut tags: Vec<_> = tags.tag_set().iter().map(|tag| (tag.key(), tag.value())).collect();
         tags.sort_unstable();
         assert_eq!(tags, [("kind", "zip"), ("team", "a&b")], "{key}");
@@ -156,18 +204,20 @@ async fn whatever_order_copies_are_asked_for_in_the_newest_version_ends_there() 
         let chance = |what: u64, below: u64| mix(seed * 1000 + what) % below;
         let key = format!("any-order-{seed}.zip");
         let count = 2 + chance(0, 2);
-        // Few different contents, so that an older one comes back.
-        let builds: Vec<Bytes> = (0..count).map(|n| build(chance(10 + n, 2) as u8, 300)).collect();
+        // In every second case few different contents, so that an older one comes back.
+        let differ = seed % 2 == 0;
+        let content_of = |n: u64| if differ { n as u8 } else { chance(10 + n, 2) as u8 };
+        let builds: Vec<Bytes> = (0..count).map(|n| build(content_of(n), 300)).collect();
         let mut versions = Vec::new();
-        let early = chance(1, count);
         let mut asked = Vec::new();
         for (n, build) in (0..).zip(&builds) {
             versions.push(upload(&cloud, &key, build.clone()).await);
-            if n == early {
-                // Begins now, and goes on while others are uploaded.
-                let version = versions[n as usize].clone();
+            // Begin now, and go on while others are uploaded and copied.
+            for _ in 0..3 {
+                let version = versions[chance(20 + n, n + 1) as usize].clone();
                 asked.push(tokio::spawn(copy(cloud.clone(), key.clone(), version, "any-order-a")));
             }
+            tokio::time::sleep(std::time::Duration::from_millis(chance(30 + n, 12))).await;
         }
         if chance(2, 3) == 0 {
             delete(&cloud, &key).await;
@@ -176,8 +226,12 @@ async fn whatever_order_copies_are_asked_for_in_the_newest_version_ends_there() 
             .iter()
             .flat_map(|version| ["any-order-a", "any-order-b", "any-order-b"].map(|bucket| (version.clone(), bucket)))
             .collect();
-        order.sort_by_key(|(version, bucket)| mix(seed ^ mix(version.bytes().chain(bucket.bytes()).map(u64::from).sum())));
-        let at_once = order.drain(..).map(|(version, bucket)| tokio::spawn(copy(cloud.clone(), key.clone(), version, bucket)));
+        order.sort_by_key(|(version, bucket)| {
+            mix(seed ^ mix(version.bytes().chain(bucket.bytes()).map(u64::from).sum()))
+        });
+        let at_once = order
+            .drain(..)
+            .map(|(version, bucket)| tokio::spawn(copy(cloud.clone(), key.clone(), version, bucket)));
         asked.extend(at_once);
         let landed: Vec<Landed> = join_all(asked).await.into_iter().map(Result::unwrap).collect();
         let newest = versions.last().unwrap();
@@ -187,18 +241,56 @@ async fn whatever_order_copies_are_asked_for_in_the_newest_version_ends_there() 
             }
         }
         for bucket in ["any-order-a", "any-order-b"] {
-            assert!(content(&cloud, bucket, &key).await == builds[builds.len() - 1], "seed {seed}, {bucket}");
+            assert!(
+                content(&cloud, bucket, &key).await == builds[builds.len() - 1],
+                "seed {seed}, {bucket}"
+            );
             let head = cloud.s3().head_object().bucket(bucket).key(&key).send().await.unwrap();
-            assert_eq!(head.metadata().unwrap()["fleetcast-source-version"], *newest, "seed {seed}, {bucket}");
+            assert_eq!(
+                head.metadata().unwrap()["fleetcast-source-version"],
+                *newest,
+                "seed {seed}, {bucket}"
+            );
+            if differ {
+                assert_order(&cloud, bucket, &key, &versions).await;
+            }
         }
     }
+}
+
+/// Of what has ever landed, nothing has landed on what is newer.
+async fn assert_order(cloud: &Cloud, bucket: &str, key: &str, versions: &[String]) {
+    let listed = cloud
+        .s3()
+        .list_object_versions()
+        .bucket(bucket)
+        .prefix(key)
+        .send()
+        .await
+        .unwrap();
+    let mut places = Vec::new();
+    for version in listed
+        .versions()
+        .iter()
+        .rev()
+        .filter(|version| version.key() == Some(key))
+    {
+        let head = cloud.s3().head_object().bucket(bucket).key(key);
+        let head = head.version_id(version.version_id().unwrap()).send().await.unwrap();
+        let of = &head.metadata().unwrap()["fleetcast-source-version"];
+        places.push(versions.iter().position(|version| version == of).unwrap());
+    }
+    assert!(places.is_sorted(), "{key} in {bucket}: {places:?}");
 }
 
 async fn copy(cloud: Cloud, key: String, version: String, to: &'static str) -> Landed {
     let buckets = cloud.buckets();
     // Whoever is overtaken too often is asked again, as the workflow does it.
     loop {
-        match buckets.copy_version((SOURCE, &key), Some(&version), &buckets, to, IN_PARTS).await {
+        match buckets
+            .copy_version((SOURCE, &key), Some(&version), &buckets, to, IN_PARTS)
+            .await
+        {
             Err(error) if error.is_retryable() => {}
             landed => return landed.unwrap(),
         }

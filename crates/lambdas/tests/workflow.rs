@@ -196,7 +196,12 @@ async fn an_input_that_is_not_valid_copies_nothing_and_is_told() {
         assert!(cause.contains("not valid"), "{name}: {cause}");
     }
     for key in ["invalid-1.zip", "invalid-4.zip"] {
-        let row = cloud.tracking().get(key, "b").await.unwrap().expect("a refusal has a row");
+        let row = cloud
+            .tracking()
+            .get(key, "b")
+            .await
+            .unwrap()
+            .expect("a refusal has a row");
         assert_eq!(row.status, "REFUSED", "{key}");
     }
     assert!(told(&queue, "invalid-1.zip").await.contains("destinationBuckets"));

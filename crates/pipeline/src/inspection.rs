@@ -7,8 +7,8 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_s3::types::BucketVersioningStatus;
 use aws_sdk_sqs::types::QueueAttributeName;
 use cloud::{
-    CloudError, FAILURE_TOPIC, FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE,
-    WORKFLOW, check_regions, region_dead_letter_queue,
+    CloudError, FAILURE_TOPIC, FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, WORKFLOW,
+    check_regions, region_dead_letter_queue,
 };
 use serde_json::{Value, json};
 
@@ -69,10 +69,18 @@ impl PartState {
 
     fn failed(error: &CloudError) -> Self {
         let text = cloud::chain(error);
-        let is_missing = matches!(error, CloudError::BucketMissing { .. } | CloudError::ObjectMissing { .. })
-            || ["NotFound", "NonExistentQueue", "DoesNotExist", "NoSuchBucket", "status 404"]
-                .iter()
-                .any(|word| text.contains(word));
+        let is_missing = matches!(
+            error,
+            CloudError::BucketMissing { .. } | CloudError::ObjectMissing { .. }
+        ) || [
+            "NotFound",
+            "NonExistentQueue",
+            "DoesNotExist",
+            "NoSuchBucket",
+            "status 404",
+        ]
+        .iter()
+        .any(|word| text.contains(word));
         if is_missing { Self::Missing } else { Self::Unseen(text) }
     }
 }
@@ -194,7 +202,9 @@ impl Pipeline {
         let got = place.cloud.s3().get_bucket_versioning().bucket(bucket).send().await;
         let state = match got {
             Ok(versioning) if versioning.status() == Some(&BucketVersioningStatus::Enabled) => PartState::Well,
-            Ok(_) => PartState::Wrong("it keeps no versions: an overwritten build is not told from a repeated event".to_owned()),
+            Ok(_) => PartState::Wrong(
+                "it keeps no versions: an overwritten build is not told from a repeated event".to_owned(),
+            ),
             Err(error) => PartState::failed(&CloudError::service(format!("look at bucket {bucket}"), &error)),
         };
         (state, place)
@@ -216,7 +226,9 @@ impl Pipeline {
             Err(error) => return failed(CloudError::service(format!("look at queue {name}"), &error)),
         };
         let policy = attributes.get(&QueueAttributeName::RedrivePolicy);
-        let policy: Value = policy.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let policy: Value = policy
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
         let target = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
         if target.ends_with(&format!(":{dead_letters}")) {
             PartState::Well
@@ -262,7 +274,10 @@ impl Pipeline {
             .pointer("/States/CopyToMultipleBuckets/ItemProcessor/States/CopyToBucket/Arguments/FunctionName")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        if !copier_arn.split(":function:").any(|part| part.split(':').next() == Some(copier.as_str())) {
+        if !copier_arn
+            .split(":function:")
+            .any(|part| part.split(':').next() == Some(copier.as_str()))
+        {
             return PartState::Wrong(format!("it does not copy by {copier}: it is of another release"));
         }
         if is == of(&self.definition(topic_arn, copier_arn)) {
@@ -274,20 +289,35 @@ impl Pipeline {
 
     async fn function_state(&self, function: &str) -> PartState {
         let name = self.cloud.name(function);
-        let got = self.lambda.get_function_configuration().function_name(&name).send().await;
+        let got = self
+            .lambda
+            .get_function_configuration()
+            .function_name(&name)
+            .send()
+            .await;
         let configuration = match got {
             Ok(configuration) => configuration,
             Err(error) => return PartState::failed(&CloudError::service(format!("look at function {name}"), &error)),
         };
         let environment = configuration.environment.and_then(|environment| environment.variables);
         let environment = environment.unwrap_or_default();
-        let needed = variables_of(function).iter().filter(|variable| !MAY_BE_MISSING.contains(variable));
-        let unset: Vec<&str> = needed.copied().filter(|variable| !environment.contains_key(*variable)).collect();
+        let needed = variables_of(function)
+            .iter()
+            .filter(|variable| !MAY_BE_MISSING.contains(variable));
+        let unset: Vec<&str> = needed
+            .copied()
+            .filter(|variable| !environment.contains_key(*variable))
+            .collect();
         if !unset.is_empty() {
             return PartState::Wrong(format!("it is not told {}", unset.join(", ")));
         }
         let by_events = matches!(function, "replication-worker" | "regional-sync");
-        if by_events && configuration.dead_letter_config.and_then(|config| config.target_arn).is_none() {
+        if by_events
+            && configuration
+                .dead_letter_config
+                .and_then(|config| config.target_arn)
+                .is_none()
+        {
             return PartState::Wrong("what it cannot take up goes nowhere: it has no dead-letter queue".to_owned());
         }
         self.tried(&name, by_events).await

@@ -19,9 +19,8 @@ impl Pipeline {
                 action: format!("have bucket {bucket} call {id}"),
                 message: error.to_string(),
             })?;
-        let is_ours = |other: &LambdaFunctionConfiguration| {
-            other.id() == Some(id) || other.lambda_function_arn() == function_arn
-        };
+        let is_ours =
+            |other: &LambdaFunctionConfiguration| other.id() == Some(id) || other.lambda_function_arn() == function_arn;
         let mut calls: Vec<_> = there.lambda_function_configurations.unwrap_or_default();
         calls.retain(|other| !is_ours(other));
         let queues = there.queue_configurations.unwrap_or_default();
@@ -53,7 +52,10 @@ impl Pipeline {
         let ending = format!(":function:{function}");
         let is_of = |call: &&LambdaFunctionConfiguration| call.lambda_function_arn().ends_with(&ending);
         let Some(call) = calls.iter().find(is_of) else {
-            let others: Vec<&str> = calls.iter().map(LambdaFunctionConfiguration::lambda_function_arn).collect();
+            let others: Vec<&str> = calls
+                .iter()
+                .map(LambdaFunctionConfiguration::lambda_function_arn)
+                .collect();
             return Ok(Some(if others.is_empty() {
                 "it calls no function".to_owned()
             } else {
@@ -62,10 +64,19 @@ impl Pipeline {
         };
         if !call.events().iter().any(|event| event.as_str() == CREATED) {
             let events: Vec<&str> = call.events().iter().map(Event::as_str).collect();
-            return Ok(Some(format!("it calls it at {} only; expected {CREATED}", events.join(", "))));
+            return Ok(Some(format!(
+                "it calls it at {} only; expected {CREATED}",
+                events.join(", ")
+            )));
         }
-        let rules = call.filter().and_then(|filter| filter.key()).map(|key| key.filter_rules());
-        let rules = rules.unwrap_or_default().iter().filter(|rule| rule.value().is_some_and(|value| !value.is_empty()));
+        let rules = call
+            .filter()
+            .and_then(|filter| filter.key())
+            .map(|key| key.filter_rules());
+        let rules = rules
+            .unwrap_or_default()
+            .iter()
+            .filter(|rule| rule.value().is_some_and(|value| !value.is_empty()));
         let rules: Vec<String> = rules
             .map(|rule| {
                 let name = rule.name().map_or("", FilterRuleName::as_str);

@@ -30,13 +30,7 @@ impl PipelineJobs {
     }
 
     /// The job has failed, of this kind (see [`CloudError::kind`]). `execution` is where to look.
-    pub async fn fail(
-        &self,
-        job: &str,
-        kind: &str,
-        message: &str,
-        execution: Option<&str>,
-    ) -> Result<(), CloudError> {
+    pub async fn fail(&self, job: &str, kind: &str, message: &str, execution: Option<&str>) -> Result<(), CloudError> {
         let details = FailureDetails::builder()
             .r#type(type_of(kind))
             .message(message.chars().take(MESSAGE_MAX).collect::<String>())

@@ -291,7 +291,10 @@ impl Pipeline {
                     .as_service_error()
                     .is_some_and(|e| e.is_resource_conflict_exception())
             {
-                return Err(CloudError::service(format!("let {service} call function {name}"), &error));
+                return Err(CloudError::service(
+                    format!("let {service} call function {name}"),
+                    &error,
+                ));
             }
         }
         Ok(arn)
@@ -349,11 +352,7 @@ pub(crate) fn told(id: Option<String>, action: &str, name: &str) -> Result<Strin
 }
 
 /// The environment of a function.
-fn environment_of(
-    function: &str,
-    variables: &[(&str, String)],
-    endpoint: Option<&str>,
-) -> HashMap<String, String> {
+fn environment_of(function: &str, variables: &[(&str, String)], endpoint: Option<&str>) -> HashMap<String, String> {
     let read = variables
         .iter()
         .filter(|(name, value)| variables_of(function).contains(name) && !value.is_empty());
@@ -380,7 +379,13 @@ pub(crate) fn variables_of(function: &str) -> &'static [&'static str] {
         "pipeline-action" => &["STATE_MACHINE_ARN"],
         "regional-sync" => &["BUILD_SUFFIXES", "STAGE"],
         "replication-worker" => &["DESTINATION_BUCKETS", "STATE_MACHINE_ARN"],
-        "step-function-invoker" => &["BUILD_SUFFIXES", "DESTINATION_BUCKETS", "GLOBAL_BUCKET", "STAGE", "STATE_MACHINE_ARN"],
+        "step-function-invoker" => &[
+            "BUILD_SUFFIXES",
+            "DESTINATION_BUCKETS",
+            "GLOBAL_BUCKET",
+            "STAGE",
+            "STATE_MACHINE_ARN",
+        ],
         _ => &[],
     }
 }

@@ -74,4 +74,3 @@ impl Pipeline {
         Ok(id)
     }
 }
-

@@ -13,16 +13,26 @@ use hcl::{Block, Body, Expression, Map};
 use serde_json::Value;
 
 /// The functions and the environment variables that they read.
-pub const FUNCTIONS: [(&str, &[&str]); 5] = [
+pub const FUNCTIONS: [(&str, &[&str]); 6] = [
     ("build-worker", &["GLOBAL_BUCKET"]),
     ("pipeline-action", &["STATE_MACHINE_ARN"]),
-    ("regional-sync", &["QUEUE_URLS"]),
+    ("region-copier", &[]),
+    ("regional-sync", &["BUILD_SUFFIXES", "STAGE"]),
     ("replication-worker", &["DESTINATION_BUCKETS", "STATE_MACHINE_ARN"]),
     (
         "step-function-invoker",
-        &["DESTINATION_BUCKETS", "GLOBAL_BUCKET", "STATE_MACHINE_ARN"],
+        &[
+            "BUILD_SUFFIXES",
+            "DESTINATION_BUCKETS",
+            "GLOBAL_BUCKET",
+            "STAGE",
+            "STATE_MACHINE_ARN",
+        ],
     ),
 ];
+
+/// The AWS regions of the fleet's regions in these tests: one with that of everything else, one with another.
+pub const REGIONS: [(&str, &str); 2] = [("region-a", "us-east-1"), ("region-b", "eu-west-1")];
 
 /// `terraform/` as evaluated for one stage.
 pub struct Infrastructure {
@@ -36,6 +46,15 @@ impl Infrastructure {
     }
 
     pub fn at(stage: &str, endpoint: Option<&str>) -> Self {
+        Self::of(stage, endpoint, None)
+    }
+
+    /// On AWS, with a variable of this value.
+    pub fn with(stage: &str, variable: &str, value: &str) -> Self {
+        Self::of(stage, None, Some((variable, value)))
+    }
+
+    fn of(stage: &str, endpoint: Option<&str>, variable: Option<(&str, &str)>) -> Self {
         let mut files = files(&root().join("terraform"), "tf");
         files.sort();
         assert!(!files.is_empty());
@@ -51,8 +70,17 @@ impl Infrastructure {
         };
         let mut variables = infrastructure.defaults();
         variables.insert("stage".to_owned(), stage.into());
+        // On a local stack all is in one region, as the defaults have it.
+        if endpoint.is_none() {
+            let regions = REGIONS.map(|(region, aws)| (region.to_owned(), hcl::Value::from(aws)));
+            variables.insert("regions".to_owned(), hcl::Value::Object(regions.into_iter().collect()));
+        }
         if let Some(endpoint) = endpoint {
             variables.insert("endpoint_url".to_owned(), endpoint.into());
+        }
+        if let Some((name, value)) = variable {
+            let value = value.parse::<Expression>().unwrap().evaluate(&Context::new()).unwrap();
+            variables.insert(name.to_owned(), value);
         }
         let path: Map<String, hcl::Value> = [("module".to_owned(), "terraform".into())].into_iter().collect();
         infrastructure.context.declare_var("path", hcl::Value::Object(path));
@@ -87,6 +115,15 @@ impl Infrastructure {
         self.evaluate(&expression)
     }
 
+    /// An argument of a function, whichever module declares it.
+    pub fn function(&self, function: &str, argument: &str) -> Value {
+        match function {
+            "region-copier" => self.module("region_copier", argument),
+            "regional-sync" => self.of_each("regional_sync", argument, "us-east-1"),
+            _ => self.of_each("function", argument, function),
+        }
+    }
+
     /// An argument of a module.
     pub fn module(&self, module: &str, argument: &str) -> Value {
         self.evaluate(attribute(self.block("module", &[module]), argument))
@@ -97,7 +134,11 @@ impl Infrastructure {
         let block = self.block("module", &[module]);
         let all = attribute(block, "for_each").evaluate(&self.context);
         let all = all.unwrap_or_else(|error| panic!("{module}.for_each: {error}"));
-        let value = map_of(&all).get(key);
+        let value = match &all {
+            // A set: its members are keys and values.
+            hcl::Value::Array(members) => members.iter().find(|member| member.as_str() == Some(key)),
+            all => map_of(all).get(key),
+        };
         let value = value.unwrap_or_else(|| panic!("module {module} has no instance {key}"));
         let each: Map<String, hcl::Value> = [("key".to_owned(), key.into()), ("value".to_owned(), value.clone())]
             .into_iter()
@@ -122,6 +163,7 @@ impl Infrastructure {
     /// What modules and resources answer, made up: `region_queue[region-a].queue_url`.
     fn declare_answers(&mut self) {
         let regions = ["region-a", "region-b"];
+        let aws_regions = ["us-east-1", "eu-west-1", "eu-west-2", "eu-west-3"];
         let functions = FUNCTIONS.map(|(function, _)| function);
         let mut modules = Map::new();
         for (module, keys, answers) in [
@@ -142,7 +184,13 @@ impl Infrastructure {
                 &regions,
                 &["queue_url", "queue_arn", "dead_letter_queue_url"],
             ),
-            ("function_dead_letter_queue", &[], &["queue_arn"]),
+            ("function_dead_letter_queue", &aws_regions, &["queue_arn"]),
+            ("region_copier", &[], &["lambda_function_arn", "lambda_function_name"]),
+            (
+                "regional_sync",
+                &aws_regions,
+                &["lambda_function_arn", "lambda_function_name"],
+            ),
             ("file_copy_workflow", &[], &["state_machine_arn"]),
             (
                 "function",
@@ -178,8 +226,14 @@ impl Infrastructure {
         self.context
             .declare_var("aws_sns_topic", nested(r#"{ failures = { arn = "topic.arn" } }"#));
         self.context.declare_var(
+            "data",
+            nested(
+                r#"{ aws_partition = { current = { partition = "aws-us-gov" } }, aws_caller_identity = { current = { account_id = "123" } } }"#,
+            ),
+        );
+        self.context.declare_var(
             "aws_api_gateway_rest_api",
-            nested(r#"{ api = { id = "rest_api.id" } }"#),
+            nested(r#"{ api = { id = "rest_api.id", execution_arn = "rest_api.execution_arn" } }"#),
         );
         self.context.declare_var(
             "aws_api_gateway_stage",
@@ -250,6 +304,36 @@ fn functions() -> Context<'static> {
         let (text, suffix) = (text_of(&args[0]), text_of(&args[1]));
         Ok(text.strip_suffix(&suffix).unwrap_or(&text).into())
     }
+    fn set(args: FuncArgs) -> Result<hcl::Value, String> {
+        let mut members = Vec::new();
+        for member in list_of(&args[0]) {
+            if !members.contains(member) {
+                members.push(member.clone());
+            }
+        }
+        Ok(hcl::Value::Array(members))
+    }
+    fn keys(args: FuncArgs) -> Result<hcl::Value, String> {
+        let sorted: std::collections::BTreeSet<&String> = map_of(&args[0]).keys().collect();
+        Ok(hcl::Value::Array(
+            sorted.into_iter().map(|key| key.as_str().into()).collect(),
+        ))
+    }
+    fn contains(args: FuncArgs) -> Result<hcl::Value, String> {
+        Ok(list_of(&args[0]).contains(&args[1]).into())
+    }
+    fn length(args: FuncArgs) -> Result<hcl::Value, String> {
+        Ok(match &args[0] {
+            hcl::Value::Array(list) => list.len(),
+            hcl::Value::Object(map) => map.len(),
+            other => text_of(other).len(),
+        }
+        .into())
+    }
+    fn lookup(args: FuncArgs) -> Result<hcl::Value, String> {
+        let found = map_of(&args[0]).get(&text_of(&args[1]));
+        Ok(found.unwrap_or(&args[2]).clone())
+    }
     fn last(args: FuncArgs) -> Result<hcl::Value, String> {
         args.last().cloned().ok_or_else(|| "expected an argument".to_owned())
     }
@@ -259,6 +343,11 @@ fn functions() -> Context<'static> {
         ("merge", merge),
         ("coalesce", coalesce),
         ("values", values),
+        ("toset", set),
+        ("keys", keys),
+        ("contains", contains),
+        ("length", length),
+        ("lookup", lookup),
         ("join", join),
         ("replace", replace),
         ("startswith", startswith),

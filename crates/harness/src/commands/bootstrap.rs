@@ -58,7 +58,13 @@ pub(crate) async fn doctor(arguments: &DoctorArguments) -> Exit {
                 let word = part.state.word();
                 let _ = match part.state.problem() {
                     None => writeln!(text, "{word:<8} {} {}", part.kind, part.name),
-                    Some(problem) => writeln!(text, "{:<8} {} {}: {problem}", word.to_uppercase(), part.kind, part.name),
+                    Some(problem) => writeln!(
+                        text,
+                        "{:<8} {} {}: {problem}",
+                        word.to_uppercase(),
+                        part.kind,
+                        part.name
+                    ),
                 };
             }
             print(&text);
