@@ -61,7 +61,7 @@ resource "aws_iam_policy" "operator" {
       {
         Sid       = "SeeBuckets"
         Effect    = "Allow"
-        Action    = ["s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketVersioning", "s3:GetBucketNotification"]
+        Action    = ["s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads", "s3:GetBucketVersioning", "s3:GetBucketNotification"]
         Resource  = [module.global_bucket.s3_bucket_arn, local.any_regional_bucket]
         Condition = local.of_this_account
       },

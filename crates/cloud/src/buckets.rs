@@ -29,11 +29,23 @@ pub struct ObjectInfo {
 #[derive(Clone, Debug)]
 pub struct Buckets {
     pub(crate) client: Client,
+    /// Whether uploads land only where nothing is.
+    pub(crate) only_new: bool,
 }
 
 impl Buckets {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+        let only_new = false;
+        Self { client, only_new }
+    }
+
+    /// The same buckets, to which an upload comes only where there is no object of its key: a build id does not silently mean two
+    /// builds.
+    #[must_use]
+    pub fn only_new(&self) -> Self {
+        let client = self.client.clone();
+        let only_new = true;
+        Self { client, only_new }
     }
 
     /// Makes a bucket; a bucket of ours that is there is fine.

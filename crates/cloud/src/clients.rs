@@ -5,13 +5,12 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_smithy_http_client::tls;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use serde::{Deserialize, Serialize};
 
 use crate::buckets::Buckets;
 use crate::deployment_log_table::DeploymentLogTable;
 use crate::error::CloudError;
+use crate::http_client::http_client;
 use crate::names::{GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, region_queue, regional_bucket, staged};
 use crate::tracking_table::TrackingTable;
 
@@ -28,6 +27,9 @@ pub struct CloudConfig {
     /// The stage whose names are meant; empty where there are none.
     #[serde(default)]
     pub stage: String,
+    /// The AWS region; the standard environment decides where absent.
+    #[serde(default)]
+    pub region: Option<String>,
     /// Fixed credentials; the standard chain where absent.
     pub credentials: Option<Credentials>,
 }
@@ -58,6 +60,7 @@ impl CloudConfig {
             dynamodb_endpoint: Some(endpoint.to_owned()),
             endpoint: Some(endpoint.to_owned()),
             stage: String::new(),
+            region: None,
             credentials: None,
         }
     }
@@ -93,7 +96,8 @@ impl Cloud {
             s3 = s3.endpoint_url(endpoint);
         }
         // A local stack has no host name per bucket, whether we are told of it or the environment names it.
-        s3 = s3.force_path_style(config.s3_endpoint.is_some() || shared.endpoint_url().is_some());
+        let is_named = std::env::var_os("AWS_ENDPOINT_URL_S3").is_some() || shared.endpoint_url().is_some();
+        s3 = s3.force_path_style(config.s3_endpoint.is_some() || is_named);
         let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&shared);
         if let Some(endpoint) = &config.dynamodb_endpoint {
             dynamodb = dynamodb.endpoint_url(endpoint);
@@ -195,10 +199,10 @@ impl Cloud {
 }
 
 async fn shared_config(config: &CloudConfig) -> SdkConfig {
-    let http = aws_smithy_http_client::Builder::new()
-        .pool_idle_timeout(IDLE_CONNECTION)
-        .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
-        .build_https();
+    let variable = |name: &str| std::env::var(name).ok();
+    let endpoint = config.endpoint.clone().or_else(|| config.s3_endpoint.clone());
+    let endpoint = endpoint.or_else(|| variable("AWS_ENDPOINT_URL"));
+    let http = http_client(endpoint.as_deref(), variable);
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
@@ -218,16 +222,24 @@ async fn shared_config(config: &CloudConfig) -> SdkConfig {
             .credentials_provider(credentials)
             .region(Region::new("us-east-1"));
     }
+    if let Some(region) = &config.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
     let loaded = loader.load().await;
     // Asked of the loader, whose sources have its HTTP client; a chain of our own would not.
     match loaded.region() {
         Some(_) => loaded,
-        None => loaded.into_builder().region(Region::new("us-east-1")).build(),
+        None => {
+            if endpoint.is_none() {
+                tracing::warn!(
+                    "no AWS region is set, and us-east-1 is asked; AWS_REGION or a profile names another one"
+                );
+            }
+            loaded.into_builder().region(Region::new("us-east-1")).build()
+        }
     }
 }
 
-/// A connection that nobody uses is closed after this, before S3 does it: who has pulled a hundred builds is at rest again soon.
-const IDLE_CONNECTION: Duration = Duration::from_secs(10);
 /// A connection that cannot be made fails soon, and is tried again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the whole of a request to be sent and its answer to begin. Bodies of answers may take as long as they keep moving:

@@ -14,6 +14,14 @@ pub enum CloudError {
         /// The key.
         key: String,
     },
+    /// There is such an object, and it is not to be replaced.
+    #[error("object {key} is in bucket {bucket} already")]
+    ObjectThere {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
     /// There is no such bucket.
     #[error("bucket {bucket} does not exist")]
     BucketMissing {
@@ -79,6 +87,7 @@ impl CloudError {
         match self {
             Self::ObjectMissing { .. } => "ObjectMissing",
             Self::BucketMissing { .. } => "BucketMissing",
+            Self::ObjectThere { .. } => "ObjectThere",
             Self::ObjectChanged { .. } => "ObjectChanged",
             Self::Invalid { .. } => "Invalid",
             Self::ConditionFailed { .. } => "ConditionFailed",

@@ -13,6 +13,7 @@ mod deployment_log_writer;
 mod embedded;
 mod error;
 mod events;
+mod http_client;
 mod names;
 mod replication;
 mod retry;

@@ -1,8 +1,8 @@
 //! Builds into S3: uploading from memory, a file or a generator, and copying between buckets, in parts where they are
 //! large.
 //!
-//! Invariant: an upload in parts that fails is aborted. One whose future is dropped is not: a rule of the bucket has to
-//! clear such uploads away.
+//! Invariant: an upload in parts that fails is aborted. One whose future is dropped is not: whoever drops it calls
+//! `abort_uploads`, and where that is not done either a rule of the bucket clears it away.
 
 use std::future::Future;
 use std::io;
@@ -11,12 +11,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use futures::{TryStreamExt, stream};
 
@@ -46,8 +47,9 @@ impl Buckets {
         let body = read_part(source, key, 0..size).await?;
         let send = || async {
             let request = self.client.put_object().bucket(bucket).key(key);
+            let request = request.set_if_none_match(self.condition());
             let sent = request.body(ByteStream::from(body.clone())).send().await;
-            sent.map_err(|error| write_error(format!("upload {key} to bucket {bucket}"), bucket, &error))
+            sent.map_err(|error| self.put_error(format!("upload {key} to bucket {bucket}"), (bucket, key), &error))
         };
         Backoff::READ.seeded(fnv1a(key).into()).run(send).await?;
         progress(size);
@@ -109,7 +111,9 @@ impl Buckets {
         source: &PartSource,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), CloudError> {
-        let upload = self.begin_multipart(bucket, key).await?;
+        let upload = self
+            .begin_multipart(bucket, key, Some(ChecksumAlgorithm::Crc32))
+            .await?;
         let parts = stream::iter(part_ranges(size).map(Ok)).map_ok(|(number, range)| {
             let upload = &upload;
             async move {
@@ -119,6 +123,7 @@ impl Buckets {
                     let request = self.client.upload_part().bucket(bucket).key(key).upload_id(upload);
                     let sent = request
                         .part_number(number)
+                        .checksum_algorithm(ChecksumAlgorithm::Crc32)
                         .body(ByteStream::from(body.clone()))
                         .send()
                         .await;
@@ -129,6 +134,7 @@ impl Buckets {
                 Ok(CompletedPart::builder()
                     .part_number(number)
                     .set_e_tag(sent.e_tag)
+                    .set_checksum_crc32(sent.checksum_crc32)
                     .build())
             }
         });
@@ -172,7 +178,7 @@ impl Buckets {
     }
 
     async fn copy_multipart(&self, object: &ObjectInfo, to: &str, key: &str) -> Result<(), CloudError> {
-        let upload = self.begin_multipart(to, key).await?;
+        let upload = self.begin_multipart(to, key, None).await?;
         let parts = stream::iter(part_ranges(object.size).map(Ok)).map_ok(|(number, range)| {
             let upload = &upload;
             async move {
@@ -195,7 +201,51 @@ impl Buckets {
         self.end_multipart(to, key, &upload, parts).await
     }
 
-    async fn begin_multipart(&self, bucket: &str, key: &str) -> Result<String, CloudError> {
+    /// Ends the uploads in parts of a key that began at `since` or later, whose parts nobody sees and somebody pays; how many they
+    /// were. For an upload of ours whose future was dropped.
+    pub async fn abort_uploads(&self, bucket: &str, key: &str, since: SystemTime) -> Result<usize, CloudError> {
+        let request = self.client.list_multipart_uploads().bucket(bucket).prefix(key);
+        let listed = request.send().await;
+        let listed = listed.map_err(|e| CloudError::service(format!("list the uploads to bucket {bucket}"), &e))?;
+        // S3 tells whole seconds.
+        let since = since.checked_sub(Duration::from_secs(1)).unwrap_or(since);
+        let mut aborted = 0;
+        for upload in listed.uploads().iter().filter(|upload| upload.key() == Some(key)) {
+            let begun = upload.initiated().and_then(|at| SystemTime::try_from(*at).ok());
+            let (Some(id), true) = (upload.upload_id(), begun.is_none_or(|begun| begun >= since)) else {
+                continue;
+            };
+            let request = self.client.abort_multipart_upload().bucket(bucket).key(key);
+            let sent = request.upload_id(id).send().await;
+            sent.map_err(|e| CloudError::service(format!("abort upload {id} of {key} to bucket {bucket}"), &e))?;
+            aborted += 1;
+        }
+        Ok(aborted)
+    }
+
+    fn condition(&self) -> Option<String> {
+        self.only_new.then(|| "*".to_owned())
+    }
+
+    fn put_error<E>(&self, action: String, (bucket, key): (&str, &str), error: &SdkError<E, HttpResponse>) -> CloudError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        if self.only_new && error.code() == Some("PreconditionFailed") {
+            return CloudError::ObjectThere {
+                bucket: bucket.to_owned(),
+                key: key.to_owned(),
+            };
+        }
+        write_error(action, bucket, error)
+    }
+
+    async fn begin_multipart(
+        &self,
+        bucket: &str,
+        key: &str,
+        checksums: Option<ChecksumAlgorithm>,
+    ) -> Result<String, CloudError> {
         let action = || format!("begin the upload of {key} to {bucket}");
         let begin = || async {
             let sent = self
@@ -203,6 +253,7 @@ impl Buckets {
                 .create_multipart_upload()
                 .bucket(bucket)
                 .key(key)
+                .set_checksum_algorithm(checksums.clone())
                 .send()
                 .await;
             sent.map_err(|error| write_error(action(), bucket, &error))
@@ -233,10 +284,12 @@ impl Buckets {
                         .upload_id(upload);
                     let request = request
                         .multipart_upload(parts.clone())
+                        .set_if_none_match(self.condition())
                         .customize()
                         .config_override(patient());
                     let sent = request.send().await;
-                    sent.map_err(|e| CloudError::service(format!("complete the upload of {key} to {bucket}"), &e))
+                    let action = || format!("complete the upload of {key} to {bucket}");
+                    sent.map_err(|error| self.put_error(action(), (bucket, key), &error))
                 };
                 Backoff::READ.seeded(fnv1a(key).into()).run(complete).await.map(|_| ())
             }

@@ -225,6 +225,9 @@ pub(crate) struct UploadArguments {
     /// Seed of the bytes.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Put it where a build of this id is already: hosts that have that one get this one in its place.
+    #[arg(long)]
+    pub(crate) replace: bool,
     #[command(flatten)]
     pub(crate) place: Place,
     /// What to print.

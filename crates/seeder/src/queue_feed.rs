@@ -1,9 +1,12 @@
 //! A region's queue in SQS as a feed of builds.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cloud::{Backoff, CloudError, objects_created};
+use cloud::{Backoff, CloudError, ObjectCreated, objects_created};
 use pipeline::{Queue, QueueMessage};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -15,6 +18,8 @@ use crate::build_feed::{BuildFeed, BuildNotice, Delivery, Held};
 pub struct QueueFeed {
     queue: Queue,
     visible_after: Duration,
+    /// Builds of a message that tells of several, and of which the first is delivered.
+    ready: VecDeque<Delivery>,
 }
 
 impl QueueFeed {
@@ -24,26 +29,26 @@ impl QueueFeed {
         Self {
             queue,
             visible_after: visible_after.max(Duration::from_secs(2)),
+            ready: VecDeque::new(),
         }
     }
 
-    /// A message that tells of a build is held; any other is seen to here.
-    async fn read(&self, message: QueueMessage) -> Option<Delivery> {
-        let notice = match notice(&message.body) {
-            Ok(Some(notice)) => notice,
-            Ok(None) => {
+    /// A message that tells of builds is held until all of them are seen to; any other is seen to here.
+    async fn read(&self, message: QueueMessage) -> VecDeque<Delivery> {
+        let notices = match notices(&message.body) {
+            Ok(notices) if notices.is_empty() => {
                 self.tell(self.queue.delete(&message).await);
-                return None;
+                return VecDeque::new();
             }
+            Ok(notices) => notices,
             Err(problem) => {
-                let queue = self.queue.name();
-                tracing::error!(
-                    queue,
-                    taken_up = message.taken_up,
-                    "a message is no notice of a build: {problem}"
-                );
+                // Said once: it comes as often as it takes to end in the dead-letter queue.
+                if message.taken_up <= 1 {
+                    let queue = self.queue.name();
+                    tracing::error!(queue, "a message is no notice of a build: {problem}");
+                }
                 self.tell(self.queue.extend(&message, Duration::ZERO).await);
-                return None;
+                return VecDeque::new();
             }
         };
         let (queue, kept, visible_after) = (self.queue.clone(), message.clone(), self.visible_after);
@@ -55,13 +60,15 @@ impl QueueFeed {
                 }
             }
         });
-        let hold = Hold {
+        let hold = Arc::new(Hold {
             queue: self.queue.clone(),
             message,
             keeping,
             visible_after: self.visible_after,
-        };
-        Some(Delivery::held(notice, Box::new(hold)))
+            left: AtomicUsize::new(notices.len()),
+        });
+        let held = |notice| Delivery::held(notice, Box::new(SharedHold(Arc::clone(&hold))));
+        notices.into_iter().map(held).collect()
     }
 
     fn tell(&self, told: Result<(), CloudError>) {
@@ -78,7 +85,13 @@ struct Hold {
     message: QueueMessage,
     keeping: JoinHandle<()>,
     visible_after: Duration,
+    /// Builds that it tells of and that are not done.
+    left: AtomicUsize,
 }
+
+/// The part that one build has in it.
+#[derive(Debug)]
+struct SharedHold(Arc<Hold>);
 
 impl Drop for Hold {
     fn drop(&mut self) {
@@ -87,19 +100,23 @@ impl Drop for Hold {
 }
 
 #[async_trait]
-impl Held for Hold {
+impl Held for SharedHold {
     async fn done(&self) -> Result<(), CloudError> {
-        self.queue.delete(&self.message).await
+        // The last one deletes it. If another build of it was given back it has never come to that, and all are told of again.
+        if self.0.left.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return Ok(());
+        }
+        self.0.queue.delete(&self.0.message).await
     }
 
     async fn give_back(&self, wait: Duration) -> Result<(), CloudError> {
-        self.queue.extend(&self.message, wait).await
+        self.0.queue.extend(&self.0.message, wait).await
     }
 
     async fn let_go(&self) -> Result<(), CloudError> {
         // A request that is under way when its process ends may still take a message, which nobody would see then.
-        let wait = (LONG_POLL + Duration::from_secs(1)).min(self.visible_after);
-        self.queue.extend(&self.message, wait).await
+        let wait = (LONG_POLL + Duration::from_secs(1)).min(self.0.visible_after);
+        self.0.queue.extend(&self.0.message, wait).await
     }
 }
 
@@ -107,16 +124,17 @@ impl BuildFeed for QueueFeed {
     async fn next(&mut self) -> Option<Delivery> {
         let mut failures = 0;
         loop {
+            if let Some(delivery) = self.ready.pop_front() {
+                return Some(delivery);
+            }
             match self.queue.take(LONG_POLL, self.visible_after).await {
                 Ok(message) => {
                     if failures > 0 {
                         tracing::info!(queue = self.queue.name(), "the queue answers again");
                     }
                     failures = 0;
-                    if let Some(message) = message
-                        && let Some(delivery) = self.read(message).await
-                    {
-                        return Some(delivery);
+                    if let Some(message) = message {
+                        self.ready = self.read(message).await;
                     }
                 }
                 Err(error) => {
@@ -130,26 +148,21 @@ impl BuildFeed for QueueFeed {
     }
 }
 
-/// The build that a message tells of: `{"bucket": …, "key": …}` as `regional-sync` says it, or an event of S3 that a bucket
-/// sends by itself. None where it is S3's test of a new notification.
-fn notice(body: &str) -> Result<Option<BuildNotice>, String> {
+/// The builds that a message tells of: `{"bucket": …, "key": …}` as `regional-sync` says it, or an event of S3 in whichever way a
+/// bucket sends it. None where it is S3's test of a new notification.
+fn notices(body: &str) -> Result<Vec<BuildNotice>, String> {
     let value: Value = serde_json::from_str(body).map_err(|error| format!("not JSON: {error}"))?;
     let text = |name: &str| value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let (Some(bucket), Some(key)) = (text("bucket"), text("key")) {
-        return Ok(Some(BuildNotice {
-            bucket: bucket.to_owned(),
-            key: key.to_owned(),
-        }));
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        return Ok(vec![BuildNotice { bucket, key }]);
     }
-    let mut objects = objects_created(&value).map_err(|error| error.to_string())?;
-    match objects.len() {
-        0 => Ok(None),
-        1 => Ok(objects.pop().map(|object| BuildNotice {
-            bucket: object.bucket,
-            key: object.key,
-        })),
-        count => Err(format!("{count} builds in one message; expected one")),
-    }
+    let objects = objects_created(&value).map_err(|error| error.to_string())?;
+    let notice = |object: ObjectCreated| BuildNotice {
+        bucket: object.bucket,
+        key: object.key,
+    };
+    Ok(objects.into_iter().map(notice).collect())
 }
 
 /// Waiting for a message; the most that SQS allows.
@@ -169,19 +182,27 @@ mod tests {
 
     #[test]
     fn messages_are_notices_events_tests_or_nonsense() {
-        let build = Ok(Some(BuildNotice {
+        let of_key = |key: &str| BuildNotice {
             bucket: "region-a-builds".to_owned(),
-            key: "a b.zip".to_owned(),
-        }));
+            key: key.to_owned(),
+        };
+        let build = Ok(vec![of_key("a b.zip")]);
         assert_eq!(
-            notice(r#"{"bucket": "region-a-builds", "key": "a b.zip", "size": 3}"#),
+            notices(r#"{"bucket": "region-a-builds", "key": "a b.zip", "size": 3}"#),
             build
         );
         let event = r#"{"Records": [{"eventName": "ObjectCreated:Copy", "s3": {"bucket": {"name": "region-a-builds"}, "object": {"key": "a+b.zip"}}}]}"#;
-        assert_eq!(notice(event), build);
-        assert_eq!(notice(r#"{"Event": "s3:TestEvent"}"#), Ok(None));
+        assert_eq!(notices(event), build);
+        assert_eq!(notices(r#"{"Event": "s3:TestEvent"}"#), Ok(Vec::new()));
+        let record =
+            |key: &str| serde_json::json!({"s3": {"bucket": {"name": "region-a-builds"}, "object": {"key": key}}});
+        let two = serde_json::json!({"Records": [record("a.zip"), record("b.zip")]});
+        let by_sns = serde_json::json!({"Type": "Notification", "Message": two.to_string()});
+        for event in [two, by_sns] {
+            assert_eq!(notices(&event.to_string()), Ok(vec![of_key("a.zip"), of_key("b.zip")]));
+        }
         for (nonsense, message) in [("{", "not JSON"), ("{}", "Records"), (r#"{"bucket": "b"}"#, "Records")] {
-            assert!(notice(nonsense).unwrap_err().contains(message), "{nonsense}");
+            assert!(notices(nonsense).unwrap_err().contains(message), "{nonsense}");
         }
     }
 }

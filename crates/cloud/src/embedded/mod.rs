@@ -108,6 +108,7 @@ impl EmbeddedCloud {
             dynamodb_endpoint: Some(dynamodb_endpoint),
             endpoint: None,
             stage: String::new(),
+            region: None,
             credentials: Some(credentials),
         };
         Ok(Self {

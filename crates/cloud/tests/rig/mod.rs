@@ -63,6 +63,7 @@ impl TestCloud {
             dynamodb_endpoint: Some(proxy(config.dynamodb_endpoint.clone().unwrap(), rule).await),
             endpoint: None,
             stage: String::new(),
+            region: None,
             credentials: config.credentials.clone(),
         };
         Cloud::connect(&config).await

@@ -1,13 +1,15 @@
 //! `harness upload`: a build into the global bucket, in parts where it is large.
 
 use std::io::IsTerminal;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use cloud::{BuildId, Cloud, CloudError};
+use cloud::{BUILD_SUFFIXES, BuildId, Cloud, CloudError, is_build};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use scenario::Stop;
 use swarm::Bytes;
 
 use super::print;
+use super::run::watch_signals;
 use crate::cli::{Format, UploadArguments};
 use crate::exit::{Exit, complain};
 use crate::live;
@@ -49,7 +51,23 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
     }
     let began = Instant::now();
     let progress = |bytes: u64| bar.inc(bytes);
-    let buckets = cloud.buckets();
+    let buckets = match arguments.replace {
+        true => cloud.buckets(),
+        false => cloud.buckets().only_new(),
+    };
+    if !is_build(build_id.as_str(), BUILD_SUFFIXES) {
+        eprintln!(
+            "harness: {build_id} does not end as builds do, in .zip or .tar.gz for example: it is copied to the regions, and no \
+             host is told of it unless the pipeline's build_suffixes say so"
+        );
+    }
+    let (began_at, mut stop) = match watch_signals() {
+        Ok(stop) => (SystemTime::now(), stop),
+        Err(error) => {
+            complain("failed to listen for signals", &error);
+            return Exit::Failed;
+        }
+    };
     let put = async {
         match &arguments.file {
             Some(file) => buckets.put_file(&bucket, build_id.as_str(), file, &progress).await,
@@ -59,15 +77,34 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
             }
         }
     };
-    let went: Result<(), CloudError> = tokio::select! {
-        went = put => went,
-        _ = tokio::signal::ctrl_c() => {
-            bar.finish_and_clear();
-            eprintln!("harness: interrupted; nothing of {build_id} is in bucket {bucket}");
-            return Exit::Interrupted;
-        }
+    let went: Option<Result<(), CloudError>> = tokio::select! {
+        went = put => Some(went),
+        _ = stop.wait_for(Option::is_some) => None,
     };
     bar.finish_and_clear();
+    let Some(went) = went else {
+        let aborted = buckets.abort_uploads(&bucket, build_id.as_str(), began_at);
+        let left = match tokio::time::timeout(ABORT_PATIENCE, aborted).await {
+            Ok(Ok(_)) => format!("nothing of {build_id} is left in bucket {bucket}"),
+            _ => format!(
+                "parts of {build_id} may be left in bucket {bucket}, which cost and which no listing of objects shows; `aws s3api \
+                 list-multipart-uploads --bucket {bucket}` shows them and `abort-multipart-upload` removes them"
+            ),
+        };
+        eprintln!("harness: interrupted; {left}");
+        let signal = *stop.borrow();
+        return match signal {
+            Some(Stop::Terminated) => Exit::Terminated,
+            _ => Exit::Interrupted,
+        };
+    };
+    if let Err(CloudError::ObjectThere { .. }) = &went {
+        eprintln!(
+            "harness: {build_id} is in bucket {bucket} already, and one id is not to mean two builds; --replace puts this one in \
+             its place"
+        );
+        return Exit::No;
+    }
     if let Err(error) = went {
         complain(&format!("{build_id} is not uploaded"), &error);
         return Exit::Failed;
@@ -104,3 +141,6 @@ fn build_id(arguments: &UploadArguments) -> Result<BuildId, String> {
     };
     name.parse().map_err(|error| format!("{error}; --build-id names it"))
 }
+
+/// Parts of an upload that is given up are removed in this time, or named.
+const ABORT_PATIENCE: Duration = Duration::from_secs(5);

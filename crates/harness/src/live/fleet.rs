@@ -716,6 +716,7 @@ mod tests {
                 dynamodb_endpoint: Some("http://127.0.0.1:1".to_owned()),
                 endpoint: None,
                 stage: String::new(),
+                region: None,
                 credentials: Some(cloud::Credentials {
                     access_key_id: "test".to_owned(),
                     secret_access_key: "test".to_owned(),

@@ -70,6 +70,19 @@ pub(crate) struct Arguments {
     /// Endpoint of DynamoDB for the row.
     #[arg(long, value_name = "URL", requires = "log")]
     pub(crate) endpoint_url: Option<String>,
+    /// The stage whose table is meant, such as prod: host-deployment-logs-prod. Without it the table of a local stack, which has no
+    /// stage.
+    #[arg(
+        long,
+        value_name = "STAGE",
+        default_value = "",
+        hide_default_value = true,
+        requires = "log"
+    )]
+    pub(crate) stage: String,
+    /// The AWS region of that table, where this host is in another one: all regions of a fleet write to one table.
+    #[arg(long, value_name = "AWS_REGION", requires = "log")]
+    pub(crate) log_region: Option<String>,
     /// This host's id in the row. Where absent the machine's name and eight digits made of its machine id; a directory's host keeps in
     /// its folder what it was called first. Several agents of one machine that fetch the same builds need ids of their own.
     #[arg(long, value_name = "ID")]
@@ -95,7 +108,11 @@ impl Arguments {
 
     /// Where rows go.
     pub(crate) fn cloud(&self) -> CloudConfig {
-        CloudConfig::at_or_environment(self.endpoint_url.as_deref())
+        let config = CloudConfig::at_or_environment(self.endpoint_url.as_deref());
+        CloudConfig {
+            region: self.log_region.clone(),
+            ..config.in_stage(&self.stage)
+        }
     }
 
     /// The row of a build that has come just now, `took` after this host heard of it, or failed.
@@ -138,4 +155,25 @@ pub(crate) fn place_of(folder: &Path, key: &str) -> Option<PathBuf> {
     let is_name = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
     let is_ours = key.starts_with(super::kept::OURS);
     (key.split('/').all(is_name) && !is_ours).then(|| folder.join(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_go_to_the_table_of_the_stage_in_its_region() {
+        let parse = |more: &[&str]| {
+            let fixed = ["peer", "--directory", "/ip4/127.0.0.1/tcp/1", "--folder", "f"];
+            Arguments::try_parse_from(fixed.iter().chain(more)).map(|arguments| arguments.cloud())
+        };
+        let config = parse(&["--log", "--stage", "prod", "--log-region", "us-east-1"]).unwrap();
+        assert_eq!(
+            (config.stage.as_str(), config.region.as_deref()),
+            ("prod", Some("us-east-1"))
+        );
+        assert_eq!(parse(&["--log"]).unwrap().stage, "");
+        // What says where rows go is a mistake where none are written.
+        assert!(parse(&["--stage", "prod"]).is_err() && parse(&["--log-region", "us-east-1"]).is_err());
+    }
 }
