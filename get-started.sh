@@ -88,9 +88,13 @@ make_infrastructure() {
             case $(uname -m) in aarch64 | arm64) architecture=arm64 ;; esac
             # A container reaches the stack by the name that LocalStack gives itself.
             if [ "$(cat "$state/stack")" = docker ]; then from_functions=http://localhost.localstack.cloud:4566; fi
-            tf apply -input=false -auto-approve -state="$PWD/$state/terraform.tfstate" -var-file=local.tfvars \
+            # Twice at most: a local stack has been seen to lose the answer to a permission, which is there the second time.
+            apply() { tf apply -input=false -auto-approve -state="$PWD/$state/terraform.tfstate" -var-file=local.tfvars \
                 -var "endpoint_url=$endpoint" -var "function_endpoint_url=$from_functions" \
-                -var "lambda_architecture=$architecture" >&2
+                -var "lambda_architecture=$architecture" >&2; }
+            apply || { say "once more"; apply; }
+            # The state is in the folder that `down` removes: `terraform output` by itself does not see it.
+            tf output -state="$PWD/$state/terraform.tfstate"
             ;;
         harness)
             say "building the functions"
@@ -127,7 +131,7 @@ down() {
         docker compose down --volumes --remove-orphans >&2
     fi
     scripts/local-stack.sh remove
-    rm -rf "${state:?}" terraform/.terraform.lock.hcl target/lambda
+    rm -rf "${state:?}" terraform/.terraform.lock.hcl target/lambda-local
     say "nothing is left"
 }
 

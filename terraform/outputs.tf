@@ -52,3 +52,13 @@ output "host_policy_arn" {
   description = "The policy that the hosts' role needs."
   value       = aws_iam_policy.host.arn
 }
+
+output "operator_policy_arn" {
+  description = "The policy that whoever runs harness needs."
+  value       = aws_iam_policy.operator.arn
+}
+
+output "alarm_topic_arns" {
+  description = "AWS region to the topic that hears of its alarms. Subscribe to them, or set alarm_emails."
+  value       = { for region, topic in aws_sns_topic.alarms : region => topic.arn }
+}

@@ -72,7 +72,7 @@ variable "function_endpoint_url" {
 }
 
 variable "lambda_package_folder" {
-  description = "Where the functions' zips are, as <folder>/<function>/bootstrap.zip: what `cargo lambda build --output-format zip` and scripts/package-lambdas.sh make. Relative to this folder."
+  description = "Where the functions' zips are, as <folder>/<function>/bootstrap.zip: what `cargo lambda build --output-format zip` makes; scripts/check-packages.py says whether they are of the right kind. Relative to this folder."
   type        = string
   default     = "../target/lambda"
 }

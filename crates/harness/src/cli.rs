@@ -290,7 +290,7 @@ pub(crate) struct BootstrapArguments {
     #[arg(long, value_delimiter = ',', default_values_t = ["region-a".to_owned(), "region-b".to_owned()])]
     pub(crate) regions: Vec<String>,
     /// Folder with <function>/bootstrap.zip, as scripts/package-lambdas.sh makes them.
-    #[arg(long, value_name = "FOLDER", default_value = "target/lambda")]
+    #[arg(long, value_name = "FOLDER", default_value = "target/lambda-local")]
     pub(crate) packages: PathBuf,
     /// How functions reach the stack; the endpoint where absent.
     #[arg(long, value_name = "URL")]
