@@ -407,8 +407,8 @@ mod tests {
             queue.push(bad, chunk(index), 0);
         }
         // Each is late after two seconds, and then the next one begins.
-        for second in 0..8 {
-            assert_eq!(queue.start_next(at(2 * second)), Some((bad, chunk(second as u32))));
+        for index in 0..8 {
+            assert_eq!(queue.start_next(at(2 * u64::from(index))), Some((bad, chunk(index))));
         }
         assert_eq!(queue.stuck(at(17)), [], "nobody waits for what it keeps");
         queue.push(good, chunk(0), 9);
@@ -444,28 +444,25 @@ mod tests {
     #[test]
     fn who_fills_the_queue_makes_room_for_those_with_fewer_requests() {
         let mut queue = UploadQueue::new(1);
-        let many = UPLOAD_QUEUE_MAX / UPLOAD_QUEUE_PER_HOST_MAX;
+        let many = (UPLOAD_QUEUE_MAX / UPLOAD_QUEUE_PER_HOST_MAX) as u64;
+        let each = u32::try_from(UPLOAD_QUEUE_PER_HOST_MAX).unwrap();
         for host in 0..many {
-            for index in 0..UPLOAD_QUEUE_PER_HOST_MAX {
-                assert_eq!(
-                    queue.push(HostId::new(host as u64), chunk(index as u32), 0),
-                    Enqueued::Waiting
-                );
+            for index in 0..each {
+                assert_eq!(queue.push(HostId::new(host), chunk(index), 0), Enqueued::Waiting);
             }
         }
         let newcomer = HostId::new(1000);
-        let last = HostId::new(many as u64 - 1);
-        let of_last = UPLOAD_QUEUE_PER_HOST_MAX as u32 - 1;
+        let last = HostId::new(many - 1);
         assert_eq!(
             queue.push(newcomer, chunk(0), 5),
-            Enqueued::InPlaceOf(last, chunk(of_last))
+            Enqueued::InPlaceOf(last, chunk(each - 1))
         );
         assert_eq!(
             queue.push(HostId::new(0), chunk(99), 0),
             Enqueued::Full,
             "it has as many as may be"
         );
-        for index in 1..UPLOAD_QUEUE_PER_HOST_MAX as u32 {
+        for index in 1..each {
             queue.push(newcomer, chunk(index), 5);
         }
         let of_newcomer = queue.waiting.iter().filter(|waiting| waiting.to == newcomer).count();
