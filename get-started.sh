@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-port=${FLEETCAST_LOCAL_STACK_PORT:-4566}
+port=${FLEETCAST_LOCAL_STACK_PORT:-$(cat .local-stack/port 2>/dev/null || echo 4566)}
 endpoint=http://127.0.0.1:$port
 export FLEETCAST_LOCAL_STACK_PORT=$port
 # Seconds that `terraform init` may take to find out that there is no provider to be had.

@@ -8,7 +8,8 @@
 #   scripts/local-stack.sh status    says whether it runs and answers; exit code 0 if so, 3 if not
 #   scripts/local-stack.sh remove    stops it and removes .local-stack/
 #
-# FLEETCAST_LOCAL_STACK_PORT: its port (4566). PYTHON: the interpreter to use (python3, 3.10 or newer).
+# FLEETCAST_LOCAL_STACK_PORT: its port (that of the one that was started last, else 4566). All that it has is in memory: what is
+# stopped is gone. PYTHON: the interpreter to use (python3, 3.10 or newer).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +18,7 @@ venv=$home/venv
 pid_file=$home/ministack.pid
 log=$home/ministack.log
 requirements=$PWD/scripts/local-stack-requirements.txt
-port=${FLEETCAST_LOCAL_STACK_PORT:-4566}
+port=${FLEETCAST_LOCAL_STACK_PORT:-$(cat "$home/port" 2>/dev/null || echo 4566)}
 # Seconds until a start counts as failed; a cold one takes two to five.
 start_seconds_max=60
 
@@ -76,6 +77,7 @@ start() {
         "$PWD/scripts/local-stack.py" >"$log" 2>&1 </dev/null &
     pid=$!
     echo "$pid" >"$pid_file"
+    echo "$port" >"$home/port"
     local deadline=$((SECONDS + start_seconds_max))
     until answers; do
         kill -0 "$pid" 2>/dev/null || { tail -n 20 "$log" >&2; fail "it ended at once; its log is $log"; }
@@ -99,7 +101,7 @@ stop() {
     done
     # Whoever of its session is left after five seconds.
     kill -KILL -- "-$pid" 2>/dev/null || true
-    rm -f "$pid_file"
+    rm -f "$pid_file" "$home/port"
     echo "local-stack: stopped (pid $pid)" >&2
 }
 
@@ -116,5 +118,5 @@ case ${1:-} in
         fi
         ;;
     remove) stop && rm -rf "$home" ;;
-    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -89,6 +89,12 @@ pub(crate) fn to_item(row: &DeploymentLog) -> Item {
     set("bytes_wasted", number(row.bytes_wasted.into()));
     set("chunks_held", number(row.chunks_held.into()));
     set("chunks_total", number(row.chunks_total.into()));
+    // In seconds, as DynamoDB's time to live has it.
+    let completed = row
+        .completed_at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    set("expires_at", number((completed + KEPT_FOR).as_secs().into()));
     set("agent_version", text(env!("CARGO_PKG_VERSION")));
     if let Some(version) = &row.version {
         set("version", text(version));
@@ -177,6 +183,8 @@ mod milliseconds {
     }
 }
 
+/// A row may go so long after its host was done, where the table has a time to live.
+const KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Characters of an error that a row keeps: a row that is too large would be refused as a whole.
 const ERROR_LENGTH_MAX: usize = 1000;
 
@@ -208,6 +216,13 @@ mod tests {
     #[test]
     fn a_row_comes_back_as_it_was() {
         assert_eq!(from_item(&to_item(&row())).unwrap(), row());
+    }
+
+    #[test]
+    fn a_row_says_when_it_may_go() {
+        let item = to_item(&row());
+        let expires: u64 = item["expires_at"].as_n().unwrap().parse().unwrap();
+        assert_eq!(expires, 1_700_000_001 + 90 * 86_400);
     }
 
     #[test]

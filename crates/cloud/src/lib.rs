@@ -14,6 +14,7 @@ mod embedded;
 mod error;
 mod events;
 mod http_client;
+mod instance;
 mod names;
 mod replication;
 mod retry;
@@ -31,6 +32,7 @@ pub use deployment_log_writer::{DeploymentLogWriter, Undelivered, WriterReport};
 pub use embedded::{EmbeddedCloud, EmbeddedError, Faults, FaultsHappened};
 pub use error::{CloudError, chain};
 pub use events::{EventError, ObjectCreated, objects_created};
+pub use instance::{availability_zone, is_on_ec2};
 pub use names::{
     BUILD_SUFFIXES, BuildId, BuildIdError, BuildKeyError, DEPLOYMENT_LOG_SHARDS, FAILURE_TOPIC,
     FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, ROUTES, RegionNameError,

@@ -33,7 +33,8 @@ struct Arguments {
     #[arg(long, requires = "bucket")]
     key: Option<String>,
     /// Instead of one build: the queue that tells of builds, such as region-a-builds-events. The first line printed is the address of
-    /// the directory that hosts follow (`peer --directory`), in a line for each address at which it can be reached.
+    /// the directory that hosts follow (`peer --directory`), in a line for each address at which it can be reached. One seeder to a
+    /// queue: of two each would hear of half the builds, and its hosts would get those only. A second one is for when the first dies.
     #[arg(long, conflicts_with_all = ["bucket", "key"])]
     queue: Option<String>,
     /// Builds of a queue that are seeded at a time. One gives way when all hosts have it or its key has a newer version; until then

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cloud::{Backoff, CloudError, ObjectCreated, objects_created};
@@ -123,6 +123,8 @@ impl Held for SharedHold {
 impl BuildFeed for QueueFeed {
     async fn next(&mut self) -> Option<Delivery> {
         let mut failures = 0;
+        let mut since = Instant::now();
+        let mut is_told = false;
         loop {
             if let Some(delivery) = self.ready.pop_front() {
                 return Some(delivery);
@@ -138,7 +140,15 @@ impl BuildFeed for QueueFeed {
                     }
                 }
                 Err(error) => {
+                    if failures == 0 {
+                        since = Instant::now();
+                    }
                     failures += 1;
+                    if !is_told && since.elapsed() > SILENT_MAX {
+                        is_told = true;
+                        let (queue, seconds) = (self.queue.name(), since.elapsed().as_secs());
+                        tracing::error!(queue, %error, "nothing is heard of new builds: the queue has not answered for {seconds} s");
+                    }
                     let wait = UNREACHABLE.delay(failures).unwrap_or(UNREACHABLE.max);
                     tracing::warn!(queue = self.queue.name(), %error, ?wait, "the queue does not answer; trying again");
                     tokio::time::sleep(wait).await;
@@ -167,6 +177,8 @@ fn notices(body: &str) -> Result<Vec<BuildNotice>, String> {
 
 /// Waiting for a message; the most that SQS allows.
 const LONG_POLL: Duration = Duration::from_secs(20);
+/// A queue that has not answered for longer is an error: until then it may be a short disturbance.
+const SILENT_MAX: Duration = Duration::from_secs(60);
 /// Between attempts to reach a queue.
 const UNREACHABLE: Backoff = Backoff {
     first: Duration::from_millis(500),

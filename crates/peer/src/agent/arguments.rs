@@ -90,7 +90,8 @@ pub(crate) struct Arguments {
     /// This host's region in the row.
     #[arg(long, default_value = "unknown")]
     pub(crate) region: String,
-    /// This host's availability zone: chunks come from hosts of the same zone where they can. Also in the row.
+    /// This host's availability zone: chunks come from hosts of the same zone where they can. Also in the row. On EC2 its metadata
+    /// service tells it.
     #[arg(long, value_name = "ZONE")]
     pub(crate) zone: Option<String>,
 }
@@ -104,6 +105,20 @@ impl Arguments {
     /// After which a build that is not listed and of which nobody takes anything is not served any more.
     pub(crate) const fn serve_patience(&self) -> Duration {
         Duration::from_secs(self.serve_idle)
+    }
+
+    /// Asks the machine for its zone where nobody has said it. Without one chunks come from any zone, which EC2 charges for.
+    pub(crate) async fn find_zone(&mut self) {
+        if self.zone.is_some() || !cloud::is_on_ec2() {
+            return;
+        }
+        self.zone = cloud::availability_zone(None).await;
+        if self.zone.is_none() {
+            tracing::warn!(
+                "this machine of EC2 does not tell its availability zone, so chunks come from any: each GB between zones costs \
+                 $0.01 on either side; --zone says it"
+            );
+        }
     }
 
     /// Where rows go.

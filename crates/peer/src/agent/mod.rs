@@ -31,7 +31,8 @@ pub(crate) type Failure = (u8, String);
 
 /// Does what the arguments ask for, until it is done or stopped. The exit code is told beforehand to `stop`, which ends the
 /// process where this takes too long.
-pub(crate) async fn run(arguments: Arguments, stop: Stop) -> ExitCode {
+pub(crate) async fn run(mut arguments: Arguments, stop: Stop) -> ExitCode {
+    arguments.find_zone().await;
     let ended = match (&arguments.directory, &arguments.folder, &arguments.out) {
         (Some(directory), Some(folder), _) => follow::follow(&arguments, directory, folder, stop).await,
         (_, _, Some(out)) => single::fetch(&arguments, out, stop).await,
