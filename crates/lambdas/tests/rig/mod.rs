@@ -44,6 +44,11 @@ impl Stack {
         Cloud::connect(&self.config()).await
     }
 
+    /// The zips of the functions.
+    pub fn packages(&self) -> PathBuf {
+        self.folder.path().join("packages")
+    }
+
     /// The URL of a path of the API.
     pub fn url(&self, path: &str) -> String {
         let Provisioned { api_id, api_stage, .. } = &self.provisioned;
