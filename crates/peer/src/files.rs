@@ -12,6 +12,26 @@ use std::sync::Once;
 
 use rustix::io::Errno;
 
+/// The `length` bytes at `offset`, into memory that nobody has written zeros to before.
+///
+/// # Errors
+/// Where the file system says no, and `UnexpectedEof` where the file has fewer.
+pub fn read_at(file: &File, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let at = offset + bytes.len() as u64;
+        // The allocator may have given more than was asked for, which a longer file would fill.
+        let read = rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), at);
+        match read {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
 /// Whether a lock file is this process's now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locked {

@@ -10,10 +10,11 @@ mod node;
 mod open_files;
 mod rate_limit;
 mod store;
+mod threads;
 
 pub use deployment_log::{HostPlacement, deployment_log};
 pub use directory::{Directory, DirectoryServer, SeededBuild};
-pub use files::{Locked, replace_file, reserve_space, take_lock};
+pub use files::{Locked, read_at, replace_file, reserve_space, take_lock};
 pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};
 pub use logging::log_to_stderr;
@@ -28,3 +29,4 @@ pub use store::{
     Answer, ChunkPool, ChunkSink, ChunkStore, Claiming, ClaimingStore, Corrupt, CorruptStore, DiskOptions, DiskStore,
     Faulty, Looked, MemoryStore, Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
 };
+pub use threads::worker_threads;

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 
 use agent::{Arguments, Stop};
 use clap::Parser;
-use peer::log_to_stderr;
+use peer::{log_to_stderr, worker_threads};
 
 fn main() -> ExitCode {
     log_to_stderr("warn");
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.worker_threads(worker_threads()).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return agent::fail((4, format!("failed to start the runtime: {error}"))),
     };

@@ -13,7 +13,7 @@ use clap::{CommandFactory as _, Parser};
 use cloud::{Buckets, Cloud, CloudConfig, chain};
 use peer::{
     Clock, Endpoint, EndpointConfig, Limits, Multiaddr, NodeIdentity, Shaping, TransportKind, host_of, log_to_stderr,
-    raise_file_limit,
+    raise_file_limit, worker_threads,
 };
 use seeder::{
     BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool,
@@ -93,7 +93,8 @@ fn main() -> ExitCode {
             .error(clap::error::ErrorKind::ArgumentConflict, message)
             .exit();
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.worker_threads(worker_threads()).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };

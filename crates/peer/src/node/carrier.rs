@@ -6,14 +6,14 @@
 //! woken, which costs more than a message does.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::io::{ReadHalf, WriteHalf};
-use futures::{AsyncRead, AsyncReadExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite as _};
 use libp2p::swarm::{ConnectionId, Stream};
 use swarm::wire::{self, DataHeader, Frame};
 use swarm::{HostId, Message};
@@ -184,6 +184,17 @@ impl Carrier {
     fn write_once(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
         let writer = &mut self.writer;
         if let Some(outlet) = &mut writer.outlet {
+            if let Sends::Leaves(segment) = &mut writer.sends
+                && !writer.control.is_empty()
+            {
+                // The header and its payload in one piece, where the stream can have that.
+                let both = [IoSlice::new(&writer.control), IoSlice::new(&segment.payload)];
+                let written = ready!(Pin::new(outlet).poll_write_vectored(cx, &both))?;
+                let of_control = written.min(writer.control.len());
+                writer.control.advance(of_control);
+                segment.payload.advance(written - of_control);
+                return Poll::Ready(Ok(true));
+            }
             if !writer.control.is_empty() {
                 let written = ready!(write_shared(Pin::new(outlet), cx, &writer.control))?;
                 writer.control.advance(written);
@@ -326,7 +337,7 @@ impl Carrier {
     ) -> Poll<Result<(), End>> {
         let reader = &mut self.reader;
         let wanted = (payload.left as usize).min(scratch.len());
-        let arrived = ready!(read_shared(Pin::new(&mut reader.stream), cx, &mut scratch[..wanted]))?;
+        let arrived = ready!(read_much(&mut reader.stream, cx, &mut scratch[..wanted]))?;
         let bytes = match &arrived {
             Arrived::Copied(count) => &scratch[..*count],
             Arrived::Shared(bytes) => bytes,
@@ -404,13 +415,7 @@ impl Carrier {
             return;
         }
         if let Some(sink) = self.reader.sink.take_if(|sink| sink.is_whole()) {
-            let (chunk, length) = (sink.chunk(), sink.received());
-            let received = if sink.is_blocking() {
-                without_blocking(|| sink.finish())
-            } else {
-                sink.finish()
-            };
-            self.shared.chunk_received(remote, chunk, length, received);
+            self.shared.take_chunk(remote, sink);
         }
     }
 
@@ -427,6 +432,23 @@ fn flush(writer: &mut Writer, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
         ready!(futures::AsyncWrite::poll_flush(Pin::new(outlet), cx))?;
     }
     Poll::Ready(Ok(false))
+}
+
+/// Fills `buf` as far as there is something to read. A hash of many small parts that begin anywhere costs half as much again as one of
+/// large parts.
+fn read_much(stream: &mut ReadHalf<Stream>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Arrived>> {
+    let mut filled = match ready!(read_shared(Pin::new(&mut *stream), cx, buf))? {
+        Arrived::Copied(count @ 1..) => count,
+        end_or_shared => return Poll::Ready(Ok(end_or_shared)),
+    };
+    while filled < buf.len() {
+        match Pin::new(&mut *stream).poll_read(cx, &mut buf[filled..]) {
+            Poll::Ready(Ok(count @ 1..)) => filled += count,
+            // Whatever it is, it is found again by who reads next.
+            _ => break,
+        }
+    }
+    Poll::Ready(Ok(Arrived::Copied(filled)))
 }
 
 /// Runs what may wait for a disk without holding up other tasks of this thread.

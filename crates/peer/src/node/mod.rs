@@ -3,7 +3,7 @@
 //!
 //! Map: `endpoint` is what a process has once for all its swarms; `shared` is one member's core with its connections, behind one lock that is never held while waiting, `acting` what the core
 //! wants done, `sending` and `receiving` what connections ask and tell of chunks, `losses` what is lost, `report` what is told outside; `link` is a connection
-//! as the core's driver sees it, `greeting` what comes first on it and `carrier` the task that moves its bytes; `alarm` keeps the core's time; `behaviour` and
+//! as the core's driver sees it, `greeting` what comes first on it and `carrier` the task that moves its bytes; `disk_jobs` is what may wait for a disk; `alarm` keeps the core's time; `behaviour` and
 //! `handler` are what libp2p asks for: they dial, close and open streams; `transport` are the ways to connect.
 
 mod acting;
@@ -11,6 +11,7 @@ mod addresses;
 mod alarm;
 mod behaviour;
 mod carrier;
+mod disk_jobs;
 mod downlinks;
 mod endpoint;
 mod greeting;

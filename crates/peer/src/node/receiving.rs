@@ -5,7 +5,7 @@ use std::sync::Arc;
 use swarm::wire::DataHeader;
 use swarm::{Bytes as ByteCount, ChunkIndex, Event, HostId, Time};
 
-use super::shared::{Core, Shared};
+use super::shared::{Core, Shared, State};
 use crate::store::{ChunkSink, Received};
 
 /// What is to be done with the payload behind a header.
@@ -81,22 +81,49 @@ impl Shared {
         self.state.lock().discarded(bytes);
     }
 
-    /// A whole chunk was received from `from`.
-    pub(super) fn chunk_received(self: &Arc<Self>, from: HostId, chunk: ChunkIndex, length: u32, received: Received) {
-        let mut state = self.state.lock();
+    /// A whole chunk was received from `from`, whose task this is called by.
+    pub(super) fn take_chunk(self: &Arc<Self>, from: HostId, sink: Box<ChunkSink>) {
+        let (chunk, length) = (sink.chunk(), sink.received());
+        if !sink.is_blocking() {
+            let received = sink.finish();
+            let mut state = self.state.lock();
+            state.awake = Some(from);
+            self.chunk_received(&mut state, from, (chunk, length), received);
+            state.awake = None;
+            return;
+        }
+        let member = Arc::clone(self);
+        self.disk.run(move || {
+            let received = sink.finish();
+            let mut state = member.state.lock();
+            member.chunk_received(&mut state, from, (chunk, length), received);
+        });
+    }
+
+    fn chunk_received(
+        self: &Arc<Self>,
+        state: &mut State,
+        from: HostId,
+        (chunk, length): (ChunkIndex, u32),
+        received: Received,
+    ) {
         let expected = matches!(&state.core, Some(Core::Peer(peer)) if peer.expects(from, chunk));
         match received {
-            Received::Stored if expected => self.tell_awake(&mut state, from, Event::ChunkStored { from, chunk }),
-            Received::Stored => state.discarded(length),
+            Received::Stored if expected => self.tell(state, Event::ChunkStored { from, chunk }),
+            Received::Stored => {
+                state.discarded(length);
+                // While it was written its connection may have ended, and it is wanted again though it is here.
+                self.tell(state, Event::ChunkFound { chunk });
+            }
             Received::Corrupt => {
                 tracing::warn!(host = %self.host, %from, %chunk, "chunk corrupt");
-                self.tell(&mut state, Event::ChunkCorrupt { from, chunk });
+                self.tell(state, Event::ChunkCorrupt { from, chunk });
             }
             Received::Failed(error) => {
                 tracing::error!(host = %self.host, %chunk, %error, "chunk not stored");
                 state.observer.failed(self.host, &error);
                 state.discarded(length);
-                self.tell(&mut state, Event::ChunkAborted { from, chunk });
+                self.tell(state, Event::ChunkAborted { from, chunk });
             }
         }
     }

@@ -95,6 +95,7 @@ impl Shared {
         let chunk = serving.chunk;
         let bytes = match &serving.bytes {
             Some(bytes) => bytes.clone(),
+            None if let Some(bytes) = store.at_hand(chunk) => bytes,
             None if store.is_blocking() => {
                 // The task comes back for what it has read, so the outlet is its own until then.
                 let store = Arc::clone(store);

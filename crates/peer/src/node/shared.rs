@@ -20,6 +20,7 @@ use swarm::{
 use super::addresses::Addresses;
 use super::alarm::Alarm;
 use super::carrier::Outlet;
+use super::disk_jobs::DiskJobs;
 use super::downlinks::{Downlink, Downlinks};
 use super::endpoint::{Command, Hub};
 use super::link::{Link, PeerMark};
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) limits: Limits,
     downlinks: Downlinks,
+    pub(super) disk: DiskJobs,
     pub(super) hub: Arc<Hub>,
     pub(super) state: Mutex<State>,
 }
@@ -106,6 +108,7 @@ impl Shared {
             limits,
             hub,
             downlinks: shaping.downlinks,
+            disk: DiskJobs::default(),
             state: Mutex::new(State {
                 core: None,
                 links: HashMap::new(),

@@ -28,6 +28,11 @@ pub trait ChunkStore: Send + Sync {
     /// then on the chunk is not held, and can be kept again.
     fn read(&self, chunk: ChunkIndex) -> Result<Bytes, StoreError>;
 
+    /// The bytes of a chunk that came a moment ago and are still in memory, verified: who asks for these need not wait for a disk.
+    fn at_hand(&self, _chunk: ChunkIndex) -> Option<Bytes> {
+        None
+    }
+
     /// What a neighbour's request for a chunk gets.
     fn answer(&self, _chunk: ChunkIndex) -> Answer {
         Answer::Chunk

@@ -7,10 +7,10 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cloud::{Buckets, CloudError, chain};
 use parking_lot::Mutex;
-use peer::{ChunkStore, Looked, StoreError};
+use peer::{ChunkStore, Looked, StoreError, read_at};
 use swarm::{Bitfield, ChunkIndex, Hash};
 use tokio::runtime::Handle;
 
@@ -68,13 +68,12 @@ impl SpoolStore {
     /// What is on disk, if it is right.
     fn look_at(&self, chunk: ChunkIndex) -> Result<Bytes, String> {
         let manifest = &self.build.manifest;
-        let mut bytes = BytesMut::zeroed(manifest.length(chunk) as usize);
-        let read: io::Result<()> = self.build.file.read_exact_at(&mut bytes, manifest.offset(chunk));
-        read.map_err(|error| error.to_string())?;
+        let (length, offset) = (manifest.length(chunk) as usize, manifest.offset(chunk));
+        let bytes = read_at(&self.build.file, length, offset).map_err(|error| error.to_string())?;
         if Hash::of(&bytes) != manifest.hash(chunk) {
             return Err("other bytes than were pulled".to_owned());
         }
-        Ok(bytes.freeze())
+        Ok(bytes.into())
     }
 
     /// Whether a chunk is right, after what can be done for it. No reader is told.

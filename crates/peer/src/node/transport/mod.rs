@@ -3,6 +3,7 @@
 mod delayed;
 mod handover;
 mod in_process;
+mod large_reads;
 mod muxer;
 mod one_stream;
 mod path;
@@ -17,13 +18,13 @@ use std::time::Duration;
 use libp2p::core::Transport;
 use libp2p::core::multiaddr::Protocol;
 use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::core::transport::upgrade::Builder;
 use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::{SelectUpgrade, Version};
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, noise, plaintext, tcp, yamux};
 
 use delayed::Delayed;
+use large_reads::LargeReads;
 use one_stream::OneStream;
 use tls::{Security, SecurityError};
 
@@ -126,11 +127,13 @@ fn over_path(
             .boxed(),
         TransportKind::Tcp => over_tcp(keypair, UPGRADE_TIMEOUT)?,
         TransportKind::TcpStreams => tcp_connections()
+            .upgrade(Version::V1Lazy)
             .authenticate(Security::new(keypair)?)
             .multiplex(yamux::Config::default())
             .timeout(UPGRADE_TIMEOUT)
             .boxed(),
         TransportKind::TcpNoise => tcp_connections()
+            .upgrade(Version::V1Lazy)
             .authenticate(noise::Config::new(keypair)?)
             .multiplex(yamux::Config::default())
             .timeout(UPGRADE_TIMEOUT)
@@ -151,14 +154,16 @@ fn over_path(
 /// How members of today connect, with the time that a connection has to become one.
 fn over_tcp(keypair: &Keypair, patience: Duration) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
     let transport = tcp_connections()
+        .map(|stream, _| LargeReads::new(stream))
+        .upgrade(Version::V1Lazy)
         .authenticate(Security::new(keypair)?)
         .multiplex(SelectUpgrade::new(OneStream, yamux::Config::default()))
         .timeout(patience);
     Ok(transport.boxed())
 }
 
-fn tcp_connections() -> Builder<tcp::tokio::Transport> {
-    tcp::tokio::Transport::new(tcp::Config::default().nodelay(true).listen_backlog(4096)).upgrade(Version::V1Lazy)
+fn tcp_connections() -> tcp::tokio::Transport {
+    tcp::tokio::Transport::new(tcp::Config::default().nodelay(true).listen_backlog(4096))
 }
 
 /// A handshake may wait this long: thousands of peers that start at once share a few cores.

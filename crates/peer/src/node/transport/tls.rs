@@ -174,8 +174,7 @@ impl Tls {
     {
         let stream = TlsAcceptor::from(self.server).accept(socket).await;
         let stream = stream.map_err(SecurityError::Tls)?;
-        let peer = proven_peer(stream.get_ref().1)?;
-        Ok((peer, stream.into()))
+        Self::proven(stream.into())
     }
 
     async fn connect<C>(self, socket: C) -> Result<(PeerId, TlsStream<C>), SecurityError>
@@ -186,8 +185,17 @@ impl Tls {
         let nobody = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
         let stream = TlsConnector::from(self.client).connect(nobody, socket).await;
         let stream = stream.map_err(SecurityError::Tls)?;
+        Self::proven(stream.into())
+    }
+
+    /// A connection whose handshake is through, and with whom it is.
+    fn proven<C>(mut stream: TlsStream<C>) -> Result<(PeerId, TlsStream<C>), SecurityError> {
         let peer = proven_peer(stream.get_ref().1)?;
-        Ok((peer, stream.into()))
+        match &mut stream {
+            TlsStream::Client(stream) => stream.get_mut().1.set_buffer_limit(Some(WRITE)),
+            TlsStream::Server(stream) => stream.get_mut().1.set_buffer_limit(Some(WRITE)),
+        }
+        Ok((peer, stream))
     }
 }
 
@@ -352,6 +360,8 @@ fn has_aes() -> bool {
     return false;
 }
 
+/// Bytes that are encrypted before they are written: a segment with its header at a time, and little more that waits for who does not read.
+const WRITE: usize = 72 << 10;
 /// What it is called before anything is secured: not libp2p's TLS, whose certificates it has none of.
 const TLS_NAME: &str = "/fleetcast/tls/1";
 const NOISE_NAME: &str = "/noise";

@@ -9,7 +9,7 @@
 //!
 //! **Bytes that change.** What is served is hashed again. What is wrong, cut off or cannot be read is not held any more, which is told
 //! once; it can be kept again. An installed file is never written to: it is copied beside, mended and renamed onto its place, unless
-//! another build stands there by then. What is changed between a chunk's coming and the rename is found when it is served; before
+//! another build stands there by then. While a build is being fetched, what came last is served from memory, where nobody changes it. What is changed between a chunk's coming and the rename is found when it is served; before
 //! the rename it is only made sure that the file under the part's name is the one that was written, and as long as it is to be.
 //!
 //! **Files as people keep them.** Mode and owner are those of what stood at the place, or the mode as told ([`DiskOptions::mode`]),
@@ -27,6 +27,7 @@ mod looking;
 mod opening;
 mod place;
 mod placed;
+mod recent;
 mod reuse;
 
 use std::collections::BTreeMap;
@@ -38,17 +39,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use swarm::{Bitfield, ChunkIndex, Hash, Manifest};
 
 use super::{ChunkStore, Looked, StoreError};
-use crate::files::sync_folder;
+use crate::files::{read_at, sync_folder};
 use dress::set_mode;
 use lock::TargetLock;
 use looking::Looking;
 use opening::{open_part, remove_left_parts, take_over_legacy, whole};
 use place::{Place, Stamp};
+use recent::Recent;
 use reuse::Search;
 
 pub use placed::Placed;
@@ -91,6 +93,7 @@ pub struct DiskStore {
     /// Held by who writes, or moves the file. Taken before all others.
     writing: Mutex<()>,
     looking: Mutex<Looking>,
+    recent: Mutex<Recent>,
     /// How often each chunk was lost, of those that were.
     losses: Mutex<BTreeMap<ChunkIndex, u32>>,
     reused: AtomicU64,
@@ -179,6 +182,7 @@ impl DiskStore {
             backing: RwLock::new(backing),
             writing: Mutex::new(()),
             looking: Mutex::default(),
+            recent: Mutex::default(),
             losses: Mutex::default(),
             reused: AtomicU64::new(0),
             was_finished: AtomicBool::new(was_finished),
@@ -197,10 +201,10 @@ impl DiskStore {
 
     /// The bytes of a chunk in the file, where they are right.
     fn right(&self, file: &File, chunk: ChunkIndex) -> Result<Bytes, Wrong> {
-        let mut bytes = BytesMut::zeroed(self.manifest.length(chunk) as usize);
-        match file.read_exact_at(&mut bytes, self.manifest.offset(chunk)) {
-            Ok(()) if Hash::of(&bytes) == self.manifest.hash(chunk) => Ok(bytes.freeze()),
-            Ok(()) => Err(("is not what it was: its bytes were changed", None)),
+        let length = self.manifest.length(chunk) as usize;
+        match read_at(file, length, self.manifest.offset(chunk)) {
+            Ok(bytes) if Hash::of(&bytes) == self.manifest.hash(chunk) => Ok(bytes.into()),
+            Ok(_) => Err(("is not what it was: its bytes were changed", None)),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(("is cut off", None)),
             Err(error) => Err(("cannot be read", Some(error))),
         }
@@ -216,6 +220,7 @@ impl DiskStore {
         let (file, path) = self.file();
         self.right(&file, chunk).map_err(|(how, source)| {
             held.remove(chunk);
+            self.recent.lock().remove(chunk);
             *self.losses.lock().entry(chunk).or_default() += 1;
             StoreError::Lost {
                 chunk,
@@ -266,6 +271,10 @@ impl ChunkStore for DiskStore {
         read
     }
 
+    fn at_hand(&self, chunk: ChunkIndex) -> Option<Bytes> {
+        self.recent.lock().get(chunk)
+    }
+
     fn keep(&self, chunk: ChunkIndex, bytes: Bytes) -> Result<(), StoreError> {
         // One byte more would be written over the next chunk, which may be held.
         assert_eq!(
@@ -283,6 +292,9 @@ impl ChunkStore for DiskStore {
             return Err(StoreError::DoesNotStay { chunk, path, losses });
         }
         self.write(chunk, &bytes)?;
+        if !self.was_finished.load(Ordering::Acquire) {
+            self.recent.lock().push(chunk, bytes);
+        }
         // A build that was finished before is so again: nobody says it twice.
         if self.was_finished.load(Ordering::Acquire) && self.held.lock().is_full() {
             self.install()?;
@@ -300,6 +312,7 @@ impl ChunkStore for DiskStore {
         }
         self.install()?;
         self.was_finished.store(true, Ordering::Release);
+        *self.recent.lock() = Recent::default();
         if let Some(mode) = self.mode
             && let (file, path) = self.file()
             && let Err(error) = set_mode(&file, mode)

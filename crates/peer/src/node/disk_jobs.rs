@@ -1,0 +1,84 @@
+//! What a member does that may wait for its disk, on a thread that may: the threads that move bytes go on meanwhile.
+//!
+//! Invariant: jobs are done one after another, in the order in which they came, and each is done or the process has ended. There is a
+//! thread for them only while there are jobs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The jobs of one member.
+#[derive(Clone, Default)]
+pub(super) struct DiskJobs(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    has_thread: bool,
+}
+
+impl DiskJobs {
+    /// Has a thread do this after what was given before. Within a runtime.
+    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        let mut waiting = self.0.lock();
+        waiting.jobs.push_back(Box::new(job));
+        if !std::mem::replace(&mut waiting.has_thread, true) {
+            drop(waiting);
+            let worker = Worker(self.clone());
+            tokio::task::spawn_blocking(move || worker.work());
+        }
+    }
+
+    /// The next job; where there is none the thread is not needed any more.
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.0.lock();
+        let job = waiting.jobs.pop_front();
+        waiting.has_thread = job.is_some();
+        job
+    }
+}
+
+/// A thread at its work.
+struct Worker(DiskJobs);
+
+impl Worker {
+    fn work(self) {
+        while let Some(job) = self.0.next() {
+            job();
+        }
+    }
+}
+
+impl Drop for Worker {
+    /// A job has panicked, which is our mistake and no reason to leave the others undone: the next one gets a thread again.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.0.lock().has_thread = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[tokio::test]
+    async fn jobs_are_done_in_order_and_one_that_panics_stops_nobody() {
+        let (jobs, (done, told)) = (DiskJobs::default(), channel());
+        for round in 0..3 {
+            for number in 0..100 {
+                let done = done.clone();
+                jobs.run(move || done.send(number).unwrap());
+            }
+            if round == 1 {
+                jobs.run(|| panic!("one of a test"));
+            }
+            let seen: Vec<i32> = told.iter().take(100).collect();
+            assert_eq!(seen, (0..100).collect::<Vec<_>>());
+        }
+    }
+}
