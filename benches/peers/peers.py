@@ -6,8 +6,8 @@
 
 Every host has joined before the build can be pulled, so what is timed is the transfer alone: from when the seeder is let at its
 bucket (a folder of this script's, behind HTTP) until the last host has the file in place. CPU seconds are user and system time of the
-seeder and all hosts, from their start to their end. With `--idle` the same processes are started and stopped without a build's worth of bytes
-(a build of one byte), and what that costs is taken off: what is left is what the bytes cost, and what was taken off is the cost of a host.
+seeder and all hosts, from their start to their end. With `--idle` the same processes move a build of one byte before, and what that costs is
+taken off: what is left is what the bytes cost, and what was taken off is the cost of a host.
 
 Prints one line for each run, and the median of them. Needs nothing but Python. No part of CI: what it prints is of this machine.
 """

@@ -109,7 +109,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("network.host.spread", Kind::Share, "0%", "How far hosts' links differ: each host's by one factor, uniform in 1 plus or minus this, drawn from the seed."),
     key("network.host.disk", Kind::Rate, "no limit", "What a host writes at most: it receives no faster (forecasts only)."),
     key("network.host.cores", number(1, 1024, "cores of a host", 2), "no limit", "Cores of a host, which limit what it sends and receives together to cores over cpu_per_gb (forecasts only)."),
-    key("network.host.cpu_per_gb", Kind::Duration, "6 s, as TCP with Noise", "CPU time that a host takes to send a GB, or to receive one, where it has cores. TCP with Noise took 10 to 13 ns a byte at both ends together where it was measured."),
+    key("network.host.cpu_per_gb", Kind::Duration, "2 s, as TCP with TLS", "CPU time that a host takes to send a GB, or to receive one, where it has cores. TCP with TLS took 2.7 to 4.6 ns a byte at both ends together where it was measured."),
     key("network.classes", Kind::Table, "", "Kinds of hosts with links of their own."),
     key("network.classes.*", Kind::Table, "", "A kind of hosts."),
     key("network.classes.*.hosts", Kind::Share, "", "How many hosts of each region, or which share of them."),

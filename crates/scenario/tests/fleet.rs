@@ -416,15 +416,22 @@ fn a_host_sends_and_receives_no_more_than_its_cores_can() {
             .map(|links| (links.uplink, links.downlink))
             .unwrap()
     };
-    // 6 s of CPU a GB where nothing is said, so 333 MB/s in all.
-    assert_eq!(links(&[]), (166_666_666, 166_666_666));
-    assert_eq!(links(&["network.host.cpu_per_gb=2s"]), (500_000_000, 500_000_000));
+    // 2 s of CPU a GB where nothing is said, so 1 GB/s in all.
+    assert_eq!(links(&[]), (500_000_000, 500_000_000));
+    assert_eq!(links(&["network.host.cpu_per_gb=6s"]), (166_666_666, 166_666_666));
     assert_eq!(links(&["network.host.cores=16"]), (1_000_000_000, 1_000_000_000));
     // What one direction cannot use the other has.
-    assert_eq!(links(&["network.host.disk=33333333 B/s"]), (300_000_000, 33_333_333));
-    assert_eq!(links(&["network.host.uplink=33333333 B/s"]), (33_333_333, 300_000_000));
+    let slow = "network.host.cpu_per_gb=6s";
     assert_eq!(
-        of(&[]).held_back(),
+        links(&[slow, "network.host.disk=33333333 B/s"]),
+        (300_000_000, 33_333_333)
+    );
+    assert_eq!(
+        links(&[slow, "network.host.uplink=33333333 B/s"]),
+        (33_333_333, 300_000_000)
+    );
+    assert_eq!(
+        of(&[slow]).held_back(),
         ["hosts are held by their processors (317.8 MiB/s of 1.8 GiB/s)"]
     );
     assert_eq!(
