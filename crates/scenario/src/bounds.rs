@@ -130,7 +130,8 @@ impl Scenario {
     /// Requests go to and fro before chunks come, some at a time; and the first have to find each other.
     fn time_of_requests(&self) -> Duration {
         let chunks = self.build_size().get().div_ceil(self.chunk_size().max(1).into());
-        let at_a_time = u64::try_from(self.swarm.chunks_in_flight.max(1)).unwrap_or(u64::MAX);
+        let at_a_time =
+            u64::try_from(self.swarm.chunks_in_flight.unwrap_or(AT_A_TIME_LEAST).max(1)).unwrap_or(u64::MAX);
         let rounds = u32::try_from(chunks.div_ceil(at_a_time))
             .unwrap_or(u32::MAX)
             .saturating_add(ROUNDS_OF_FINDING);
@@ -206,4 +207,6 @@ const RECOVERY: Duration = Duration::from_secs(20);
 /// Paths that a chunk's news, its request and itself take, and one to spare.
 const PATHS_PER_ROUND: u32 = 4;
 /// Rounds before the first and after the last chunk: the manifest, the overlay, and the spread of the last chunk.
+/// Chunks that are asked for at a time where that is measured, as long as nothing is known.
+const AT_A_TIME_LEAST: usize = 2;
 const ROUNDS_OF_FINDING: u32 = 50;

@@ -251,13 +251,13 @@ pub struct SwarmSettings {
     /// Which chunk first. Goes to worker processes as its word.
     #[serde(with = "words::policy")]
     pub policy: Policy,
-    /// Chunks served at a time.
-    pub upload_slots: usize,
-    /// Different chunks asked for at a time.
-    pub chunks_in_flight: usize,
+    /// Chunks served at a time; measured where absent.
+    pub upload_slots: Option<usize>,
+    /// Different chunks asked for at a time; measured where absent.
+    pub chunks_in_flight: Option<usize>,
     /// Hosts that a seeder serves.
     pub seeder_clients: usize,
-    /// Chunks that a seeder serves at a time; as many as a host where absent, but two at least.
+    /// Chunks that a seeder serves at a time; where absent as many as a host, but two at least, or measured.
     pub seeder_slots: Option<usize>,
     /// How long HAVE messages wait for company.
     pub have_interval: Duration,

@@ -30,11 +30,14 @@ impl SwarmSettings {
             // With one slot a slow client would hold up the injection of everything.
             upload_slots: self
                 .seeder_slots
-                .unwrap_or_else(|| self.upload_slots.max(base.upload_slots)),
+                .or(self.upload_slots.map(|slots| slots.max(SEEDER_SLOTS_LEAST))),
             ..base
         }
     }
 }
+
+/// Chunks that a seeder sends at a time at least, where hosts' slots are given.
+const SEEDER_SLOTS_LEAST: usize = 2;
 
 /// The core's own defaults: they stand there and nowhere else.
 impl Default for SwarmSettings {

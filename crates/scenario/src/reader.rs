@@ -353,8 +353,8 @@ fn read_swarm(root: &Section<'_>) -> SwarmSettings {
             .and_then(|n| u16::try_from(n).ok())
             .unwrap_or(default.degree),
         policy: swarm.word("policy", &POLICIES).unwrap_or(default.policy),
-        upload_slots: number("upload_slots", default.upload_slots),
-        chunks_in_flight: number("chunks_in_flight", default.chunks_in_flight),
+        upload_slots: swarm.number("upload_slots").map(|slots| slots as usize),
+        chunks_in_flight: swarm.number("chunks_in_flight").map(|chunks| chunks as usize),
         seeder_clients: number("seeder_clients", default.seeder_clients),
         seeder_slots: swarm.number("seeder_slots").map(|slots| slots as usize),
         have_interval: swarm

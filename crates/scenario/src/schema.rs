@@ -8,7 +8,6 @@ use crate::report_fields;
 use crate::words::{
     CUT_FROM, FAULT_KINDS, FIDELITIES, KEPT_STORES, LOCALITIES, POLICIES, TRANSPORTS, WAYS, Words, word_of,
 };
-use swarm::{HostId, SeederConfig};
 
 /// A key, or a table.
 pub(crate) struct Key {
@@ -78,6 +77,11 @@ const fn of_swarm(pattern: &'static str, kind: Kind, default: fn(&SwarmSettings)
     }
 }
 
+/// What is measured has no default.
+fn measured(given: Option<usize>) -> String {
+    given.map_or_else(|| "measured".to_owned(), |number| number.to_string())
+}
+
 const fn number(min: u32, max: u32, unit: &'static str, hint: u32) -> Kind {
     Kind::Number { min, max, unit, hint }
 }
@@ -136,10 +140,10 @@ pub(crate) const KEYS: &[Key] = &[
     key("swarm", Kind::Table, "", "How the swarm behaves."),
     of_swarm("swarm.degree", number(1, 64, "neighbours per host", 12), |s| s.degree.to_string(), "Neighbours of a host."),
     of_swarm("swarm.policy", Kind::Words(&POLICIES), |s| s.policy.word().to_owned(), "Which chunk is asked for first."),
-    of_swarm("swarm.upload_slots", number(1, 16, "chunks served at a time", 2), |s| s.upload_slots.to_string(), "Chunks that a host serves at a time."),
-    of_swarm("swarm.chunks_in_flight", number(1, 64, "chunks asked for at a time", 3), |s| s.chunks_in_flight.to_string(), "Chunks that a host asks for at a time."),
+    of_swarm("swarm.upload_slots", number(1, 16, "chunks served at a time", 2), |s| measured(s.upload_slots), "Chunks that a host serves at a time."),
+    of_swarm("swarm.chunks_in_flight", number(1, 64, "chunks asked for at a time", 3), |s| measured(s.chunks_in_flight), "Chunks that a host asks for at a time."),
     of_swarm("swarm.seeder_clients", number(1, 512, "hosts served by a seeder", 32), |s| s.seeder_clients.to_string(), "Hosts that a seeder sends chunks to."),
-    of_swarm("swarm.seeder_slots", number(1, 64, "chunks that a seeder sends at a time", 2), |_| format!("as a host, at least {}", SeederConfig::new(HostId::new(0)).upload_slots), "Chunks that a seeder serves at a time."),
+    of_swarm("swarm.seeder_slots", number(1, 64, "chunks that a seeder sends at a time", 2), |s| measured(s.seeder_slots), "Chunks that a seeder serves at a time."),
     of_swarm("swarm.have_interval", Kind::Duration, |s| format!("{:?}", s.have_interval), "How long news of acquired chunks wait for company."),
     of_swarm("swarm.patience", Kind::Duration, |s| format!("{:?}", s.patience), "A request without progress is not given up before this; another neighbour may be asked too much earlier. Less than a second needs hosts that are not busy otherwise."),
     of_swarm("swarm.locality", Kind::Words(&LOCALITIES), |s| word_of(&LOCALITIES, &s.locality).unwrap_or_default().to_owned(), "Whether payload stays within the zones of a region (two to eight of them) as far as possible."),

@@ -58,7 +58,8 @@ impl Scenario {
     fn narrow_window(&self) -> Option<String> {
         let uplink = self.network.host?.uplink;
         let there_and_back = 2.0 * self.network.latency.as_secs_f64();
-        let window = self.swarm.chunks_in_flight as u64 * u64::from(self.chunk_size());
+        let in_flight = self.swarm.chunks_in_flight?;
+        let window = in_flight as u64 * u64::from(self.chunk_size());
         let needed = WINDOW_OF_ROUND_TRIP * uplink as f64 * there_and_back;
         // A host that asks for all there is cannot ask for more, and a build that is less than a window goes out in one.
         let build = self.build_size().get();
@@ -66,7 +67,7 @@ impl Scenario {
             format!(
                 "swarm.chunks_in_flight = {} chunks of {} do not fill a link of {} a second with a network.latency of {:?}, so \
                  links wait for requests; expected {} at a time or more",
-                self.swarm.chunks_in_flight,
+                in_flight,
                 Bytes::new(self.chunk_size().into()),
                 Bytes::new(uplink),
                 self.network.latency,

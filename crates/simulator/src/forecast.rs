@@ -325,6 +325,9 @@ pub fn kernel_difference(
     }))
 }
 
+/// Chunks that a host sends at a time in the kernel, where it is not given: it has nothing to measure.
+const KERNEL_SLOTS: usize = 2;
+
 fn kernel_setup(scenario: &Scenario, plan: RegionPlan, topology: Topology, options: &Options) -> KernelSetup {
     let seeder = scenario.swarm.seeder_config(&plan.seeders[0]);
     let chunk_size = scenario.chunk_size();
@@ -336,9 +339,9 @@ fn kernel_setup(scenario: &Scenario, plan: RegionPlan, topology: Topology, optio
         hosts: u32::try_from(plan.hosts.len()).expect("a region's hosts are a u32"),
         topology,
         degree: scenario.swarm.degree,
-        upload_slots: scenario.swarm.upload_slots,
-        chunks_in_flight: scenario.swarm.chunks_in_flight,
-        seeder_slots: seeder.upload_slots,
+        upload_slots: scenario.swarm.upload_slots.unwrap_or(KERNEL_SLOTS),
+        chunks_in_flight: scenario.swarm.chunks_in_flight.unwrap_or(KERNEL_SLOTS + 1),
+        seeder_slots: seeder.upload_slots.unwrap_or(KERNEL_SLOTS),
         seeder_clients: seeder.clients,
         seed: plan.seed,
         deadline: options.deadline,

@@ -114,7 +114,7 @@ fn what_needs_the_protocol_is_refused_by_name() {
 fn a_host_receives_no_more_at_a_time_than_it_may_ask_for() {
     let last = |chunks_in_flight: usize| {
         let mut scenario = scenario(200, "4 Gbit/s", "");
-        scenario.swarm.chunks_in_flight = chunks_in_flight;
+        scenario.swarm.chunks_in_flight = Some(chunks_in_flight);
         let region = &run(&scenario).regions[0];
         assert_eq!(region.end, RegionEnd::Converged);
         rig::makespan(region)

@@ -41,6 +41,7 @@ mod timer_table;
 mod tracker;
 mod units;
 mod upload_queue;
+mod upload_slots;
 pub mod wire;
 
 pub use availability::Availability;

@@ -12,11 +12,12 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::units::{ChunkIndex, HostId, Time};
+use crate::upload_slots::UploadSlots;
 
 /// Requests that wait and that are being served.
 #[derive(Clone, Debug)]
 pub(crate) struct UploadQueue {
-    slots: usize,
+    slots: UploadSlots,
     /// How long a serving takes, in the mean; zero before the first has ended.
     usual: Duration,
     waiting: SmallVec<[Waiting; 8]>,
@@ -55,6 +56,8 @@ struct Active {
     since: Time,
     /// When bytes last went out, as far as is known.
     progress_at: Time,
+    /// It is to end before its last byte: how long it takes says nothing.
+    stopped: bool,
 }
 
 /// What became of a request.
@@ -82,7 +85,7 @@ pub(crate) enum Cancelled {
 }
 
 impl UploadQueue {
-    pub(crate) const fn new(slots: usize) -> Self {
+    pub(crate) const fn new(slots: UploadSlots) -> Self {
         Self {
             slots,
             usual: Duration::ZERO,
@@ -135,6 +138,21 @@ impl UploadQueue {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.active.len()
+    }
+
+    /// How many chunks may be served at a time.
+    pub(crate) const fn slots(&self) -> usize {
+        self.slots.get()
+    }
+
+    /// The rate of the uplink in bytes a second, as far as it was seen; zero before anything was served.
+    pub(crate) const fn rate(&self) -> u64 {
+        self.slots.rate()
+    }
+
+    /// The build has so many chunks.
+    pub(crate) fn set_chunks(&mut self, chunks: u32) {
+        self.slots.set_chunks(chunks);
     }
 
     /// Whether a request waits, so that another one would.
@@ -209,33 +227,41 @@ impl UploadQueue {
         })?;
         let Waiting { to, chunk, .. } = self.waiting.swap_remove(neediest);
         self.begun += 1;
+        self.slots.begins(now);
         self.active.push(Active {
             to,
             chunk,
             since: now,
             progress_at: now,
+            stopped: false,
         });
         Some((to, chunk))
     }
 
     /// Servings that are late take no slot, up to a limit.
     fn has_slot(&self, now: Time) -> bool {
-        if self.active.len() < self.slots {
+        let slots = self.slots.get();
+        if self.active.len() < slots {
             return true;
         }
         let late_after = self.late_after();
         let in_time = self.active.iter().filter(|a| now.since(a.since) < late_after).count();
-        in_time < self.slots && self.active.len() < self.slots * ACTIVE_TIMES
+        in_time < slots && self.active.len() < slots * ACTIVE_TIMES
     }
 
-    /// A chunk has been sent or given up; tells how long it was being served.
+    /// A chunk has been sent or given up; tells how long it was being served, where that was to its end.
     pub(crate) fn finish(&mut self, now: Time, to: HostId, chunk: ChunkIndex) -> Option<Duration> {
         let index = self.active.iter().position(|a| a.to == to && a.chunk == chunk)?;
-        Some(now.since(self.active.swap_remove(index).since))
+        let Active { since, stopped, .. } = self.active.swap_remove(index);
+        if self.active.is_empty() {
+            self.slots.rests(now);
+        }
+        (!stopped).then(|| now.since(since))
     }
 
-    /// A serving has taken so long.
-    pub(crate) fn learn(&mut self, taken: Duration) {
+    /// A serving of so many bytes has taken so long.
+    pub(crate) fn learn(&mut self, now: Time, taken: Duration, bytes: u64) {
+        self.slots.learn(now, bytes, taken, !self.waiting.is_empty());
         // One that takes far longer than others tells more of its receiver than of this uplink.
         self.usual = if self.usual.is_zero() {
             taken
@@ -249,7 +275,8 @@ impl UploadQueue {
         if let Some(index) = waiting {
             self.waiting.swap_remove(index);
         }
-        if self.active.iter().any(|a| a.to == to && a.chunk == chunk) {
+        if let Some(active) = self.active.iter_mut().find(|a| a.to == to && a.chunk == chunk) {
+            active.stopped = true;
             Cancelled::Active
         } else if waiting.is_some() {
             Cancelled::Waiting
@@ -262,8 +289,12 @@ impl UploadQueue {
     pub(crate) fn remove_chunk(&mut self, chunk: ChunkIndex) -> (Vec<HostId>, Vec<HostId>) {
         let waiting = self.waiting.iter().filter(|w| w.chunk == chunk).map(|w| w.to).collect();
         self.waiting.retain(|w| w.chunk != chunk);
-        let active = self.active.iter().filter(|a| a.chunk == chunk).map(|a| a.to).collect();
-        (waiting, active)
+        let of_chunk = self.active.iter_mut().filter(|a| a.chunk == chunk);
+        let active = of_chunk.map(|active| {
+            active.stopped = true;
+            active.to
+        });
+        (waiting, active.collect())
     }
 
     /// Forgets everything of a host that has gone.
@@ -383,7 +414,7 @@ mod tests {
 
     #[test]
     fn the_neediest_host_is_served_first_and_slots_are_bounded() {
-        let mut queue = UploadQueue::new(2);
+        let mut queue = UploadQueue::new(UploadSlots::fixed(2));
         let (rich, poor, poorer) = (HostId::new(1), HostId::new(2), HostId::new(3));
         assert_eq!(queue.push(rich, chunk(0), 10), Enqueued::Waiting);
         assert_eq!(queue.push(poor, chunk(0), 5), Enqueued::Waiting);
@@ -475,7 +506,7 @@ mod tests {
 
     #[test]
     fn who_waits_is_not_passed_for_ever() {
-        let mut queue = UploadQueue::new(1);
+        let mut queue = UploadQueue::new(UploadSlots::fixed(1));
         queue.push(HostId::new(1), chunk(0), 5);
         let mut before = 0;
         for newcomer in 2..100 {
@@ -492,7 +523,7 @@ mod tests {
 
     #[test]
     fn who_takes_bytes_is_not_stuck_but_has_its_slot_for_a_while_only() {
-        let mut queue = UploadQueue::new(1);
+        let mut queue = UploadQueue::new(UploadSlots::fixed(1));
         let (slow, other) = (HostId::new(1), HostId::new(2));
         let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
         queue.push(slow, chunk(0), 0);
@@ -505,9 +536,9 @@ mod tests {
         assert_eq!(queue.start_next(at(300)), Some((other, chunk(1))));
         assert_eq!(queue.next_stuck(), Some(at(299) + UPLOAD_STUCK_AFTER));
         assert_eq!(queue.stuck(at(419)), [slow]);
-        queue.learn(Duration::from_secs(1));
+        queue.learn(at(419), Duration::from_secs(1), 1);
         assert_eq!(queue.late_after(), Duration::from_secs(4));
-        queue.learn(Duration::from_secs(300));
+        queue.learn(at(719), Duration::from_secs(300), 1);
         assert!(
             queue.late_after() < Duration::from_secs(6),
             "one slow receiver does not change what is usual"
@@ -517,7 +548,7 @@ mod tests {
     /// Over a slow link a second chunk waits behind the first, and moves no byte for as long as that takes.
     #[test]
     fn who_takes_one_chunk_is_not_stuck_with_the_next() {
-        let mut queue = UploadQueue::new(2);
+        let mut queue = UploadQueue::new(UploadSlots::fixed(2));
         let slow = HostId::new(1);
         let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
         for index in 0..2 {
@@ -531,7 +562,7 @@ mod tests {
 
     #[test]
     fn one_host_cannot_fill_the_queue() {
-        let mut queue = UploadQueue::new(1);
+        let mut queue = UploadQueue::new(UploadSlots::fixed(1));
         let results: Vec<_> = (0..100).map(|i| queue.push(HostId::new(1), chunk(i), 0)).collect();
         assert_eq!(
             results.iter().filter(|r| **r == Enqueued::Waiting).count(),
@@ -542,7 +573,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_again_while_it_is_served_is_served_again() {
-        let mut queue = UploadQueue::new(2);
+        let mut queue = UploadQueue::new(UploadSlots::fixed(2));
         let host = HostId::new(1);
         queue.push(host, chunk(0), 0);
         assert_eq!(queue.start_next(Time::ZERO), Some((host, chunk(0))));
@@ -553,13 +584,17 @@ mod tests {
         assert_eq!(queue.start_next(Time::ZERO), Some((host, chunk(0))));
         queue.push(host, chunk(0), 0);
         assert_eq!(queue.cancel(host, chunk(0)), Cancelled::Active);
-        assert!(queue.finish(Time::ZERO, host, chunk(0)).is_some());
+        assert_eq!(
+            queue.finish(Time::ZERO, host, chunk(0)),
+            None,
+            "it was not sent to its end"
+        );
         assert_eq!(queue.start_next(Time::ZERO), None, "both were cancelled");
     }
 
     #[test]
     fn a_cancelled_request_frees_its_place() {
-        let mut queue = UploadQueue::new(1);
+        let mut queue = UploadQueue::new(UploadSlots::fixed(1));
         let host = HostId::new(1);
         queue.push(host, chunk(0), 0);
         queue.push(host, chunk(1), 0);

@@ -33,6 +33,8 @@ use crate::day::{Day, Link, Nanos, SECOND, Settings};
 const TIMES: u64 = 3;
 /// The same with settings of one's own.
 const TIMES_OF_OWN: u64 = 6;
+/// Chunks that a host asks for at a time at least, where that is measured.
+const IN_FLIGHT_LEAST: usize = 2;
 /// There and back, over the longest connection that there is.
 const ROUND_TRIP_LATENCIES: u64 = 4;
 /// What is allowed beside it.
@@ -81,7 +83,9 @@ impl Left {
         sorted.sort_unstable();
         let is_shipped = day.settings == Settings::default() && !day.network.interleaved;
         let times = if is_shipped { TIMES } else { TIMES_OF_OWN };
-        let in_flight = u64::try_from(day.settings.chunks_in_flight_max).unwrap_or(1).max(1);
+        let in_flight = u64::try_from(day.settings.chunks_in_flight_max.unwrap_or(IN_FLIGHT_LEAST))
+            .unwrap_or(1)
+            .max(1);
         let chunks = lacking.div_ceil(day.build.chunk_size.into());
         let trips = chunks.div_ceil(in_flight) * ROUND_TRIP_LATENCIES * day.network.latency;
         let allowed = |own: &Duration| {

@@ -70,7 +70,7 @@ pub struct Network {
     pub refuses_second: bool,
 }
 
-/// What is drawn of the settings of members.
+/// What is drawn of the settings of members. Numbers that are not given are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Neighbours wanted.
@@ -78,17 +78,17 @@ pub struct Settings {
     /// Which chunk first.
     pub policy: ChunkPolicy,
     /// Different chunks asked for at a time.
-    pub chunks_in_flight_max: usize,
+    pub chunks_in_flight_max: Option<usize>,
     /// Requests to one neighbour at a time.
-    pub requests_per_neighbour_max: usize,
+    pub requests_per_neighbour_max: Option<usize>,
     /// Chunks that a host serves at a time.
-    pub upload_slots: usize,
+    pub upload_slots: Option<usize>,
     /// Nobody is stalled who is silent for less.
     pub patience_min: Nanos,
     /// Hosts that a seeder sends chunks to.
     pub clients: usize,
     /// Chunks that a seeder serves at a time.
-    pub seeder_slots: usize,
+    pub seeder_slots: Option<usize>,
     /// Copies of the build that a seeder sends.
     pub copies_max: u32,
 }
@@ -484,9 +484,12 @@ impl std::fmt::Display for Day {
             copies_max,
         } = self.settings;
         let patience = std::time::Duration::from_nanos(patience_min);
+        let number = |given: Option<usize>| given.map_or_else(|| "as measured".to_owned(), |number| number.to_string());
+        let (in_flight, a_neighbour) = (number(chunks_in_flight_max), number(requests_per_neighbour_max));
+        let (slots, seeder_slots) = (number(upload_slots), number(seeder_slots));
         write!(
             f,
-            "; degree {degree}, {policy:?}, {chunks_in_flight_max} in flight, {requests_per_neighbour_max} a neighbour, {upload_slots} \
+            "; degree {degree}, {policy:?}, {in_flight} in flight, {a_neighbour} a neighbour, {slots} \
              slots, patience {patience:?}; seeder: {clients} clients, {seeder_slots} slots, {copies_max} copies; latency {:?}{}{}",
             std::time::Duration::from_nanos(self.network.latency),
             if self.network.interleaved { ", interleaved" } else { "" },

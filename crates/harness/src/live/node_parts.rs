@@ -87,7 +87,8 @@ fn part_of_chunk(scenario: &Scenario, own: &Links) -> u32 {
     let slowest = of_hosts().map(|links| links.downlink).min().unwrap_or(base.downlink);
     let of_all = of_hosts().chain(scenario.seeder_links());
     let fastest = of_all.map(|links| links.uplink).max().unwrap_or(base.uplink);
-    let in_flight = u64::try_from(scenario.swarm.chunks_in_flight).unwrap_or(u64::MAX);
+    let in_flight = scenario.swarm.chunks_in_flight.unwrap_or(usize::MAX);
+    let in_flight = u64::try_from(in_flight).unwrap_or(u64::MAX);
     if scenario.has_equal_links() && slowest >= fastest.saturating_mul(in_flight) {
         return (scenario.chunk_size() / PARTS_OF_CHUNK).clamp(4 << 10, SEGMENT_MAX);
     }

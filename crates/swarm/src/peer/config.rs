@@ -22,12 +22,12 @@ pub struct PeerConfig {
     pub degree: u16,
     /// Which chunk first.
     pub policy: ChunkPolicy,
-    /// Different chunks asked for at a time. Fewer leave the downlink idle, more commit early to slow neighbours.
-    pub chunks_in_flight_max: usize,
-    /// Requests to one neighbour at a time.
-    pub requests_per_neighbour_max: usize,
-    /// Chunks served at a time. Matched to what a neighbour takes at a time, or receivers starve.
-    pub upload_slots: usize,
+    /// Different chunks asked for at a time; measured where absent. Fewer leave the downlink idle, more commit early to slow neighbours.
+    pub chunks_in_flight_max: Option<usize>,
+    /// Requests to one neighbour at a time; twice its share of them where absent.
+    pub requests_per_neighbour_max: Option<usize>,
+    /// Chunks served at a time; measured where absent.
+    pub upload_slots: Option<usize>,
     /// HAVE messages, and news of how busy this host is, wait this long for company. More is fewer messages and staler views.
     pub have_interval: Duration,
     /// A request without progress is not given up before this, however fast the others are: on a busy machine two seconds are no sign
@@ -49,11 +49,11 @@ impl PeerConfig {
             host,
             address,
             seeders: seeders.into_iter().collect(),
-            degree: 12,
+            degree: 16,
             policy: ChunkPolicy::default(),
-            chunks_in_flight_max: 3,
-            requests_per_neighbour_max: 2,
-            upload_slots: 2,
+            chunks_in_flight_max: None,
+            requests_per_neighbour_max: None,
+            upload_slots: None,
             have_interval: Duration::from_millis(5),
             patience_min: Duration::from_secs(2),
             zone: None,

@@ -9,6 +9,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::ledger::{Ask, Ledger, Losers, Stored, Why};
 use super::planner::{Known, Limits, Plan, plan};
+use super::window::{self, Seen};
 use super::zones::{INVITED_AT_ONCE, Origin};
 use super::{Build, Peer, PeerConfig, Timer};
 use crate::bitfield::Bitfield;
@@ -72,8 +73,30 @@ impl Download {
 }
 
 impl Peer {
+    /// Chunks have come, or left this host, since it was last worked out how many to ask for at a time.
+    pub(super) fn measure(&mut self) {
+        if let (None, Build::Fetching(download)) = (self.config.chunks_in_flight_max, &self.build) {
+            let seen = Seen {
+                uplink: self.uploads.rate(),
+                chunk: download.manifest.chunk_size(),
+                chunks: download.manifest.chunk_count(),
+                transfer: download.ledger.transfer().unwrap_or_default(),
+                round_trip: download.ledger.round_trip(),
+            };
+            self.window = seen.window();
+        }
+    }
+
+    /// Requests to one neighbour at a time.
+    fn requests_per_neighbour_max(&self) -> usize {
+        let neighbours = self.neighbours.len().saturating_sub(self.tracker.connected_count());
+        let measured = || window::of_neighbour(self.window, neighbours);
+        self.config.requests_per_neighbour_max.unwrap_or_else(measured)
+    }
+
     /// Asks for as much as the limits allow.
     pub(super) fn fill_requests(&mut self, now: Time, table: &impl Holdings) {
+        let requests_per_neighbour_max = self.requests_per_neighbour_max();
         let Build::Fetching(download) = &mut self.build else {
             return;
         };
@@ -87,8 +110,8 @@ impl Peer {
             neighbours: &self.neighbours,
             table,
             limits: Limits {
-                chunks_in_flight_max: self.config.chunks_in_flight_max,
-                requests_per_neighbour_max: self.config.requests_per_neighbour_max,
+                chunks_in_flight_max: self.window,
+                requests_per_neighbour_max,
                 seeders: &self.config.seeders,
                 refused: &refused,
                 zone,
@@ -222,6 +245,7 @@ impl Peer {
             }
         }
         self.cancel_at(losers, chunk);
+        self.measure();
         if !is_new {
             return;
         }

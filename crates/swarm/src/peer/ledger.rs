@@ -373,6 +373,11 @@ impl Ledger {
         self.requests.late(self.pace.twice_left(self.held().len()) > 0)
     }
 
+    /// What a message takes there and back, as far as was seen of late.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.pace.round_trip()
+    }
+
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
     #[inline]
     pub(super) fn transfer(&self) -> Option<Duration> {

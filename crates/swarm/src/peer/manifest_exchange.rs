@@ -110,6 +110,7 @@ impl Peer {
             }
         }
         let complete = download.ledger.is_complete();
+        self.uploads.set_chunks(download.manifest.chunk_count());
         self.build = Build::Fetching(download);
         for host in liars {
             self.ban(now, host, DisconnectReason::ProtocolViolation);

@@ -16,6 +16,7 @@ mod status;
 mod table;
 mod tracker_link;
 mod uploads;
+mod window;
 mod zones;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +34,7 @@ use crate::stats::{Payload, PeerStats};
 use crate::timer_table::{TimerKind, TimerTable};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::UploadQueue;
+use crate::upload_slots::UploadSlots;
 use crate::wire::Message;
 pub use config::PeerConfig;
 use contacts::Contacts;
@@ -82,6 +84,8 @@ pub struct Peer {
     told_busy: bool,
     /// Something has happened after which there may be more to ask for.
     refill: bool,
+    /// Different chunks to ask for at a time.
+    window: usize,
     /// Since the last [`Peer::check`]; only where assertions are on.
     events_unchecked: u32,
 }
@@ -161,13 +165,14 @@ impl Peer {
             neighbours: Neighbours::default(),
             banned: BTreeMap::new(),
             build: Build::Unknown,
-            uploads: UploadQueue::new(config.upload_slots),
+            uploads: UploadQueue::new(config.upload_slots.map_or(UploadSlots::measured(), UploadSlots::fixed)),
             imports: Box::default(),
             contacts: Box::default(),
             stats: PeerStats::default(),
             payload: Payload::default(),
             told_busy: false,
             refill: false,
+            window: config.chunks_in_flight_max.unwrap_or(window::AT_FIRST),
             events_unchecked: 0,
             actions: VecDeque::new(),
             timers: TimerTable::new(),
@@ -218,7 +223,9 @@ impl Peer {
             Event::ChunkServed { to, chunk } => {
                 self.uploads.progress(now, to);
                 if let Some(taken) = self.uploads.finish(now, to, chunk) {
-                    self.uploads.learn(taken);
+                    let bytes = self.manifest().map_or(0, |manifest| manifest.length(chunk).into());
+                    self.uploads.learn(now, taken, bytes);
+                    self.measure();
                 }
                 self.pump_uploads(now);
             }

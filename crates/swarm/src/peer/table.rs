@@ -57,7 +57,7 @@ impl Peer {
     pub fn is_hungry(&self) -> bool {
         self.download().is_some_and(|download| {
             let in_time = download.ledger.chunks_in_flight() - download.ledger.late_chunks();
-            let lacks = in_time < self.config.chunks_in_flight_max && download.ledger.wanted_count() > 0;
+            let lacks = in_time < self.window && download.ledger.wanted_count() > 0;
             lacks || download.ledger.has_late()
         })
     }

@@ -72,6 +72,13 @@ impl Injection {
         self.offers.iter().any(|offer| offer.is(to, chunk))
     }
 
+    pub(super) fn offered_at(&self, to: HostId, chunk: ChunkIndex) -> Option<Time> {
+        self.offers
+            .iter()
+            .find(|offer| offer.is(to, chunk))
+            .map(|offer| offer.at)
+    }
+
     pub(super) fn is_out(&self, chunk: ChunkIndex) -> bool {
         self.out.contains(chunk)
     }

@@ -27,6 +27,7 @@ use crate::timer_table::{TimerKind, TimerTable};
 use crate::tracker::{Announced, Tracker};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::UploadQueue;
+use crate::upload_slots::UploadSlots;
 use crate::wire::Message;
 use copies::Copies;
 use injection::Injection;
@@ -43,8 +44,8 @@ pub struct SeederConfig {
     pub degree: u16,
     /// Hosts that the seeder sends chunks to. More spread the first copies wider, each with more to keep in view.
     pub clients: usize,
-    /// Chunks served at a time.
-    pub upload_slots: usize,
+    /// Chunks served at a time; measured where absent.
+    pub upload_slots: Option<usize>,
     /// Which part of the first pass is this seeder's, where a region has several.
     pub part: Part,
     /// Copies of the build that the seeder sends before it leaves the rest to the hosts, the first pass included. Who has
@@ -59,7 +60,7 @@ impl SeederConfig {
             host,
             degree: 12,
             clients: 32,
-            upload_slots: 2,
+            upload_slots: None,
             part: Part::WHOLE,
             copies_max: 2,
         }
@@ -89,6 +90,8 @@ pub struct Seeder {
     sent_at: Vec<Option<Time>>,
     uploads: UploadQueue,
     stats: SeederStats,
+    /// The least time from an offer to the request for it.
+    answer: std::time::Duration,
     /// Since the last [`Seeder::check`]; only where assertions are on.
     events_unchecked: u32,
 }
@@ -122,7 +125,11 @@ impl Seeder {
     pub fn new(config: SeederConfig, seed: u64, now: Time) -> Self {
         let mut timers = TimerTable::new();
         timers.set(SeederTimer::ExpireMembers, now + ANNOUNCE_INTERVAL);
-        let uploads = UploadQueue::new(config.upload_slots);
+        let uploads = UploadQueue::new(
+            config
+                .upload_slots
+                .map_or(UploadSlots::measured_of_seeder(), UploadSlots::fixed),
+        );
         Self {
             actions: VecDeque::new(),
             timers,
@@ -137,6 +144,7 @@ impl Seeder {
             sent_at: Vec::new(),
             uploads,
             stats: SeederStats::default(),
+            answer: std::time::Duration::ZERO,
             events_unchecked: 0,
             now,
             connected: BTreeSet::new(),

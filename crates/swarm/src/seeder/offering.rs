@@ -27,7 +27,12 @@ impl Seeder {
 
     /// Offers chunks that are not out to clients in turn, a few ahead of the uplink.
     pub(super) fn pump_offers(&mut self, now: Time) {
-        let at_once = self.config.upload_slots + OFFERS_AHEAD;
+        let chunk = self.build.as_ref().map_or(1, |build| build.chunk_size());
+        // What leaves until an answer is here, and half as much again.
+        let passing =
+            u128::from(self.uploads.rate()) * self.answer.as_nanos() * 3 / 2 / u128::from(chunk) / 1_000_000_000;
+        let passing = usize::try_from(passing).map_or(OFFERS_PASSING_MAX, |passing| passing.min(OFFERS_PASSING_MAX));
+        let at_once = self.uploads.slots() + OFFERS_AHEAD + passing;
         while let Some((to, chunk)) = self.injection.offer_next(now, at_once) {
             self.send(to, Message::Offer(ChunkList::from_slice(&[chunk.get()])));
             self.timers
@@ -218,6 +223,8 @@ fn patience(uploads: &UploadQueue) -> impl Fn(HostId, ChunkIndex) -> Duration {
 
 /// Offers beyond the upload slots, so that the uplink does not wait for a client's answer.
 const OFFERS_AHEAD: usize = 2;
+/// Offers whose answers are on their way, at most.
+const OFFERS_PASSING_MAX: usize = 256;
 /// An offer that is not taken up within this is made to somebody else.
 const OFFER_PATIENCE: Duration = Duration::from_secs(2);
 /// Where nothing else is left to offer a chunk is offered to somebody else too when it takes so many times as long as usual …

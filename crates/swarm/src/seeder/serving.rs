@@ -14,6 +14,14 @@ impl Seeder {
             self.disconnect(now, host, DisconnectReason::ProtocolViolation);
             return;
         };
+        if let Some(at) = self.injection.offered_at(host, index) {
+            let answer = now.since(at);
+            self.answer = if self.answer.is_zero() {
+                answer
+            } else {
+                self.answer.min(answer)
+            };
+        }
         self.injection.asked_by(host);
         let reason = if self.injection.is_withdrawn(index) {
             RejectReason::NotHeld
@@ -55,7 +63,8 @@ impl Seeder {
             self.stats.chunks_served += 1;
             self.copies.note(to, chunk);
             self.still_starving(now, to);
-            self.uploads.learn(taken);
+            let bytes = self.build.as_ref().map_or(0, |build| build.length(chunk).into());
+            self.uploads.learn(now, taken, bytes);
         }
         self.settle_offer(now, to, chunk.get());
         self.pump_uploads(now);

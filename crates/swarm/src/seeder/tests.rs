@@ -25,7 +25,7 @@ struct Stage {
 impl Stage {
     fn new(chunks: u32, clients: usize, upload_slots: usize) -> Self {
         let mut config = SeederConfig::new(HostId::new(0));
-        (config.clients, config.upload_slots) = (clients, upload_slots);
+        (config.clients, config.upload_slots) = (clients, Some(upload_slots));
         let data = vec![0; chunks as usize * 64];
         let manifest = Manifest::of("build.zip", &data, 64).unwrap();
         assert_eq!(manifest.size(), Bytes::new(u64::from(chunks) * 64));

@@ -170,13 +170,13 @@ impl Draw {
             ]);
         }
         if self.one_in(4) {
-            settings.chunks_in_flight_max = self.one_of(&[1, 2, 4, 8]);
-            settings.requests_per_neighbour_max = self.one_of(&[1, 2, 4]);
-            settings.upload_slots = self.one_of(&[1, 2, 4, 8]);
+            settings.chunks_in_flight_max = Some(self.one_of(&[1, 2, 4, 8]));
+            settings.requests_per_neighbour_max = Some(self.one_of(&[1, 2, 4]));
+            settings.upload_slots = Some(self.one_of(&[1, 2, 4, 8]));
         }
         if self.one_in(4) {
             settings.clients = self.one_of(&[1, 2, 4, 8, 64]);
-            settings.seeder_slots = self.one_of(&[1, 2, 4, 8]);
+            settings.seeder_slots = Some(self.one_of(&[1, 2, 4, 8]));
             settings.copies_max = self.one_of(&[1, 2]);
         }
         if self.one_in(6) {

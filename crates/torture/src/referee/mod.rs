@@ -39,7 +39,8 @@ impl Referee {
     pub(crate) fn new(day: &Day) -> Self {
         Self {
             degree: usize::from(day.settings.degree),
-            in_flight: u32::try_from(day.settings.chunks_in_flight_max).unwrap_or(u32::MAX),
+            in_flight: u32::try_from(day.settings.chunks_in_flight_max.unwrap_or(IN_FLIGHT_MEASURED))
+                .unwrap_or(u32::MAX),
             honest: day.hosts.iter().map(|host| (host.id, host.role.is_honest())).collect(),
             verdict: None,
             looks_until: 0,
@@ -454,6 +455,8 @@ impl Referee {
     }
 }
 
+/// Chunks that a host asks for at a time, about, where that is measured.
+const IN_FLIGHT_MEASURED: usize = 3;
 /// A late host is looked at for so many times of what it was allowed …
 const LOOKS_ON_TIMES: u64 = 5;
 /// … and this at most.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::event::PROGRESS_INTERVAL;
+use crate::peer::window::Least;
 use crate::units::Time;
 
 /// What this host has seen of the time that its requests take.
@@ -18,6 +19,8 @@ pub(super) struct Pace {
     /// took. The least of them is what a message takes where nobody is busy.
     waits_nanos: [u64; WAITS_KEPT],
     waits_seen: usize,
+    /// What a message takes there and back: the least of many waits.
+    round_trip: Least,
     /// Mean time from the beginning of a chunk to its end.
     transfer_nanos: Option<u64>,
     ties: u32,
@@ -37,6 +40,7 @@ impl Pace {
             patience_min_nanos: nanos(patience_min),
             waits_nanos: [nanos(round_trip); WAITS_KEPT],
             waits_seen: 0,
+            round_trip: Least::new(round_trip),
             transfer_nanos: None,
             ties: 0,
             completed: 0,
@@ -95,6 +99,7 @@ impl Pace {
         self.waits_nanos[self.waits_seen % WAITS_KEPT] = nanos(after);
         self.waits_seen += 1;
         self.waits.observe(after);
+        self.round_trip.observe(after);
     }
 
     /// A chunk is here at `now`. Its neighbour is not known to have begun where `started_at` is `None`.
@@ -144,6 +149,11 @@ impl Pace {
     /// How long a chunk may take from its first byte to its last before its chunk is wanted again, though bytes come.
     pub(super) fn transfer_given_up(&self) -> Duration {
         Duration::from_nanos(self.limits().given_up)
+    }
+
+    /// What a message takes there and back.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.round_trip.get()
     }
 
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.

@@ -1,0 +1,246 @@
+//! How many chunks to send at a time, from what has been seen of the uplink: one more where it is not full, one fewer where fewer fill
+//! it as well.
+//!
+//! A sender knows when each chunk began and when its last byte had left, and no more. The rate of its uplink is the greatest that it has
+//! seen, of one chunk or of all together: the filter of rate that BBR has (N. Cardwell and others, *BBR: Congestion-Based Congestion
+//! Control*, ACM Queue 14, 2016), but that it fades and does not end after ten round trips, since an uplink that receivers do not fill shows
+//! no rate. Where receivers are fast the first chunk fills the uplink, and one goes after another; where they are no faster than senders
+//! each divides its downlink among several, and uplinks are full only with several as well.
+//!
+//! Chunks that pass at a time pass slower, and the first copies of all are late by that. So there is an end to it: the more chunks a
+//! build has the less it matters.
+
+use std::time::Duration;
+
+use crate::units::Time;
+
+/// The slots of one sender.
+#[derive(Clone, Debug)]
+pub(crate) struct UploadSlots {
+    now: usize,
+    most: usize,
+    search: Search,
+    /// The greatest rate seen, in bytes a second.
+    best: u64,
+    /// Since the last look: chunks that have left, their bytes, and how long any was being sent.
+    left: usize,
+    bytes: u64,
+    busy: Duration,
+    /// Since when something is being sent, as far as it is not in `busy`.
+    busy_since: Option<Time>,
+}
+
+/// How the number is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Search {
+    /// It is given.
+    No,
+    /// By half as many again, while that brings more: BBR's startup. The rate and the number before.
+    Startup { rate: u64, slots: usize },
+    /// By one.
+    Steps,
+}
+
+impl UploadSlots {
+    /// So many, whatever is seen.
+    pub(crate) const fn fixed(slots: usize) -> Self {
+        Self::new(slots, slots, Search::No)
+    }
+
+    /// Of a host, which has but one uplink like its neighbours: as many as fill it.
+    pub(crate) const fn measured() -> Self {
+        Self::new(1, 1, Search::Steps)
+    }
+
+    /// Of a seeder, whose uplink may be that of a hundred hosts, and for which a slow first receiver is not to hold up everything.
+    pub(crate) const fn measured_of_seeder() -> Self {
+        Self::new(SEEDER_LEAST, SEEDER_MOST, Search::Startup { rate: 0, slots: 0 })
+    }
+
+    const fn new(now: usize, most: usize, search: Search) -> Self {
+        Self {
+            now,
+            most,
+            search,
+            best: 0,
+            left: 0,
+            bytes: 0,
+            busy: Duration::ZERO,
+            busy_since: None,
+        }
+    }
+
+    /// The build has so many chunks.
+    pub(crate) fn set_chunks(&mut self, chunks: u32) {
+        if self.search == Search::Steps {
+            self.most = (chunks.isqrt() / ROOTS_A_SLOT).clamp(1, HOST_MOST) as usize;
+        }
+    }
+
+    /// How many chunks may be sent at a time.
+    #[inline]
+    pub(crate) const fn get(&self) -> usize {
+        self.now
+    }
+
+    /// The greatest rate that was seen of late, in bytes a second; zero before the first chunk has left.
+    #[inline]
+    pub(crate) const fn rate(&self) -> u64 {
+        self.best
+    }
+
+    /// Something begins to be sent.
+    #[inline]
+    pub(crate) fn begins(&mut self, now: Time) {
+        self.busy_since.get_or_insert(now);
+    }
+
+    /// Nothing is being sent any more.
+    #[inline]
+    pub(crate) fn rests(&mut self, now: Time) {
+        if let Some(since) = self.busy_since.take() {
+            self.busy += now.since(since);
+        }
+    }
+
+    /// A chunk of so many bytes has left as a whole after `taken`, and others wait or not.
+    #[inline]
+    pub(crate) fn learn(&mut self, now: Time, bytes: u64, taken: Duration, others_wait: bool) {
+        self.best = self.best.max(rate(bytes, taken));
+        self.left += 1;
+        self.bytes += bytes;
+        if self.left >= LOOK_PER_SLOT * self.now + LOOK_PLUS {
+            self.look(now, others_wait);
+        }
+    }
+
+    fn look(&mut self, now: Time, others_wait: bool) {
+        if let Some(since) = self.busy_since.replace(now) {
+            self.busy += now.since(since);
+        }
+        let seen = rate(self.bytes, self.busy);
+        (self.left, self.bytes, self.busy) = (0, 0, Duration::ZERO);
+        self.best = (self.best - self.best / FADE).max(seen);
+        match self.search {
+            Search::No => {}
+            Search::Startup { rate, slots } => self.start_up(seen, rate, slots),
+            Search::Steps => {
+                let is_below = |percent: u64| seen < self.best / 100 * percent;
+                if is_below(FULL_PERCENT) && others_wait {
+                    self.now = (self.now + 1).min(self.most);
+                } else if !is_below(OVERFULL_PERCENT) {
+                    self.now = (self.now - 1).max(1);
+                }
+            }
+        }
+    }
+
+    /// Half the growth of slots has to show in the rate.
+    fn start_up(&mut self, seen: u64, before: u64, slots: usize) {
+        let expected = before + before / 2 * (self.now - slots.min(self.now)) as u64 / slots.max(1) as u64;
+        if slots == 0 || seen > expected {
+            self.search = Search::Startup {
+                rate: seen,
+                slots: self.now,
+            };
+            self.now = (self.now + (self.now / 2).max(1)).min(self.most);
+        } else {
+            self.now = slots;
+            self.search = Search::Steps;
+        }
+    }
+}
+
+/// Bytes a second.
+fn rate(bytes: u64, taken: Duration) -> u64 {
+    let nanos = taken.as_nanos().max(1);
+    u64::try_from(u128::from(bytes) * 1_000_000_000 / nanos).unwrap_or(u64::MAX)
+}
+
+/// The slots are looked at when so many chunks have left for each …
+const LOOK_PER_SLOT: usize = 2;
+/// … and so many more.
+const LOOK_PLUS: usize = 2;
+/// An uplink that sends less than this of the greatest rate seen has room for one chunk more.
+const FULL_PERCENT: u64 = 93;
+/// One that sends more than this may have one fewer.
+const OVERFULL_PERCENT: u64 = 98;
+/// With each look the greatest rate loses one in so many parts.
+const FADE: u64 = 256;
+/// A host sends no more chunks at a time than one for so many of the square root of the build's: 64 chunks 2, 640 6, 3,000 13. The last chunk
+/// to go out is late by some `slots · log N` chunks' times of all that the build has.
+const ROOTS_A_SLOT: u32 = 4;
+/// … nor more than this.
+const HOST_MOST: u32 = 16;
+/// Chunks that a seeder sends at a time at least …
+const SEEDER_LEAST: usize = 2;
+/// … and at most.
+const SEEDER_MOST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a sender comes to whose uplink has a rate of a thousand, and shares it by `rate_of_one` at so many at a time.
+    fn settled(slots: UploadSlots, rate_of_one: impl Fn(usize) -> u64, others_wait: bool) -> usize {
+        let mut slots = slots;
+        let mut now = 0;
+        slots.begins(Time::ZERO);
+        for _ in 0..400 {
+            let at_once = slots.get();
+            let taken = Duration::from_secs(1_000_000 / rate_of_one(at_once));
+            for _ in 0..at_once {
+                now += taken.as_nanos() as u64 / at_once as u64;
+                slots.learn(Time::from_nanos(now), 1_000_000, taken, others_wait);
+            }
+        }
+        slots.get()
+    }
+
+    fn host() -> UploadSlots {
+        let mut slots = UploadSlots::measured();
+        slots.set_chunks(640);
+        slots
+    }
+
+    #[test]
+    fn as_many_chunks_as_fill_the_uplink_are_sent_at_a_time() {
+        let shared = |at_once: usize| 1000 / at_once as u64;
+        // Alone a receiver takes all; two that take from others as well leave a part.
+        let halves = |at_once: usize| if at_once == 1 { 700 } else { 1000 / at_once as u64 };
+        let thirds = |at_once: usize| [0, 1000, 400, 300, 240, 200, 166][at_once.min(6)];
+        for (what, slots, rate_of_one, wait, expected) in [
+            ("fast receivers", host(), &shared as &dyn Fn(usize) -> u64, true, 1),
+            ("receivers with other senders", host(), &halves, true, 1),
+            ("nobody waits", host(), &thirds, false, 1),
+            ("given", UploadSlots::fixed(3), &shared, true, 3),
+        ] {
+            let settled = settled(slots, rate_of_one, wait);
+            assert_eq!(settled, expected, "{what}");
+        }
+    }
+
+    /// Receivers that divide their downlinks: so many at a time fill the uplink to that part, of which one was seen to be all.
+    #[test]
+    fn where_receivers_divide_their_downlinks_there_are_several_but_no_more_than_the_build_allows() {
+        for (chunks, expected) in [(64, 2), (640, 6), (3000, 13), (1_000_000, 16)] {
+            let mut slots = UploadSlots::measured();
+            slots.set_chunks(chunks);
+            slots.begins(Time::ZERO);
+            slots.learn(Time::from_nanos(1), 1_000, Duration::from_secs(1), true);
+            let all = slots.rate();
+            let never_full = |at_once: usize| (all * 9 / 10 / at_once as u64).max(1);
+            assert_eq!(settled(slots, never_full, true), expected, "{chunks} chunks");
+        }
+    }
+
+    #[test]
+    fn a_seeder_goes_on_while_more_at_a_time_bring_more() {
+        for (hosts, expected) in [(1, 2..=3), (12, 12..=20), (1000, 64..=64)] {
+            // Each takes a hundred at most.
+            let of_one = |at_once: usize| (hosts * 100 / at_once as u64).min(100).max(1);
+            let slots = settled(UploadSlots::measured_of_seeder(), of_one, true);
+            assert!(expected.contains(&slots), "{hosts}: {slots}");
+        }
+    }
+}
