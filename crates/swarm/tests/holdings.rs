@@ -161,13 +161,19 @@ impl Swarm {
                 *busy = news.busy;
                 let known = field.count() as usize;
                 let acquired = self.peers[&from].acquired();
-                for chunk in acquired.iter().take(news.held as usize).skip(known) {
+                let acquired: Vec<_> = acquired.iter().take(news.held as usize).skip(known).copied().collect();
+                for chunk in &acquired {
                     field.insert(*chunk);
                 }
                 if news.held as usize > known {
                     let linked = self.links.iter().filter(|(a, b)| *a == from || *b == from);
                     let others: Vec<HostId> = linked.map(|(a, b)| if *a == from { *b } else { *a }).collect();
                     for other in others.into_iter().filter(|other| *other != SEEDER) {
+                        // As with messages, which are not sent to who has the chunk.
+                        let theirs = &self.published.fields[&other].0;
+                        if acquired.iter().all(|chunk| theirs.contains(*chunk)) {
+                            continue;
+                        }
                         let peer = self.peers.get_mut(&other).unwrap();
                         peer.handle_growth_with(self.now, &self.published);
                         self.carry_out_all(other);

@@ -49,7 +49,7 @@ impl PeerConfig {
             host,
             address,
             seeders: seeders.into_iter().collect(),
-            degree: 16,
+            degree: 12,
             policy: ChunkPolicy::default(),
             chunks_in_flight_max: None,
             requests_per_neighbour_max: None,

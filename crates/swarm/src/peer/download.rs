@@ -83,7 +83,9 @@ impl Peer {
                 transfer: download.ledger.transfer().unwrap_or_default(),
                 round_trip: download.ledger.round_trip(),
             };
-            self.window = seen.window();
+            let window = seen.window();
+            self.refill |= window > self.window;
+            self.window = window;
         }
     }
 
@@ -175,8 +177,9 @@ impl Peer {
         // What is slow already is so because nobody was there to be asked; somebody may be idle soon.
         let slow = slow.map(|(at, _)| at.max(now + (ledger.transfer().unwrap_or_default() / 2).max(LATE_AGAIN)));
         // Whoever lost its turn, or turned a request down, may be asked again after a while.
-        let turn = self.is_hungry().then(|| self.tracker.next_turn(now)).flatten();
-        match slow.into_iter().chain(turn).min() {
+        let turns = [self.tracker.next_turn(now), self.neighbours.next_turn(now)];
+        let turns = turns.into_iter().flatten().filter(|_| self.is_hungry());
+        match slow.into_iter().chain(turns).min() {
             Some(at) => self.timers.set(Timer::Late, at),
             None => self.timers.clear(Timer::Late),
         }

@@ -456,7 +456,7 @@ impl Referee {
 }
 
 /// Chunks that a host asks for at a time, about, where that is measured.
-const IN_FLIGHT_MEASURED: usize = 3;
+const IN_FLIGHT_MEASURED: usize = 8;
 /// A late host is looked at for so many times of what it was allowed …
 const LOOKS_ON_TIMES: u64 = 5;
 /// … and this at most.
