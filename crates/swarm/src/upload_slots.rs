@@ -225,7 +225,7 @@ mod tests {
     /// Receivers that divide their downlinks: so many at a time fill the uplink to that part, of which one was seen to be all.
     #[test]
     fn where_receivers_divide_their_downlinks_there_are_several_but_no_more_than_the_build_allows() {
-        for (chunks, expected) in [(64, 2..=2), (640, 5..=6), (3000, 11..=13), (1_000_000, 14..=16)] {
+        for (chunks, expected) in [(64, 2..=2), (640, 5..=6), (3000, 11..=13), (1_000_000, 12..=16)] {
             let mut slots = UploadSlots::measured();
             slots.set_chunks(chunks);
             slots.begins(Time::ZERO);

@@ -77,9 +77,10 @@ impl Peer {
     pub(super) fn measure(&mut self) {
         if let (None, Build::Fetching(download)) = (self.config.chunks_in_flight_max, &self.build) {
             let seen = Seen {
+                chunks: download.manifest.chunk_count(),
                 uplink: self.uploads.rate(),
                 chunk: download.manifest.chunk_size(),
-                chunks: download.manifest.chunk_count(),
+                between: download.ledger.between(),
                 transfer: download.ledger.transfer().unwrap_or_default(),
                 round_trip: download.ledger.round_trip(),
             };

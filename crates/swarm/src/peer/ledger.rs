@@ -373,6 +373,11 @@ impl Ledger {
         self.requests.late(self.pace.twice_left(self.held().len()) > 0)
     }
 
+    /// What passes from one chunk's end to the next.
+    pub(super) fn between(&self) -> Duration {
+        self.pace.between()
+    }
+
     /// What a message takes there and back, as far as was seen of late.
     pub(super) fn round_trip(&self) -> Duration {
         self.pace.round_trip()

@@ -1,10 +1,10 @@
-//! How many chunks to ask for at a time: those that are being sent to this host while its own uplink would send one, what that uplink
-//! would send in a round trip, and one that waits where it is to come from. A host that receives as much as it sends, which is what all do
-//! in the mean, then has as much on its way as fills its share of all uplinks, however many chunks its neighbours send at a time.
+//! How many chunks to ask for at a time: as many as are being sent to this host, what comes in a round trip, and one that waits where it
+//! is to come from. Then every neighbour that is done with one chunk has another to send, however many it sends at a time; and where many
+//! are being sent, because downlinks are full, there is an end to it.
 //!
-//! Window and round trip are after BBR (N. Cardwell and others, *BBR: Congestion-Based Congestion Control*, ACM Queue 14, 2016): rate times
-//! the least round trip of late, and a little more. What is asked for beyond that waits at neighbours. It fills no buffer that others
-//! wait behind, which is what LEDBAT (RFC 6817) cares for, but it binds this host to a neighbour too early.
+//! Rate and round trip are after BBR (N. Cardwell and others, *BBR: Congestion-Based Congestion Control*, ACM Queue 14, 2016): what is on its way is
+//! the rate times the least round trip of late, and a little more. What is asked for beyond that waits at neighbours. It fills no buffer
+//! that others wait behind, which is what LEDBAT (RFC 6817) cares for, but it binds this host to a neighbour too early.
 
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ pub(super) struct Seen {
     /// Bytes of a chunk, and chunks of the build.
     pub(super) chunk: u32,
     pub(super) chunks: u32,
+    /// From one chunk's end to the next.
+    pub(super) between: Duration,
     /// From a chunk's first byte to its last.
     pub(super) transfer: Duration,
     /// There and back.
@@ -25,15 +27,17 @@ pub(super) struct Seen {
 impl Seen {
     /// Chunks to ask for at a time.
     pub(super) fn window(&self) -> usize {
-        if self.transfer.is_zero() {
+        if self.transfer.is_zero() || self.between.is_zero() {
             return AT_FIRST;
         }
-        // Before this host has sent anything, as if it sent as fast as others do.
+        // Little's law: as many are being sent at a time as come while one is.
+        let between = self.between.as_nanos().max(1);
+        // What does not come since not enough was asked for shows no rate, and this host's own uplink does.
         let of_one = Duration::from_secs(u64::from(self.chunk)).as_nanos() / u128::from(self.uplink.max(1));
-        let of_one = of_one.min(self.transfer.as_nanos()).max(1);
-        let sending = self.transfer.as_nanos() * PART / of_one;
+        let of_one = if self.uplink == 0 { between } else { of_one.max(1) };
+        let sending = self.transfer.as_nanos() * PART / between;
         let sending_max = u128::from(self.chunks.isqrt()) * PART * SENDING_ROOTS.0 / SENDING_ROOTS.1;
-        let passing = self.round_trip.as_nanos() * PART * ROUND_TRIPS.0 / ROUND_TRIPS.1 / of_one;
+        let passing = self.round_trip.as_nanos() * PART * ROUND_TRIPS.0 / ROUND_TRIPS.1 / between.min(of_one);
         let window = (sending.min(sending_max) + passing + WAITING * PART / 10) / PART;
         usize::try_from(window.clamp(LEAST, MOST)).expect("it is clamped")
     }
@@ -79,8 +83,9 @@ pub(super) fn of_neighbour(window: usize, neighbours: usize) -> usize {
 
 /// Fractions of chunks are counted in these parts.
 const PART: u128 = 1024;
-/// Chunks that wait, in tenths: one, and a little more so that what is just below a whole chunk counts as one.
-const WAITING: u128 = 13;
+/// Chunks that wait at neighbours, in tenths, before the sum is rounded down. With 10 whoever is behind stays behind; with 20 there is one too many
+/// for a host that receives two at a time.
+const WAITING: u128 = 16;
 /// Chunks that pass in so many round trips are asked for ahead, since what neighbours are known to have is as old.
 const ROUND_TRIPS: (u128, u128) = (5, 4);
 /// No more chunks are counted as being sent at a time than so many of the square root of the build's: where downlinks are full each
@@ -100,32 +105,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_is_what_is_being_sent_and_what_passes_in_a_round_trip_and_one_that_waits() {
-        // A chunk of 1,000 bytes over an uplink of 1,000 a second takes a second.
+    fn a_window_is_what_is_being_sent_and_what_comes_in_a_round_trip_and_one_that_waits() {
+        // An uplink that takes a second for a chunk, and a chunk that comes each second.
         let seen = |transfer_ms: u64, round_trip_ms: u64, chunks: u32| Seen {
             uplink: 1000,
             chunk: 1000,
             chunks,
+            between: Duration::from_secs(1),
             transfer: Duration::from_millis(transfer_ms),
             round_trip: Duration::from_millis(round_trip_ms),
         };
+        let slow = Seen {
+            between: Duration::from_secs(10),
+            ..seen(1000, 10_000, 640)
+        };
+        let nothing_sent = Seen { uplink: 0, ..slow };
         for (what, seen, expected) in [
             ("nothing has come", seen(0, 5, 640), 2),
             ("neighbours that send one at a time", seen(1000, 10, 640), 2),
             ("neighbours that send three at a time", seen(3000, 10, 640), 4),
             ("a round trip of a chunk", seen(1000, 1000, 640), 3),
-            ("a round trip of ten", seen(1000, 10_000, 640), 14),
-            ("full downlinks", seen(100_000, 10, 640), 8),
-            ("full downlinks and a small build", seen(100_000, 10, 64), 3),
+            ("a round trip of ten", seen(1000, 10_000, 640), 15),
+            ("full downlinks", seen(100_000, 10, 640), 9),
+            ("full downlinks and a small build", seen(100_000, 10, 64), 4),
             ("a round trip without end", seen(1000, 1_000_000_000, 640), 96),
-            (
-                "nothing was sent",
-                Seen {
-                    uplink: 0,
-                    ..seen(3000, 3000, 640)
-                },
-                3,
-            ),
+            ("too little asked for so far", slow, 14),
+            ("the same, and nothing was sent", nothing_sent, 2),
         ] {
             assert_eq!(seen.window(), expected, "{what}");
         }

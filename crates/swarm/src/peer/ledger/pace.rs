@@ -23,6 +23,9 @@ pub(super) struct Pace {
     round_trip: Least,
     /// Mean time from the beginning of a chunk to its end.
     transfer_nanos: Option<u64>,
+    /// When the last chunk came, and the mean time between two.
+    last: Option<Time>,
+    between_nanos: u64,
     ties: u32,
     completed: u32,
     /// Times that payload came which was not wanted any more.
@@ -42,6 +45,8 @@ impl Pace {
             waits_seen: 0,
             round_trip: Least::new(round_trip),
             transfer_nanos: None,
+            last: None,
+            between_nanos: 0,
             ties: 0,
             completed: 0,
             doubled: 0,
@@ -107,6 +112,14 @@ impl Pace {
     pub(super) fn completed(&mut self, now: Time, asked_at: Time, started_at: Option<Time>) {
         self.usual.observe(now.since(asked_at));
         self.completed += 1;
+        if let Some(last) = self.last.replace(now) {
+            let passed = nanos(now.since(last));
+            self.between_nanos = if self.between_nanos == 0 {
+                passed
+            } else {
+                self.between_nanos / BETWEEN_PART * (BETWEEN_PART - 1) + passed / BETWEEN_PART
+            };
+        }
         if let Some(started_at) = started_at {
             let taken = nanos(now.since(started_at));
             self.transfer_nanos = Some(self.transfer_nanos.map_or(taken, |mean| mean * 7 / 8 + taken / 8));
@@ -149,6 +162,11 @@ impl Pace {
     /// How long a chunk may take from its first byte to its last before its chunk is wanted again, though bytes come.
     pub(super) fn transfer_given_up(&self) -> Duration {
         Duration::from_nanos(self.limits().given_up)
+    }
+
+    /// What passes from one chunk's end to the next, in the mean; zero before the second came.
+    pub(super) fn between(&self) -> Duration {
+        Duration::from_nanos(self.between_nanos)
     }
 
     /// What a message takes there and back.
@@ -222,6 +240,8 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 16)
 }
 
+/// Each chunk counts for so many parts of the mean time between two.
+const BETWEEN_PART: u64 = 16;
 /// When all that is missing is on its way a chunk is slow after this multiple of what a chunk usually takes.
 const SLOW_AFTER: (u32, u32) = (3, 2);
 /// A request is late when it waits for so many usual transfers longer than requests hardly ever do …
