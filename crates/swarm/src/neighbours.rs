@@ -299,15 +299,6 @@ impl Neighbours {
         self.missing > 0 && self.list.iter().any(|neighbour| neighbour.is_parked(now))
     }
 
-    /// When the next of those who lost their turn may be asked again.
-    pub(crate) fn next_turn(&self, now: Time) -> Option<Time> {
-        if self.missing == 0 {
-            return None;
-        }
-        let turns = self.list.iter().flat_map(|n| [n.parked_until, n.shut_until]);
-        turns.filter(|until| *until > now).min()
-    }
-
     /// Whether others are asked before the neighbour at `index`.
     #[inline]
     pub(crate) fn is_parked(&self, index: usize, now: Time) -> bool {

@@ -75,7 +75,7 @@ impl UploadSlots {
     /// The build has so many chunks.
     pub(crate) fn set_chunks(&mut self, chunks: u32) {
         if self.search == Search::Steps {
-            self.most = (chunks.isqrt() / ROOTS_A_SLOT).clamp(1, HOST_MOST) as usize;
+            self.most = (chunks.isqrt() / ROOTS_A_SLOT).clamp(HOST_MOST_OF_FEW, HOST_MOST) as usize;
         }
     }
 
@@ -172,7 +172,9 @@ const FADE: u64 = 256;
 /// A host sends no more chunks at a time than one for so many of the square root of the build's: 64 chunks 2, 640 6, 3,000 13. The last chunk
 /// to go out is late by some `slots · log N` chunks' times of all that the build has.
 const ROOTS_A_SLOT: u32 = 4;
-/// … nor more than this.
+/// … but two of a build of few …
+const HOST_MOST_OF_FEW: u32 = 2;
+/// … and no more than this of one of many.
 const HOST_MOST: u32 = 16;
 /// Chunks that a seeder sends at a time at least …
 const SEEDER_LEAST: usize = 2;

@@ -5,30 +5,30 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// A fleet, a build and the links that it passes, with no `[swarm]` section.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fleet {
-    pub number: u64,
-    pub hosts: u32,
+pub(crate) struct Fleet {
+    pub(crate) number: u64,
+    pub(crate) hosts: u32,
     /// Bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Bytes; the default for the build where absent.
-    pub chunk: Option<u64>,
+    pub(crate) chunk: Option<u64>,
     /// Bits a second.
-    pub uplink: u64,
+    pub(crate) uplink: u64,
     /// Of a host, over its uplink.
-    pub downlink: f64,
+    pub(crate) downlink: f64,
     /// Of the seeder, over a host's.
-    pub seeder: f64,
-    pub latency_us: u64,
+    pub(crate) seeder: f64,
+    pub(crate) latency_us: u64,
     /// How far links differ, in percent.
-    pub spread: u32,
+    pub(crate) spread: u32,
     /// Whether one host of twenty has a tenth of the links.
-    pub has_slow: bool,
+    pub(crate) has_slow: bool,
 }
 
 impl Fleet {
     /// The fleet of this number. The first forty of a hundred are three hundred equal hosts with a seeder like them; the others differ
     /// in all that a fleet may.
-    pub fn draw(number: u64) -> Self {
+    pub(crate) fn draw(number: u64) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let is_plain = number % 100 < 40;
         let uplink = between(&mut rng, 100e6, 40e9);
@@ -58,7 +58,10 @@ impl Fleet {
     fn vary(&mut self, rng: &mut impl Rng) {
         self.hosts = pick(rng, &[2, 10, 100, 100, 300, 300, 1000, 10_000]);
         let few = if self.hosts > 1000 { 256 } else { 2048 };
-        self.chunk = pick(rng, &[None, Some(64 << 10), Some(1 << 20), Some(8 << 20), Some(64 << 20)]);
+        self.chunk = pick(
+            rng,
+            &[None, Some(64 << 10), Some(1 << 20), Some(8 << 20), Some(64 << 20)],
+        );
         if let Some(chunk) = self.chunk {
             // Not so few that the last bytes are all of it, and not so many that it takes an hour here.
             self.size = self.size.clamp(chunk * 64, chunk * few);
@@ -71,9 +74,13 @@ impl Fleet {
     }
 
     /// A scenario of it.
-    pub fn scenario(&self) -> String {
-        let Self { hosts, size, uplink, .. } = *self;
-        let chunk = self.chunk.map_or(String::new(), |chunk| format!("chunk_size = \"{chunk} B\"\n"));
+    pub(crate) fn scenario(&self) -> String {
+        let Self {
+            hosts, size, uplink, ..
+        } = *self;
+        let chunk = self
+            .chunk
+            .map_or(String::new(), |chunk| format!("chunk_size = \"{chunk} B\"\n"));
         let down = (uplink as f64 * self.downlink) as u64;
         let seeder = |of: u64| (of as f64 * self.seeder) as u64;
         let spread = self.spread;
@@ -98,7 +105,9 @@ impl Fleet {
 
 impl std::fmt::Display for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let chunk = self.chunk.map_or("default".to_owned(), |chunk| format!("{} KiB", chunk >> 10));
+        let chunk = self
+            .chunk
+            .map_or("default".to_owned(), |chunk| format!("{} KiB", chunk >> 10));
         let mixed = match (self.spread, self.has_slow) {
             (0, false) => String::new(),
             (0, true) => "slow 5%".to_owned(),

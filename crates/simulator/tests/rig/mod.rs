@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
+pub(crate) mod fleets;
+
 use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;

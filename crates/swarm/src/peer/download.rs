@@ -178,9 +178,8 @@ impl Peer {
         // What is slow already is so because nobody was there to be asked; somebody may be idle soon.
         let slow = slow.map(|(at, _)| at.max(now + (ledger.transfer().unwrap_or_default() / 2).max(LATE_AGAIN)));
         // Whoever lost its turn, or turned a request down, may be asked again after a while.
-        let turns = [self.tracker.next_turn(now), self.neighbours.next_turn(now)];
-        let turns = turns.into_iter().flatten().filter(|_| self.is_hungry());
-        match slow.into_iter().chain(turns).min() {
+        let turn = self.is_hungry().then(|| self.tracker.next_turn(now)).flatten();
+        match slow.into_iter().chain(turn).min() {
             Some(at) => self.timers.set(Timer::Late, at),
             None => self.timers.clear(Timer::Late),
         }

@@ -32,6 +32,8 @@ impl Driven {
         };
         let mut config = PeerConfig::new(HostId::new(9), "".into(), seeder);
         config.zone = zone;
+        // What is asked for is told, and not how many at a time.
+        (config.chunks_in_flight_max, config.requests_per_neighbour_max) = (Some(3), Some(2));
         let now = Time::from_nanos(0);
         let mut driven = Self {
             peer: Peer::new(config, 1, now),
