@@ -48,10 +48,10 @@ fn the_command_line_wins_over_the_file_over_what_it_extends_over_the_default() {
         let swarm = load(&files.path().join(name), sets).unwrap().swarm;
         (swarm.degree, swarm.upload_slots, swarm.seeder_clients)
     };
-    assert_eq!(of("a.toml", &[]), (1, 1, 1));
-    assert_eq!(of("b.toml", &[]), (2, 2, 1));
-    assert_eq!(of("c.toml", &[]), (3, 2, 1));
-    assert_eq!(of("c.toml", &["swarm.degree=4", "swarm.degree=5"]), (5, 2, 1));
+    assert_eq!(of("a.toml", &[]), (1, Some(1), 1));
+    assert_eq!(of("b.toml", &[]), (2, Some(2), 1));
+    assert_eq!(of("c.toml", &[]), (3, Some(2), 1));
+    assert_eq!(of("c.toml", &["swarm.degree=4", "swarm.degree=5"]), (5, Some(2), 1));
     let defaults = load_text(GOOD, &[]).unwrap().swarm;
     assert_eq!((defaults.degree, defaults.seeder_clients), (12, 32));
 }

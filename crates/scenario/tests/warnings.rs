@@ -16,7 +16,10 @@ fn each_setting_that_is_hardly_meant_has_its_warning() {
         (&["swarm.degree=2"], "swarm.degree = 2 is few neighbours"),
         (&["swarm.seeder_clients=1"], "swarm.seeder_clients = 1 is few"),
         (&["build.chunk_size=16 B"], "65536 chunks that cost more in messages"),
-        (&["network.latency=1s"], "links wait for requests"),
+        (
+            &["network.latency=1s", "swarm.chunks_in_flight=3"],
+            "links wait for requests",
+        ),
         (
             &["swarm.degree=4", "swarm.degree=5"],
             "--set swarm.degree=4 does not hold, since --set swarm.degree=5",

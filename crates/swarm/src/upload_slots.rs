@@ -20,6 +20,8 @@ pub(crate) struct UploadSlots {
     now: usize,
     least: usize,
     most: usize,
+    /// As many as a host sends at most of this build.
+    of_build: usize,
     search: Search,
     /// The greatest rate seen, in bytes a second.
     best: u64,
@@ -63,6 +65,7 @@ impl UploadSlots {
             now,
             least: now,
             most,
+            of_build: most,
             search,
             best: 0,
             left: 0,
@@ -74,8 +77,9 @@ impl UploadSlots {
 
     /// The build has so many chunks.
     pub(crate) fn set_chunks(&mut self, chunks: u32) {
+        self.of_build = (chunks.isqrt() / ROOTS_A_SLOT).clamp(HOST_MOST_OF_FEW, HOST_MOST) as usize;
         if self.search == Search::Steps {
-            self.most = (chunks.isqrt() / ROOTS_A_SLOT).clamp(HOST_MOST_OF_FEW, HOST_MOST) as usize;
+            self.most = self.of_build;
         }
     }
 
@@ -148,6 +152,8 @@ impl UploadSlots {
             self.now = (self.now + (self.now / 2).max(1)).min(self.most);
         } else {
             self.now = slots;
+            // Of what it sends a receiver has only what its neighbours leave.
+            self.most = self.now.max(self.of_build * 3 / 2 + 1);
             self.search = Search::Steps;
         }
     }

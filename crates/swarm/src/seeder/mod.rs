@@ -159,6 +159,7 @@ impl Seeder {
         let chunks = self.in_order(manifest.chunks());
         self.injection.begin(chunks);
         self.copies = Copies::new(manifest.chunk_count());
+        self.uploads.set_chunks(manifest.chunk_count());
         self.budget = u64::from(manifest.chunk_count()) * u64::from(self.config.copies_max);
         self.sent_at = vec![None; manifest.chunk_count() as usize];
         let info = manifest.info();
