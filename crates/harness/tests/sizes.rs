@@ -17,10 +17,7 @@ const TESTS: Limits = Limits {
 };
 
 /// Files that are longer, or have a longer function, and how many lines they have. None may be added, and none may grow.
-const LONGER: [(&str, usize); 2] = [
-    ("swarm/src/peer/ledger/requests.rs", 529),
-    ("swarm/tests/lower_bound.rs", 603),
-];
+const LONGER: [(&str, usize); 1] = [("swarm/tests/lower_bound.rs", 603)];
 
 /// Lines at most.
 struct Limits {

@@ -299,12 +299,6 @@ impl Neighbours {
         self.missing > 0 && self.list.iter().any(|neighbour| neighbour.is_parked(now))
     }
 
-    /// Whether others are asked before the neighbour at `index`.
-    #[inline]
-    pub(crate) fn is_parked(&self, index: usize, now: Time) -> bool {
-        self.missing > 0 && self.list[index].is_parked(now)
-    }
-
     /// Whether others are asked before `host`.
     pub(crate) fn is_parked_host(&self, host: HostId, now: Time) -> bool {
         self.missing > 0 && self.get(host).is_some_and(|neighbour| neighbour.is_parked(now))

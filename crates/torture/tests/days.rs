@@ -14,7 +14,7 @@ const NOT_YET: &[(Class, &[Invariant])] = &[
     (Class::Gone, &[Invariant::Waste]),
     (Class::Flash, &[Invariant::Late, Invariant::SeederBuilds]),
     (Class::Partition, &[Invariant::Late, Invariant::Waste]),
-    (Class::Blackhole, &[Invariant::Late]),
+    (Class::Blackhole, &[Invariant::Late, Invariant::Quiet]),
     (Class::OneWay, &[Invariant::Late]),
     (Class::Slow, &[Invariant::Late, Invariant::Never]),
     (Class::SlowDown, &[Invariant::Late]),

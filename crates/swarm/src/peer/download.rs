@@ -392,9 +392,18 @@ impl Peer {
         self.refill = true;
     }
 
-    /// Whether something is to come. What was asked of a seeder may be turned down, until it begins.
+    /// Whether something is to come. What was asked of a seeder may be turned down, until it begins; and who has missed requests is
+    /// asked since nobody else is there, and has to deliver before it counts.
     fn is_to_get_something(&self, ledger: &Ledger) -> bool {
-        ledger.is_waiting_for(|host| !self.config.is_seeder(host))
+        ledger.is_waiting_for(|host, has_begun| {
+            if self.config.is_seeder(host) {
+                has_begun
+            } else {
+                self.neighbours
+                    .get(host)
+                    .is_some_and(|neighbour| neighbour.misses() == 0)
+            }
+        })
     }
 
     /// Whoever else was asked for `chunk` need not send it. What is on its way is thrown away, since nobody expects it any more.

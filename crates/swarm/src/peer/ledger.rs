@@ -6,6 +6,7 @@
 //! Each of the ways in keeps it, so that nothing outside can break it. Does not choose what to ask, and does not send.
 
 mod pace;
+mod request;
 mod requests;
 
 use std::time::Duration;
@@ -286,9 +287,10 @@ impl Ledger {
         self.requests.overdue_of(from)
     }
 
-    /// Whether `from` was asked for `chunk` and is not overdue with it.
+    /// Whether `from` was asked for `chunk`, and is neither overdue with it nor sends a trickle.
     pub(super) fn is_counted_on(&self, from: HostId, chunk: ChunkIndex) -> bool {
-        self.requests.live().any(|r| r.from == from && r.chunk == chunk)
+        let mut live = self.requests.live();
+        live.any(|r| r.from == from && r.chunk == chunk && !r.trickles())
     }
 
     /// Whether any request is overdue.
@@ -303,20 +305,30 @@ impl Ledger {
         self.requests.has_late()
     }
 
+    /// Whether `from` has ever delivered a chunk.
+    pub(super) fn has_delivered(&self, from: HostId) -> bool {
+        self.requests.has_delivered(from)
+    }
+
+    /// Whether `from` is late with something, or sends a trickle.
+    pub(super) fn is_late(&self, from: HostId) -> bool {
+        self.requests.live().any(|r| r.from == from && r.is_slow())
+    }
+
     /// Whether anything is to come of neighbours that are not late with it.
     #[inline]
     pub(super) const fn is_waiting(&self) -> bool {
         self.requests.chunks_in_flight() > self.requests.late_chunks()
     }
 
-    /// Whether anything is to come of those that are not late: it has begun, or was asked of such a neighbour.
-    pub(super) fn is_waiting_for(&self, counts: impl Fn(HostId) -> bool) -> bool {
+    /// Whether anything is to come in time of those that `counts`, who are told whether they have begun with it.
+    pub(super) fn is_waiting_for(&self, counts: impl Fn(HostId, bool) -> bool) -> bool {
         self.requests
             .live()
-            .any(|r| !r.is_late() && (r.has_begun() || counts(r.from)))
+            .any(|r| !r.is_slow() && counts(r.from, r.has_begun()))
     }
 
-    /// Different chunks that everybody who is asked for them is late with.
+    /// Different chunks that everybody who is asked for them is late with, or sends a trickle of.
     #[inline]
     pub(super) const fn late_chunks(&self) -> usize {
         self.requests.late_chunks()
@@ -381,6 +393,21 @@ impl Ledger {
     /// What a message takes there and back, as far as was seen of late.
     pub(super) fn round_trip(&self) -> Duration {
         self.pace.round_trip()
+    }
+
+    /// How many neighbours more may be asked for `chunk`.
+    pub(super) fn room(&self, chunk: ChunkIndex) -> usize {
+        self.requests.room(chunk)
+    }
+
+    /// Whoever was asked for `chunk` and is not overdue.
+    pub(super) fn sources_of(&self, chunk: ChunkIndex) -> impl Iterator<Item = HostId> {
+        self.requests.live().filter(move |r| r.chunk == chunk).map(|r| r.from)
+    }
+
+    /// Neighbours that are late with `chunk`, or send a trickle of it.
+    pub(super) fn late_sources(&self, chunk: ChunkIndex) -> usize {
+        self.requests.late_sources(chunk)
     }
 
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.

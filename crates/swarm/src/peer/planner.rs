@@ -7,6 +7,7 @@
 //! well.
 
 mod counts;
+mod hedging;
 mod known;
 
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -15,7 +16,6 @@ use smallvec::SmallVec;
 use super::ledger::{Ask, Why};
 use super::order::{LOADS, Order, bits};
 use super::zones::LOCAL_NEIGHBOURS_MIN;
-use crate::bitfield::Bitfield;
 use crate::holdings::Holdings;
 use crate::neighbours::Neighbour;
 use crate::units::{ChunkIndex, HostId, Time};
@@ -45,7 +45,7 @@ pub(super) fn plan<H: Holdings>(known: &Known<'_, H>, first: usize, chance: &mut
     }
     planner.rescue();
     // Who has lost its turn comes after everybody, the seeder included.
-    if known.neighbours.any_missing() && !planner.is_waiting() {
+    if (known.neighbours.any_missing() || known.ledger.has_late()) && !planner.is_waiting() {
         planner.ask_those_without_turn();
     }
     Plan {
@@ -97,7 +97,7 @@ impl<'a, H: Holdings> Planner<'a, H> {
         for (host, chunk) in invitations.iter().copied() {
             let is_wanted = self.known.ledger.is_wanted(chunk) && !self.chunks.contains(&chunk);
             let has_room = self.outstanding(host) < self.known.limits.requests_per_neighbour_max;
-            let is_parked = self.known.neighbours.is_parked_host(host, self.known.now);
+            let is_parked = self.known.is_out_of_turn(host);
             let may_come = self.known.ledger.is_asked(host, chunk);
             if is_wanted && has_room && !is_parked && !may_come {
                 self.add(host, chunk, Why::Import);
@@ -140,9 +140,9 @@ impl<'a, H: Holdings> Planner<'a, H> {
         if limits.zone.is_some() {
             self.order.find_far(|index| neighbours.is_remote(index));
         }
-        if neighbours.any_missing() {
+        if neighbours.any_missing() || self.known.ledger.has_late() {
             self.order.find_parked(
-                |index| neighbours.is_parked(index, *now),
+                |index| self.known.is_out_of_turn(neighbours.hosts()[index]),
                 |index| neighbours.is_shut(index, *now),
             );
         }
@@ -270,7 +270,7 @@ impl<'a, H: Holdings> Planner<'a, H> {
             if !self.order.is_idle(offset, || self.outstanding(host))
                 || limits.is_seeder(host)
                 || self.is_closed(index)
-                || neighbours.is_parked(index, self.known.now)
+                || self.known.is_out_of_turn(host)
             {
                 continue;
             }
@@ -282,111 +282,6 @@ impl<'a, H: Holdings> Planner<'a, H> {
                 self.add(host, chunk, Why::Tie);
             }
         }
-    }
-
-    /// [`Why::Hedge`]: what somebody is late with is asked of another neighbour too, and the first copy wins. When all that is missing is
-    /// on its way, who is idle is asked for what takes long as well.
-    fn hedge(&mut self) {
-        let ledger = self.known.ledger;
-        if ledger.has_late() {
-            self.hedge_late(self.order.parked);
-        }
-        if !self.has_wanted() {
-            self.hedge_slow();
-        }
-    }
-
-    /// Asks for what everybody is late with who was asked for it, but not of these neighbours.
-    fn hedge_late(&mut self, except: u64) {
-        let ledger = self.known.ledger;
-        let mut late: SmallVec<[(Time, ChunkIndex); 4]> = ledger.late().collect();
-        late.sort_unstable();
-        for (_, chunk) in late {
-            if let Some(host) = self.other_source(chunk, except) {
-                self.asks.push(Ask {
-                    host,
-                    chunk,
-                    why: Why::Hedge,
-                });
-            }
-        }
-    }
-
-    /// Who else can send `chunk`, but for these: a neighbour that is idle, else one with room, else a seeder.
-    fn other_source(&mut self, chunk: ChunkIndex, except: u64) -> Option<HostId> {
-        let Known {
-            ledger,
-            neighbours,
-            limits,
-            ..
-        } = self.known;
-        if self.asks.iter().any(|ask| ask.chunk == chunk) {
-            return None;
-        }
-        let (mut with_room, mut is_elsewhere) = (None, false);
-        for offset in 0..self.order.len() {
-            let index = self.order.index(offset);
-            let bit = 1 << offset;
-            let host = neighbours.hosts()[index];
-            let may_ask = (self.order.seeders | except) & bit == 0;
-            if !may_ask || ledger.is_asked(host, chunk) || !neighbours.holdings(index, self.known.table).contains(chunk)
-            {
-                continue;
-            }
-            is_elsewhere = true;
-            if self.is_closed(index) {
-                continue;
-            }
-            let outstanding = self.outstanding(host);
-            if outstanding == 0 && !self.order.is_busy(offset) {
-                self.order.asked(index);
-                return Some(host);
-            }
-            if outstanding < limits.requests_per_neighbour_max {
-                with_room = with_room.or(Some(host));
-            }
-        }
-        if with_room.is_none() && !is_elsewhere {
-            self.unserved.push(chunk);
-        }
-        with_room.or_else(|| {
-            let seeder = self.complete_seeder()?.host;
-            (!ledger.is_asked(seeder, chunk)).then_some(seeder)
-        })
-    }
-
-    /// In the order of their distance, those of other zones last.
-    fn hedge_slow(&mut self) {
-        let Known { ledger, neighbours, .. } = self.known;
-        let hedges_max = ledger.hedges_left(self.ties);
-        if hedges_max == 0 {
-            return;
-        }
-        for offset in self.order.idle() {
-            let index = self.order.index(offset as usize);
-            let host = neighbours.hosts()[index];
-            if (self.order.seeders | self.order.parked) >> offset & 1 == 1 || self.is_closed(index) {
-                continue;
-            }
-            if self.hedges >= hedges_max {
-                break;
-            }
-            let theirs = neighbours.holdings(index, self.known.table);
-            if let Some(chunk) = self.slowest_of(host, theirs) {
-                self.order.asked(index);
-                self.add(host, chunk, Why::Hedge);
-            }
-        }
-    }
-
-    /// The chunk that has been slow for longest, of those that `host` has and was not asked for.
-    fn slowest_of(&self, host: HostId, theirs: &Bitfield) -> Option<ChunkIndex> {
-        let ledger = self.known.ledger;
-        let is_planned = |chunk| self.asks.iter().any(|ask| ask.chunk == chunk);
-        let slow = ledger.slow().filter(|(at, _)| *at <= self.known.now);
-        let may_ask = |chunk| theirs.contains(chunk) && !ledger.is_asked(host, chunk) && !is_planned(chunk);
-        let slow = slow.filter(|(_, chunk)| may_ask(*chunk));
-        slow.min().map(|(_, chunk)| chunk)
     }
 
     /// [`Why::Rescue`]: a seeder that has shown all it has spares its last copies for what nobody else sends. It is asked for that when
@@ -415,7 +310,8 @@ impl<'a, H: Holdings> Planner<'a, H> {
             theirs.remove(overdue);
         }
         let mut rare = theirs.clone();
-        let others = neighbours.iter().filter(|n| !n.is_parked(*now) && !n.is_useless());
+        let others = neighbours.iter();
+        let others = others.filter(|n| !self.known.is_out_of_turn(n.host) && !n.is_useless());
         let others = others.filter(|n| !limits.is_seeder(n.host));
         others.for_each(|other| rare.subtract(other.holdings(self.known.table)));
         while self.chunks_in_flight() < limits.chunks_in_flight_max
@@ -447,6 +343,12 @@ impl<'a, H: Holdings> Planner<'a, H> {
             let can_serve = seeder.has.is_full() && !seeder.has.is_empty() && !seeder.is_parked(*now);
             (can_serve && !limits.refused.contains(&seeder.host)).then_some(seeder)
         })
+    }
+
+    /// Whether `host` is asked for `chunk`, or is to be.
+    fn is_asked(&self, host: HostId, chunk: ChunkIndex) -> bool {
+        let is_this = |ask: &Ask| ask.host == host && ask.chunk == chunk;
+        self.known.ledger.is_asked(host, chunk) || self.asks.iter().any(is_this)
     }
 
     #[inline]

@@ -13,6 +13,8 @@ pub(super) struct Pace {
     usual: Spread,
     /// From asking to the beginning.
     waits: Spread,
+    /// From the beginning to having.
+    transfers: Spread,
     /// Less than this is the noise of a busy machine and not a stall.
     patience_min_nanos: u64,
     /// How long the last few requests waited until their neighbour began; at first, what the first exchange of messages
@@ -21,8 +23,6 @@ pub(super) struct Pace {
     waits_seen: usize,
     /// What a message takes there and back: the least of many waits.
     round_trip: Least,
-    /// Mean time from the beginning of a chunk to its end.
-    transfer_nanos: Option<u64>,
     /// When the last chunk came, and the mean time between two.
     last: Option<Time>,
     between_nanos: u64,
@@ -40,11 +40,11 @@ impl Pace {
         Self {
             usual: Spread::default(),
             waits: Spread::default(),
+            transfers: Spread::default(),
             patience_min_nanos: nanos(patience_min),
             waits_nanos: [nanos(round_trip); WAITS_KEPT],
             waits_seen: 0,
             round_trip: Least::new(round_trip),
-            transfer_nanos: None,
             last: None,
             between_nanos: 0,
             ties: 0,
@@ -72,9 +72,10 @@ impl Pace {
     #[inline]
     fn takes_round_trips(&self, count: u32, more_ties: u32) -> bool {
         let round_trip = || self.waits_nanos.iter().min().copied().unwrap_or_default();
-        (self.doubled + 1) * TIES_PER_DOUBLED <= self.ties + more_ties + self.completed
+        TIES_FROM + self.doubled * TIES_PER_DOUBLED <= self.ties + more_ties + self.completed
             && self
-                .transfer_nanos
+                .transfers
+                .mean()
                 .is_some_and(|nanos| nanos >= round_trip().saturating_mul(count.into()))
     }
 
@@ -103,7 +104,6 @@ impl Pace {
     pub(super) fn begun(&mut self, after: Duration) {
         self.waits_nanos[self.waits_seen % WAITS_KEPT] = nanos(after);
         self.waits_seen += 1;
-        self.waits.observe(after);
         self.round_trip.observe(after);
     }
 
@@ -121,8 +121,9 @@ impl Pace {
             };
         }
         if let Some(started_at) = started_at {
-            let taken = nanos(now.since(started_at));
-            self.transfer_nanos = Some(self.transfer_nanos.map_or(taken, |mean| mean * 7 / 8 + taken / 8));
+            // Not when it begins: to say that one does is easy.
+            self.waits.observe(started_at.since(asked_at));
+            self.transfers.observe(now.since(started_at));
         }
     }
 
@@ -130,22 +131,36 @@ impl Pace {
     #[inline]
     pub(super) fn limits(&self) -> Limits {
         let least = self.patience_min_nanos;
-        let (most, transfer) = (self.usual.most(), self.transfer_nanos);
-        let transfer_max = transfer.map_or(least, |transfer| transfer.saturating_mul(TRICKLE_TRANSFERS).max(least));
+        let (most, transfer) = (self.usual.most(), self.transfers.mean());
+        let far_too_slow = transfer.map_or(least, |transfer| transfer.saturating_mul(TRICKLE_TRANSFERS).max(least));
+        let hardly_ever = self
+            .transfers
+            .most()
+            .map(|most| most.saturating_mul(TRICKLE_MOST_TIMES));
+        let wait_max = match (self.waits.most(), transfer) {
+            (Some(most), Some(transfer)) => {
+                most.saturating_add(transfer.saturating_mul(WAIT_TRANSFERS))
+                    .max(if self.completed < HASTE_FROM {
+                        LATE_LEAST_NANOS
+                    } else {
+                        WAIT_LEAST_NANOS
+                    })
+            }
+            _ => least / 2,
+        };
         Limits {
             patience: match most {
                 Some(most) => most.max(least),
                 None => least.saturating_mul(PATIENCE_AT_FIRST) / 2,
             },
-            wait_max: match (self.waits.most(), transfer) {
-                (Some(most), Some(transfer)) => most
-                    .saturating_add(transfer.saturating_mul(WAIT_TRANSFERS))
-                    .max(WAIT_LEAST_NANOS),
-                _ => least / 2,
-            },
+            wait_max,
+            begin_max: self
+                .transfers
+                .most()
+                .map_or(wait_max, |most| most.max(LATE_LEAST_NANOS)),
             silence_max: most.map_or(least, |most| most.max(SILENCE_LEAST_NANOS)),
-            transfer_max,
-            given_up: transfer_max.saturating_mul(GIVEN_UP_TIMES),
+            transfer_max: hardly_ever.map_or(least / 2, |most| most.max(LATE_LEAST_NANOS).min(far_too_slow)),
+            given_up: far_too_slow.saturating_mul(GIVEN_UP_TIMES),
         }
     }
 
@@ -177,7 +192,7 @@ impl Pace {
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
     #[inline]
     pub(super) fn transfer(&self) -> Option<Duration> {
-        self.transfer_nanos.map(Duration::from_nanos)
+        self.transfers.mean().map(Duration::from_nanos)
     }
 
     /// From so long after its beginning on a chunk takes longer than it usually does; `None` before the first one came.
@@ -194,6 +209,8 @@ pub(super) struct Limits {
     pub(super) patience: u64,
     /// Before the first byte, until it is late.
     pub(super) wait_max: u64,
+    /// Likewise from the neighbour's word that it begins.
+    pub(super) begin_max: u64,
     /// Without a byte after some have come, until it is late.
     pub(super) silence_max: u64,
     /// From the first byte to the last, until it is late though bytes come.
@@ -213,7 +230,8 @@ struct Spread {
 
 impl Spread {
     fn observe(&mut self, taken: Duration) {
-        let taken = nanos(taken);
+        // One that is far out tells of its neighbour. Where all take longer it is learned within a few.
+        let taken = nanos(taken).min(self.most().unwrap_or(u64::MAX));
         if self.seen {
             let error = taken.abs_diff(self.mean_nanos);
             self.deviation_nanos = self.deviation_nanos / 4 * 3 + error / 4;
@@ -223,6 +241,12 @@ impl Spread {
             self.deviation_nanos = taken / 2;
             self.seen = true;
         }
+    }
+
+    /// `None` where nothing was seen.
+    #[inline]
+    fn mean(&self) -> Option<u64> {
+        self.seen.then_some(self.mean_nanos)
     }
 
     /// What is hardly ever exceeded: four deviations above the mean, and twice the mean at least. `None` where nothing was seen.
@@ -246,14 +270,20 @@ const BETWEEN_PART: u64 = 16;
 const SLOW_AFTER: (u32, u32) = (3, 2);
 /// A request is late when it waits for so many usual transfers longer than requests hardly ever do …
 const WAIT_TRANSFERS: u64 = 2;
-/// … but never before this: a machine that is busy for a moment is no sign of anything.
+/// … but never before this: a machine that is busy for a moment is no sign of anything …
 const WAIT_LEAST_NANOS: u64 = 50_000_000;
+/// … nor before [`LATE_LEAST_NANOS`] until so many chunks have come: those that wait least come first.
+const HASTE_FROM: u32 = 8;
 /// A driver tells of progress so often at least; twice that is silence.
 const SILENCE_LEAST_NANOS: u64 = {
     assert!(PROGRESS_INTERVAL.as_secs() == 0);
     2 * PROGRESS_INTERVAL.subsec_nanos() as u64
 };
-/// A chunk of which bytes come is late all the same when it takes so many times as long as usual.
+/// Nobody who has begun is late before this: he may send several at a time, and a link of a quarter of the usual rate is no trickle.
+const LATE_LEAST_NANOS: u64 = 250_000_000;
+/// A chunk of which bytes come is late all the same when it takes so many times as long as chunks hardly ever do …
+const TRICKLE_MOST_TIMES: u64 = 2;
+/// … nor later than so many times as long as usual.
 const TRICKLE_TRANSFERS: u64 = 16;
 /// … and nobody waits for it when it takes so many times as long as that.
 const GIVEN_UP_TIMES: u64 = 4;
@@ -267,8 +297,10 @@ const WAITS_KEPT: usize = 8;
 const TIE_FROM_ROUND_TRIPS: u32 = 16;
 /// Likewise where asking for a late chunk twice pays: a second copy has yet to come.
 const HEDGE_FROM_ROUND_TRIPS: u32 = 1;
-/// Ties and chunks that must go well for each tie that does not.
-const TIES_PER_DOUBLED: u32 = 12;
+/// A second neighbour is asked when so many chunks have come.
+const TIES_FROM: u32 = 12;
+/// Ties and chunks that must go well for each chunk that came twice: there may be a tie for each chunk, and 3 % may come twice.
+const TIES_PER_DOUBLED: u32 = 64;
 /// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.
 const PATIENCE_AT_FIRST: u64 = 5;
 
@@ -292,24 +324,62 @@ mod tests {
             "to ask another neighbour as well costs little"
         );
         for _ in 0..100 {
-            pace.begun(Duration::from_millis(20));
-            pace.completed(at(1100), at(0), Some(at(1000)));
+            pace.completed(at(1100), at(0), Some(at(20)));
         }
         let around = |duration: Duration, millis: u128| duration.as_millis().abs_diff(millis) <= millis / 20;
         assert!(around(pace.patience(), 2200), "twice the mean: {:?}", pace.patience());
-        assert!(around(pace.wait_max(), 240), "and two transfers: {:?}", pace.wait_max());
-        let [silence_max, transfer_max] =
-            [pace.limits().silence_max, pace.limits().transfer_max].map(Duration::from_nanos);
+        assert!(
+            around(pace.wait_max(), 2200),
+            "and two transfers: {:?}",
+            pace.wait_max()
+        );
+        let limits = pace.limits();
+        let [silence_max, begin_max, transfer_max] =
+            [limits.silence_max, limits.begin_max, limits.transfer_max].map(Duration::from_nanos);
         assert!(around(silence_max, 2200), "{silence_max:?}");
-        assert!(around(transfer_max, 2000), "{transfer_max:?}");
-        pace.completed(at(9000), at(0), Some(at(8900)));
-        assert!(pace.patience() > Duration::from_secs(4), "deviation counts");
-        (0..100).for_each(|_| pace.completed(at(10), at(0), Some(at(9))));
-        (0..100).for_each(|_| pace.begun(Duration::from_millis(1)));
+        assert!(around(begin_max, 2160), "what hardly any chunk takes: {begin_max:?}");
+        assert!(around(transfer_max, 4320), "twice that: {transfer_max:?}");
+        (0..100).for_each(|_| pace.completed(at(10), at(0), Some(at(1))));
         assert_eq!(
             (pace.patience(), pace.wait_max()),
             (PATIENCE, Duration::from_millis(50))
         );
+        let limits = pace.limits();
+        assert_eq!(limits.begin_max, LATE_LEAST_NANOS);
+        assert_eq!(limits.transfer_max, LATE_LEAST_NANOS);
+    }
+
+    #[test]
+    fn one_that_is_far_out_says_little_and_several_are_learned_from() {
+        let mut pace = Pace::new(Duration::ZERO, Duration::from_millis(1));
+        (0..100).for_each(|_| pace.completed(at(150), at(0), Some(at(50))));
+        let before = pace.limits();
+        pace.completed(at(60_000), at(0), Some(at(30_000)));
+        let after = pace.limits();
+        assert!(after.patience < before.patience * 3 && after.wait_max < before.wait_max * 3);
+        assert!(after.transfer_max < before.transfer_max * 3);
+        (0..20).for_each(|_| pace.completed(at(60_000), at(0), Some(at(30_000))));
+        assert!(pace.patience() > Duration::from_secs(60) && pace.wait_max() > Duration::from_secs(30));
+    }
+
+    /// Whoever sends nothing says soon that it begins, or after long: that is neither what neighbours take that send.
+    #[test]
+    fn to_say_that_one_begins_teaches_no_patience() {
+        let mut pace = Pace::new(PATIENCE, Duration::from_millis(1));
+        (0..20).for_each(|_| pace.completed(at(150), at(0), Some(at(50))));
+        let wait_max = pace.wait_max();
+        (0..20).for_each(|_| pace.begun(Duration::from_secs(30)));
+        assert_eq!(pace.wait_max(), wait_max);
+    }
+
+    /// What waits least is here first, and says little of what others wait.
+    #[test]
+    fn of_the_first_few_chunks_no_haste_is_learned() {
+        let mut pace = Pace::new(PATIENCE, Duration::from_millis(1));
+        (1..HASTE_FROM).for_each(|_| pace.completed(at(10), at(0), Some(at(1))));
+        assert_eq!(pace.wait_max(), Duration::from_nanos(LATE_LEAST_NANOS));
+        pace.completed(at(10), at(0), Some(at(1)));
+        assert_eq!(pace.wait_max(), Duration::from_millis(50));
     }
 
     #[test]
@@ -325,8 +395,8 @@ mod tests {
             ("chunks of fifteen round trips", pace(1, 15, 12, 0), (false, true)),
             ("chunks as fast as messages", pace(16, 15, 12, 0), (false, false)),
             ("too few chunks to tell", pace(1, 16, 11, 0), (false, false)),
-            ("payload that came twice", pace(1, 16, 23, 1), (false, false)),
-            ("payload that came twice long ago", pace(1, 16, 24, 1), (true, true)),
+            ("payload that came twice", pace(1, 16, 75, 1), (false, false)),
+            ("payload that came twice long ago", pace(1, 16, 76, 1), (true, true)),
         ] {
             assert_eq!(seen, expected, "{what}");
         }

@@ -9,47 +9,19 @@
 
 use smallvec::SmallVec;
 
-use super::pace::{Limits, Pace};
+use super::pace::Pace;
+use super::request::{Request, State};
 use crate::units::{ChunkIndex, HostId, Time};
 
 /// Neighbours that need not send a chunk any more.
 pub(in crate::peer) type Losers = SmallVec<[HostId; 2]>;
 
-/// One request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) chunk: ChunkIndex,
-    pub(super) from: HostId,
-    asked_at: Time,
-    progress_at: Time,
-    state: State,
-    /// No byte has come for longer than usual: another neighbour is asked as well where there is one.
-    late: bool,
-    /// Seeders were told that it is late and that nobody else has its chunk.
-    told: bool,
-    /// Bytes come, but so slowly that another neighbour may be asked as well.
-    trickles: bool,
-    /// Its neighbour was overdue before and has delivered nothing since: it is given twice the time, and nobody waits for it.
-    struck: bool,
-}
-
-/// How far a request has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Its neighbour has not begun.
-    Asked,
-    /// Its neighbour says that it has begun, and payload has come where it is `paid`.
-    Sending { since: Time, paid: bool },
-    /// Its neighbour has not begun for too long.
-    Overdue,
-    /// Its neighbour has begun, and nothing has come for too long.
-    Stopped { since: Time },
-}
-
 /// The requests of one host.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     list: SmallVec<[Request; 4]>,
+    /// Neighbours that have ever delivered.
+    delivered: SmallVec<[HostId; 8]>,
     /// What is asked after every event, counted when requests change.
     counts: Counts,
 }
@@ -60,7 +32,7 @@ struct Counts {
     live: usize,
     chunks: usize,
     overdue: usize,
-    /// Different chunks of which every live request is late.
+    /// Different chunks of which every live request is late or trickles.
     late: usize,
     /// Live requests that are late or trickle.
     slow: usize,
@@ -81,7 +53,7 @@ impl Requests {
     #[inline]
     pub(super) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex, struck: bool) {
         debug_assert!(!self.is_asked(from, chunk), "{from} is asked for {chunk} twice");
-        debug_assert!(self.may_ask_another(chunk), "{chunk} is asked of too many");
+        debug_assert!(self.room(chunk) > 0, "{chunk} is asked of too many");
         self.list.push(Request {
             chunk,
             from,
@@ -108,14 +80,22 @@ impl Requests {
         self.live().filter(|r| r.chunk == chunk).count()
     }
 
-    /// Whether one neighbour more may be asked for `chunk`.
-    fn may_ask_another(&self, chunk: ChunkIndex) -> bool {
-        let in_time = self
-            .live()
-            .filter(|r| r.chunk == chunk && !r.late && !r.trickles)
-            .count();
-        let counts = |r: &&Request| r.chunk == chunk && !(r.late && r.struck);
-        in_time < SOURCES_MAX && self.live().filter(counts).count() < SOURCES_WITH_LATE_MAX
+    /// How many neighbours more may be asked for `chunk`.
+    pub(super) fn room(&self, chunk: ChunkIndex) -> usize {
+        let of_chunk = || self.live().filter(|r| r.chunk == chunk);
+        let in_time = of_chunk().filter(|r| !r.is_slow()).count();
+        let counted = of_chunk().filter(|r| !(r.late && r.struck)).count();
+        // Where two trickle that have delivered before, it is this host's own link that is slow.
+        if of_chunk().filter(|r| self.may_cost(r)).count() >= SOURCES_MAX {
+            return 0;
+        }
+        let sends = |r: &Request| matches!(r.state, State::Sending { paid: true, .. });
+        let max = if self.list.iter().any(sends) {
+            SOURCES_WITH_LATE_MAX
+        } else {
+            SOURCES_OF_THE_SILENT_MAX
+        };
+        SOURCES_MAX.saturating_sub(in_time).min(max.saturating_sub(counted))
     }
 
     /// Requests to `from` that are in time.
@@ -143,12 +123,14 @@ impl Requests {
             .collect()
     }
 
-    /// Neighbours that are late with `chunk`.
+    /// Neighbours that are late with `chunk`, or send a trickle of it.
     pub(super) fn late_sources(&self, chunk: ChunkIndex) -> usize {
-        self.live().filter(|r| r.chunk == chunk && r.late).count()
+        self.live()
+            .filter(|r| r.chunk == chunk && (r.late || r.trickles))
+            .count()
     }
 
-    /// Different chunks that everybody who is asked for them is late with.
+    /// Different chunks that everybody who is asked for them is late with, or sends a trickle of.
     #[inline]
     pub(super) const fn late_chunks(&self) -> usize {
         self.counts.late
@@ -217,14 +199,11 @@ impl Requests {
         let late = self.live().enumerate().filter(move |(index, request)| {
             let before = self.live().take(*index);
             let of_chunk = |other: &&Request| other.chunk == request.chunk;
-            let is_late = |other: &Request| {
-                (other.late || other.trickles)
-                    && (may_double || !matches!(other.state, State::Sending { paid: true, .. }))
-            };
+            let is_late = |other: &Request| other.is_slow() && (may_double || !self.may_cost(other));
             is_late(request)
                 && before.filter(of_chunk).count() == 0
                 && self.live().filter(of_chunk).all(is_late)
-                && self.may_ask_another(request.chunk)
+                && self.room(request.chunk) > 0
         });
         late.map(|(_, request)| (request.asked_at, request.chunk))
     }
@@ -234,12 +213,12 @@ impl Requests {
         let mut hosts = SmallVec::new();
         let limits = pace.limits();
         for request in &mut self.list {
-            request.trickles |= now >= request.trickles_at(&limits);
-            if !request.late && !request.is_overdue() && now >= request.late_at(&limits) {
-                request.late = true;
-                if !hosts.contains(&request.from) {
-                    hosts.push(request.from);
-                }
+            let trickles = !request.trickles && now >= request.trickles_at(&limits);
+            let late = !request.late && !request.is_overdue() && now >= request.late_at(&limits);
+            request.trickles |= trickles;
+            request.late |= late;
+            if (trickles || late) && !hosts.contains(&request.from) {
+                hosts.push(request.from);
             }
         }
         self.count();
@@ -311,10 +290,21 @@ impl Requests {
 
     /// Counts where two neighbours send the same.
     fn note_doubled(&self, from: HostId, chunk: ChunkIndex, pace: &mut Pace) {
-        let pays = |r: &Request| matches!(r.state, State::Sending { paid: true, .. });
-        if self.list.iter().any(|r| r.chunk == chunk && r.from != from && pays(r)) {
+        let others = self.list.iter().filter(|r| r.chunk == chunk && r.from != from);
+        if others.into_iter().any(|r| self.may_cost(r)) {
             pace.twice_on_its_way();
         }
+    }
+
+    /// Whether as much as a chunk may have come with a request. Of who has never delivered, and is slow, it is hardly anything.
+    fn may_cost(&self, request: &Request) -> bool {
+        matches!(request.state, State::Sending { paid: true, .. })
+            && (!request.is_slow() || self.has_delivered(request.from))
+    }
+
+    /// Whether `from` has ever delivered a chunk.
+    pub(super) fn has_delivered(&self, from: HostId) -> bool {
+        self.delivered.contains(&from)
     }
 
     /// `chunk` is here, from `from`. The neighbours to cancel it at.
@@ -325,6 +315,9 @@ impl Requests {
                 return true;
             }
             if r.from == from {
+                if !self.delivered.contains(&from) {
+                    self.delivered.push(from);
+                }
                 pace.completed(now, r.asked_at, r.started_at());
             } else {
                 losers.push(r.from);
@@ -357,6 +350,7 @@ impl Requests {
         let theirs = self.list.iter().filter(|r| r.from == from);
         let mut theirs: Vec<ChunkIndex> = theirs.map(|r| r.chunk).collect();
         self.list.retain(|r| r.from != from);
+        self.delivered.retain(|host| *host != from);
         self.count();
         theirs.retain(|chunk| self.sources(*chunk) == 0);
         theirs
@@ -455,75 +449,22 @@ impl Counts {
                 continue;
             }
             counts.live += 1;
-            counts.slow += usize::from(request.late || request.trickles);
+            counts.slow += usize::from(request.is_slow());
             let is_same = |other: &Request| other.chunk == request.chunk && !other.is_overdue();
             if !requests[..index].iter().any(is_same) {
                 counts.chunks += 1;
-                counts.late += usize::from(request.late && requests[index..].iter().all(|r| r.late || !is_same(r)));
+                counts.late += usize::from(requests[index..].iter().all(|r| r.is_slow() || !is_same(r)));
             }
         }
         counts
     }
 }
 
-impl Request {
-    #[inline]
-    const fn is_overdue(&self) -> bool {
-        matches!(self.state, State::Overdue | State::Stopped { .. })
-    }
-
-    #[inline]
-    pub(super) const fn is_late(&self) -> bool {
-        self.late
-    }
-
-    #[inline]
-    pub(super) const fn has_begun(&self) -> bool {
-        self.started_at().is_some()
-    }
-
-    #[inline]
-    const fn started_at(&self) -> Option<Time> {
-        match self.state {
-            State::Asked | State::Overdue => None,
-            State::Sending { since, .. } | State::Stopped { since } => Some(since),
-        }
-    }
-
-    /// From when on no byte has come for longer than usual.
-    #[inline]
-    fn late_at(&self, limits: &Limits) -> Time {
-        match self.state {
-            State::Asked => self.asked_at.plus_nanos(limits.wait_max),
-            State::Sending { since, paid: false } => since.plus_nanos(limits.wait_max),
-            State::Sending { paid: true, .. } => self.progress_at.plus_nanos(limits.silence_max),
-            State::Overdue | State::Stopped { .. } => Time::MAX,
-        }
-    }
-
-    /// From when on its bytes come far slower than usual.
-    #[inline]
-    fn trickles_at(&self, limits: &Limits) -> Time {
-        match self.state {
-            State::Sending { since, paid: true } => since.plus_nanos(limits.transfer_max),
-            _ => Time::MAX,
-        }
-    }
-
-    #[inline]
-    fn overdue_at(&self, limits: &Limits) -> Time {
-        let patience = limits.patience.saturating_mul(1 + u64::from(self.struck));
-        let silent_at = self.progress_at.plus_nanos(patience);
-        match self.state {
-            State::Sending { since, paid: true } => silent_at.min(since.plus_nanos(limits.given_up)),
-            _ => silent_at,
-        }
-    }
-}
-
 /// Neighbours that are asked for the same chunk at a time and are not late with it, at most.
 pub(super) const SOURCES_MAX: usize = 2;
-/// The same with those that are.
-const SOURCES_WITH_LATE_MAX: usize = 4;
+/// The same with those that are, while bytes come …
+const SOURCES_WITH_LATE_MAX: usize = 8;
+/// … and while none come of anybody: it may be this host that is cut off, and all of them send when it is not any more.
+const SOURCES_OF_THE_SILENT_MAX: usize = 4;
 /// A tie takes its chunk off the candidates.
 const _: () = assert!(SOURCES_MAX == 2);

@@ -170,7 +170,11 @@ fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_aske
         (vec![], 0),
         "somebody is in time"
     );
-    assert_eq!(ledger.mark_late(late_at + Duration::from_millis(10)).as_slice(), [B]);
+    assert!(
+        ledger.mark_late(at(1259)).is_empty(),
+        "it has begun, and may send several at a time"
+    );
+    assert_eq!(ledger.mark_late(at(1260)).as_slice(), [B]);
     assert_eq!(late(&ledger), [21]);
     // To say it again is none either.
     ledger.started(at(1600), B, chunk(21));
@@ -203,12 +207,16 @@ fn a_chunk_that_trickles_is_late_though_bytes_come() {
     let mut now = 1000;
     while now < 4000 {
         ledger.received(at(now), A, chunk(20));
-        assert!(ledger.mark_late(at(now)).is_empty(), "nobody loses its turn: it sends");
+        let is_late = !ledger.mark_late(at(now)).is_empty();
+        assert_eq!(is_late, now == 1400, "it loses its turn, once: at {now}");
         assert_eq!(ledger.expire(at(now)).requests, 0, "it is not given up");
-        assert_eq!(ledger.late().count() > 0, now >= 3000, "at {now}");
+        assert_eq!(ledger.late().count() > 0, now >= 1400, "at {now}");
+        assert_eq!(ledger.is_counted_on(A, chunk(20)), now < 1400, "at {now}");
+        assert_eq!(ledger.is_late(A), now >= 1400, "at {now}");
         now += 100;
     }
-    assert_eq!((ledger.chunks_in_flight(), ledger.late_chunks()), (1, 0));
+    assert_eq!((ledger.chunks_in_flight(), ledger.late_chunks()), (1, 1));
+    assert!(!ledger.is_waiting(), "a trickle is nothing to wait for");
 }
 
 #[test]
@@ -228,18 +236,27 @@ fn a_chunk_that_trickles_for_ever_is_wanted_again_and_taken_all_the_same() {
 }
 
 #[test]
-fn trickles_are_doubled_for_a_part_of_the_build_only() {
-    let mut ledger = ledger(64);
-    for index in 0..6 {
-        ask(&mut ledger, 0, A, index, Why::Want);
-        ledger.received(at(0), A, chunk(index));
-        ledger.mark_late(at(5000));
-        assert_eq!(ledger.late().count() > 0, index < 5, "{index}");
-        if index < 5 {
-            ask(&mut ledger, 5000, B, index, Why::Hedge);
-            ledger.received(at(5000), B, chunk(index));
-            ledger.stored(at(5000), B, chunk(index));
+fn trickles_are_doubled_for_a_part_of_the_build_only_unless_nothing_ever_came_of_them() {
+    for (has_delivered, times) in [(true, 5), (false, 20)] {
+        let mut ledger = ledger(64);
+        if has_delivered {
+            ask(&mut ledger, 0, A, 63, Why::Want);
+            ledger.stored(at(0), A, chunk(63));
         }
+        assert_eq!(ledger.has_delivered(A), has_delivered);
+        for index in 0..20 {
+            ask(&mut ledger, 0, A, index, Why::Want);
+            ledger.received(at(0), A, chunk(index));
+            ledger.mark_late(at(5000));
+            assert_eq!(ledger.late().count() > 0, index < times, "{index}");
+            if index < times {
+                ask(&mut ledger, 5000, B, index, Why::Hedge);
+                ledger.received(at(5000), B, chunk(index));
+                ledger.stored(at(5000), B, chunk(index));
+            }
+        }
+        ledger.neighbour_gone(A, &Bitfield::new(64));
+        assert!(!ledger.has_delivered(A), "it is forgotten with its connection");
     }
 }
 
@@ -315,6 +332,24 @@ fn who_was_overdue_before_and_is_late_again_keeps_nobody_from_being_asked() {
         }
         assert_eq!(ledger.late().count(), expected, "with {strikes} strikes");
         assert_eq!(ledger.expire(at(2_000)).requests, 0);
+    }
+}
+
+/// What comes of all of them comes over the same link, and two copies of it take twice as long.
+#[test]
+fn where_two_trickle_that_have_delivered_before_nobody_more_is_asked() {
+    for have_delivered in [false, true] {
+        let mut ledger = ledger(64);
+        for (from, index) in [(A, 0), (B, 1)].into_iter().filter(|_| have_delivered) {
+            ask(&mut ledger, 0, from, index, Why::Want);
+            ledger.stored(at(0), from, chunk(index));
+        }
+        for (from, why) in [(A, Why::Want), (B, Why::Hedge)] {
+            ask(&mut ledger, 0, from, 3, why);
+            ledger.received(at(0), from, chunk(3));
+            ledger.mark_late(at(5000));
+        }
+        assert_eq!(ledger.late().count() > 0, !have_delivered);
     }
 }
 

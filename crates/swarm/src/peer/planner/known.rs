@@ -26,6 +26,16 @@ pub(in crate::peer) struct Known<'a, H> {
     pub(in crate::peer) now: Time,
 }
 
+impl<H> Known<'_, H> {
+    /// Whether others are asked before `host`: it has lost its turn, or is late with something, or sends a trickle. At a seeder many
+    /// wait.
+    #[inline]
+    pub(super) fn is_out_of_turn(&self, host: HostId) -> bool {
+        self.neighbours.is_parked_host(host, self.now)
+            || (self.ledger.has_late() && self.ledger.is_late(host) && !self.limits.is_seeder(host))
+    }
+}
+
 /// What a plan keeps to.
 #[derive(Clone, Copy)]
 pub(in crate::peer) struct Limits<'a> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 
 use super::*;
+use crate::bitfield::Bitfield;
 use crate::chunk_scheduler::ChunkPolicy;
 use crate::neighbours::Neighbours;
 use crate::peer::ledger::Ledger;
@@ -455,6 +456,91 @@ fn what_somebody_is_late_with_is_asked_of_another_neighbour_at_any_time() {
                 .with(mark)
                 .with(|scene| scene.parked = vec![1, 2]),
             vec![(2, 1, Why::Hedge), (2, 2, Why::Hedge)],
+        ),
+    ]);
+}
+
+/// One late neighbour may have had a bad moment. After that it counts who has shown that it serves, and several are asked at a time.
+#[test]
+fn who_has_delivered_is_asked_first_for_what_is_late_and_more_of_them_each_time() {
+    let full: Vec<u32> = (0..CHUNKS).collect();
+    let one = [1].as_slice();
+    let late = [(1, 1, 0, Some(0))];
+    let mark = |numbers: &'static [u64]| {
+        move |scene: &mut Scene| {
+            let hosts: Vec<HostId> = numbers.iter().map(|number| host(*number)).collect();
+            assert_eq!(scene.ledger.mark_late(at(NOW - 100)).as_slice(), hosts);
+        }
+    };
+    let delivered = |number: u64| {
+        move |scene: &mut Scene| {
+            scene.ledger.lost(chunk(9));
+            let (host, chunk, why) = (host(number), chunk(9), Why::Want);
+            scene.ledger.ask(at(0), Ask { host, chunk, why }, 0);
+            scene.ledger.stored(at(TRANSFER), host, chunk);
+        }
+    };
+    let all = [(1, one), (2, one), (3, one), (4, one), (5, one)];
+    let with_seeder = [(SEEDER, &full[..]), (1, one), (2, one), (3, one), (4, one)];
+    check([
+        (
+            "who has delivered",
+            Scene::new(one, &all).with(delivered(4)).asked(&late).with(mark(&[1])),
+            vec![(4, 1, Why::Hedge)],
+        ),
+        (
+            "twice as many when two are late",
+            Scene::new(one, &all)
+                .with(delivered(4))
+                .asked(&[(1, 1, 0, Some(0)), (2, 1, 0, None)])
+                .with(mark(&[1, 2])),
+            vec![(4, 1, Why::Hedge), (3, 1, Why::Hedge)],
+        ),
+        (
+            "a seeder among them",
+            Scene::new(one, &with_seeder)
+                .asked(&[(1, 1, 0, Some(0)), (2, 1, 0, None)])
+                .with(mark(&[1, 2])),
+            vec![(3, 1, Why::Hedge), (SEEDER, 1, Why::Hedge)],
+        ),
+        (
+            "what is wanted of who is late where nobody else has it",
+            Scene::new(&[1, 2], &[(1, &[1, 2]), (2, &[])])
+                .asked(&late)
+                .with(mark(&[1])),
+            vec![(1, 2, Why::Want)],
+        ),
+        (
+            "else of another",
+            Scene::new(&[1, 2], &[(1, &[1, 2]), (2, &[2])])
+                .asked(&late)
+                .with(mark(&[1])),
+            vec![(2, 2, Why::Want)],
+        ),
+    ]);
+}
+
+#[test]
+fn what_was_to_come_from_another_zone_may_come_from_another_host_of_one() {
+    let one = [1].as_slice();
+    let scene = |from: u64| {
+        Scene::new(one, &[(1, one), (2, &[]), (3, &[]), (4, &[]), (8, one), (9, one)])
+            .remote(&[8, 9])
+            .asked(&[(from, 1, 0, Some(0))])
+            .with(|scene| assert_eq!(scene.ledger.mark_late(at(NOW - 100)).len(), 1))
+    };
+    check([
+        ("of who has it in this zone", scene(9), vec![(1, 1, Why::Hedge)]),
+        (
+            "else of another zone",
+            scene(9).with(|scene| scene.parked = vec![1]),
+            vec![(8, 1, Why::Hedge)],
+        ),
+        ("not what was to come from this zone", scene(1), vec![]),
+        (
+            "unless it starves",
+            scene(1).with(|scene| scene.open = 1),
+            vec![(8, 1, Why::Hedge)],
         ),
     ]);
 }
