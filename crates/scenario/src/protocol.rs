@@ -30,7 +30,7 @@ impl SwarmSettings {
             // With one slot a slow client would hold up the injection of everything.
             upload_slots: self
                 .seeder_slots
-                .or(self.upload_slots.map(|slots| slots.max(SEEDER_SLOTS_LEAST))),
+                .or_else(|| self.upload_slots.map(|slots| slots.max(SEEDER_SLOTS_LEAST))),
             ..base
         }
     }

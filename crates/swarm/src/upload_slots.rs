@@ -200,7 +200,7 @@ mod tests {
             let at_once = slots.get();
             let taken = Duration::from_secs(1_000_000 / rate_of_one(at_once));
             for _ in 0..at_once {
-                now += taken.as_nanos() as u64 / at_once as u64;
+                now += u64::try_from(taken.as_nanos()).unwrap() / at_once as u64;
                 slots.learn(Time::from_nanos(now), 1_000_000, taken, others_wait);
             }
         }
@@ -249,7 +249,7 @@ mod tests {
     fn a_seeder_goes_on_while_more_at_a_time_bring_more() {
         for (hosts, expected) in [(1, 2..=3), (12, 10..=14), (1000, 56..=64)] {
             // Each takes a hundred at most.
-            let of_one = |at_once: usize| (hosts * 100 / at_once as u64).min(100).max(1);
+            let of_one = |at_once: usize| (hosts * 100 / at_once as u64).clamp(1, 100);
             let slots = settled(UploadSlots::measured_of_seeder(), of_one, true);
             assert!(expected.contains(&slots), "{hosts}: {slots}");
         }

@@ -1,5 +1,7 @@
 //! Fleets of all kinds, drawn by number: what the defaults are held against.
 
+use std::fmt::Write as _;
+
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -36,7 +38,7 @@ impl Fleet {
         let latency = between(&mut rng, 200.0, if is_plain { 30_000.0 } else { 50_000.0 });
         // A build takes two seconds to a minute over one link, and so long that more than the first messages counts.
         let seconds = between(&mut rng, 2.0, 60.0).max(latency * 1e-6 * LATENCIES_LEAST);
-        let size = (uplink / 8.0 * seconds).min(SIZE_MAX).max(1e6);
+        let size = (uplink / 8.0 * seconds).clamp(1e6, SIZE_MAX);
         let mut fleet = Self {
             number,
             hosts: 300,
@@ -93,7 +95,8 @@ impl Fleet {
             seeder(down),
         );
         if self.has_slow {
-            text += &format!(
+            _ = write!(
+                text,
                 "[network.classes.slow]\nhosts = \"5%\"\nuplink = \"{} bit/s\"\ndownlink = \"{} bit/s\"\n",
                 uplink / 10,
                 down / 10
@@ -107,7 +110,7 @@ impl std::fmt::Display for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let chunk = self
             .chunk
-            .map_or("default".to_owned(), |chunk| format!("{} KiB", chunk >> 10));
+            .map_or_else(|| "default".to_owned(), |chunk| format!("{} KiB", chunk >> 10));
         let mixed = match (self.spread, self.has_slow) {
             (0, false) => String::new(),
             (0, true) => "slow 5%".to_owned(),
