@@ -4,6 +4,7 @@
 //! thread for them only while there are jobs.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -27,8 +28,13 @@ impl DiskJobs {
         waiting.jobs.push_back(Box::new(job));
         if !std::mem::replace(&mut waiting.has_thread, true) {
             drop(waiting);
-            let worker = Worker(self.clone());
-            tokio::task::spawn_blocking(move || worker.work());
+            let jobs = self.clone();
+            tokio::task::spawn_blocking(move || {
+                while let Some(job) = jobs.next() {
+                    // A panic is our mistake, which was told, and no reason to leave the others undone.
+                    let _ = catch_unwind(AssertUnwindSafe(job));
+                }
+            });
         }
     }
 
@@ -38,26 +44,6 @@ impl DiskJobs {
         let job = waiting.jobs.pop_front();
         waiting.has_thread = job.is_some();
         job
-    }
-}
-
-/// A thread at its work.
-struct Worker(DiskJobs);
-
-impl Worker {
-    fn work(self) {
-        while let Some(job) = self.0.next() {
-            job();
-        }
-    }
-}
-
-impl Drop for Worker {
-    /// A job has panicked, which is our mistake and no reason to leave the others undone: the next one gets a thread again.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.0.lock().has_thread = false;
-        }
     }
 }
 
