@@ -186,8 +186,13 @@ impl Observer for Progress {
 }
 
 impl Progress {
+    /// A failure stays until somebody has looked: a build may be complete a moment after a chunk of it could not be written.
     fn tell(&self, state: State) {
-        self.state.lock().state = state;
+        let mut seen = self.state.lock();
+        if !matches!(seen.state, State::Failed(_)) {
+            seen.state = state;
+        }
+        drop(seen);
         self.surroundings.news.notify_one();
     }
 
