@@ -280,7 +280,7 @@ const SILENCE_LEAST_NANOS: u64 = {
     2 * PROGRESS_INTERVAL.subsec_nanos() as u64
 };
 /// Nobody who has begun is late before this: he may send several at a time, and a link of a quarter of the usual rate is no trickle.
-const LATE_LEAST_NANOS: u64 = 150_000_000;
+const LATE_LEAST_NANOS: u64 = 180_000_000;
 /// A chunk of which bytes come is late all the same when it takes so many times as long as chunks hardly ever do …
 const TRICKLE_MOST_TIMES: u64 = 2;
 /// … nor later than so many times as long as usual.

@@ -155,7 +155,7 @@ fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_aske
     ask(&mut ledger, 1000, A, 20, Why::Want);
     ask(&mut ledger, 1000, B, 21, Why::Want);
     // That it begins is no payload.
-    ledger.started(at(1010), B, chunk(21));
+    ledger.started(at(1100), B, chunk(21));
     let late_at = ledger.next_expiry().unwrap();
     assert_eq!(late_at, at(1000) + ledger.wait_max());
     assert_eq!(ledger.mark_late(late_at).as_slice(), [A]);
@@ -171,10 +171,10 @@ fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_aske
         "somebody is in time"
     );
     assert!(
-        ledger.mark_late(at(1259)).is_empty(),
+        ledger.mark_late(at(1299)).is_empty(),
         "it has begun, and may send several at a time"
     );
-    assert_eq!(ledger.mark_late(at(1260)).as_slice(), [B]);
+    assert_eq!(ledger.mark_late(at(1300)).as_slice(), [B]);
     assert_eq!(late(&ledger), [21]);
     // To say it again is none either.
     ledger.started(at(1600), B, chunk(21));
