@@ -452,7 +452,7 @@ fn read_much(stream: &mut ReadHalf<Stream>, cx: &mut Context<'_>, buf: &mut [u8]
 }
 
 /// Runs what may wait for a disk without holding up other tasks of this thread.
-fn without_blocking<T>(run: impl FnOnce() -> T) -> T {
+pub(super) fn without_blocking<T>(run: impl FnOnce() -> T) -> T {
     use tokio::runtime::{Handle, RuntimeFlavor};
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(run),

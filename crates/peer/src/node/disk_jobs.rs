@@ -1,6 +1,6 @@
 //! What a member does that may wait for its disk, on a thread that may: the threads that move bytes go on meanwhile.
 //!
-//! Invariant: jobs are done one after another, in the order in which they came, and each is done or the process has ended. There is a
+//! Invariant: jobs that are given here are done one after another, in the order in which they came, and each is done or the process has ended. There is a
 //! thread for them only while there are jobs.
 
 use std::collections::VecDeque;
@@ -38,6 +38,12 @@ impl DiskJobs {
         }
     }
 
+    /// Whether so many wait that whoever brings another one should do it itself: a disk that is slower than the network is not to have
+    /// the build in memory.
+    pub(super) fn is_behind(&self) -> bool {
+        self.0.lock().jobs.len() >= WAITING_MAX
+    }
+
     /// The next job; where there is none the thread is not needed any more.
     fn next(&self) -> Option<Job> {
         let mut waiting = self.0.lock();
@@ -46,6 +52,9 @@ impl DiskJobs {
         job
     }
 }
+
+/// Jobs that wait at most, each with a chunk.
+const WAITING_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {

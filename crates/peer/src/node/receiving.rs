@@ -5,6 +5,7 @@ use std::sync::Arc;
 use swarm::wire::DataHeader;
 use swarm::{Bytes as ByteCount, ChunkIndex, Event, HostId, Time};
 
+use super::carrier::without_blocking;
 use super::shared::{Core, Shared, State};
 use crate::store::{ChunkSink, Received};
 
@@ -93,11 +94,16 @@ impl Shared {
             return;
         }
         let member = Arc::clone(self);
-        self.disk.run(move || {
+        let store = move || {
             let received = sink.finish();
             let mut state = member.state.lock();
             member.chunk_received(&mut state, from, (chunk, length), received);
-        });
+        };
+        if self.disk.is_behind() {
+            without_blocking(store);
+        } else {
+            self.disk.run(store);
+        }
     }
 
     fn chunk_received(
