@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::error::CloudError;
 use crate::names::{fnv1a, is_build};
 use crate::retry::Backoff;
+use crate::versions::ObjectVersion;
 
 /// An object as it was when first looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,40 +116,18 @@ impl Buckets {
 
     /// Looks at an object; tries again where that can help.
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo, CloudError> {
-        Backoff::READ
-            .seeded(fnv1a(key).into())
-            .run(|| self.head_once(bucket, key))
-            .await
-    }
-
-    async fn head_once(&self, bucket: &str, key: &str) -> Result<ObjectInfo, CloudError> {
-        let action = || format!("look at {key} in bucket {bucket}");
-        let head = self
-            .client
-            .head_object()
-            .bucket(bucket)
-            .key(key)
-            .send()
-            .await
-            .map_err(|error| {
-                if error.as_service_error().is_some_and(|e| e.is_not_found()) {
-                    missing(bucket, key)
-                } else {
-                    CloudError::service(action(), &error)
-                }
-            })?;
-        let invalid = |message: &str| CloudError::Invalid {
-            action: action(),
-            message: message.to_owned(),
-        };
-        let size = head.content_length().and_then(|size| u64::try_from(size).ok());
-        // Without them nothing could be told about the ranges that are read later.
-        let etag = head.e_tag().filter(|etag| !etag.is_empty());
+        let ObjectVersion {
+            bucket,
+            key,
+            size,
+            etag,
+            ..
+        } = self.head_version(bucket, key, None).await?;
         Ok(ObjectInfo {
-            bucket: bucket.to_owned(),
-            key: key.to_owned(),
-            size: size.ok_or_else(|| invalid("the service told no size"))?,
-            etag: etag.ok_or_else(|| invalid("the service told no ETag"))?.to_owned(),
+            bucket,
+            key,
+            size,
+            etag,
         })
     }
 

@@ -95,6 +95,7 @@ impl Buckets {
             message: message.to_owned(),
         };
         let size = head.content_length().and_then(|size| u64::try_from(size).ok());
+        // Without an ETag nothing could be told about the ranges that are read later.
         let etag = head.e_tag().filter(|etag| !etag.is_empty());
         let told = head.version_id().filter(|id| *id != "null");
         Ok(ObjectVersion {

@@ -1,7 +1,7 @@
 //! What a member does that may wait for its disk, on a thread that may: the threads that move bytes go on meanwhile.
 //!
-//! Invariant: jobs that are given here are done one after another, in the order in which they came, and each is done or the process has ended. There is a
-//! thread for them only while there are jobs.
+//! Invariant: jobs that are given here are done one after another, in the order in which they came, and each is done or the process has
+//! ended. There is a thread for them only while there are jobs.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -22,10 +22,9 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::addresses::{self, Addresses};
 use super::behaviour::Behaviour;
-use super::host_of;
 use super::shared::Shared;
 use super::{
-    Node, NodeConfig, NodeError, NodeIdentity, PathDelay, PathFaults, Standstill, TransportKind, transport_of,
+    Node, NodeConfig, NodeError, NodeIdentity, PathDelay, PathFaults, Standstill, TransportKind, host_of, transport_of,
 };
 
 /// What an endpoint needs to start.

@@ -290,7 +290,7 @@ impl Ledger {
     /// Whether `from` was asked for `chunk`, and is neither overdue with it nor sends a trickle.
     pub(super) fn is_counted_on(&self, from: HostId, chunk: ChunkIndex) -> bool {
         let mut live = self.requests.live();
-        live.any(|r| r.from == from && r.chunk == chunk && !r.trickles())
+        live.any(|r| r.from == from && r.chunk == chunk && !r.trickles)
     }
 
     /// Whether any request is overdue.

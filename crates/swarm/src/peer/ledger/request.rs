@@ -47,11 +47,6 @@ impl Request {
     }
 
     #[inline]
-    pub(super) const fn trickles(&self) -> bool {
-        self.trickles
-    }
-
-    #[inline]
     pub(super) const fn has_begun(&self) -> bool {
         self.started_at().is_some()
     }

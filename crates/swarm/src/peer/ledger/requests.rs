@@ -125,9 +125,7 @@ impl Requests {
 
     /// Neighbours that are late with `chunk`, or send a trickle of it.
     pub(super) fn late_sources(&self, chunk: ChunkIndex) -> usize {
-        self.live()
-            .filter(|r| r.chunk == chunk && (r.late || r.trickles))
-            .count()
+        self.live().filter(|r| r.chunk == chunk && r.is_slow()).count()
     }
 
     /// Different chunks that everybody who is asked for them is late with, or sends a trickle of.
@@ -290,8 +288,8 @@ impl Requests {
 
     /// Counts where two neighbours send the same.
     fn note_doubled(&self, from: HostId, chunk: ChunkIndex, pace: &mut Pace) {
-        let others = self.list.iter().filter(|r| r.chunk == chunk && r.from != from);
-        if others.into_iter().any(|r| self.may_cost(r)) {
+        let mut others = self.list.iter().filter(|r| r.chunk == chunk && r.from != from);
+        if others.any(|r| self.may_cost(r)) {
             pace.twice_on_its_way();
         }
     }
