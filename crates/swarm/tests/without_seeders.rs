@@ -2,6 +2,7 @@
 
 mod rig;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
@@ -294,6 +295,21 @@ fn of_two_hosts_one_that_moves_is_dialled_where_it_is_now() {
         !addresses.is_empty() && addresses.iter().all(|address| address == "elsewhere"),
         "{addresses:?}"
     );
+}
+
+#[test]
+fn neighbours_hear_where_a_host_moves_that_lacks_nobody() {
+    let all: Vec<u64> = (1..=12).collect();
+    let mut lone = Lone::with(&all);
+    lone.tell(Event::Disconnected(SEEDER));
+    assert_eq!(asked(&lone.wait(Duration::from_secs(60))), [], "they know where it is");
+    lone.peer.set_address(lone.now, "elsewhere".into());
+    let hears = |action: &Action| match action {
+        Action::Send(host, Message::Announce { address, .. }) if address == "elsewhere" => Some(*host),
+        _ => None,
+    };
+    let heard: BTreeSet<HostId> = lone.wait(Duration::from_secs(1)).iter().filter_map(hears).collect();
+    assert_eq!(heard.len(), all.len());
 }
 
 #[test]

@@ -71,6 +71,11 @@ impl Contacts {
         self.asked.clear();
     }
 
+    /// Neighbours do not know any more where this host is.
+    pub(super) fn moved(&mut self) {
+        self.has_told = false;
+    }
+
     /// Whether `host` has just been told of others; if not, it is now.
     fn is_told(&mut self, now: Time, host: HostId) -> bool {
         self.told.retain(|(_, at)| now.since(*at) < TOLD_APART);
@@ -118,11 +123,6 @@ impl Peer {
         self.timers.set(Timer::Announce, now + delay);
     }
 
-    /// Where this host moves to, its neighbours hear when they next do.
-    pub(super) fn moved(&mut self) {
-        self.contacts.has_told = false;
-    }
-
     /// A new neighbour, where there is no seeder from which it could know where this host is.
     pub(super) fn greet_member(&mut self, host: HostId) {
         self.contacts.link_up(host);
@@ -140,13 +140,7 @@ impl Peer {
         } else {
             LinkReport::default()
         };
-        let message = Message::Announce {
-            address: self.config.address.clone(),
-            wanted,
-            complete: self.is_complete(),
-            zone: self.config.zone,
-            links: Box::new(links),
-        };
+        let message = self.announcement(wanted, links);
         self.send(host, message);
     }
 

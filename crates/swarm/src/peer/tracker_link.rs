@@ -236,12 +236,15 @@ impl Peer {
         self.timers.set(Timer::Announce, now + delay);
     }
 
-    /// Neighbours dial it there from now on: the tracker is told.
+    /// Neighbours dial it there from now on: the tracker is told, and where there is none the neighbours are.
     pub fn set_address(&mut self, now: Time, address: ByteBuffer) {
         let now = self.begin(now);
         if self.config.address != address {
             self.config.address = address;
-            self.moved();
+            if self.is_on_its_own() {
+                self.contacts.moved();
+                self.timers.set_at_latest(Timer::Announce, now + ANNOUNCE_GATHER);
+            }
             if self.tracker.answered {
                 self.timers.set_at_latest(Timer::Announce, now + ANNOUNCE_GATHER);
             } else if self.tracker.seeders.contains(&SeederLink::Lost) {
@@ -257,14 +260,19 @@ impl Peer {
         } else {
             LinkReport::default()
         };
-        let message = Message::Announce {
+        let message = self.announcement(wanted, links);
+        self.send(self.config.seeders[index].host, message);
+    }
+
+    /// Where this host is, and how many neighbours it lacks: for a seeder, or for neighbours where there is none.
+    pub(super) fn announcement(&self, wanted: u16, links: LinkReport) -> Message {
+        Message::Announce {
             address: self.config.address.clone(),
             wanted,
             complete: self.is_complete(),
             zone: self.config.zone,
             links: Box::new(links),
-        };
-        self.send(self.config.seeders[index].host, message);
+        }
     }
 
     fn link_report(&mut self) -> LinkReport {
