@@ -29,4 +29,4 @@ pub use store::{
     Answer, ChunkPool, ChunkSink, ChunkStore, Claiming, ClaimingStore, Corrupt, CorruptStore, DiskOptions, DiskStore,
     Faulty, Looked, MemoryStore, Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
 };
-pub use threads::worker_threads;
+pub use threads::agent_runtime;

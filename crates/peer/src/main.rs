@@ -7,13 +7,12 @@ use std::process::ExitCode;
 
 use agent::{Arguments, Stop};
 use clap::Parser;
-use peer::{log_to_stderr, worker_threads};
+use peer::{agent_runtime, log_to_stderr};
 
 fn main() -> ExitCode {
     log_to_stderr("warn");
     let arguments = Arguments::parse();
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match builder.worker_threads(worker_threads()).enable_all().build() {
+    let runtime = match agent_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return agent::fail((4, format!("failed to start the runtime: {error}"))),
     };

@@ -12,8 +12,8 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser};
 use cloud::{Buckets, Cloud, CloudConfig, chain};
 use peer::{
-    Clock, Endpoint, EndpointConfig, Limits, Multiaddr, NodeIdentity, Shaping, TransportKind, host_of, log_to_stderr,
-    raise_file_limit, worker_threads,
+    Clock, Endpoint, EndpointConfig, Limits, Multiaddr, NodeIdentity, Shaping, TransportKind, agent_runtime, host_of,
+    log_to_stderr, raise_file_limit,
 };
 use seeder::{
     BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool,
@@ -93,8 +93,7 @@ fn main() -> ExitCode {
             .error(clap::error::ErrorKind::ArgumentConflict, message)
             .exit();
     }
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match builder.worker_threads(worker_threads()).enable_all().build() {
+    let runtime = match agent_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
