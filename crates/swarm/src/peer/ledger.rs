@@ -6,6 +6,7 @@
 //! Each of the ways in keeps it, so that nothing outside can break it. Does not choose what to ask, and does not send.
 
 mod pace;
+mod recalled;
 mod request;
 mod requests;
 
@@ -251,6 +252,11 @@ impl Ledger {
     #[inline]
     pub(super) fn is_asked(&self, from: HostId, chunk: ChunkIndex) -> bool {
         self.requests.is_asked(from, chunk)
+    }
+
+    /// Whether `from` was asked for `chunk` a moment ago, and may answer that.
+    pub(super) fn is_recalled(&self, from: HostId, chunk: ChunkIndex) -> bool {
+        self.requests.is_recalled(from, chunk)
     }
 
     /// Whether somebody is asked for `chunk` and in time.

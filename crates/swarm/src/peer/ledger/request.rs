@@ -17,6 +17,8 @@ pub(super) struct Request {
     pub(super) told: bool,
     /// Bytes come, but so slowly that another neighbour may be asked as well.
     pub(super) trickles: bool,
+    /// Its neighbour was asked for the same before, and may answer that: what it shows of the time that messages take is not known.
+    pub(super) again: bool,
     /// Its neighbour was overdue before and has delivered nothing since: it is given twice the time, and nobody waits for it.
     pub(super) struck: bool,
 }
@@ -49,6 +51,12 @@ impl Request {
     #[inline]
     pub(super) const fn has_begun(&self) -> bool {
         self.started_at().is_some()
+    }
+
+    /// Since when its bytes come, where it is known to be this request that they answer.
+    #[inline]
+    pub(super) const fn answered_at(&self) -> Option<Time> {
+        if self.again { None } else { self.started_at() }
     }
 
     #[inline]

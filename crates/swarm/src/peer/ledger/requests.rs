@@ -10,6 +10,7 @@
 use smallvec::SmallVec;
 
 use super::pace::Pace;
+use super::recalled::Recalled;
 use super::request::{Request, State};
 use crate::units::{ChunkIndex, HostId, Time};
 
@@ -22,6 +23,7 @@ pub(super) struct Requests {
     list: SmallVec<[Request; 4]>,
     /// Neighbours that have ever delivered.
     delivered: SmallVec<[HostId; 8]>,
+    recalled: Recalled,
     /// What is asked after every event, counted when requests change.
     counts: Counts,
 }
@@ -63,6 +65,7 @@ impl Requests {
             late: false,
             told: false,
             trickles: false,
+            again: self.recalled.contains(from, chunk),
             struck,
         });
         self.count();
@@ -270,15 +273,10 @@ impl Requests {
                 request.state = State::Sending { since: now, paid: pays };
             }
         }
-        pace.begun(now.since(request.asked_at));
-        let mut losers = Losers::new();
-        self.list.retain(|r| {
-            let loses = r.chunk == chunk && r.from != from && r.state == State::Asked;
-            if loses {
-                losers.push(r.from);
-            }
-            !loses
-        });
+        if !request.again {
+            pace.begun(now.since(request.asked_at));
+        }
+        let losers = self.take_back(|r| r.chunk == chunk && r.from != from && r.state == State::Asked);
         self.count();
         if pays {
             self.note_doubled(from, chunk, pace);
@@ -316,7 +314,7 @@ impl Requests {
                 if !self.delivered.contains(&from) {
                     self.delivered.push(from);
                 }
-                pace.completed(now, r.asked_at, r.started_at());
+                pace.completed(now, r.asked_at, r.answered_at());
             } else {
                 losers.push(r.from);
             }
@@ -328,19 +326,35 @@ impl Requests {
 
     /// `chunk` is here without any of those that were asked for it: the neighbours to cancel it at.
     pub(super) fn withdraw(&mut self, chunk: ChunkIndex) -> Losers {
-        let asked = self.list.iter().filter(|r| r.chunk == chunk);
-        let asked = asked.map(|r| r.from).collect();
-        self.list.retain(|r| r.chunk != chunk);
+        let asked = self.take_back(|r| r.chunk == chunk);
         self.count();
+        asked
+    }
+
+    /// Whether `from` was asked for `chunk` a moment ago, and may answer that.
+    pub(super) fn is_recalled(&self, from: HostId, chunk: ChunkIndex) -> bool {
+        self.recalled.contains(from, chunk)
+    }
+
+    /// Forgets these requests, whose answers may be on their way. Whom they were asked of.
+    fn take_back(&mut self, is_one: impl Fn(&Request) -> bool) -> Losers {
+        let mut asked = Losers::new();
+        self.list.retain(|r| {
+            if !is_one(r) {
+                return true;
+            }
+            self.recalled.note(r.from, r.chunk);
+            asked.push(r.from);
+            false
+        });
         asked
     }
 
     /// `from` will not send `chunk`. Tells whether it was asked and nobody else is now.
     pub(super) fn drop_request(&mut self, from: HostId, chunk: ChunkIndex) -> bool {
-        let before = self.list.len();
-        self.list.retain(|r| !(r.from == from && r.chunk == chunk));
+        let asked = self.take_back(|r| r.from == from && r.chunk == chunk);
         self.count();
-        before != self.list.len() && self.sources(chunk) == 0
+        !asked.is_empty() && self.sources(chunk) == 0
     }
 
     /// `from` has gone. The chunks that nobody is asked for any more.
@@ -357,7 +371,7 @@ impl Requests {
     /// What is overdue and has not begun is not expected any more. What has begun is: its neighbour may be slow, and to ask it anew would
     /// throw away what has come.
     pub(super) fn forgive(&mut self) {
-        self.list.retain(|r| r.state != State::Overdue);
+        self.take_back(|r| r.state == State::Overdue);
         self.count();
     }
 

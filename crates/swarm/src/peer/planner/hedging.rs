@@ -125,8 +125,8 @@ impl<H: Holdings> Planner<'_, H> {
         let ledger = self.known.ledger;
         let is_planned = |chunk| self.asks.iter().any(|ask| ask.chunk == chunk);
         let slow = ledger.slow().filter(|(at, _)| *at <= self.known.now);
-        let may_ask = |chunk| theirs.contains(chunk) && !ledger.is_asked(host, chunk) && !is_planned(chunk);
-        let slow = slow.filter(|(_, chunk)| may_ask(*chunk));
+        let was_asked = |chunk| ledger.is_asked(host, chunk) || ledger.is_recalled(host, chunk);
+        let slow = slow.filter(|(_, chunk)| theirs.contains(*chunk) && !was_asked(*chunk) && !is_planned(*chunk));
         slow.min().map(|(_, chunk)| chunk)
     }
 }
