@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_slots::UploadSlots;
+use crate::wire::Waited;
 
 /// Requests that wait and that are being served.
 #[derive(Clone, Debug)]
@@ -45,6 +46,7 @@ struct Waiting {
     chunk: ChunkIndex,
     held: u32,
     order: u64,
+    since: Time,
     /// How many servings had begun when it came.
     begun_before: u64,
 }
@@ -99,7 +101,7 @@ impl UploadQueue {
     }
 
     /// Adds a request of `to`, which holds `held` chunks.
-    pub(crate) fn push(&mut self, to: HostId, chunk: ChunkIndex, held: u32) -> Enqueued {
+    pub(crate) fn push(&mut self, now: Time, to: HostId, chunk: ChunkIndex, held: u32) -> Enqueued {
         let of_host = self.waiting.iter().filter(|w| w.to == to).count();
         if self.waiting.iter().any(|w| w.to == to && w.chunk == chunk) {
             return Enqueued::Duplicate;
@@ -120,6 +122,7 @@ impl UploadQueue {
             chunk,
             held,
             order: self.next_order,
+            since: now,
             begun_before: self.begun,
         });
         self.next_order += 1;
@@ -206,7 +209,7 @@ impl UploadQueue {
     }
 
     /// Moves the neediest waiting request to a free slot.
-    pub(crate) fn start_next(&mut self, now: Time) -> Option<(HostId, ChunkIndex)> {
+    pub(crate) fn start_next(&mut self, now: Time) -> Option<(HostId, ChunkIndex, Waited)> {
         if self.waiting.is_empty() || !self.has_slot(now) {
             return None;
         }
@@ -225,7 +228,7 @@ impl UploadQueue {
             let needs = i64::from(waiting.held) - i64::from(waited);
             (is_parked(waiting.to), served, needs, waiting.order)
         })?;
-        let Waiting { to, chunk, .. } = self.waiting.swap_remove(neediest);
+        let Waiting { to, chunk, since, .. } = self.waiting.swap_remove(neediest);
         self.begun += 1;
         self.slots.begins(now);
         self.active.push(Active {
@@ -235,7 +238,7 @@ impl UploadQueue {
             progress_at: now,
             stopped: false,
         });
-        Some((to, chunk))
+        Some((to, chunk, Waited::of(now.since(since))))
     }
 
     /// Servings that are late take no slot, up to a limit.

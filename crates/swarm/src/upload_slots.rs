@@ -121,6 +121,7 @@ impl UploadSlots {
     }
 
     fn look(&mut self, now: Time, others_wait: bool) {
+        // Where nothing follows at once it counts as sending: an uplink that rests at a look is not full, and one chunk more may fill it.
         if let Some(since) = self.busy_since.replace(now) {
             self.busy += now.since(since);
         }

@@ -19,11 +19,11 @@ use swarm::wire::{self, DataHeader, Frame};
 use swarm::{HostId, Message};
 
 use super::link::PeerMark;
-use super::receiving::Incoming;
-use super::sending::{Departure, Outgoing, Segment};
+use super::receiving::{Incoming, read_much};
+use super::sending::{Departure, Outgoing, Passage, Segment};
 use super::shared::Shared;
 use super::timer::Timer;
-use super::transport::{Arrived, read_shared, write_shared};
+use super::transport::{Arrived, write_shared};
 use crate::store::ChunkSink;
 
 /// The half of a connection's stream that is written to.
@@ -83,6 +83,8 @@ enum Sends {
     Waits(Box<Segment>),
     /// One whose header is written or about to be, with what is left of its payload.
     Leaves(Box<Segment>),
+    /// The last one of a chunk, which is written and may be on its way.
+    Passes(Box<Segment>),
 }
 
 #[derive(Clone, Copy)]
@@ -212,6 +214,8 @@ impl Carrier {
             return flush(writer, cx);
         };
         match std::mem::take(&mut writer.sends) {
+            Sends::Leaves(segment) if segment.last => self.wait_for_passage(remote, segment, cx),
+            Sends::Passes(segment) => self.wait_for_passage(remote, segment, cx),
             Sends::Leaves(segment) => {
                 self.shared.segment_written(remote, &segment);
                 Poll::Ready(Ok(true))
@@ -250,6 +254,33 @@ impl Carrier {
             }
             Departure::Closed => return Poll::Ready(Err(GONE)),
         };
+        Poll::Ready(Ok(goes_on))
+    }
+
+    /// A chunk is served when nearly all of it is through; messages do not wait for it.
+    fn wait_for_passage(
+        &mut self,
+        remote: HostId,
+        segment: Box<Segment>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, End>> {
+        let writer = &mut self.writer;
+        let goes_on = match self
+            .shared
+            .pass(remote, self.connection, &segment, &mut writer.outlet, cx)
+        {
+            Passage::Through => {
+                self.shared.segment_written(remote, &segment);
+                return Poll::Ready(Ok(true));
+            }
+            Passage::Later(control) => {
+                let goes_on = control.is_some();
+                writer.control = control.unwrap_or_default();
+                goes_on
+            }
+            Passage::Closed => return Poll::Ready(Err(GONE)),
+        };
+        writer.sends = Sends::Passes(segment);
         Poll::Ready(Ok(goes_on))
     }
 
@@ -432,23 +463,6 @@ fn flush(writer: &mut Writer, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
         ready!(futures::AsyncWrite::poll_flush(Pin::new(outlet), cx))?;
     }
     Poll::Ready(Ok(false))
-}
-
-/// Fills `buf` as far as there is something to read. A hash of many small parts that begin anywhere costs half as much again as one of
-/// large parts.
-fn read_much(stream: &mut ReadHalf<Stream>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Arrived>> {
-    let mut filled = match ready!(read_shared(Pin::new(&mut *stream), cx, buf))? {
-        Arrived::Copied(count @ 1..) => count,
-        end_or_shared => return Poll::Ready(Ok(end_or_shared)),
-    };
-    while filled < buf.len() {
-        match Pin::new(&mut *stream).poll_read(cx, &mut buf[filled..]) {
-            Poll::Ready(Ok(count @ 1..)) => filled += count,
-            // Whatever it is, it is found again by who reads next.
-            _ => break,
-        }
-    }
-    Poll::Ready(Ok(Arrived::Copied(filled)))
 }
 
 /// Runs what may wait for a disk without holding up other tasks of this thread.

@@ -19,6 +19,7 @@ use swarm::wire::{self, DataHeader, Frame};
 use swarm::{ChunkIndex, HostId, Time};
 
 use super::downlinks::Downlink;
+use super::transport::poll_through;
 
 /// One connection. `W` is the writing half of its stream.
 pub(super) struct Link<W> {
@@ -195,6 +196,16 @@ impl<W: AsyncWrite + Unpin> Link<W> {
     }
 }
 
+/// What the parked outlet knows.
+impl<W: AsyncWrite + Unpin> Link<W> {
+    /// Whether no more than so many bytes of what was written are on their way. Where there are more the task is woken for another look. Of a
+    /// connection that is broken there are none: who reads sees why.
+    pub(super) fn is_through(&mut self, on_its_way_max: u32, cx: &mut Context<'_>) -> bool {
+        let outlet = self.parked.as_mut().map(|parked| Pin::new(&mut parked.outlet));
+        outlet.is_none_or(|outlet| poll_through(outlet, cx, on_its_way_max).is_ready())
+    }
+}
+
 impl<W: AsyncWrite + Unpin> Parked<W> {
     /// How much the stream took. Where that is not all, the task finds out why.
     fn write(&mut self, bytes: &[u8]) -> usize {
@@ -316,7 +327,7 @@ mod tests {
     }
 
     fn frames() -> [Frame; 3] {
-        [1, 2, 3].map(|chunk| Frame::Message(Message::Serving { chunk }))
+        [1, 2, 3].map(|chunk| Frame::Message(Message::Cancel { chunk }))
     }
 
     fn encoded(frames: &[Frame]) -> BytesMut {
@@ -376,6 +387,20 @@ mod tests {
         let waker = Waker::from(wakes);
         link.park(&mut None, &mut Context::from_waker(&waker));
         assert!(!link.is_stuck());
+    }
+
+    #[test]
+    fn a_chunk_is_through_when_the_stream_says_so_and_messages_pass_it_meanwhile() {
+        let (mut link, wakes) = parked(usize::MAX, 0);
+        let waker = Waker::from(wakes);
+        let cx = &mut Context::from_waker(&waker);
+        link.serve(chunk_of(1), 1, true);
+        assert!(!link.is_through(1, cx));
+        link.post(&frames()[0]);
+        let parked = link.parked.as_mut().unwrap();
+        assert_eq!(parked.outlet.taken, encoded(&frames()[..1]));
+        parked.outlet.flushes = 1;
+        assert!(link.is_through(1, cx));
     }
 
     #[test]

@@ -1,12 +1,19 @@
 //! What a connection's task has read of chunks: whether it is wanted, when it has passed the downlink, and what became of it.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
+use futures::AsyncRead as _;
+use futures::io::ReadHalf;
+use libp2p::swarm::Stream;
 use swarm::wire::DataHeader;
 use swarm::{Bytes as ByteCount, ChunkIndex, Event, HostId, Time};
 
 use super::carrier::without_blocking;
 use super::shared::{Core, Shared, State};
+use super::transport::{Arrived, read_shared};
 use crate::store::{ChunkSink, Received};
 
 /// What is to be done with the payload behind a header.
@@ -19,6 +26,27 @@ pub(super) enum Incoming {
     Discard,
     /// The sender broke the protocol.
     Violation,
+}
+
+/// Fills `buf` as far as there is something to read. A hash of many small parts that begin anywhere costs half as much again as one of
+/// large parts.
+pub(super) fn read_much(
+    stream: &mut ReadHalf<Stream>,
+    cx: &mut Context<'_>,
+    buf: &mut [u8],
+) -> Poll<io::Result<Arrived>> {
+    let mut filled = match ready!(read_shared(Pin::new(&mut *stream), cx, buf))? {
+        Arrived::Copied(count @ 1..) => count,
+        end_or_shared => return Poll::Ready(Ok(end_or_shared)),
+    };
+    while filled < buf.len() {
+        match Pin::new(&mut *stream).poll_read(cx, &mut buf[filled..]) {
+            Poll::Ready(Ok(count @ 1..)) => filled += count,
+            // Whatever it is, it is found again by who reads next.
+            _ => break,
+        }
+    }
+    Poll::Ready(Ok(Arrived::Copied(filled)))
 }
 
 impl Shared {

@@ -47,6 +47,24 @@ pub(super) enum Departure {
     Closed,
 }
 
+/// What becomes of the last segment of a chunk when it is written.
+pub(super) enum Passage {
+    /// Nearly all of the chunk is at the other side.
+    Through,
+    /// Much is on its way. Control frames to be written meanwhile; the outlet is parked where there are none.
+    Later(Option<Bytes>),
+    /// The connection is none of ours any more.
+    Closed,
+}
+
+impl Segment {
+    /// How many bytes may be on their way when the chunk that it is the last of counts as served: then the next one is there in time.
+    fn on_its_way_max(&self) -> u32 {
+        let chunk = self.header.offset + self.header.length;
+        (chunk / ON_ITS_WAY_PART).max(ON_ITS_WAY_LEAST)
+    }
+}
+
 impl Shared {
     /// The next thing for the connection with `to` to write, for which it gets its outlet back; where there is nothing the
     /// outlet is parked.
@@ -158,6 +176,32 @@ impl Shared {
         Departure::Later(control)
     }
 
+    /// What becomes of the last segment of a chunk, which is written. It gets the outlet where there is something to write, or the chunk is
+    /// through.
+    pub(super) fn pass(
+        &self,
+        to: HostId,
+        connection: ConnectionId,
+        segment: &Segment,
+        outlet: &mut Option<Outlet>,
+        cx: &mut Context<'_>,
+    ) -> Passage {
+        let mut state = self.state.lock();
+        let Some(link) = state.links.get_mut(&to).filter(|link| link.connection == connection) else {
+            return Passage::Closed;
+        };
+        let control = link.take_outbox(outlet);
+        if control.is_some() {
+            return Passage::Later(control);
+        }
+        link.park(outlet, cx);
+        if link.is_through(segment.on_its_way_max(), cx) {
+            link.take_outlet(outlet);
+            return Passage::Through;
+        }
+        Passage::Later(None)
+    }
+
     /// The task has read a chunk from a store that waits for a disk.
     pub(super) fn provide(self: &Arc<Self>, to: HostId, chunk: ChunkIndex, read: Result<Bytes, StoreError>) {
         let mut state = self.state.lock();
@@ -174,7 +218,7 @@ impl Shared {
         }
     }
 
-    /// A segment has been written as a whole.
+    /// A segment has been written as a whole, and is through where it is the last of its chunk.
     pub(super) fn segment_written(self: &Arc<Self>, to: HostId, segment: &Segment) {
         let mut state = self.state.lock();
         state.traffic.sent += u64::from(segment.header.length);
@@ -206,3 +250,8 @@ impl Shared {
         }
     }
 }
+
+/// Of a chunk one in so many bytes may be on its way when it counts as served …
+const ON_ITS_WAY_PART: u32 = 16;
+/// … or so many.
+const ON_ITS_WAY_LEAST: u32 = 16 << 10;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use cloud::CloudConfig;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tempfile::TempDir;
 
 use super::limit::Limit;
@@ -32,6 +32,8 @@ pub(crate) struct Machines {
     families: Families,
     folder: TempDir,
     servers: Mutex<Vec<(Child, ChildStdin)>>,
+    /// Dropped last: then there are none.
+    _turn: Turn,
 }
 
 /// A process on a machine; dropping it ends it.
@@ -59,6 +61,14 @@ impl Process {
     }
 }
 
+/// Who makes machines at a time.
+enum Turn {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
+
+static TURNS: RwLock<()> = parking_lot::const_rwlock(());
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -69,6 +79,17 @@ impl Drop for Process {
 impl Machines {
     /// So many machines with links of so many Mbit/s each way; `None`, said on stderr, where this process may not make any.
     pub(crate) fn new(count: usize, families: Families, mbit: u32) -> Option<Self> {
+        let turn = Turn::Shared { _guard: TURNS.read() };
+        Self::make(count, families, mbit, turn)
+    }
+
+    /// Likewise, while there are no others: for what is measured in seconds.
+    pub(crate) fn alone(count: usize, families: Families, mbit: u32) -> Option<Self> {
+        let turn = Turn::Alone { _guard: TURNS.write() };
+        Self::make(count, families, mbit, turn)
+    }
+
+    fn make(count: usize, families: Families, mbit: u32, turn: Turn) -> Option<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("fc{}-{}-", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir().unwrap();
@@ -79,6 +100,7 @@ impl Machines {
             families,
             folder,
             servers: Mutex::default(),
+            _turn: turn,
         };
         let switch = machines.switch();
         if let Err(error) = try_ip(&["netns", "add", &switch]) {

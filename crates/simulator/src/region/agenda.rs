@@ -3,6 +3,7 @@
 //! Invariant: [`Agenda::is_moving`] tells whether anything is queued, up to the deadline, that may set things in motion again
 //! where nothing moves: timers and messages do not count, since members come back from these time and again.
 
+use swarm::wire::Waited;
 use swarm::{HostId, Message};
 
 use crate::event_queue::EventQueue;
@@ -20,7 +21,8 @@ pub(super) enum Input {
     },
     Serving {
         from: MemberId,
-        chunk: u32,
+        chunk: u16,
+        waited: Waited,
     },
     Cancel {
         from: MemberId,
@@ -162,7 +164,11 @@ impl Agenda {
                 chunk: short(chunk),
                 held: short(held),
             },
-            Message::Serving { chunk } => Input::Serving { from, chunk },
+            Message::Serving { chunk, waited } => Input::Serving {
+                from,
+                chunk: short(chunk),
+                waited,
+            },
             Message::Cancel { chunk } => Input::Cancel { from, chunk },
             message => {
                 let slot = self.keep(from.host(), message);

@@ -190,7 +190,10 @@ impl Region {
                 let (chunk, held) = (chunk.into(), held.into());
                 self.hears(member, from, swarm::Message::Request { chunk, held });
             }
-            Input::Serving { from, chunk } => self.hears(member, from, swarm::Message::Serving { chunk }),
+            Input::Serving { from, chunk, waited } => {
+                let chunk = chunk.into();
+                self.hears(member, from, swarm::Message::Serving { chunk, waited });
+            }
             Input::Cancel { from, chunk } => self.hears(member, from, swarm::Message::Cancel { chunk }),
             Input::Message { slot } => {
                 if let Some((from, message)) = self.agenda.take_message(slot) {

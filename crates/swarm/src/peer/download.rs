@@ -18,7 +18,7 @@ use crate::holdings::Holdings;
 use crate::manifest::Manifest;
 use crate::neighbours::Neighbour;
 use crate::units::{ChunkIndex, HostId, Time};
-use crate::wire::{Message, RejectReason};
+use crate::wire::{Message, RejectReason, Waited};
 
 /// A build being fetched, or held.
 pub(super) struct Download {
@@ -205,11 +205,11 @@ impl Peer {
     }
 
     /// `from` says that it begins to send `chunk`.
-    pub(super) fn handle_serving(&mut self, now: Time, from: HostId, chunk: u32) {
+    pub(super) fn handle_serving(&mut self, now: Time, from: HostId, chunk: u32, waited: Waited) {
         if let Build::Fetching(download) = &mut self.build
             && let Some(chunk) = download.manifest.chunk(chunk)
         {
-            let losers = download.ledger.started(now, from, chunk);
+            let losers = download.ledger.started(now, from, chunk, waited);
             self.cancel_at(losers, chunk);
         }
     }

@@ -18,7 +18,9 @@ use smallvec::SmallVec;
 use crate::bitfield::Bitfield;
 use crate::chunk_scheduler::{ChunkPolicy, ChunkScheduler};
 use crate::units::{ChunkIndex, HostId, Time};
+use crate::wire::Waited;
 use pace::Pace;
+use request::Sign;
 pub(super) use requests::Losers;
 use requests::Requests;
 
@@ -100,12 +102,12 @@ impl Ledger {
     }
 
     /// `from` says that it begins to send `chunk`. Where it is the first to: the neighbours to cancel it at.
-    pub(super) fn started(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Losers {
-        self.progress(now, from, chunk, false)
+    pub(super) fn started(&mut self, now: Time, from: HostId, chunk: ChunkIndex, waited: Waited) -> Losers {
+        self.progress(now, from, chunk, Sign::Begins(waited))
     }
 
-    fn progress(&mut self, now: Time, from: HostId, chunk: ChunkIndex, pays: bool) -> Losers {
-        let losers = self.requests.progress(now, from, chunk, pays, &mut self.pace);
+    fn progress(&mut self, now: Time, from: HostId, chunk: ChunkIndex, sign: Sign) -> Losers {
+        let losers = self.requests.progress(now, from, chunk, sign, &mut self.pace);
         // Somebody who was overdue comes after all.
         if self.requests.sources(chunk) > 0 {
             self.chunks.reclaim(chunk);
@@ -118,7 +120,7 @@ impl Ledger {
         if !self.requests.is_asked(from, chunk) {
             self.pace.doubled();
         }
-        self.progress(now, from, chunk, true)
+        self.progress(now, from, chunk, Sign::Payload)
     }
 
     /// `chunk` from `from` is verified and stored.

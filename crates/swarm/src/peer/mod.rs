@@ -157,6 +157,7 @@ impl Peer {
     }
 
     fn going_by(source: Source, config: PeerConfig, seed: u64, now: Time) -> Self {
+        let slots = config.upload_slots.map_or(UploadSlots::measured(), UploadSlots::fixed);
         let mut peer = Self {
             source,
             now,
@@ -165,7 +166,7 @@ impl Peer {
             neighbours: Neighbours::default(),
             banned: BTreeMap::new(),
             build: Build::Unknown,
-            uploads: UploadQueue::new(config.upload_slots.map_or(UploadSlots::measured(), UploadSlots::fixed)),
+            uploads: UploadQueue::new(slots),
             imports: Box::default(),
             contacts: Box::default(),
             stats: PeerStats::default(),
@@ -360,7 +361,7 @@ impl Peer {
             Message::HaveAll => self.handle_have_all(now, host),
             Message::HaveRequest => self.introduce_holdings(host),
             Message::Request { chunk, held } => self.handle_request(now, host, chunk, held),
-            Message::Serving { chunk } => self.handle_serving(now, host, chunk),
+            Message::Serving { chunk, waited } => self.handle_serving(now, host, chunk, waited),
             Message::Busy { waiting } => self.neighbours.set_busy(host, waiting),
             Message::Zone(zone) => self.handle_zone(now, host, zone),
             Message::Invite { chunk } if !from_seeder => self.handle_invite(now, host, chunk),

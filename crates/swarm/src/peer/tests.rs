@@ -6,7 +6,7 @@ use super::*;
 use crate::ChunkPolicy;
 use crate::manifest::Hash;
 use crate::units::{Bytes, ZoneId};
-use crate::wire::Contact;
+use crate::wire::{Contact, Waited};
 use crate::{Bitfield, Message};
 
 const SEEDER: HostId = HostId::new(0);
@@ -71,7 +71,13 @@ impl Driven {
     }
 
     fn serving(&mut self, from: HostId, chunk: u32) {
-        self.tell(Event::Message(from, Message::Serving { chunk }));
+        self.tell(Event::Message(
+            from,
+            Message::Serving {
+                chunk,
+                waited: Waited::NONE,
+            },
+        ));
     }
 
     fn stored(&mut self, from: HostId, chunk: u32) -> BTreeSet<(HostId, u32)> {

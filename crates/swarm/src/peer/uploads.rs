@@ -21,7 +21,7 @@ impl Peer {
             return;
         }
         self.invitation_taken_up(now, host);
-        match self.uploads.push(host, index, held) {
+        match self.uploads.push(now, host, index, held) {
             Enqueued::Waiting | Enqueued::Duplicate => self.pump_uploads(now),
             Enqueued::InPlaceOf(other, displaced) => {
                 self.reject(other, displaced.get(), RejectReason::QueueFull);
@@ -46,8 +46,11 @@ impl Peer {
     }
 
     pub(super) fn pump_uploads(&mut self, now: Time) {
-        while let Some((to, chunk)) = self.uploads.start_next(now) {
-            let serving = Message::Serving { chunk: chunk.get() };
+        while let Some((to, chunk, waited)) = self.uploads.start_next(now) {
+            let serving = Message::Serving {
+                chunk: chunk.get(),
+                waited,
+            };
             self.actions.push_back(Action::Send(to, serving));
             self.actions.push_back(Action::ServeChunk { to, chunk });
         }

@@ -106,6 +106,20 @@ impl Copies {
         self.forget(host);
     }
 
+    /// What of the invariant is broken, where these are there.
+    ///
+    /// # Errors
+    /// A chunk that somebody is named as holder of who has gone and is not away for a moment.
+    pub(super) fn check(&self, is_there: impl Fn(HostId) -> bool) -> Result<(), String> {
+        let is_wrong = |host: HostId| !is_there(host) && !self.away.contains_key(&host);
+        for (chunk, holders) in self.holders.iter().enumerate() {
+            if let Some(host) = holders.iter().find(|host| is_wrong(**host)) {
+                return Err(format!("{host} is named as holder of chunk {chunk}, and has gone"));
+            }
+        }
+        Ok(())
+    }
+
     fn forget(&mut self, host: HostId) {
         self.away.remove(&host);
         if self.held.remove(&host).is_some() {

@@ -125,11 +125,10 @@ impl Seeder {
     pub fn new(config: SeederConfig, seed: u64, now: Time) -> Self {
         let mut timers = TimerTable::new();
         timers.set(SeederTimer::ExpireMembers, now + ANNOUNCE_INTERVAL);
-        let uploads = UploadQueue::new(
-            config
-                .upload_slots
-                .map_or(UploadSlots::measured_of_seeder(), UploadSlots::fixed),
-        );
+        let slots = config
+            .upload_slots
+            .map_or(UploadSlots::measured_of_seeder(), UploadSlots::fixed);
+        let uploads = UploadQueue::new(slots);
         Self {
             actions: VecDeque::new(),
             timers,
@@ -239,9 +238,10 @@ impl Seeder {
     /// What of the invariants of this seeder is broken, for tests: an error is a bug of this crate.
     ///
     /// # Errors
-    /// The first chunk or offer that is not as it must be.
+    /// The first chunk, offer or holder that is not as it must be.
     pub fn check(&self) -> Result<(), String> {
-        self.injection.check()
+        self.injection.check()?;
+        self.copies.check(|host| self.connected.contains(&host))
     }
 
     /// The next thing to do, `None` when there is nothing until the next event.

@@ -28,7 +28,7 @@ impl Seeder {
         } else if self.is_spent() && !self.is_starving(now, host) {
             RejectReason::Spent
         } else {
-            match self.uploads.push(host, index, held) {
+            match self.uploads.push(now, host, index, held) {
                 Enqueued::Waiting | Enqueued::Duplicate => {
                     self.pump_uploads(now);
                     return;
@@ -71,7 +71,7 @@ impl Seeder {
     }
 
     pub(super) fn pump_uploads(&mut self, now: Time) {
-        while let Some((to, chunk)) = self.uploads.start_next(now) {
+        while let Some((to, chunk, waited)) = self.uploads.start_next(now) {
             if self.is_repetition(now, to, chunk) {
                 self.uploads.finish(now, to, chunk);
                 let (chunk, reason) = (chunk.get(), RejectReason::SentElsewhere);
@@ -79,7 +79,10 @@ impl Seeder {
                 continue;
             }
             self.sent_at[chunk.as_usize()] = Some(now);
-            let serving = Message::Serving { chunk: chunk.get() };
+            let serving = Message::Serving {
+                chunk: chunk.get(),
+                waited,
+            };
             self.actions.push_back(Action::Send(to, serving));
             self.actions.push_back(Action::ServeChunk { to, chunk });
         }

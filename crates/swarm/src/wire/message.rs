@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes as ByteBuffer;
 use smallvec::SmallVec;
 
+use super::Waited;
 use crate::bitfield::Bitfield;
 use crate::manifest::{BuildInfo, Manifest};
 use crate::units::{HostId, SwarmId, ZoneId};
@@ -82,6 +83,8 @@ pub enum Message {
     Serving {
         /// The chunk.
         chunk: u32,
+        /// How long the request has waited here for its turn: the rest of what it took is what messages take.
+        waited: Waited,
     },
     /// Whether requests wait here. Whoever has a choice asks where none do.
     Busy {

@@ -1,4 +1,4 @@
-//! The swarm's wire format, version 5: length-prefixed frames with hard limits.
+//! The swarm's wire format, version 6: length-prefixed frames with hard limits.
 //!
 //! A frame is a little-endian `u32` length of what follows, one byte for its kind, and the body. Payload bytes of a
 //! [`DataHeader`] come after its frame and are not counted in the length. The version is part of the name under which
@@ -6,12 +6,14 @@
 
 mod codec;
 mod message;
+mod waited;
 
 pub use codec::{WireError, bytes_wanted, decode, encode};
 pub use message::{ChunkList, Contact, DataHeader, Frame, LinkReport, Message, RejectReason};
+pub use waited::Waited;
 
 /// The name to negotiate on a connection. A change of the format changes the number.
-pub const PROTOCOL_NAME: &str = "/fleetcast/swarm/5";
+pub const PROTOCOL_NAME: &str = "/fleetcast/swarm/6";
 
 /// Bytes of a frame after its length prefix, at most: a manifest of the most chunks and its build id fit.
 pub const FRAME_LENGTH_MAX: usize = 32 * crate::manifest::CHUNKS_MAX as usize + 2048;

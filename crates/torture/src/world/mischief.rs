@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use rand::RngExt;
-use swarm::wire::{ChunkList, LinkReport, RejectReason};
+use swarm::wire::{ChunkList, LinkReport, RejectReason, Waited};
 use swarm::{Bitfield, BuildInfo, ChunkIndex, Contact, Hash, HostId, Message, ZoneId};
 
 use super::conns::{Item, Piece};
@@ -95,7 +95,14 @@ impl World<'_> {
             let chunk_index = self.chunk(*chunk);
             let (to, chunk) = (*to, *chunk);
             if !bytes {
-                self.slip(member, to, Message::Serving { chunk });
+                self.slip(
+                    member,
+                    to,
+                    Message::Serving {
+                        chunk,
+                        waited: Waited::NONE,
+                    },
+                );
             } else if *sent + 1 < self.manifest.length(chunk_index)
                 && let Some((conn, side)) = self.place(to).and_then(|to| self.end_with(member, to))
             {
@@ -134,7 +141,10 @@ impl World<'_> {
             Flood::HaveSet => Message::HaveSet(Box::new(Bitfield::full(chunks))),
             Flood::HaveRequest => Message::HaveRequest,
             Flood::Request => Message::Request { chunk: any, held: 0 },
-            Flood::Serving => Message::Serving { chunk: any },
+            Flood::Serving => Message::Serving {
+                chunk: any,
+                waited: Waited::NONE,
+            },
             Flood::Busy => Message::Busy {
                 waiting: chunk.is_multiple_of(2),
             },

@@ -11,8 +11,10 @@ mod path_faults;
 mod pipe;
 #[cfg(feature = "quic")]
 mod quic;
+mod socket;
 mod tls;
 
+use std::io;
 use std::time::Duration;
 
 use libp2p::core::Transport;
@@ -26,12 +28,14 @@ use libp2p::{Multiaddr, PeerId, noise, plaintext, tcp, yamux};
 use delayed::Delayed;
 use large_reads::LargeReads;
 use one_stream::OneStream;
+use socket::Socket;
 use tls::{Security, SecurityError};
 
 pub(crate) use handover::{Arrived, read_shared, write_shared};
 pub use in_process::InProcessNetwork;
 pub use path::PathDelay;
 pub use path_faults::{PathFaults, PathState};
+pub(crate) use socket::poll_through;
 
 /// Which transport a node uses.
 #[derive(Clone, Debug)]
@@ -103,7 +107,7 @@ pub(crate) fn build(
     let local = keypair.public().to_peer_id();
     let crossed = transport.and_then(move |(remote, muxer), _| async move {
         let crossed = faults.pass(local, remote, muxer).await?;
-        Ok::<_, std::io::Error>((remote, StreamMuxerBox::new(crossed)))
+        Ok::<_, io::Error>((remote, StreamMuxerBox::new(crossed)))
     });
     Ok(crossed.boxed())
 }
@@ -162,8 +166,10 @@ fn over_tcp(keypair: &Keypair, patience: Duration) -> Result<Boxed<(PeerId, Stre
     Ok(transport.boxed())
 }
 
-fn tcp_connections() -> tcp::tokio::Transport {
-    tcp::tokio::Transport::new(tcp::Config::default().nodelay(true).listen_backlog(4096))
+fn tcp_connections()
+-> impl Transport<Output = Socket, Error = io::Error, Dial: Send, ListenerUpgrade: Send> + Send + Unpin + 'static {
+    let config = tcp::Config::default().nodelay(true).listen_backlog(4096);
+    tcp::tokio::Transport::new(config).map(|stream, _| Socket::new(stream))
 }
 
 /// A handshake may wait this long: thousands of peers that start at once share a few cores.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::event::PROGRESS_INTERVAL;
-use crate::peer::window::Least;
 use crate::units::Time;
 
 /// What this host has seen of the time that its requests take.
@@ -21,8 +20,9 @@ pub(super) struct Pace {
     /// took. The least of them is what a message takes where nobody is busy.
     waits_nanos: [u64; WAITS_KEPT],
     waits_seen: usize,
-    /// What a message takes there and back: the least of many waits.
-    round_trip: Least,
+    /// What a message takes there and back, in the mean. It may have to pass queues of this host's own and of others' making, so the least is
+    /// not what counts.
+    round_trip_nanos: u64,
     /// When the last chunk came, and the mean time between two.
     last: Option<Time>,
     between_nanos: u64,
@@ -44,7 +44,7 @@ impl Pace {
             patience_min_nanos: nanos(patience_min),
             waits_nanos: [nanos(round_trip); WAITS_KEPT],
             waits_seen: 0,
-            round_trip: Least::new(round_trip),
+            round_trip_nanos: nanos(round_trip),
             last: None,
             between_nanos: 0,
             ties: 0,
@@ -99,12 +99,21 @@ impl Pace {
         (chunks / TWICE_PART + TWICE_LEAST).saturating_sub(self.twice)
     }
 
-    /// A neighbour has begun, so long after it was asked.
+    /// A neighbour has begun, so long after it was asked, of which the request has `waited` for its turn there.
     #[inline]
-    pub(super) fn begun(&mut self, after: Duration) {
+    pub(super) fn begun(&mut self, after: Duration, waited: Option<Duration>) {
         self.waits_nanos[self.waits_seen % WAITS_KEPT] = nanos(after);
         self.waits_seen += 1;
-        self.round_trip.observe(after);
+        if let Some(waited) = waited {
+            let seen = nanos(after.saturating_sub(waited));
+            let before = self.round_trip_nanos;
+            self.round_trip_nanos = if before == 0 {
+                seen
+            } else {
+                before / ROUND_TRIP_PART * (ROUND_TRIP_PART - 1)
+                    + seen.min(before.saturating_mul(ROUND_TRIP_TIMES)) / ROUND_TRIP_PART
+            };
+        }
     }
 
     /// A chunk is here at `now`. Its neighbour is not known to have begun where `started_at` is `None`.
@@ -186,7 +195,7 @@ impl Pace {
 
     /// What a message takes there and back.
     pub(super) fn round_trip(&self) -> Duration {
-        self.round_trip.get()
+        Duration::from_nanos(self.round_trip_nanos)
     }
 
     /// How long a chunk usually takes from its first byte to its last; `None` before the first one came.
@@ -293,6 +302,10 @@ const TWICE_PART: u32 = 64;
 const TWICE_LEAST: u32 = 4;
 /// Requests whose wait is remembered.
 const WAITS_KEPT: usize = 8;
+/// Of the round trip one seen counts for one in so many …
+const ROUND_TRIP_PART: u64 = 16;
+/// … and as no more than so many times the mean.
+const ROUND_TRIP_TIMES: u64 = 4;
 /// A chunk takes at least so many round trips where ties pay.
 const TIE_FROM_ROUND_TRIPS: u32 = 16;
 /// Likewise where asking for a late chunk twice pays: a second copy has yet to come.
@@ -368,7 +381,7 @@ mod tests {
         let mut pace = Pace::new(PATIENCE, Duration::from_millis(1));
         (0..20).for_each(|_| pace.completed(at(150), at(0), Some(at(50))));
         let wait_max = pace.wait_max();
-        (0..20).for_each(|_| pace.begun(Duration::from_secs(30)));
+        (0..20).for_each(|_| pace.begun(Duration::from_secs(30), None));
         assert_eq!(pace.wait_max(), wait_max);
     }
 

@@ -39,6 +39,7 @@ mod tests {
     use crate::chunk_scheduler::ChunkPolicy;
     use crate::peer::ledger::{Ask, Ledger, Why};
     use crate::units::{ChunkIndex, HostId, Time};
+    use crate::wire::Waited;
 
     /// The answer to a request that was taken back came 1 ms after the neighbour was asked once more, and the host then asked for two chunks
     /// at a time where five pass in a round trip.
@@ -56,9 +57,9 @@ mod tests {
         let ask = |ledger: &mut Ledger, millis, host, why| ledger.ask(at(millis), Ask { host, chunk, why }, 0);
         ask(&mut ledger, 0, a, Why::Want);
         ask(&mut ledger, 5, b, Why::Tie);
-        assert_eq!(ledger.started(at(45), b, chunk).as_slice(), [a]);
+        assert_eq!(ledger.started(at(45), b, chunk, Waited::NONE).as_slice(), [a]);
         ask(&mut ledger, 45, a, Why::Hedge);
-        ledger.started(at(46), a, chunk);
+        ledger.started(at(46), a, chunk, Waited::NONE);
         assert_eq!(ledger.round_trip(), ROUND_TRIP);
     }
 }

@@ -1,7 +1,10 @@
 //! One request: how far it has come, and from when on it is late, trickles or is overdue.
 
+use std::time::Duration;
+
 use super::pace::Limits;
 use crate::units::{ChunkIndex, HostId, Time};
+use crate::wire::Waited;
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,25 @@ pub(super) enum State {
     Overdue,
     /// Its neighbour has begun, and nothing has come for too long.
     Stopped { since: Time },
+}
+
+/// What a neighbour shows of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It says that it begins, and how long the request has waited there.
+    Begins(Waited),
+    /// Bytes have come.
+    Payload,
+}
+
+impl Sign {
+    /// How long the request has waited, where that is known.
+    pub(super) fn waited(self) -> Option<Duration> {
+        match self {
+            Self::Begins(waited) => waited.known(),
+            Self::Payload => None,
+        }
+    }
 }
 
 impl Request {

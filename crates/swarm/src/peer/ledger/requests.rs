@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::pace::Pace;
 use super::recalled::Recalled;
-use super::request::{Request, State};
+use super::request::{Request, Sign, State};
 use crate::units::{ChunkIndex, HostId, Time};
 
 /// Neighbours that need not send a chunk any more.
@@ -232,9 +232,10 @@ impl Requests {
         now: Time,
         from: HostId,
         chunk: ChunkIndex,
-        pays: bool,
+        sign: Sign,
         pace: &mut Pace,
     ) -> Losers {
+        let pays = sign == Sign::Payload;
         let Some(request) = self.list.iter_mut().find(|r| r.from == from && r.chunk == chunk) else {
             return Losers::new();
         };
@@ -274,7 +275,7 @@ impl Requests {
             }
         }
         if !request.again {
-            pace.begun(now.since(request.asked_at));
+            pace.begun(now.since(request.asked_at), sign.waited());
         }
         let losers = self.take_back(|r| r.chunk == chunk && r.from != from && r.state == State::Asked);
         self.count();

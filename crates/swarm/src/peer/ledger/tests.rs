@@ -40,7 +40,7 @@ fn of_two_tied_neighbours_the_one_that_begins_wins() {
     ask(&mut ledger, 1, B, 7, Why::Tie);
     assert_eq!(ties(&ledger), [0; 0], "two sources are enough");
     assert_eq!((ledger.chunks_in_flight(), ledger.in_flight()), (1, 2));
-    assert_eq!(ledger.started(at(2), B, chunk(7)).as_slice(), [A]);
+    assert_eq!(ledger.started(at(2), B, chunk(7), Waited::NONE).as_slice(), [A]);
     assert!(!ledger.is_asked(A, chunk(7)));
     assert_eq!(ledger.received(at(3), B, chunk(7)).as_slice(), []);
     assert_eq!(ledger.check(), Ok(()));
@@ -71,7 +71,7 @@ fn a_request_without_progress_becomes_overdue_and_may_come_all_the_same() {
 fn who_stopped_halfway_and_goes_on_has_begun_when_he_began() {
     let mut ledger = ledger(64);
     ask(&mut ledger, 0, A, 0, Why::Want);
-    ledger.started(at(100), A, chunk(0));
+    ledger.started(at(100), A, chunk(0), Waited::NONE);
     assert_eq!(ledger.expire(at(5100)).requests, 1);
     ask(&mut ledger, 6000, B, 0, Why::Want);
     assert_eq!(
@@ -89,16 +89,20 @@ fn who_stopped_halfway_and_goes_on_has_begun_when_he_began() {
 fn a_chunk_that_one_neighbour_takes_long_for_is_slow_until_another_is_asked_as_well() {
     let mut ledger = ledger(64 * 3);
     ask(&mut ledger, 0, A, 0, Why::Want);
-    ledger.started(at(0), A, chunk(0));
+    ledger.started(at(0), A, chunk(0), Waited::NONE);
     ledger.stored(at(100), A, chunk(0));
     ask(&mut ledger, 100, A, 1, Why::Want);
     let slow = |ledger: &Ledger| ledger.slow().collect::<Vec<_>>();
     assert_eq!(slow(&ledger), [], "it has not begun: that is what ties are for");
-    ledger.started(at(200), A, chunk(1));
+    ledger.started(at(200), A, chunk(1), Waited::NONE);
     assert_eq!(slow(&ledger), [(at(350), chunk(1))], "half as long again as usual");
     ask(&mut ledger, 350, B, 1, Why::Hedge);
     assert_eq!(slow(&ledger), [], "two are enough");
-    assert_eq!(ledger.started(at(360), B, chunk(1)).as_slice(), [], "both go on");
+    assert_eq!(
+        ledger.started(at(360), B, chunk(1), Waited::NONE).as_slice(),
+        [],
+        "both go on"
+    );
     assert_eq!(
         ledger.stored(at(420), B, chunk(1)).losers.as_slice(),
         [A],
@@ -112,7 +116,7 @@ fn a_sixty_fourth_of_the_build_may_be_asked_for_twice_because_it_is_slow() {
     assert_eq!(ledger.hedges_left(0), 0, "nothing has come yet");
     for index in 0..12 {
         ask(&mut ledger, 0, A, index, Why::Want);
-        ledger.started(at(0), A, chunk(index));
+        ledger.started(at(0), A, chunk(index), Waited::NONE);
         ledger.stored(at(100), A, chunk(index));
     }
     assert_eq!(ledger.hedges_left(0), 2);
@@ -147,7 +151,7 @@ fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_aske
     let mut ledger = ledger(64);
     for index in 0..16 {
         ask(&mut ledger, 0, A, index, Why::Want);
-        ledger.started(at(20), A, chunk(index));
+        ledger.started(at(20), A, chunk(index), Waited::NONE);
         ledger.received(at(20), A, chunk(index));
         ledger.stored(at(120), A, chunk(index));
     }
@@ -155,7 +159,7 @@ fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_aske
     ask(&mut ledger, 1000, A, 20, Why::Want);
     ask(&mut ledger, 1000, B, 21, Why::Want);
     // That it begins is no payload.
-    ledger.started(at(1100), B, chunk(21));
+    ledger.started(at(1100), B, chunk(21), Waited::NONE);
     let late_at = ledger.next_expiry().unwrap();
     assert_eq!(late_at, at(1000) + ledger.wait_max());
     assert_eq!(ledger.mark_late(late_at).as_slice(), [A]);
@@ -177,12 +181,12 @@ fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_aske
     assert_eq!(ledger.mark_late(at(1300)).as_slice(), [B]);
     assert_eq!(late(&ledger), [21]);
     // To say it again is none either.
-    ledger.started(at(1600), B, chunk(21));
+    ledger.started(at(1600), B, chunk(21), Waited::NONE);
     assert_eq!(late(&ledger), [21]);
     ledger.received(at(1700), B, chunk(21));
     assert_eq!(late(&ledger), [0; 0], "it comes");
     assert_eq!(
-        ledger.started(at(1710), C, chunk(20)).as_slice(),
+        ledger.started(at(1710), C, chunk(20), Waited::NONE).as_slice(),
         [A],
         "who is late has not begun"
     );
@@ -358,7 +362,7 @@ fn where_two_trickle_that_have_delivered_before_nobody_more_is_asked() {
 fn what_has_begun_is_expected_for_as_long_as_its_neighbour_is_there() {
     let mut ledger = ledger(64);
     ask(&mut ledger, 0, A, 3, Why::Want);
-    ledger.started(at(0), A, chunk(3));
+    ledger.started(at(0), A, chunk(3), Waited::NONE);
     ledger.expire(at(60_000));
     ledger.forgive();
     assert!(ledger.is_wanted(chunk(3)) && ledger.is_asked(A, chunk(3)));
@@ -465,7 +469,7 @@ fn apply(ledger: &mut Ledger, now: &mut u64, step: &Step) {
                 ask(ledger, *now, host, index, why);
             }
         }
-        Step::Started(from, index) => drop(ledger.started(time, host(from), chunk(index))),
+        Step::Started(from, index) => drop(ledger.started(time, host(from), chunk(index), Waited::NONE)),
         Step::Received(from, index) => drop(ledger.received(time, host(from), chunk(index))),
         Step::Stored(from, index) => {
             let stored = ledger.stored(time, host(from), chunk(index));

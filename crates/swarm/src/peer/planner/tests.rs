@@ -11,6 +11,7 @@ use crate::chunk_scheduler::ChunkPolicy;
 use crate::neighbours::Neighbours;
 use crate::peer::ledger::Ledger;
 use crate::units::ZoneId;
+use crate::wire::Waited;
 
 const SEEDER: u64 = 0;
 const CHUNKS: u32 = 130;
@@ -56,7 +57,7 @@ impl Scene {
         for index in (0..CHUNKS).filter(|index| !wanted.contains(index)) {
             let (host, chunk, why) = (host(99), chunk(index), Why::Want);
             ledger.ask(at(0), Ask { host, chunk, why }, 0);
-            ledger.started(at(1), host, chunk);
+            ledger.started(at(1), host, chunk, Waited::NONE);
             ledger.stored(at(1 + TRANSFER), host, chunk);
         }
         let mut scene = Self {
@@ -98,7 +99,7 @@ impl Scene {
             };
             self.ledger.ask(at(asked_at), ask, 0);
             if let Some(begun_at) = begun_at {
-                self.ledger.started(at(begun_at), ask.host, ask.chunk);
+                self.ledger.started(at(begun_at), ask.host, ask.chunk, Waited::NONE);
             }
         }
         self

@@ -10,7 +10,7 @@ use crate::bitfield::Bitfield;
 use crate::manifest::{BUILD_ID_LENGTH_MAX, BuildInfo, CHUNKS_MAX, Hash, Manifest};
 use crate::units::{Bytes, HostId, SwarmId, ZoneId};
 use crate::wire::message::{ChunkList, Contact, DataHeader, Frame, LinkReport, Message, RejectReason};
-use crate::wire::{ADDRESS_LENGTH_MAX, CONTACTS_MAX, DATA_LENGTH_MAX, LINKS_MAX};
+use crate::wire::{ADDRESS_LENGTH_MAX, CONTACTS_MAX, DATA_LENGTH_MAX, LINKS_MAX, Waited};
 
 /// The body of a frame, from which fields are taken in order.
 pub(super) struct Body<'a> {
@@ -57,7 +57,10 @@ impl<'a> Body<'a> {
                 chunk: self.u32()?,
                 held: self.u32()?,
             },
-            kind::SERVING => Message::Serving { chunk: self.u32()? },
+            kind::SERVING => Message::Serving {
+                chunk: self.u32()?,
+                waited: Waited::from_tenths(self.u16()?),
+            },
             kind::ZONE => {
                 let zone = NonZeroU32::new(self.u32()?).ok_or(out_of_range("zone"))?;
                 Message::Zone(ZoneId::new(zone))

@@ -44,7 +44,10 @@ pub(super) fn put_message(message: &Message, out: &mut BytesMut) {
             put_number(out, kind::REQUEST, *chunk);
             out.put_u32_le(*held);
         }
-        Message::Serving { chunk } => put_number(out, kind::SERVING, *chunk),
+        Message::Serving { chunk, waited } => {
+            put_number(out, kind::SERVING, *chunk);
+            out.put_u16_le(waited.tenths());
+        }
         Message::Zone(zone) => put_number(out, kind::ZONE, zone.get()),
         Message::Invite { chunk } => put_number(out, kind::INVITE, *chunk),
         Message::Offer(chunks) => put_chunks(out, kind::OFFER, chunks),

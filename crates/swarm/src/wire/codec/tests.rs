@@ -9,7 +9,7 @@ use crate::bitfield::Bitfield;
 use crate::manifest::{BuildInfo, CHUNKS_MAX, Hash, Manifest};
 use crate::units::{HostId, SwarmId, ZoneId};
 use crate::wire::{
-    ADDRESS_LENGTH_MAX, ChunkList, Contact, DATA_LENGTH_MAX, DataHeader, LinkReport, Message, RejectReason,
+    ADDRESS_LENGTH_MAX, ChunkList, Contact, DATA_LENGTH_MAX, DataHeader, LinkReport, Message, RejectReason, Waited,
 };
 
 fn contact() -> impl Strategy<Value = Contact> {
@@ -68,7 +68,10 @@ fn frame() -> impl Strategy<Value = Frame> {
         Just(Message::HaveRequest),
         any::<bool>().prop_map(|waiting| Message::Busy { waiting }),
         any::<(u32, u32)>().prop_map(|(chunk, held)| Message::Request { chunk, held }),
-        any::<u32>().prop_map(|chunk| Message::Serving { chunk }),
+        any::<(u32, u16)>().prop_map(|(chunk, tenths)| Message::Serving {
+            chunk,
+            waited: Waited::from_tenths(tenths),
+        }),
         any::<u32>().prop_map(|chunk| Message::Cancel { chunk }),
         any::<u32>().prop_map(|chunk| Message::Lost { chunk }),
         (any::<u32>(), 0..REASONS.len()).prop_map(|(chunk, reason)| Message::Reject {
