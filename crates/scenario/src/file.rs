@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::LoadOptions;
 use crate::problem::{Layer, Place, Problem, ScenarioError};
+use crate::schema::{self, Kind};
 
 /// A value of the merged tree.
 #[derive(Clone, Debug)]
@@ -63,6 +64,11 @@ impl std::str::FromStr for Override {
 }
 
 impl Override {
+    /// As it is given: KEY=VALUE.
+    pub fn pair(&self) -> String {
+        format!("{}={}", self.key, self.value)
+    }
+
     /// Whether both say something of one key.
     pub fn meets(&self, other: &Self) -> bool {
         let (own, others) = (self.keys(), other.keys());
@@ -179,7 +185,7 @@ fn load_file(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, ScenarioErr
         let message = "extends = … — expected the path of another scenario, relative to this file";
         return Err(Problem::at(&extends.place, message).into());
     };
-    let base = path.parent().unwrap_or_else(|| Path::new("")).join(base);
+    let base = base_of(path, base);
     match base.canonicalize() {
         Ok(found) if above.contains(&found) => {
             let message = format!(
@@ -190,13 +196,29 @@ fn load_file(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, ScenarioErr
         }
         Ok(found) if found.is_file() => {}
         _ => {
-            let message = format!("extends — there is no file {}", base.display());
+            let beside = std::fs::canonicalize(path)
+                .ok()
+                .and_then(|target| Some(target.parent()?.join(base.file_name()?)));
+            let beside = beside.filter(|_| path.is_symlink());
+            let nor = beside.map_or_else(String::new, |beside| format!(", nor {}", beside.display()));
+            let message = format!("extends — there is no file {}{nor}", base.display());
             return Err(Problem::at(&extends.place, message).into());
         }
     }
     let mut tree = load_file(&base, above)?;
     put_on_top(&mut tree, own);
     Ok(tree)
+}
+
+/// What `path` extends: beside it or, where it is a link and there is nothing, beside what it leads to.
+fn base_of(path: &Path, base: &str) -> PathBuf {
+    let beside = |path: &Path| path.parent().unwrap_or_else(|| Path::new("")).join(base);
+    let here = beside(path);
+    if here.exists() || !path.is_symlink() {
+        return here;
+    }
+    let there = path.canonicalize().map(|target| beside(&target)).ok();
+    there.filter(|there| there.exists()).unwrap_or(here)
 }
 
 fn parse(name: String, text: String) -> Result<Table, ScenarioError> {
@@ -227,7 +249,17 @@ fn parse_override(name: &str, key: &str, value: &str) -> Result<Table, ScenarioE
         })
     };
     let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
-    for text in [format!("{key} = {value}"), format!("{key} = \"{quoted}\"")] {
+    let quoted = format!("{key} = \"{quoted}\"");
+    // A shell has taken the quotes of 1.10. One that still has them has them; `false` leaves out what a file has.
+    let is_text = schema::key_at(key).is_some_and(|key| matches!(key.kind, Kind::Text));
+    let leaves_out = value == "false" && key.starts_with("thresholds.");
+    let as_text = is_text && !leaves_out && !value.starts_with(['"', '\'']);
+    let forms = if as_text {
+        vec![quoted]
+    } else {
+        vec![format!("{key} = {value}"), quoted]
+    };
+    for text in forms {
         let layer = layer(text);
         if let Ok(table) = DeTable::parse(&layer.text) {
             return Ok(convert_table(table.get_ref(), &layer));
@@ -282,9 +314,13 @@ fn put_on_top(tree: &mut Table, layer: Table) {
     merge(tree, layer);
 }
 
+/// No key of a scenario is true or false, so `false` is free to mean that what is there below is not wanted.
 fn merge(base: &mut Table, over: Table) {
     for (key, entry) in over.entries {
         match (base.entries.get_mut(&key), entry.value) {
+            (Some(_), Value::Boolean(false)) => {
+                base.entries.remove(&key);
+            }
             (
                 Some(Entry {
                     value: Value::Table(below),

@@ -17,11 +17,13 @@ mod protocol;
 mod quantity;
 mod reader;
 mod report_fields;
+mod report_schema;
 mod run_outcome;
 mod schema;
 mod section;
 mod shares;
 mod thresholds;
+mod values;
 mod warnings;
 mod words;
 
@@ -43,7 +45,9 @@ pub use machine_load::{MachineLoad, TimerLag};
 pub use outcome::{HostOutcome, HostState, LatencyHistogram, LatencySummary, nearest_rank};
 pub use problem::{Problem, ScenarioError};
 pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size};
+pub use reader::SEED_MAX;
 pub use report_fields::{REPORT_FIELDS, REPORT_LISTS, ReportField, ReportsOf, Unit, UnknownField, find_in_report};
+pub use report_schema::{REPORT_SCHEMA_VERSION, report_schema};
 pub use run_outcome::{
     Facts, FaultCounts, ForecastFacts, KernelDifference, LiveFacts, RegionEnd, RegionOutcome, RegionStages, RunOutcome,
     Stages, Stop, protocol_counts,
@@ -51,6 +55,7 @@ pub use run_outcome::{
 pub use schema::schema;
 pub use swarm::ChunkPolicy as Policy;
 pub use thresholds::{Threshold, ThresholdError, Verdict};
+pub use values::{KeyValue, Origin};
 
 /// A checked scenario. Goes to worker processes as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,6 +90,8 @@ pub struct Scenario {
     pub thresholds: Vec<Threshold>,
     /// What the command line says twice; for [`Scenario::warnings`].
     pub(crate) given_twice: Vec<String>,
+    /// What each key comes to, and who says so.
+    pub values: Vec<KeyValue>,
 }
 
 /// What a forecast simulates.

@@ -33,6 +33,16 @@ impl Layer {
 }
 
 impl Place {
+    /// File and line, or the option.
+    pub(crate) fn told(&self) -> String {
+        let Layer { name, text, is_file } = self.layer.as_ref();
+        if !is_file {
+            return name.clone();
+        }
+        let start = text.floor_char_boundary(self.span.start);
+        format!("{name}:{}", text[..start].matches('\n').count() + 1)
+    }
+
     /// Characters from the start of the line, from 1.
     pub(crate) fn column(&self) -> usize {
         let before = &self.layer.text[..self.layer.text.floor_char_boundary(self.span.start)];

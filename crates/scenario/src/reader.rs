@@ -17,7 +17,7 @@ use crate::{
     Build, BuildSource, HostClass, HostParts, Links, LogNetwork, Network, RackNetwork, Region, Scenario, SwarmSettings,
     Transport, ZoneNetwork,
 };
-use crate::{kernel_keys, shares};
+use crate::{kernel_keys, shares, values};
 
 pub(crate) fn read(path: &Path, tree: &Table, given_twice: Vec<String>) -> Result<Scenario, ScenarioError> {
     let name = path
@@ -38,7 +38,9 @@ pub(crate) fn read(path: &Path, tree: &Table, given_twice: Vec<String>) -> Resul
     let faults = faults::read(&root);
     let scenario = Scenario {
         description: root.text("description").unwrap_or_default(),
-        seed: root.integer("seed", 0, i64::MAX).map_or(1, i64::cast_unsigned),
+        seed: root
+            .integer("seed", 0, SEED_MAX.cast_signed())
+            .map_or(1, i64::cast_unsigned),
         deadline: read_deadline(&root),
         fidelity: root.word("fidelity", &FIDELITIES).unwrap_or_default(),
         regions: read_regions(&root),
@@ -52,13 +54,15 @@ pub(crate) fn read(path: &Path, tree: &Table, given_twice: Vec<String>) -> Resul
         thresholds: read_thresholds(&root),
         given_twice,
         name,
+        values: Vec::new(),
     };
     shares::check_fleet(&root, &scenario);
     faults::check(&root, &scenario);
     kernel_keys::check(&root, &scenario);
     let mut problems = reader.problems.into_inner();
     if problems.is_empty() {
-        return Ok(scenario);
+        let values = values::of(tree, &scenario);
+        return Ok(Scenario { values, ..scenario });
     }
     problems.sort_by_key(|(place, _)| place.as_ref().map(|place| (place.layer.name.clone(), place.span.start)));
     let problems = problems.into_iter().map(|(_, problem)| problem).collect();
@@ -114,9 +118,21 @@ fn read_regions(root: &Section<'_>) -> Vec<Region> {
     regions
 }
 
-fn read_build(root: &Section<'_>, name: &str, file: &Path) -> Build {
-    let build = root.section("build");
-    let id = build.text("id").unwrap_or_else(|| format!("build-{name}.zip"));
+/// A build's key by the name of its scenario, whatever letters that is written with.
+fn id_of(scenario: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let words: Vec<&str> = scenario
+        .split(|c| !allowed(c))
+        .filter(|word| !word.is_empty())
+        .collect();
+    match words.as_slice() {
+        [] => "build-scenario.zip".to_owned(),
+        words => format!("build-{}.zip", words.join("-")),
+    }
+}
+
+fn read_build_id(build: &Section<'_>, name: &str) -> String {
+    let id = build.text("id").unwrap_or_else(|| id_of(name));
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '-');
     let climbs = id.split('/').any(|part| part.is_empty() || part == "." || part == "..");
     if id.is_empty() || id.len() > BUILD_ID_LENGTH_MAX || !id.chars().all(allowed) || climbs {
@@ -125,6 +141,12 @@ fn read_build(root: &Section<'_>, name: &str, file: &Path) -> Build {
             "expected an S3 key of the characters A-Z a-z 0-9 . _ / -, such as \"build-123.zip\"",
         );
     }
+    id
+}
+
+fn read_build(root: &Section<'_>, name: &str, file: &Path) -> Build {
+    let build = root.section("build");
+    let id = read_build_id(&build, name);
     let size = build.parsed("size", parse_size);
     let source = match (size, build.text("path")) {
         (Some(_), Some(_)) => {
@@ -393,6 +415,8 @@ const NAMES_TAKEN: [(&str, &str); 2] = [
     ("all", "the whole fleet in reports"),
 ];
 
+/// The largest number that every reader of JSON has to its last digit: a report's seed is to be the one that was run.
+pub const SEED_MAX: u64 = (1 << 53) - 1;
 /// With more some links would be next to nothing.
 const SPREAD_PERCENT_MAX: f64 = 90.0;
 

@@ -86,8 +86,10 @@ pub struct LiveFacts {
     pub wall: Duration,
     /// What the machine took of the fan-out, as far as that came.
     pub load: Option<MachineLoad>,
-    /// Deployment logs in the table.
+    /// Deployment logs in the table, of hosts that have the build.
     pub log_rows: u64,
+    /// Deployment logs in the table, of hosts that have not got it.
+    pub failure_rows: u64,
     /// Deployment logs that the table did not take at first.
     pub rows_unprocessed: u64,
     /// Deployment logs that were not written, and why.

@@ -18,6 +18,13 @@ pub(crate) struct Key {
     default: Default,
 }
 
+impl Key {
+    /// What holds where it is not given: a value, a rule, or nothing.
+    pub(crate) fn default_text(&self) -> String {
+        self.default.text()
+    }
+}
+
 /// What holds where a key is not given.
 enum Default {
     /// As it would be written, or a rule; empty where there is none.
@@ -168,6 +175,21 @@ pub(crate) const KEYS: &[Key] = &[
     key("thresholds.*", Kind::Text, "", "A field of the report, a comparison and a value, such as \"stretch.max <= 1.35\". x-report-fields lists the fields; a number without a unit is in the field's own, as 60 in \"fanout_latency_ms.p99 <= 60\" is 60 ms."),
 ];
 
+/// The key at a path, whatever names the user has chosen in it.
+pub(crate) fn key_at(path: &str) -> Option<&'static Key> {
+    let is_at = |key: &&Key| {
+        let (mut pattern, mut path) = (key.pattern.split('.'), path.split('.').map(str::trim));
+        loop {
+            match (pattern.next(), path.next()) {
+                (None, None) => return true,
+                (Some(expected), Some(part)) if expected == part || expected == "*" => {}
+                _ => return false,
+            }
+        }
+    };
+    KEYS.iter().find(is_at)
+}
+
 /// The last part of `pattern` where it is directly below `parent`.
 pub(crate) fn child_of<'a>(pattern: &'a str, parent: &str) -> Option<&'a str> {
     let rest = if parent.is_empty() {
@@ -205,7 +227,11 @@ fn table_schema(pattern: &str) -> Map<String, Value> {
     let mut additional = json!(false);
     for key in KEYS {
         match child_of(key.pattern, pattern) {
-            Some("*") => additional = key_schema(key),
+            Some("*") => {
+                // Whoever extends a file may not want all that it has.
+                let out = json!({"const": false, "description": "Leaves out what an extended file has."});
+                additional = json!({"anyOf": [key_schema(key), out]});
+            }
             Some(name) => {
                 properties.insert(name.to_owned(), key_schema(key));
             }
@@ -224,7 +250,7 @@ fn key_schema(key: &Key) -> Value {
         Kind::Table => table_schema(key.pattern),
         Kind::Text => object(json!({"type": "string"})),
         Kind::Texts => object(json!({"type": "array", "items": {"type": "string"}})),
-        Kind::Seed => object(json!({"type": "integer", "minimum": 0})),
+        Kind::Seed => object(json!({"type": "integer", "minimum": 0, "maximum": crate::reader::SEED_MAX})),
         Kind::Number { min, max, .. } => object(json!({"type": "integer", "minimum": min, "maximum": max})),
         Kind::Duration => quantity(r"^\s*([0-9_.]+\s*(us|ms|s|m|min|h)\s*)+$", "150ms"),
         Kind::Size => quantity(r"^\s*[0-9_.]+\s*([kKMGT]|[KMGT]i)?B\s*$", "64 MiB"),
@@ -252,7 +278,7 @@ fn key_schema(key: &Key) -> Value {
 }
 
 /// The default as a value of the file, where it is one and not a rule such as "as a host".
-fn default_value(kind: Kind, default: &str) -> Option<Value> {
+pub(crate) fn default_value(kind: Kind, default: &str) -> Option<Value> {
     match kind {
         Kind::Seed | Kind::Number { .. } => default.parse::<u64>().ok().map(Value::from),
         Kind::Duration => parse_duration(default).ok().map(|_| json!(default)),

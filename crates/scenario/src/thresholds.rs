@@ -149,6 +149,25 @@ impl Threshold {
         group != "lower_bound_ms" && (TIMES.contains(&group) || group.ends_with("_ms"))
     }
 
+    /// What a report has for its field.
+    pub fn actual<'a>(&self, report: &'a Value) -> Option<&'a Value> {
+        find_in_report(report, &self.field).filter(|actual| !actual.is_null())
+    }
+
+    /// How far a report is from where the verdict changes, in the unit of the field: above 0 where the condition holds. None for
+    /// texts, and where a field is to be equal to something or not.
+    pub fn margin(&self, report: &Value) -> Option<f64> {
+        let Bound::Number(bound) = self.bound else {
+            return None;
+        };
+        let actual = self.actual(report)?.as_f64()?;
+        match self.comparison {
+            Comparison::Less | Comparison::LessOrEqual => Some(bound - actual),
+            Comparison::Greater | Comparison::GreaterOrEqual => Some(actual - bound),
+            Comparison::Equal | Comparison::NotEqual => None,
+        }
+    }
+
     /// Holds the condition against a report.
     pub fn evaluate(&self, report: &Value) -> Verdict {
         let actual = find_in_report(report, &self.field);

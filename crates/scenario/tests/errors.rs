@@ -115,8 +115,13 @@ fn lines_that_end_as_on_windows_are_marked_too() {
         error.starts_with("scenarios/x.toml:2: not valid TOML at column"),
         "{error}"
     );
-    let scenario = load_text(&GOOD.replace('\n', "\r\n"), &[]).unwrap();
-    assert_eq!(scenario, load_text(GOOD, &[]).unwrap());
+    let read = |text: &str| {
+        let mut scenario = load_text(text, &[]).unwrap();
+        // Where they stand is another temporary folder each time.
+        scenario.values.clear();
+        scenario
+    };
+    assert_eq!(read(&GOOD.replace('\n', "\r\n")), read(GOOD));
 }
 
 proptest! {
