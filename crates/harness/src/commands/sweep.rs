@@ -1,24 +1,22 @@
 //! `harness sweep`: forecasts of a scenario over a grid of values, as one table.
 
+use std::cmp::Ordering;
 use std::fmt::Write;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use scenario::{LoadOptions, Override, ReportField, ReportsOf, Scenario, Unit};
+use console::style;
+use scenario::{LoadOptions, Override, ReportField, ReportsOf, Scenario, Stop, Unit};
 use serde::Serialize;
-use serde_json::Value;
-use simulator::Status;
 
 use super::compare::number;
 use super::folder::{self, write_whole};
-use super::plan::fits;
+use super::forecasts::{ToForecast, forecast_all};
+use super::run::watch_signals;
 use super::{print, warn};
 use crate::cli::{Format, SweepArguments};
-use crate::exit::{Exit, chain, complain};
-use crate::machine;
-use crate::virtual_time;
+use crate::exit::{Exit, complain};
+use crate::report::{Asked, Report};
 
 /// A key and the values that it takes, `swarm.degree=4,8,16`.
 #[derive(Clone, Debug)]
@@ -56,89 +54,92 @@ struct Cell {
     stretch_max: Option<f64>,
     wasted_bytes: Option<f64>,
     hosts_pending: Option<f64>,
+    thresholds_missed: Vec<String>,
 }
 
 pub(crate) fn sweep(arguments: &SweepArguments) -> Exit {
-    if let Err(message) = contradiction(arguments) {
+    made(arguments).unwrap_or_else(|exit| exit)
+}
+
+fn made(arguments: &SweepArguments) -> Result<Exit, Exit> {
+    let refuse = |message: String| {
         eprintln!("harness: {message}");
-        return Exit::Usage;
-    }
+        Exit::Usage
+    };
+    contradiction(arguments).map_err(refuse)?;
     let grid = grid(&arguments.vary);
-    let mut scenarios = Vec::new();
-    for values in &grid {
-        match load(arguments, values) {
-            Ok(scenario) => scenarios.push(scenario),
-            Err(message) => {
-                eprintln!("{message}");
-                return Exit::Usage;
-            }
-        }
-    }
-    if let Err(message) = check_metric(&arguments.metric, &scenarios[0]) {
-        eprintln!("harness: --metric {message}");
-        return Exit::Usage;
-    }
-    let cells_at_once = match how_many_fit(&scenarios) {
-        Ok(count) => count,
-        Err(message) => {
-            eprintln!("harness: {message}");
-            return Exit::Usage;
-        }
-    };
-    warn(&scenarios);
-    let folder = match folder::make(arguments.out.clone(), &format!("{}-sweep", scenarios[0].name)) {
-        Ok(folder) => folder,
-        Err(error) => {
-            complain("there is no folder for the sweep", &error);
-            return Exit::Failed;
-        }
-    };
-    let mut cells = match forecast_all(&grid, &scenarios, &arguments.metric, cells_at_once) {
-        Ok(cells) => cells,
-        Err(message) => {
-            eprintln!("harness: {message}");
-            folder::leave_if_empty(&folder);
-            return Exit::Usage;
-        }
-    };
-    // Best first: the least; what has no metric did not finish and is the worst.
-    cells.sort_by(|a, b| {
-        let key = |cell: &Cell| cell.metric.unwrap_or(f64::INFINITY);
-        key(a).total_cmp(&key(b))
-    });
+    let loaded = grid.iter().map(|values| load(arguments, values)).collect();
+    let all: Vec<ToForecast> = Result::map_err(loaded, |message: String| {
+        eprintln!("{message}");
+        Exit::Usage
+    })?;
+    let scenario = &all[0].scenario;
+    check_metric(&arguments.metric, scenario).map_err(|message| refuse(format!("--metric {message}")))?;
+    warn(all.iter().map(|one| &one.scenario));
+    let folder = folder::make(arguments.out.clone(), &format!("{}-sweep", scenario.name)).map_err(|error| {
+        complain("there is no folder for the sweep", &error);
+        Exit::Failed
+    })?;
+    let stop = watch_signals().map_err(|error| {
+        complain("failed to listen for signals", &error);
+        Exit::Failed
+    })?;
+    let reports = forecast_all(&all, "cell", &stop).map_err(|message| {
+        folder::leave_if_empty(&folder);
+        refuse(message)
+    })?;
+    let cells = grid
+        .iter()
+        .zip(&reports)
+        .filter_map(|(values, report)| Some(cell(report.as_ref()?, values, &arguments.metric)));
+    let mut cells: Vec<Cell> = cells.collect();
+    cells.sort_by(best_first);
     let keys: Vec<&str> = arguments.vary.iter().map(|vary| vary.key.as_str()).collect();
     // Null where the cells have different ones.
-    let seed = scenarios[0].seed;
-    let seed = scenarios.iter().all(|scenario| scenario.seed == seed).then_some(seed);
+    let seed = Some(scenario.seed).filter(|seed| all.iter().all(|one| one.scenario.seed == *seed));
     let json = serde_json::json!({
-        "scenario": scenarios[0].name, "seed": seed, "metric": arguments.metric, "keys": keys, "cells": cells,
+        "scenario": scenario.name, "seed": seed, "metric": arguments.metric, "keys": keys, "cells": cells,
+        "cells_left_out": all.len() - cells.len(),
     });
     let path = folder.join("sweep.json");
-    if let Err(error) = write_whole(&path, &format!("{json:#}\n")) {
+    write_whole(&path, &format!("{json:#}\n")).map_err(|error| {
         complain(&format!("failed to write {}", path.display()), &error);
-        return Exit::Failed;
-    }
+        Exit::Failed
+    })?;
     match arguments.format {
         Format::Text => print(&table(&keys, &arguments.metric, &cells, &path)),
         Format::Json => print(&format!("{json:#}\n")),
+    }
+    Ok(exit(arguments, &cells, all.len(), *stop.borrow()))
+}
+
+/// The least first. A cell in which hosts were left behind is worse than any other, whatever its figure says: that of hosts
+/// that are done is least where none is.
+fn best_first(a: &Cell, b: &Cell) -> Ordering {
+    let left_behind = |cell: &Cell| cell.hosts_pending.is_none_or(|pending| pending > 0.0);
+    let key = |cell: &Cell| cell.metric.unwrap_or(f64::INFINITY);
+    left_behind(a).cmp(&left_behind(b)).then(key(a).total_cmp(&key(b)))
+}
+
+fn exit(arguments: &SweepArguments, cells: &[Cell], of: usize, stopped: Option<Stop>) -> Exit {
+    if let Some(stopped) = stopped {
+        eprintln!(
+            "harness: {} of {of} cells were forecast before it was stopped",
+            cells.len()
+        );
+        return stopped.into();
     }
     if cells.iter().all(|cell| cell.metric.is_none()) {
         eprintln!("harness: no cell has {}: it is null in each report", arguments.metric);
         return Exit::NoVerdict;
     }
-    Exit::Well
-}
-
-/// How many cells at a time: one for each core, and no more than there is memory for.
-fn how_many_fit(scenarios: &[Scenario]) -> Result<usize, String> {
-    let most = machine::cores().min(scenarios.len());
-    let needed = |scenario: &&Scenario| simulator::memory_estimate(scenario, 1);
-    let Some(largest) = scenarios.iter().max_by_key(needed) else {
-        return Ok(most);
-    };
-    fits(largest, 1)?;
-    let fitting = machine::free_memory().map_or(u64::MAX, |free| free.bytes / needed(&largest).max(1));
-    Ok(usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, most.max(1)))
+    match cells.iter().filter(|cell| !cell.thresholds_missed.is_empty()).count() {
+        0 => Exit::Well,
+        missed => {
+            eprintln!("harness: {missed} of {of} cells miss a threshold");
+            Exit::No
+        }
+    }
 }
 
 /// Every combination, the last key changing fastest.
@@ -198,7 +199,7 @@ fn check_metric(metric: &str, scenario: &Scenario) -> Result<(), String> {
     }
 }
 
-fn load(arguments: &SweepArguments, values: &[String]) -> Result<Scenario, String> {
+fn load(arguments: &SweepArguments, values: &[String]) -> Result<ToForecast, String> {
     let varied = arguments.vary.iter().zip(values);
     let mut overrides: Vec<Override> = varied
         .map(|(vary, value)| vary.set_to(value).map_err(|error| format!("harness: {error}")))
@@ -209,50 +210,15 @@ fn load(arguments: &SweepArguments, values: &[String]) -> Result<Scenario, Strin
         seed: arguments.seed,
         build: None,
     };
-    Scenario::load(&arguments.scenario, &options).map_err(|error| error.to_string())
+    let scenario = Scenario::load(&arguments.scenario, &options).map_err(|error| error.to_string())?;
+    let asked = Asked::new("plan", &arguments.scenario, &options);
+    Ok(ToForecast { scenario, asked })
 }
 
-/// `cells_at_once` cells at a time, one thread each.
-fn forecast_all(
-    grid: &[Vec<String>],
-    scenarios: &[Scenario],
-    metric: &str,
-    cells_at_once: usize,
-) -> Result<Vec<Cell>, String> {
-    let next = AtomicUsize::new(0);
-    let cells: Mutex<Vec<Result<Cell, String>>> = Mutex::default();
-    let bar = crate::progress::cells(scenarios.len());
-    std::thread::scope(|threads| {
-        for _ in 0..cells_at_once {
-            threads.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(scenario) = scenarios.get(index) else {
-                        break;
-                    };
-                    let cell = forecast(scenario, &grid[index], metric);
-                    bar.inc(1);
-                    cells
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .push(cell);
-                }
-            });
-        }
-    });
-    bar.finish_and_clear();
-    let cells = cells.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut cells = cells.into_iter().collect::<Result<Vec<Cell>, String>>()?;
-    // In the grid's order before they are sorted, so that equals come out the same each time.
-    cells.sort_by_key(|cell| grid.iter().position(|values| *values == cell.values));
-    Ok(cells)
-}
-
-fn forecast(scenario: &Scenario, values: &[String], metric: &str) -> Result<Cell, String> {
-    let status = Status::new(scenario);
-    let (report, _) = virtual_time::forecast(scenario, 1, &status, || None).map_err(|error| chain(&error))?;
-    let report: Value = serde_json::from_str(&report.to_json()).map_err(|error| error.to_string())?;
-    Ok(Cell {
+/// What came of a cell.
+fn cell(report: &Report, values: &[String], metric: &str) -> Cell {
+    let report = serde_json::to_value(report).expect("a report has only keys that are text");
+    Cell {
         values: values.to_vec(),
         metric: number(&report, metric),
         stretch_p50: number(&report, "stretch.p50"),
@@ -260,7 +226,14 @@ fn forecast(scenario: &Scenario, values: &[String], metric: &str) -> Result<Cell
         stretch_max: number(&report, "stretch.max"),
         wasted_bytes: number(&report, "traffic.wasted_bytes"),
         hosts_pending: number(&report, "hosts.pending"),
-    })
+        thresholds_missed: report["thresholds"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|threshold| threshold["ok"] == false)
+            .filter_map(|threshold| threshold["name"].as_str().map(str::to_owned))
+            .collect(),
+    }
 }
 
 fn table(keys: &[&str], metric: &str, cells: &[Cell], path: &Path) -> String {
@@ -288,6 +261,14 @@ fn table(keys: &[&str], metric: &str, cells: &[Cell], path: &Path) -> String {
             show(cell.stretch_max),
             cell.hosts_pending.unwrap_or_default(),
         );
+        if !cell.thresholds_missed.is_empty() {
+            let _ = writeln!(
+                text,
+                "  {} {}",
+                style("MISSED").red().bold(),
+                cell.thresholds_missed.join(", ")
+            );
+        }
     }
     let _ = writeln!(text, "p50, p99 and max are of the stretch; saved as {}", path.display());
     text

@@ -37,16 +37,17 @@ pub(crate) async fn torture(arguments: TortureArguments) -> Exit {
     let began = Instant::now();
     let mut failures = Vec::new();
     let summary = tokio::task::block_in_place(|| {
-        let bar = crate::progress::cells(usize::try_from(course.seeds.end - course.seeds.start).unwrap_or(0));
+        let days = usize::try_from(course.seeds.end - course.seeds.start).unwrap_or(0);
+        let mut bar = crate::progress::Steps::new("days", days);
         let summary = course.run(&stop, &mut |told| match told {
             Told::Progress { played, of } => {
-                bar.set_length(of as u64);
-                bar.set_position(played as u64);
+                bar.set_length(of);
+                bar.show(played);
             }
             Told::Failed(failure) => bar.suspend(|| tell(&mut failures, failure, false)),
             Told::Smaller(failure) => bar.suspend(|| tell(&mut failures, failure, true)),
         });
-        bar.finish_and_clear();
+        bar.finish();
         summary
     });
     interrupted.abort();

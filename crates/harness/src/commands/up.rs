@@ -13,8 +13,8 @@ use seeder::{BuildFeed, Delivery, QueueFeed};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::print;
 use super::run::watch_signals;
+use super::{print, reach};
 use crate::cli::UpArguments;
 use crate::exit::{Exit, chain, complain};
 use crate::live;
@@ -55,6 +55,9 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
             return Exit::Failed;
         }
     };
+    if let Err(exit) = reach::look(&arguments.place) {
+        return exit;
+    }
     let config = arguments.place.config();
     let cloud = Cloud::connect(&config).await;
     let mut listening = JoinSet::new();

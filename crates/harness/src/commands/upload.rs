@@ -1,18 +1,17 @@
 //! `harness upload`: a build into the global bucket, in parts where it is large.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant, SystemTime};
 
-use cloud::{BUILD_SUFFIXES, BuildId, Cloud, CloudError, is_build};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use cloud::{BUILD_SUFFIXES, BuildId, CloudError, is_build};
 use scenario::Stop;
 use swarm::Bytes;
 
-use super::print;
 use super::run::watch_signals;
+use super::{print, reach};
 use crate::cli::{Format, UploadArguments};
 use crate::exit::{Exit, complain};
 use crate::live;
+use crate::progress::Sending;
 
 pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
     let build_id = match build_id(&arguments) {
@@ -40,17 +39,14 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
             return Exit::Usage;
         }
     };
-    let cloud = Cloud::connect(&arguments.place.config()).await;
+    let cloud = match reach::connect(&arguments.place).await {
+        Ok(cloud) => cloud,
+        Err(exit) => return exit,
+    };
     let bucket = cloud.global_bucket();
-    let bar = ProgressBar::new(size);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
-        bar.set_style(style);
-    }
+    let sending = Sending::new("upload", size);
     let began = Instant::now();
-    let progress = |bytes: u64| bar.inc(bytes);
+    let progress = |bytes: u64| sending.add(bytes);
     let buckets = match arguments.replace {
         true => cloud.buckets(),
         false => cloud.buckets().only_new(),
@@ -81,7 +77,7 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
         went = put => Some(went),
         _ = stop.wait_for(Option::is_some) => None,
     };
-    bar.finish_and_clear();
+    sending.finish();
     let Some(went) = went else {
         let aborted = buckets.abort_uploads(&bucket, build_id.as_str(), began_at);
         let left = match tokio::time::timeout(ABORT_PATIENCE, aborted).await {

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{BUILD_SUFFIXES, Cloud, CloudError, DeploymentLog, DeploymentStatus, Standing, Tracking};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use scenario::{LatencySummary, LoadOptions, Scenario, Stop};
+use scenario::{LatencySummary, LoadOptions, Scenario};
 use serde_json::{Value, json};
 
-use super::print;
 use super::run::watch_signals;
+use super::{print, reach};
 use crate::cli::{Format, WatchArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, chain, complain};
+use crate::progress::Screen;
 
 /// How a build stands.
 struct View {
@@ -44,76 +43,104 @@ pub(crate) async fn watch(arguments: WatchArguments) -> Exit {
             return Exit::Usage;
         }
     };
-    let cloud = Cloud::connect(&arguments.place.config()).await;
+    match follow(&arguments, &scenario).await {
+        Ok(exit) | Err(exit) => exit,
+    }
+}
+
+async fn follow(arguments: &WatchArguments, scenario: &Scenario) -> Result<Exit, Exit> {
+    let cloud = reach::connect(&arguments.place).await?;
     let build_id = match &arguments.build_id {
         Some(build_id) => build_id.clone(),
-        None => match cloud.buckets().newest(&cloud.global_bucket(), BUILD_SUFFIXES).await {
-            Ok(Some(newest)) => newest,
-            Ok(None) => {
-                eprintln!(
-                    "harness: there is no build in bucket {}; `harness upload` brings one",
-                    cloud.global_bucket()
-                );
-                return Exit::Usage;
-            }
-            Err(error) => {
-                complain("the newest build cannot be told", &error);
-                return Exit::Failed;
-            }
-        },
+        None => newest(&cloud).await?,
     };
-    let stop = match watch_signals() {
-        Ok(stop) => stop,
-        Err(error) => {
-            complain("failed to listen for signals", &error);
-            return Exit::Failed;
-        }
+    let stop = watch_signals().map_err(|error| {
+        complain("failed to listen for signals", &error);
+        Exit::Failed
+    })?;
+    let mut watching = Watching {
+        screen: Screen::new(),
+        unreachable_since: None,
+        told: None,
+        last: None,
     };
-    let bars = Bars::new(&scenario);
-    let began = Instant::now();
-    let mut unreachable_since: Option<Instant> = None;
-    let mut last = None;
+    let (began, timeout) = (Instant::now(), Duration::from_secs(arguments.timeout));
     let exit = loop {
-        match look(&cloud, &scenario, &build_id).await {
-            Ok(view) => {
-                unreachable_since = None;
-                bars.show(&view);
-                let is_done = view.is_done();
-                let is_well = view.is_well();
-                last = Some(view);
-                if is_done {
-                    break if is_well { Exit::Well } else { Exit::NotConverged };
-                }
-            }
-            Err(error) => {
-                // It may come back; whoever wants to end it can.
-                let since = *unreachable_since.get_or_insert_with(Instant::now);
-                bars.say(&format!("{error}; trying again"));
-                if since.elapsed() > UNREACHABLE_MAX {
-                    bars.finish();
-                    complain(&format!("{build_id} cannot be followed"), &error);
-                    return Exit::Failed;
-                }
-            }
+        let looked = look(&cloud, scenario, &build_id).await;
+        if let Some(exit) = watching.note(looked, &build_id, began.elapsed() > timeout) {
+            break exit;
         }
-        match *stop.borrow() {
-            Some(Stop::Interrupted) => break Exit::Interrupted,
-            Some(Stop::Terminated) => break Exit::Terminated,
-            None => {}
+        if let Some(stopped) = *stop.borrow() {
+            break stopped.into();
         }
-        if began.elapsed() > Duration::from_secs(arguments.timeout) {
+        if began.elapsed() > timeout {
             break Exit::NotConverged;
         }
-        tokio::time::sleep(poll_interval(&scenario)).await;
+        tokio::time::sleep(poll_interval(scenario)).await;
     };
-    bars.finish();
-    if let Some(view) = last {
+    watching.screen.finish();
+    if let Some(view) = watching.last {
         match arguments.format {
             Format::Text => print(&view.text()),
             Format::Json => print(&format!("{:#}\n", view.json())),
         }
     }
-    exit
+    Ok(exit)
+}
+
+async fn newest(cloud: &Cloud) -> Result<String, Exit> {
+    let bucket = cloud.global_bucket();
+    match cloud.buckets().newest(&bucket, BUILD_SUFFIXES).await {
+        Ok(Some(newest)) => Ok(newest),
+        Ok(None) => {
+            eprintln!("harness: there is no build in bucket {bucket}; `harness upload` brings one");
+            Err(Exit::Usage)
+        }
+        Err(error) => {
+            complain("the newest build cannot be told", &error);
+            Err(Exit::Failed)
+        }
+    }
+}
+
+/// What was seen so far.
+struct Watching {
+    screen: Screen,
+    unreachable_since: Option<Instant>,
+    /// What is wrong, once and not at each look.
+    told: Option<String>,
+    last: Option<View>,
+}
+
+impl Watching {
+    /// How it ends, where it does.
+    fn note(&mut self, looked: Result<View, CloudError>, build_id: &str, is_late: bool) -> Option<Exit> {
+        match looked {
+            Ok(view) => {
+                (self.unreachable_since, self.told) = (None, None);
+                self.screen.show(&lines(&view));
+                let exit = if view.is_well() { Exit::Well } else { Exit::NotConverged };
+                let is_done = view.is_done();
+                self.last = Some(view);
+                is_done.then_some(exit)
+            }
+            Err(error) => {
+                // It may come back; whoever wants to end it can.
+                let since = *self.unreachable_since.get_or_insert_with(Instant::now);
+                let text = chain(&error);
+                if self.told.as_ref() != Some(&text) {
+                    self.screen.say(&format!("{text}; trying again"));
+                    self.told = Some(text);
+                }
+                if since.elapsed() > UNREACHABLE_MAX || (self.last.is_none() && is_late) {
+                    self.screen.finish();
+                    complain(&format!("{build_id} cannot be followed"), &error);
+                    return Some(Exit::Failed);
+                }
+                None
+            }
+        }
+    }
 }
 
 async fn look(cloud: &Cloud, scenario: &Scenario, build_id: &str) -> Result<View, CloudError> {
@@ -222,59 +249,32 @@ fn show(latency: Option<Duration>) -> String {
     )
 }
 
-/// A bar for each region, on a terminal.
-struct Bars {
-    all: MultiProgress,
-    head: ProgressBar,
-    regions: Vec<ProgressBar>,
-}
-
-impl Bars {
-    fn new(scenario: &Scenario) -> Self {
-        let all = MultiProgress::new();
-        if !std::io::stderr().is_terminal() {
-            all.set_draw_target(ProgressDrawTarget::hidden());
+/// How it stands, as lines of progress.
+fn lines(view: &View) -> Vec<Vec<String>> {
+    let (succeeded, hosts): (u32, u32) = (
+        view.regions.iter().map(|region| region.succeeded).sum(),
+        view.regions.iter().map(|region| region.hosts).sum(),
+    );
+    let head = vec![
+        format!("{succeeded} of {hosts} hosts"),
+        format!("replication {}", view.replication),
+        view.build_id.clone(),
+    ];
+    let of_region = |region: &RegionView| {
+        let mut parts = vec![format!(
+            "{} {} of {} hosts",
+            region.name, region.succeeded, region.hosts
+        )];
+        if region.failed > 0 {
+            parts.push(format!("{} failed", region.failed));
         }
-        let head = all.add(ProgressBar::new_spinner());
-        let regions = scenario.regions.iter().map(|region| {
-            let bar = all.add(ProgressBar::new(region.hosts.into()));
-            if let Ok(style) = ProgressStyle::with_template("{prefix:16} {bar:30} {pos}/{len} {per_sec} {msg}") {
-                bar.set_style(style);
-            }
-            bar.set_prefix(region.name.clone());
-            bar
-        });
-        let regions = regions.collect();
-        Self { all, head, regions }
-    }
-
-    fn show(&self, view: &View) {
-        self.head
-            .set_message(format!("{}: replication {}", view.build_id, view.replication));
-        self.head.tick();
-        for (bar, region) in self.regions.iter().zip(&view.regions) {
-            bar.set_position(region.succeeded.into());
-            let failed = if region.failed > 0 {
-                format!(", {} failed", region.failed)
-            } else {
-                String::new()
-            };
-            bar.set_message(format!(
-                "p50 {} p99 {}{failed}",
-                show(region.latency.p50),
-                show(region.latency.p99)
-            ));
-        }
-    }
-
-    fn say(&self, message: &str) {
-        self.head.set_message(message.to_owned());
-        self.head.tick();
-    }
-
-    fn finish(&self) {
-        let _ = self.all.clear();
-    }
+        parts.push(format!("p50 {}", show(region.latency.p50)));
+        parts.push(format!("p99 {}", show(region.latency.p99)));
+        parts
+    };
+    std::iter::once(head)
+        .chain(view.regions.iter().map(of_region))
+        .collect()
 }
 
 /// Whether the row of a replication is of what the bucket has now.

@@ -101,6 +101,7 @@ impl Run<'_> {
         self.note_execution(&feeds.state_machine, began_at, &mut stages).await?;
         self.live.stages = Some(stages);
         progress.phase("fan-out");
+        progress.bound(self.bound());
         self.wait_done(progress, &complete_at).await?;
         self.end_watch();
         self.wait_rows(upload_began).await

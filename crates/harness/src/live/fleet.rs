@@ -2,9 +2,9 @@
 //! is done and writes its deployment log.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloud::{Cloud, CloudConfig, DeploymentLog, DeploymentLogWriter};
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::disturbances::{Disturbed, KeptChunks};
+use super::held::{Held, stride};
 use super::node_parts::{contact, kept, listen, segment, shaping, store, transport};
 use crate::machine::ProcessLoad;
 
@@ -60,10 +61,8 @@ pub(crate) struct FleetStatus {
     pub(crate) failed: usize,
     /// Hosts of which it is expected that are neither done nor failed.
     pub(crate) pending: usize,
-    /// Useful bytes of hosts that are done.
-    pub(crate) bytes: u64,
-    /// Useful bytes in the end.
-    pub(crate) bytes_expected: u64,
+    /// What hosts hold, by region.
+    pub(crate) held: Vec<Held>,
 }
 
 /// What a fleet has come to.
@@ -90,6 +89,7 @@ pub(crate) struct Fleet {
     shared: Arc<FleetShared>,
     surroundings: Surroundings,
     faults: Vec<JoinHandle<()>>,
+    held: Mutex<(Option<Instant>, Vec<Held>)>,
     log: JoinHandle<DeploymentLogWriter>,
     finished: mpsc::Sender<usize>,
 }
@@ -108,7 +108,6 @@ pub(super) struct FleetShared {
     /// Of hosts that were stopped.
     protocol: Mutex<PeerStats>,
     pub(super) faults: Mutex<FaultCounts>,
-    bytes: AtomicU64,
     /// When the build was complete in each region's bucket.
     begun: OnceLock<Vec<Time>>,
     has_begun: Notify,
@@ -144,7 +143,7 @@ impl Observer for HostObserver {
         self.shared.joined.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn complete(&self, _host: HostId, at: Time, traffic: Traffic) {
+    fn complete(&self, _host: HostId, at: Time, _traffic: Traffic) {
         let slot = &self.shared.slots[self.slot];
         if self.shared.plan(self.slot).serves.claims_all() {
             return;
@@ -157,9 +156,6 @@ impl Observer for HostObserver {
         drop(complete_at);
         self.shared.done[slot.region].fetch_add(1, Ordering::Relaxed);
         if !slot.was_complete.swap(true, Ordering::Relaxed) {
-            self.shared
-                .bytes
-                .fetch_add(traffic.from_seeder + traffic.from_peers, Ordering::Relaxed);
             // There is room for every host of the fleet.
             let _ = self.finished.try_send(self.slot);
         }
@@ -174,6 +170,9 @@ impl Observer for HostObserver {
         self.shared.banned.lock().push((region, other));
     }
 }
+
+/// What hosts hold is looked at again after this.
+const HELD_EVERY: Duration = Duration::from_millis(400);
 
 impl Fleet {
     /// A part of the planned fleet, not started.
@@ -195,7 +194,6 @@ impl Fleet {
             banned: Mutex::default(),
             protocol: Mutex::default(),
             faults: Mutex::default(),
-            bytes: AtomicU64::new(0),
             begun: OnceLock::new(),
             has_begun: Notify::new(),
             slots,
@@ -206,6 +204,7 @@ impl Fleet {
             shared,
             surroundings,
             faults: Vec::new(),
+            held: Mutex::default(),
             log,
             finished,
         }
@@ -270,9 +269,31 @@ impl Fleet {
             done: shared.done.iter().map(|done| done.load(Ordering::Relaxed)).collect(),
             failed,
             pending: self.pending(),
-            bytes: shared.bytes.load(Ordering::Relaxed),
-            bytes_expected: shared.slots.len() as u64 * shared.scenario.build_size().get(),
+            held: self.held(),
         }
+    }
+
+    /// What some of its hosts hold, looked at now and then: asking a host takes its lock.
+    fn held(&self) -> Vec<Held> {
+        let mut held = self.held.lock();
+        if held.0.is_some_and(|at| at.elapsed() < HELD_EVERY) {
+            return held.1.clone();
+        }
+        let shared = &self.shared;
+        let chunks = shared
+            .scenario
+            .build_size()
+            .get()
+            .div_ceil(shared.scenario.chunk_size().into());
+        let mut of_regions = vec![Held::default(); shared.done.len()];
+        for slot in (0..shared.slots.len()).step_by(stride(shared.slots.len())) {
+            of_regions[shared.slots[slot].region].add(Held {
+                chunks: shared.report(slot).chunks_held.into(),
+                of: chunks,
+            });
+        }
+        *held = (Some(Instant::now()), of_regions.clone());
+        of_regions
     }
 
     fn pending(&self) -> usize {

@@ -12,6 +12,7 @@ mod by_pipeline;
 mod by_pipeline;
 mod disturbances;
 mod fleet;
+mod held;
 mod interruptions;
 mod node_parts;
 mod processes;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{Cloud, CloudConfig, CloudError, EmbeddedCloud, EmbeddedError, RegionCopy, regional_bucket, replicate};
 use peer::{ChunkPool, Clock, Downlinks, EndpointConfig, InProcessNetwork, Limits, NodeError, NodeIdentity, PathDelay};
-use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Stop, Transport};
+use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Slack, Stop, Transport};
 use seeder::{BuildNotice, ChannelFeed, GetTurns, PullOptions, SeederOptions, Spool};
 use swarm::{SwarmId, Time};
 use tokio::sync::watch;
@@ -225,7 +226,9 @@ pub(crate) async fn run(
     }
     live.rows_unprocessed = run.result.rows_unprocessed;
     live.rows_failed = run.result.rows_failed;
-    live.log_rows = run.cloud.deployment_logs().count(&scenario.build.id).await?;
+    let rows = run.cloud.deployment_logs().count_by_status(&scenario.build.id).await?;
+    live.log_rows = rows.get(SUCCEEDED).copied().unwrap_or_default();
+    live.failure_rows = rows.values().sum::<u64>() - live.log_rows;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
@@ -313,6 +316,7 @@ impl Run<'_> {
         progress.phase("seeders are pulling the build");
         self.seed(&complete_at).await?;
         progress.phase("fan-out");
+        progress.bound(self.bound());
         self.wait_done(progress, &complete_at).await?;
         self.end_watch();
         Ok(())
@@ -437,6 +441,15 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// What no schedule beats, by the slowest region; `None` where links are not limited.
+    fn bound(&self) -> Option<Duration> {
+        let bounds = self
+            .plans
+            .iter()
+            .filter_map(|plan| self.scenario.bounds(plan, Slack::default()));
+        bounds.map(|bounds| bounds.makespan()).max()
+    }
+
     /// Waits until every host of which it is expected is done, or the deadline has passed.
     async fn wait_done(&self, progress: &Progress, complete_at: &[Time]) -> Result<(), RunError> {
         let begin = complete_at.iter().copied().max().unwrap_or_default();
@@ -465,6 +478,7 @@ impl Run<'_> {
             Some(Hosts::Workers(workers)) => {
                 let mut total = FleetStatus {
                     done: vec![0; self.scenario.regions.len()],
+                    held: vec![held::Held::default(); self.scenario.regions.len()],
                     ..FleetStatus::default()
                 };
                 for (index, worker) in workers.iter().enumerate() {
@@ -477,8 +491,9 @@ impl Run<'_> {
                     total.joined += status.joined;
                     total.failed += status.failed;
                     total.pending += status.pending;
-                    total.bytes += status.bytes;
-                    total.bytes_expected += status.bytes_expected;
+                    for (sum, held) in total.held.iter_mut().zip(status.held) {
+                        sum.add(held);
+                    }
                     for (sum, done) in total.done.iter_mut().zip(status.done) {
                         *sum += done;
                     }
@@ -606,4 +621,6 @@ fn seeder_options(
     }
 }
 
+/// Status of the row of a host that has the build.
+pub(crate) const SUCCEEDED: &str = "SUCCEEDED";
 const POLL_INTERVAL: Duration = Duration::from_millis(50);

@@ -98,6 +98,20 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// What the machine calls its processor; `None` where it does not tell.
+pub(crate) fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))?;
+    Some(line.1.trim().to_owned())
+}
+
+/// All memory of the machine.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    Some(proc::kibibytes(Path::new("/proc/meminfo"), "MemTotal")? * 1024)
+}
+
 /// The machine's monotonic time in nanoseconds, which all its processes share.
 pub(crate) fn monotonic_nanos() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
