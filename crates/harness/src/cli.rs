@@ -22,6 +22,9 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Forecast a scenario in virtual time: the same protocol, a modelled network, any number of hosts.
     Plan(PlanArguments),
+    /// Say what a scenario comes to before anything runs: its values and where each is from, its thresholds, the lower bound of each
+    /// region, and what a run and a forecast of it take. Exit 1 where this machine can do neither.
+    Check(CheckArguments),
     /// Put two runs side by side, or pairs of them: live against forecast, or before against after. Exit 1 where B is worse, 5
     /// where that cannot be said: too few runs, no figures, another fleet, another build.
     Compare(CompareArguments),
@@ -76,6 +79,9 @@ pub(crate) struct RunArguments {
     /// Folder for report.json and the embedded cloud's data; runs/<time>-<scenario> where absent. It must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
+    /// Keep the copies of the build that the embedded cloud has: one, and one for each region.
+    #[arg(long)]
+    pub(crate) keep_cloud: bool,
     /// What to print at the end.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -101,6 +107,27 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
     /// What to print at the end.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// The scenario.
+    pub(crate) scenario: PathBuf,
+    /// Change a value of the scenario; can be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<Override>,
+    /// Seed of everything random, instead of the scenario's.
+    #[arg(long, allow_hyphen_values = true, value_parser = seed)]
+    pub(crate) seed: Option<u64>,
+    /// Of this file, instead of the scenario's build.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) build: Option<PathBuf>,
+    /// All values, those that nobody has given too.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }

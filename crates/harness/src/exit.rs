@@ -1,6 +1,7 @@
 //! How the program ends.
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 use scenario::Stop;
@@ -52,7 +53,15 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// A line on stderr, if somebody listens: behind `say!`.
+pub(crate) fn say(text: std::fmt::Arguments<'_>) {
+    let mut line = text.to_string();
+    line.push('\n');
+    // Where it cannot be said there is nowhere to say so.
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+}
+
 /// Says on stderr what went wrong, with all its causes.
 pub(crate) fn complain(what: &str, error: &(dyn Error + 'static)) {
-    eprintln!("harness: {what}: {}", chain(error));
+    say!("harness: {what}: {}", chain(error));
 }

@@ -2,8 +2,16 @@
 //!
 //! Results go to stdout, progress and errors to stderr. Exit codes: see [`exit::Exit`].
 
+/// A line on stderr. Nobody may be listening, which is no reason to end: `eprintln!` would panic.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::exit::say(format_args!($($text)*))
+    };
+}
+
 mod cli;
 mod commands;
+mod estimates;
 mod exit;
 mod live;
 mod machine;
@@ -37,6 +45,7 @@ fn main() -> ExitCode {
             Command::Run(arguments) => Box::pin(commands::run(arguments)).await,
             Command::Plan(arguments) => commands::plan(arguments).await,
             Command::Compare(arguments) => commands::compare(&arguments),
+            Command::Check(arguments) => commands::check(&arguments),
             Command::Sweep(arguments) => tokio::task::block_in_place(|| commands::sweep(&arguments)),
             Command::Torture(arguments) => commands::torture(arguments).await,
             Command::Count(arguments) => commands::count(arguments).await,

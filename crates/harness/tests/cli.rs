@@ -138,7 +138,17 @@ fn a_real_file_is_distributed_as_it_is() {
         "--set", SMALL[0], "--set", SMALL[1], "--set", SMALL[2], "--set", SMALL[3],
     ];
     let mut arguments = vec![
-        "run", &path, "--build", &build, "--out", &out, "--format", "json", "--seed", "9",
+        "run",
+        &path,
+        "--build",
+        &build,
+        "--out",
+        &out,
+        "--format",
+        "json",
+        "--seed",
+        "9",
+        "--keep-cloud",
     ];
     arguments.extend(small);
     let output = harness(&arguments);

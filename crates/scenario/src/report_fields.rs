@@ -211,6 +211,7 @@ pub const REPORT_LISTS: &[&str] = &[
     "logs.failed",
     "warnings",
     "held_back",
+    "lost",
 ];
 
 impl ReportField {

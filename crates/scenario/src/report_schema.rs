@@ -203,6 +203,10 @@ fn lists() -> Vec<(&'static str, Value)> {
             texts("Which hosts their disks or processors keep from using their links."),
         ),
         (
+            "lost",
+            texts("Parts of the run that were lost: nothing is known of their hosts."),
+        ),
+        (
             "logs.failed",
             texts("Rows that were not written, some of them, and why."),
         ),

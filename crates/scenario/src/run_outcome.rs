@@ -94,6 +94,8 @@ pub struct LiveFacts {
     pub rows_unprocessed: u64,
     /// Deployment logs that were not written, and why.
     pub rows_failed: Vec<String>,
+    /// Parts of the run that were lost, as a worker process that was killed: nothing is known of their hosts.
+    pub lost: Vec<String>,
     /// CPU seconds of all processes.
     pub cpu_seconds: f64,
     /// Peak memory of all processes.

@@ -16,7 +16,7 @@ pub(crate) async fn bootstrap(arguments: BootstrapArguments) -> Exit {
         .clone()
         .or_else(|| std::env::var("AWS_ENDPOINT_URL").ok());
     let Some(endpoint) = endpoint else {
-        eprintln!(
+        say!(
             "harness: bootstrap is for local stacks, whose roles nobody looks at; expected --endpoint-url URL or \
              AWS_ENDPOINT_URL. On AWS use terraform/"
         );
@@ -28,7 +28,7 @@ pub(crate) async fn bootstrap(arguments: BootstrapArguments) -> Exit {
     };
     let pipeline = Pipeline::new(&cloud, &arguments.regions);
     let functions_reach = arguments.function_endpoint_url.as_deref().unwrap_or(&endpoint);
-    let tell = |what: &str| eprintln!("harness: {what}");
+    let tell = |what: &str| say!("harness: {what}");
     match pipeline
         .provision(&arguments.packages, Some(functions_reach), &tell)
         .await
@@ -90,7 +90,7 @@ pub(crate) async fn doctor(arguments: &DoctorArguments) -> Exit {
     if missing == 0 {
         return Exit::Well;
     }
-    eprintln!(
+    say!(
         "harness: {missing} of {} parts are missing or not as they should be; on a local stack `./get-started.sh` or `harness bootstrap` makes them, on \
          AWS `terraform apply` in terraform/",
         found.len()

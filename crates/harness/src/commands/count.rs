@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use cloud::{Cloud, CloudError, DeploymentStatus, EmbeddedCloud};
 
+use super::folder::CopiedTables;
 use super::{print, reach};
 use crate::cli::{CountArguments, Format};
 use crate::exit::{Exit, complain};
 
 pub(crate) async fn count(arguments: CountArguments) -> Exit {
+    let mut tables = None;
     let at_endpoint = arguments.place.endpoint_url.is_some() || std::env::var_os("AWS_ENDPOINT_URL").is_some();
     let (cloud, embedded) = match arguments.run.is_none() && at_endpoint {
         true => match reach::connect(&arguments.place).await {
@@ -18,18 +20,27 @@ pub(crate) async fn count(arguments: CountArguments) -> Exit {
         },
         false => {
             let Some(folder) = arguments.run.clone().or_else(newest_run) else {
-                eprintln!("harness: there is no run under runs/; expected --run FOLDER or --endpoint-url URL");
+                say!("harness: there is no run under runs/; expected --run FOLDER or --endpoint-url URL");
                 return Exit::Usage;
             };
             let data = folder.join("cloud");
             if !data.join("dynamodb.sqlite").is_file() {
-                eprintln!(
+                say!(
                     "harness: {} is not the folder of a run; expected one with cloud/dynamodb.sqlite",
                     folder.display()
                 );
                 return Exit::Usage;
             }
-            match EmbeddedCloud::start(&data).await {
+            let copied = match CopiedTables::of(&data) {
+                Ok(copied) => copied,
+                Err(error) => {
+                    complain(&format!("the tables of {} cannot be read", folder.display()), &error);
+                    return Exit::Failed;
+                }
+            };
+            let started = EmbeddedCloud::start(copied.folder()).await;
+            tables = Some(copied);
+            match started {
                 Ok(embedded) => (Cloud::connect(embedded.config()).await, Some(embedded)),
                 Err(error) => {
                     complain("the run's tables cannot be opened", &error);
@@ -42,6 +53,7 @@ pub(crate) async fn count(arguments: CountArguments) -> Exit {
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
+    drop(tables);
     let by_region = match counted {
         Ok(counted) => counted,
         Err(error) => {
@@ -78,7 +90,7 @@ fn tell(arguments: &CountArguments, by_region: &Counts, total: u64, succeeded: u
     match arguments.expect {
         Some(expected) if expected != succeeded => {
             let failed = total - succeeded;
-            eprintln!(
+            say!(
                 "harness: {succeeded} hosts have {}, by rows that are SUCCEEDED ({failed} are FAILED); expected {expected}",
                 arguments.build_id
             );

@@ -41,6 +41,60 @@ pub(super) fn leave_if_empty(folder: &Path) {
     let _ = std::fs::remove_dir(folder);
 }
 
+/// Takes away the objects of an embedded cloud, and says how many bytes they had. Its tables stay: `count` reads them.
+pub(super) fn drop_copies(cloud: &Path) -> Option<u64> {
+    let objects = cloud.join("s3");
+    let bytes = bytes_below(&objects);
+    std::fs::remove_dir_all(&objects).ok()?;
+    Some(bytes)
+}
+
+fn bytes_below(folder: &Path) -> u64 {
+    let mut bytes = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                Ok(found) => bytes += found.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
+}
+
+/// A copy of a run's tables, which is gone when it is dropped. A run that is under way has its own locked, and one that was
+/// put away may be read only.
+pub(super) struct CopiedTables(PathBuf);
+
+impl CopiedTables {
+    pub(super) fn of(cloud: &Path) -> io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("harness-count-{}", std::process::id()));
+        std::fs::create_dir(&folder)?;
+        let copy = Self(folder);
+        // With what is not in the table's file yet.
+        for name in ["dynamodb.sqlite", "dynamodb.sqlite-wal"] {
+            let from = cloud.join(name);
+            if from.exists() {
+                let to = copy.0.join(name);
+                std::fs::write(to, std::fs::read(from)?)?;
+            }
+        }
+        Ok(copy)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for CopiedTables {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Nobody finds half a report.
 pub(super) fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let part = path.with_extension("json.part");
@@ -50,7 +104,12 @@ pub(super) fn write_whole(path: &Path, text: &str) -> io::Result<()> {
 
 fn prepare(folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    if std::fs::read_dir(folder)?.next().is_some() {
+    // A new volume has one, and an empty folder in a repository a file that keeps it there.
+    let is_a_file = |entry: &io::Result<std::fs::DirEntry>| {
+        let name = entry.as_ref().map(std::fs::DirEntry::file_name).unwrap_or_default();
+        name != "lost+found" && name != ".gitkeep"
+    };
+    if std::fs::read_dir(folder)?.any(|entry| is_a_file(&entry)) {
         return Err(io::Error::other("it has files already"));
     }
     Ok(())

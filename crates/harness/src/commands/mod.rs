@@ -2,6 +2,7 @@
 
 #[cfg(feature = "pipeline")]
 mod bootstrap;
+mod check;
 mod compare;
 mod count;
 mod folder;
@@ -21,6 +22,8 @@ mod up;
 mod upload;
 mod watch;
 
+use std::io::{ErrorKind, Write};
+
 use scenario::Scenario;
 
 use crate::cli::SchemaOf;
@@ -29,6 +32,7 @@ use crate::live;
 
 #[cfg(feature = "pipeline")]
 pub(crate) use bootstrap::{bootstrap, doctor};
+pub(crate) use check::check;
 pub(crate) use compare::{compare, parse_percent};
 pub(crate) use count::count;
 #[cfg(not(feature = "pipeline"))]
@@ -45,17 +49,27 @@ pub(crate) use upload::upload;
 pub(crate) use watch::watch;
 
 /// Prints a result to stdout.
-#[expect(clippy::print_stdout, reason = "results go to stdout, and only from here")]
 fn print(text: &str) {
-    print!("{text}");
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever has read enough has what he wanted: the exit code is the command's own.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            complain("the result cannot be printed", &error);
+            std::process::exit(FAILED);
+        }
+        _ => {}
+    }
 }
+
+/// As [`Exit::Failed`].
+const FAILED: i32 = 4;
 
 /// Says on stderr what is legal in these scenarios and hardly meant, each thing once.
 fn warn<'a>(scenarios: impl IntoIterator<Item = &'a Scenario>) {
     let mut told: Vec<String> = Vec::new();
     for warning in scenarios.into_iter().flat_map(Scenario::warnings) {
         if !told.contains(&warning) {
-            eprintln!("harness: warning: {warning}");
+            say!("harness: warning: {warning}");
             told.push(warning);
         }
     }

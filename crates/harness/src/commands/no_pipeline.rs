@@ -21,7 +21,7 @@ pub(crate) async fn doctor(_arguments: &DoctorArguments) -> Exit {
 }
 
 fn refuse(command: &str) -> Exit {
-    eprintln!(
+    say!(
         "harness: {command} needs the pipeline's clients, and this program is built without them; expected \
          `cargo run --release -p harness --features pipeline -- {command} …`"
     );

@@ -37,7 +37,7 @@ pub(crate) async fn plan(arguments: PlanArguments) -> Exit {
 
 async fn of_one(arguments: &PlanArguments, options: &LoadOptions) -> Result<Exit, Exit> {
     let scenario = Scenario::load(&arguments.scenario, options).map_err(|error| {
-        eprintln!("{error}");
+        say!("{error}");
         Exit::Usage
     })?;
     let threads = arguments.threads.map_or_else(machine::cores, usize::from);
@@ -71,7 +71,7 @@ async fn of_one(arguments: &PlanArguments, options: &LoadOptions) -> Result<Exit
 /// A forecast for each seed, a folder for each, and how far they are apart.
 fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>) -> Result<Exit, Exit> {
     let all = with_seeds(&arguments.scenario, options, seeds).map_err(|error| {
-        eprintln!("{error}");
+        say!("{error}");
         Exit::Usage
     })?;
     warn(all.iter().map(|one| &one.scenario));
@@ -130,7 +130,7 @@ fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>
 
 /// Says why nothing is begun.
 fn refuse(message: String) -> Exit {
-    eprintln!("harness: {message}");
+    say!("harness: {message}");
     Exit::Usage
 }
 

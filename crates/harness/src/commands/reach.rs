@@ -34,12 +34,12 @@ fn check(place: &Place, is_to_answer: bool) -> Result<(), Exit> {
         return Ok(());
     };
     let Some(address) = address_of(&url) else {
-        eprintln!("harness: {option} {url:?} is no URL; expected one such as http://127.0.0.1:4566");
+        say!("harness: {option} {url:?} is no URL; expected one such as http://127.0.0.1:4566");
         return Err(Exit::Usage);
     };
     // A local stack takes any. On AWS a machine's role may be behind them, which only asking tells.
     if !has_credentials(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
-        eprintln!(
+        say!(
             "harness: there are no credentials for {url}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (a local stack takes \
              any, such as test), or AWS_PROFILE"
         );
@@ -47,7 +47,7 @@ fn check(place: &Place, is_to_answer: bool) -> Result<(), Exit> {
     }
     if is_to_answer && !goes_by_proxy(&address) {
         answers(&address).map_err(|error| {
-            eprintln!(
+            say!(
                 "harness: nothing answers at {url}: {error}; expected a stack there, such as ./get-started.sh brings up, or \
                  another {option}"
             );

@@ -9,6 +9,7 @@ use super::{print, reach, warn};
 use crate::cli::{CloudKind, Format, RunArguments};
 use crate::exit::{Exit, complain};
 use crate::live::{self, CloudChoice, RunError};
+use crate::machine;
 use crate::progress::Progress;
 use crate::report::{About, Asked, Made, Report};
 
@@ -24,7 +25,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
     let scenario = match Scenario::load(&arguments.scenario, &options) {
         Ok(scenario) => scenario,
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             return Exit::Usage;
         }
     };
@@ -74,8 +75,20 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
         complain(&format!("failed to write {}", path.display()), &error);
         return Exit::Failed;
     }
+    let cloud = match (choice, arguments.keep_cloud) {
+        (CloudChoice::Embedded, false) => folder::drop_copies(&folder.join("cloud")),
+        _ => None,
+    };
     match arguments.format {
-        Format::Text => print(&format!("{report}report: {}\n", path.display())),
+        Format::Text => {
+            let cloud = cloud.map_or_else(String::new, |removed| {
+                let removed = swarm::Bytes::new(removed);
+                format!(
+                    "cloud: its rows stay; its copies of the build, {removed}, are removed (--keep-cloud keeps them)\n"
+                )
+            });
+            print(&format!("{report}{cloud}report: {}\n", path.display()));
+        }
         Format::Json => print(&report.to_json()),
     }
     report.exit(outcome.stopped)
@@ -100,11 +113,17 @@ fn cloud_options(arguments: &RunArguments) -> Vec<String> {
 pub(super) fn watch_signals() -> std::io::Result<watch::Receiver<Option<Stop>>> {
     let (sender, receiver) = watch::channel(None);
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    // A terminal that is closed ends it with a report too, unless `nohup` wants it to go on.
+    let mut hang_up = match machine::ignores_hang_up() {
+        true => None,
+        false => Some(signal(SignalKind::hangup())?),
+    };
     tokio::spawn(async move {
         loop {
             let stop = tokio::select! {
                 _ = interrupt.recv() => Stop::Interrupted,
                 _ = terminate.recv() => Stop::Terminated,
+                _ = async { hang_up.as_mut()?.recv().await }, if hang_up.is_some() => Stop::Terminated,
             };
             if sender.borrow().is_some() {
                 std::process::exit(if stop == Stop::Interrupted { 130 } else { 143 });

@@ -20,7 +20,7 @@ pub(crate) async fn status(arguments: &StatusArguments) -> Exit {
     let executions = match cloud.workflow().find(&name).await {
         Ok(Some(arn)) => last(&cloud, &arn, arguments.count).await,
         Ok(None) => {
-            eprintln!("harness: there is no state machine {name}; `harness doctor` says what else is missing");
+            say!("harness: there is no state machine {name}; `harness doctor` says what else is missing");
             return Exit::Failed;
         }
         Err(error) => Err(error),

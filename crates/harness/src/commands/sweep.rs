@@ -63,14 +63,14 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Exit {
 
 fn made(arguments: &SweepArguments) -> Result<Exit, Exit> {
     let refuse = |message: String| {
-        eprintln!("harness: {message}");
+        say!("harness: {message}");
         Exit::Usage
     };
     contradiction(arguments).map_err(refuse)?;
     let grid = grid(&arguments.vary);
     let loaded = grid.iter().map(|values| load(arguments, values)).collect();
     let all: Vec<ToForecast> = Result::map_err(loaded, |message: String| {
-        eprintln!("{message}");
+        say!("{message}");
         Exit::Usage
     })?;
     let scenario = &all[0].scenario;
@@ -123,20 +123,20 @@ fn best_first(a: &Cell, b: &Cell) -> Ordering {
 
 fn exit(arguments: &SweepArguments, cells: &[Cell], of: usize, stopped: Option<Stop>) -> Exit {
     if let Some(stopped) = stopped {
-        eprintln!(
+        say!(
             "harness: {} of {of} cells were forecast before it was stopped",
             cells.len()
         );
         return stopped.into();
     }
     if cells.iter().all(|cell| cell.metric.is_none()) {
-        eprintln!("harness: no cell has {}: it is null in each report", arguments.metric);
+        say!("harness: no cell has {}: it is null in each report", arguments.metric);
         return Exit::NoVerdict;
     }
     match cells.iter().filter(|cell| !cell.thresholds_missed.is_empty()).count() {
         0 => Exit::Well,
         missed => {
-            eprintln!("harness: {missed} of {of} cells miss a threshold");
+            say!("harness: {missed} of {of} cells miss a threshold");
             Exit::No
         }
     }

@@ -67,7 +67,7 @@ pub(crate) async fn torture(arguments: TortureArguments) -> Exit {
 /// One day with its log.
 fn trace(arguments: &TortureArguments) -> Exit {
     let Some(class) = arguments.class else {
-        eprintln!("harness: --trace is of one day; expected --class and --seeds with one seed");
+        say!("harness: --trace is of one day; expected --class and --seeds with one seed");
         return Exit::Usage;
     };
     let given = Given {
@@ -96,12 +96,12 @@ fn trace(arguments: &TortureArguments) -> Exit {
 fn tell(failures: &mut Vec<(Failure, bool)>, failure: &Failure, smaller: bool) {
     let Failure { given, broken, was } = failure;
     let what = if smaller { "smaller" } else { "failed" };
-    eprintln!("{what}: {} seed {}: {broken}", given.class, given.seed);
+    say!("{what}: {} seed {}: {broken}", given.class, given.seed);
     if let Some(was) = was {
-        eprintln!("    once: {was}");
+        say!("    once: {was}");
     }
-    eprintln!("    {}", given.day());
-    eprintln!("    {}", given.command());
+    say!("    {}", given.day());
+    say!("    {}", given.command());
     failures.push((failure.clone(), smaller));
 }
 

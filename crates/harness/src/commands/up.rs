@@ -27,13 +27,13 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
     let scenario = match Scenario::load(&arguments.scenario, &options) {
         Ok(scenario) => Arc::new(scenario),
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             return Exit::Usage;
         }
     };
     let only_in_forecasts = scenario.only_in_forecasts();
     if !only_in_forecasts.is_empty() {
-        eprintln!(
+        say!(
             "harness: {}: {} are for forecasts; expected a scenario without",
             arguments.scenario.display(),
             only_in_forecasts.join(", ")
@@ -41,7 +41,7 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
         return Exit::Usage;
     }
     if !scenario.network_faults.is_empty() || !scenario.seeder_faults.is_empty() {
-        eprintln!(
+        say!(
             "harness: {}: faults between members and of seeders are for `harness run` and `harness plan`, since hosts stay up \
              here from one build to the next; expected a scenario without",
             arguments.scenario.display()
@@ -90,7 +90,7 @@ fn announce(path: &Path, scenario: &Scenario) {
         .iter()
         .map(|region| format!("{} ({} hosts)", region.name, region.hosts))
         .collect();
-    eprintln!(
+    say!(
         "harness: {}: {} wait for builds; Ctrl-C ends it",
         path.display(),
         regions.join(", ")
@@ -158,7 +158,7 @@ async fn see_to(
     permit: OwnedSemaphorePermit,
 ) {
     let name = &scenario.regions[region].name;
-    eprintln!("harness: {name}: {} has come", version.0);
+    say!("harness: {name}: {} has come", version.0);
     let (told, _) = watch::channel(0);
     let mut held = Some(delivery);
     match live::deploy(scenario, region, config, &mut held, &told).await {
@@ -183,7 +183,7 @@ async fn see_to(
 }
 
 async fn give_back(region: &str, delivery: Delivery, problem: &str, _permit: OwnedSemaphorePermit) {
-    eprintln!("harness: {region}: {} is not seeded: {problem}", delivery.notice.key);
+    say!("harness: {region}: {} is not seeded: {problem}", delivery.notice.key);
     if let Err(error) = delivery.give_back(AGAIN_AFTER).await {
         tracing::warn!(%error, "it comes back by itself");
     }
@@ -195,7 +195,7 @@ async fn find_queue(cloud: &Cloud, region: &str) -> Result<Queue, CloudError> {
     loop {
         match cloud.queues().named(&name).await {
             Err(error) if error.is_retryable() => {
-                eprintln!("harness: {error}; trying again");
+                say!("harness: {error}; trying again");
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
             found => return found,

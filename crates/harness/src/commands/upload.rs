@@ -17,7 +17,7 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
     let build_id = match build_id(&arguments) {
         Ok(build_id) => build_id,
         Err(message) => {
-            eprintln!("harness: {message}");
+            say!("harness: {message}");
             return Exit::Usage;
         }
     };
@@ -25,7 +25,7 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
         (Some(file), _) => match std::fs::metadata(file) {
             Ok(found) if found.is_file() && found.len() > 0 => found.len(),
             Ok(_) => {
-                eprintln!("harness: {} is empty or no file; expected a build", file.display());
+                say!("harness: {} is empty or no file; expected a build", file.display());
                 return Exit::Usage;
             }
             Err(error) => {
@@ -35,7 +35,7 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
         },
         (None, Some(size)) if size > 0 => size,
         (None, _) => {
-            eprintln!("harness: nothing to upload; expected a FILE, or --size such as 64MiB");
+            say!("harness: nothing to upload; expected a FILE, or --size such as 64MiB");
             return Exit::Usage;
         }
     };
@@ -52,7 +52,7 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
         false => cloud.buckets().only_new(),
     };
     if !is_build(build_id.as_str(), BUILD_SUFFIXES) {
-        eprintln!(
+        say!(
             "harness: {build_id} does not end as builds do, in .zip or .tar.gz for example: it is copied to the regions, and no \
              host is told of it unless the pipeline's build_suffixes say so"
         );
@@ -87,7 +87,7 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
                  list-multipart-uploads --bucket {bucket}` shows them and `abort-multipart-upload` removes them"
             ),
         };
-        eprintln!("harness: interrupted; {left}");
+        say!("harness: interrupted; {left}");
         let signal = *stop.borrow();
         return match signal {
             Some(Stop::Terminated) => Exit::Terminated,
@@ -95,7 +95,7 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
         };
     };
     if let Err(CloudError::ObjectThere { .. }) = &went {
-        eprintln!(
+        say!(
             "harness: {build_id} is in bucket {bucket} already, and one id is not to mean two builds; --replace puts this one in \
              its place"
         );

@@ -39,7 +39,7 @@ pub(crate) async fn watch(arguments: WatchArguments) -> Exit {
     let scenario = match Scenario::load(&arguments.scenario, &options) {
         Ok(scenario) => scenario,
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             return Exit::Usage;
         }
     };
@@ -93,7 +93,7 @@ async fn newest(cloud: &Cloud) -> Result<String, Exit> {
     match cloud.buckets().newest(&bucket, BUILD_SUFFIXES).await {
         Ok(Some(newest)) => Ok(newest),
         Ok(None) => {
-            eprintln!("harness: there is no build in bucket {bucket}; `harness upload` brings one");
+            say!("harness: there is no build in bucket {bucket}; `harness upload` brings one");
             Err(Exit::Usage)
         }
         Err(error) => {

@@ -33,6 +33,7 @@ use swarm::{SwarmId, Time};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::estimates;
 use crate::machine::{self, MachineUse, ProcessLoad};
 use crate::progress::Progress;
 use fleet::{Fleet, FleetResult, Slice, Surroundings};
@@ -101,6 +102,8 @@ pub(crate) enum RunError {
         needed: swarm::Bytes,
         free: String,
     },
+    #[error("{message}")]
+    Disk { message: String },
     #[error("this harness is built without QUIC; expected network.transport tcp, or a build with `--features quic`")]
     NoQuic,
     #[error("the {transport} transport works within one process; expected no workers.processes")]
@@ -122,6 +125,30 @@ enum Hosts {
     Workers(Vec<WorkerProcess>),
 }
 
+/// Over how many worker processes this machine can run `scenario`, with an embedded cloud's data under `folder`; 0 for none.
+///
+/// # Errors
+/// The first thing that is in the way.
+pub(crate) fn fits(scenario: &Scenario, folder: &Path, choice: &CloudChoice) -> Result<u32, RunError> {
+    let only_in_forecasts = scenario.only_in_forecasts();
+    if !only_in_forecasts.is_empty() {
+        return Err(RunError::OnlyInForecasts {
+            keys: only_in_forecasts.join(", "),
+        });
+    }
+    if scenario.network.transport == Transport::Quic && !cfg!(feature = "quic") {
+        return Err(RunError::NoQuic);
+    }
+    let workers = processes::worker_count(scenario, peer::raise_file_limit())?;
+    if let CloudChoice::Embedded = choice
+        && let Some(message) = estimates::lacks_disk(scenario, folder)
+    {
+        return Err(RunError::Disk { message });
+    }
+    processes::fits_into_memory(scenario)?;
+    Ok(workers)
+}
+
 /// Runs `scenario` with the cloud's data under `folder`. `stop` ends it early, with what was measured by then.
 pub(crate) async fn run(
     scenario: &Scenario,
@@ -130,19 +157,9 @@ pub(crate) async fn run(
     progress: &mut Progress,
     stop: watch::Receiver<Option<Stop>>,
 ) -> Result<RunOutcome, RunError> {
-    let only_in_forecasts = scenario.only_in_forecasts();
-    if !only_in_forecasts.is_empty() {
-        return Err(RunError::OnlyInForecasts {
-            keys: only_in_forecasts.join(", "),
-        });
-    }
     let started = Instant::now();
     let epoch = machine::monotonic_nanos();
-    if scenario.network.transport == Transport::Quic && !cfg!(feature = "quic") {
-        return Err(RunError::NoQuic);
-    }
-    let workers = processes::worker_count(scenario, peer::raise_file_limit())?;
-    processes::fits_into_memory(scenario)?;
+    let workers = fits(scenario, folder, choice)?;
     processes::settle_memory(scenario);
     let regions: Vec<String> = scenario.regions.iter().map(|region| region.name.clone()).collect();
     let (embedded, config) = match choice {
@@ -208,7 +225,11 @@ pub(crate) async fn run(
     };
     progress.phase("writing the last rows");
     let finished = run.finish().await;
-    went?;
+    match went {
+        // What the others have measured is there.
+        Err(RunError::WorkerSaid { .. }) if run.live.joined_after.is_some() => {}
+        went => went?,
+    }
     finished?;
     let mut outcome = RunOutcome {
         hosts: run.result.outcomes,
@@ -555,10 +576,13 @@ impl Run<'_> {
                             self.live.cpu_seconds += result.cpu_seconds;
                             self.live.peak_rss_bytes += result.peak_rss_bytes;
                         }
-                        Err(message) => failure = failure.or(Some(RunError::WorkerSaid { index, message })),
+                        Err(message) => {
+                            self.live.lost.push(format!("worker process {index} {message}"));
+                            failure = failure.or(Some(RunError::WorkerSaid { index, message }));
+                        }
                     }
                 }
-                if let Some(failure) = failure {
+                if let Some(failure) = failure.filter(|_| self.live.joined_after.is_none()) {
                     return Err(failure);
                 }
             }

@@ -4,7 +4,7 @@ use scenario::{Scenario, Transport};
 use swarm::Bytes;
 
 use super::RunError;
-use crate::machine;
+use crate::{estimates, machine};
 
 /// How many worker processes a run takes, 0 for none.
 ///
@@ -48,7 +48,7 @@ pub(super) fn settle_memory(scenario: &Scenario) {
 /// # Errors
 /// Where there is not: how much it takes, and what takes less.
 pub(super) fn fits_into_memory(scenario: &Scenario) -> Result<(), RunError> {
-    let needed = memory_estimate(scenario);
+    let needed = estimates::memory_of_run(scenario);
     match machine::free_memory() {
         Some(free) if needed > free.bytes => Err(RunError::Memory {
             hosts: scenario.host_count(),
@@ -57,20 +57,6 @@ pub(super) fn fits_into_memory(scenario: &Scenario) -> Result<(), RunError> {
         }),
         _ => Ok(()),
     }
-}
-
-/// Bytes that a run takes, about: what was measured for each transport, and the build once, since hosts share its chunks.
-fn memory_estimate(scenario: &Scenario) -> u64 {
-    // `harness run` of 10,000 hosts in process (1 GiB) and over TCP (6.8 GiB), and of 100 over QUIC (304 MiB), each with 12
-    // neighbours wanted, which makes some 13 links of a host.
-    let (host_kib, link_kib) = match scenario.network.transport {
-        Transport::InProcess => (20, 6),
-        Transport::Memory => (40, 25),
-        Transport::Tcp => (100, 45),
-        Transport::Quic => (700, 130),
-    };
-    let of_host = (host_kib + link_kib * (u64::from(scenario.swarm.degree) + 1)) << 10;
-    u64::from(scenario.host_count()) * of_host + scenario.build_size().get()
 }
 
 /// Open files of a run.
@@ -215,7 +201,7 @@ mod tests {
 
     #[test]
     fn memory_depends_on_the_transport() {
-        let needed = |transport, hosts| memory_estimate(&scenario(transport, hosts, "")) >> 20;
+        let needed = |transport, hosts| estimates::memory_of_run(&scenario(transport, hosts, "")) >> 20;
         assert!((800..1_300).contains(&needed("in-process", 10_000)));
         assert!((6_000..8_000).contains(&needed("tcp", 10_000)));
         assert!((200..300).contains(&needed("quic", 100)));

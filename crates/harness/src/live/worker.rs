@@ -1,6 +1,7 @@
 //! A part of the hosts in a process of its own, and how the parent speaks to it: one JSON value a line, on stdin and
 //! stdout. A worker ends when its stdin does, so none outlives its parent.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use swarm::Time;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::fleet::{Fleet, FleetResult, FleetStatus, Slice, Surroundings};
@@ -125,11 +127,19 @@ impl WorkerProcess {
             Err(_) => Err("did not tell its result in time".to_owned()),
         };
         drop(self.stdin);
-        if tokio::time::timeout(Duration::from_secs(5), self.child.wait())
-            .await
-            .is_err()
-        {
+        let ended = tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await;
+        if ended.is_err() {
             let _ = self.child.kill().await;
+        }
+        if let (Err(_), Ok(Ok(status))) = (&result, &ended)
+            && let Some(signal) = status.signal()
+        {
+            let why = if signal == SIGKILL {
+                " (was there no memory left?)"
+            } else {
+                ""
+            };
+            return Err(format!("was killed by signal {signal}{why}"));
         }
         match (result, said) {
             (Err(_), Err(error)) => Err(format!("has ended early: {error}")),
@@ -164,12 +174,18 @@ async fn listen_to(
     }
 }
 
+/// What the system sends where memory is short, and nobody can catch.
+const SIGKILL: i32 = 9;
+
 /// The worker's side: runs its hosts as it is told on stdin.
 pub(crate) async fn serve() -> std::io::Result<()> {
     peer::raise_file_limit();
-    // Ctrl-C goes to all processes of a terminal; a worker ends when its parent says so, or is gone.
-    let mut interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    tokio::spawn(async move { while interrupts.recv().await.is_some() {} });
+    // Ctrl-C goes to all processes of a terminal, and `timeout` and systemd end all of a group; a worker ends when its parent
+    // says so, or is gone.
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let mut signals = signal(kind)?;
+        tokio::spawn(async move { while signals.recv().await.is_some() {} });
+    }
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let Some(ToWorker::Start(job)) = next(&mut lines).await? else {
         return Ok(());

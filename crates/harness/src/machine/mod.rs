@@ -112,6 +112,19 @@ pub(crate) fn memory_bytes() -> Option<u64> {
     Some(proc::kibibytes(Path::new("/proc/meminfo"), "MemTotal")? * 1024)
 }
 
+/// Whether whoever started this process wants it to outlive its terminal, as `nohup` does.
+pub(crate) fn ignores_hang_up() -> bool {
+    proc::ignored_signals().is_some_and(|ignored| ignored & 1 == 1)
+}
+
+/// Bytes that are free for this user where `folder` is or would be; `None` where the system does not tell.
+pub(crate) fn free_disk(folder: &Path) -> Option<u64> {
+    let folder = std::path::absolute(folder).ok()?;
+    let there = folder.ancestors().find(|folder| folder.exists())?;
+    let disk = rustix::fs::statvfs(there).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// The machine's monotonic time in nanoseconds, which all its processes share.
 pub(crate) fn monotonic_nanos() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);

@@ -159,6 +159,13 @@ fn parse_pressure(text: &str) -> Option<u64> {
         .find_map(|word| word.strip_prefix("total=")?.parse().ok())
 }
 
+/// The signals that this process ignores, a bit each, the first for SIGHUP.
+pub(crate) fn ignored_signals() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(bits.trim(), 16).ok()
+}
+
 /// The number of kibibytes behind `key` in a file of lines `Key:   number kB`.
 pub(crate) fn kibibytes(path: &Path, key: &str) -> Option<u64> {
     parse_kibibytes(&std::fs::read_to_string(path).ok()?, key)

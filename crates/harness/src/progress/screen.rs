@@ -42,7 +42,7 @@ impl Screen {
             {
                 let widened = (next.1 * 2).min(INTERVAL_MAX);
                 *next = (now + next.1, widened);
-                eprintln!("harness: {}", line.join(", "));
+                say!("harness: {}", line.join(", "));
             }
             return;
         };
@@ -56,7 +56,7 @@ impl Screen {
 
     /// A line that stays.
     pub(crate) fn say(&self, line: &str) {
-        self.suspend(|| eprintln!("harness: {line}"));
+        self.suspend(|| say!("harness: {line}"));
     }
 
     /// Does something that prints.

@@ -58,6 +58,7 @@ impl Report {
             thresholds_left_out: Vec::new(),
             warnings: scenario.warnings(),
             held_back: scenario.held_back(),
+            lost: live.map(|live| live.lost.clone()).unwrap_or_default(),
             machine: live.map(of_machine),
             limited_by: match verdict.as_ref().map(|verdict| verdict.limited_by) {
                 Some(LimitedBy::Machine) => "machine",
@@ -86,7 +87,9 @@ impl Report {
             Some(Stop::Terminated) => return Exit::Terminated,
             None => {}
         }
-        if self.hosts.pending + self.hosts.failed > 0 {
+        if !self.lost.is_empty() {
+            Exit::Failed
+        } else if self.hosts.pending + self.hosts.failed > 0 {
             Exit::NotConverged
         } else if !self.logs.failed.is_empty() {
             Exit::Failed

@@ -53,6 +53,8 @@ pub(crate) struct Report {
     warnings: Vec<String>,
     /// Which hosts their disks or processors keep from using their links.
     held_back: Vec<String>,
+    /// Parts of the run that were lost: nothing is known of their hosts.
+    lost: Vec<String>,
     machine: Option<Machine>,
     /// Of a run by the pipeline.
     stages: Option<Stages>,
@@ -203,7 +205,7 @@ impl Report {
     }
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     round(duration.as_secs_f64() * 1000.0)
 }
 

@@ -93,6 +93,9 @@ impl Report {
                 (None, None) => writeln!(f, "{} {name}: {expression}", style("NO DATA").yellow().bold())?,
             }
         }
+        for lost in &self.lost {
+            writeln!(f, "{}: {lost}", style("lost").red().bold())?;
+        }
         for row in &self.logs.failed {
             writeln!(f, "{}: {row}", style("row not written").red())?;
         }

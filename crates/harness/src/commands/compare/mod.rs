@@ -109,7 +109,7 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Exit {
     let sides = match sides::both(arguments, &stop) {
         Ok(sides) => sides,
         Err(message) => {
-            eprintln!("harness: {message}");
+            say!("harness: {message}");
             return Exit::Usage;
         }
     };
@@ -117,7 +117,7 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Exit {
         return stopped.into();
     }
     let Some(first) = sides.pairs.first() else {
-        eprintln!("harness: there is no run of one side or the other; expected --seeds that both have");
+        say!("harness: there is no run of one side or the other; expected --seeds that both have");
         return Exit::Usage;
     };
     let mut rows = rows(&sides.pairs);
