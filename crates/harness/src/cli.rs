@@ -8,7 +8,21 @@ use scenario::Override;
 
 use crate::commands::{Vary, parse_percent};
 
-/// Distribute a build over a fleet of real peers on this machine and measure it, or forecast it for any fleet.
+/// fleetcast's harness: distribute a build over a fleet of real peers on this machine and measure it, or forecast it for any
+/// fleet.
+///
+/// To begin with:
+///
+///   harness scenarios                              what there is to run
+///
+///   harness run scenarios/smoke.toml               real peers, in seconds; runs/…/report.html shows it
+///
+///   harness init --hosts 20000 --size 5GB --out my.toml && harness check my.toml && harness plan my.toml
+///
+/// Words: fan-out latency is how long a host took, from when the build was complete in its region's bucket. Stretch is that over
+/// the lower bound, which no schedule beats. Excused hosts are those that the scenario makes leave or corrupt what they send.
+/// Exit codes: 0 well, 1 a threshold was missed, 2 bad usage or scenario, 3 hosts were left behind, 4 something failed, 5 no
+/// verdict, 130 and 143 stopped.
 #[derive(Debug, Parser)]
 #[command(name = "harness", version, about)]
 pub(crate) struct Cli {
@@ -47,6 +61,10 @@ pub(crate) enum Command {
     Bootstrap(BootstrapArguments),
     /// Say what of the pipeline is there and what is missing.
     Doctor(DoctorArguments),
+    /// List the scenarios that come with the program, or print one.
+    Scenarios(ScenariosArguments),
+    /// Write a commented scenario of your own.
+    Init(InitArguments),
     /// Print the JSON Schema of a scenario file, or of a report.json.
     Schema {
         /// Of which.
@@ -109,6 +127,34 @@ pub(crate) struct PlanArguments {
     /// What to print at the end.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScenariosArguments {
+    /// The one to print, such as smoke.
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// Hosts in all; each region has as many.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) hosts: u32,
+    /// Size of the build.
+    #[arg(long, default_value = "1 GiB", value_parser = written_size)]
+    pub(crate) size: String,
+    /// What a host sends at most.
+    #[arg(long, value_name = "RATE", default_value = "1 Gbit/s", value_parser = written_rate)]
+    pub(crate) uplink: String,
+    /// What a host receives at most.
+    #[arg(long, value_name = "RATE", default_value = "2 Gbit/s", value_parser = written_rate)]
+    pub(crate) downlink: String,
+    /// The regions.
+    #[arg(long, value_delimiter = ',', default_values_t = ["region-a".to_owned()])]
+    pub(crate) regions: Vec<String>,
+    /// The file, which is not to be there yet; printed where absent.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -380,6 +426,18 @@ fn seed(text: &str) -> Result<u64, String> {
 /// `64MiB` and `64 MiB`.
 fn size(text: &str) -> Result<u64, String> {
     scenario::parse_size(text).map_err(|error| error.to_string())
+}
+
+/// A size as it is written, if it is one.
+fn written_size(text: &str) -> Result<String, String> {
+    size(text).map(|_| text.to_owned())
+}
+
+/// Likewise a rate.
+fn written_rate(text: &str) -> Result<String, String> {
+    scenario::parse_rate(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
 }
 
 /// `0..1000`, the last not among them.

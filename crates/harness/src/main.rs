@@ -55,6 +55,8 @@ fn main() -> ExitCode {
             Command::Status(arguments) => commands::status(&arguments).await,
             Command::Bootstrap(arguments) => commands::bootstrap(arguments).await,
             Command::Doctor(arguments) => commands::doctor(&arguments).await,
+            Command::Scenarios(arguments) => commands::scenarios(&arguments),
+            Command::Init(arguments) => commands::init(&arguments),
             Command::Schema { of } => commands::schema(of),
             Command::Worker => commands::worker().await,
         }

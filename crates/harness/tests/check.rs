@@ -70,6 +70,48 @@ fn a_check_says_values_with_their_places_thresholds_bounds_and_what_it_takes() {
     assert!(text(&bad.stderr).contains("did you mean swarm.degree?"));
 }
 
+#[test]
+fn a_scenario_of_ones_own_is_one_and_those_of_the_program_are_files_to_begin_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my fleet.toml").display().to_string();
+    let arguments = [
+        "--hosts",
+        "2000",
+        "--size",
+        "5GB",
+        "--uplink",
+        "10 Gbit/s",
+        "--regions",
+        "north,south",
+        "--out",
+        &file,
+    ];
+    let init = [&["init"][..], &arguments].concat();
+    let made = harness(&init);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let check = harness(&["check", &file]);
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check.stderr));
+    let stdout = text(&check.stdout);
+    assert!(
+        stdout.contains("north: 1000 hosts") && stdout.contains("2000 hosts, 5GB"),
+        "{stdout}"
+    );
+    assert_eq!(harness(&init).status.code(), Some(4), "what is there stays");
+    assert_eq!(harness(&["init", "--uplink", "100 Mbps"]).status.code(), Some(2));
+
+    let listed = text(&harness(&["scenarios"]).stdout);
+    assert!(
+        listed.contains("canary ") && listed.contains("10 canaries of 1,000 hosts"),
+        "{listed}"
+    );
+    let printed = harness(&["scenarios", "smoke"]);
+    assert_eq!(printed.stdout, std::fs::read(scenario("smoke.toml")).unwrap());
+    let none = harness(&["scenarios", "smok"]);
+    assert_eq!(none.status.code(), Some(2));
+    let help = text(&harness(&["--help"]).stdout);
+    assert!(help.contains("fleetcast") && help.contains("Excused"), "{help}");
+}
+
 /// A fleet whose build nobody has room for, by whatever there is.
 #[test]
 fn what_has_no_room_is_refused_before_it_is_begun() {

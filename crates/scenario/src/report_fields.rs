@@ -206,6 +206,7 @@ pub const REPORT_LISTS: &[&str] = &[
     "thresholds",
     "thresholds_left_out",
     "histograms",
+    "series",
     "stuck",
     "banned",
     "logs.failed",

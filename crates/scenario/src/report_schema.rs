@@ -211,6 +211,7 @@ fn lists() -> Vec<(&'static str, Value)> {
             texts("Rows that were not written, some of them, and why."),
         ),
         ("histograms.fanout_latency_us", histograms),
+        ("series", series()),
         ("stuck", stuck()),
         (
             "banned",
@@ -234,6 +235,24 @@ fn thresholds() -> Value {
         ("no_verdict", or_null(&["string"], no_verdict)),
     ];
     list_of("What was to hold at the end.", &fields)
+}
+
+fn series() -> Value {
+    let point = json!({"type": "array", "items": {"type": "number", "minimum": 0}});
+    let points = |doc: &str| json!({"type": "array", "items": point, "description": doc});
+    let bound = "Likewise, how many could have been at most; empty where links are not limited.";
+    let fields = [
+        ("region", text("Name of the region.")),
+        ("expected", count("Hosts of which the build was expected.")),
+        (
+            "done",
+            points(
+                "Milliseconds, and how many hosts were done by then: some of the hosts, the first and the last among them.",
+            ),
+        ),
+        ("bound", points(bound)),
+    ];
+    list_of("Hosts that were done over time, by region.", &fields)
 }
 
 fn stuck() -> Value {

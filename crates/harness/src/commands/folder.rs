@@ -97,7 +97,8 @@ impl Drop for CopiedTables {
 
 /// Nobody finds half a report.
 pub(super) fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let part = path.with_extension("json.part");
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
     std::fs::write(&part, text)?;
     std::fs::rename(part, path)
 }

@@ -69,7 +69,11 @@ pub(super) fn forecast_all(
                         let report = virtual_time::forecast(&one.scenario, about, 1, &status, || *stop.borrow());
                         lock(&running).retain(|other| !Arc::ptr_eq(other, &status));
                         if stop.borrow().is_none() {
-                            let report = report.map(|(report, _)| report).map_err(|error| chain(&error));
+                            let report = report.map_err(|error| chain(&error)).map(|(mut report, _)| {
+                                // Nobody asks for the hosts of so many.
+                                report.hosts_csv = None;
+                                report
+                            });
                             lock(&made).push((index, report));
                         }
                     }

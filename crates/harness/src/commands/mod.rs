@@ -13,6 +13,7 @@ mod plan;
 mod reach;
 mod run;
 mod spread;
+mod starters;
 #[cfg(feature = "pipeline")]
 mod status;
 mod sweep;
@@ -39,6 +40,7 @@ pub(crate) use count::count;
 pub(crate) use no_pipeline::{bootstrap, doctor, status, up};
 pub(crate) use plan::plan;
 pub(crate) use run::run;
+pub(crate) use starters::{init, scenarios};
 #[cfg(feature = "pipeline")]
 pub(crate) use status::status;
 pub(crate) use sweep::{Vary, sweep};

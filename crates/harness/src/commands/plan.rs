@@ -57,10 +57,20 @@ async fn of_one(arguments: &PlanArguments, options: &LoadOptions) -> Result<Exit
     let timing_json = serde_json::to_string_pretty(&timing).expect("numbers make JSON") + "\n";
     write(&folder, "report.json", &report.to_json())?;
     write(&folder, "timing.json", &timing_json)?;
+    write(&folder, "report.html", &report.to_html())?;
+    if let Some(rows) = &report.hosts_csv {
+        write(&folder, "hosts.csv", rows)?;
+    }
     match arguments.format {
         Format::Text => {
             let path = folder.join("report.json");
-            print(&format!("{report}{}report: {}\n", took(&timing), path.display()));
+            let page = folder.join("report.html");
+            print(&format!(
+                "{report}{}report: {}\npage: {}\n",
+                took(&timing),
+                path.display(),
+                page.display()
+            ));
         }
         Format::Json => print(&report.to_json()),
     }

@@ -71,9 +71,17 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
     };
     let report = Report::new(&scenario, &outcome, About::new(&scenario, &asked, Some(made)));
     let path = folder.join("report.json");
-    if let Err(error) = write_whole(&path, &report.to_json()) {
-        complain(&format!("failed to write {}", path.display()), &error);
-        return Exit::Failed;
+    let page = folder.join("report.html");
+    let rows = report
+        .hosts_csv
+        .as_ref()
+        .map(|rows| (folder.join("hosts.csv"), rows.clone()));
+    let files = [(path.clone(), report.to_json()), (page.clone(), report.to_html())];
+    for (path, text) in files.into_iter().chain(rows) {
+        if let Err(error) = write_whole(&path, &text) {
+            complain(&format!("failed to write {}", path.display()), &error);
+            return Exit::Failed;
+        }
     }
     let cloud = match (choice, arguments.keep_cloud) {
         (CloudChoice::Embedded, false) => folder::drop_copies(&folder.join("cloud")),
@@ -87,7 +95,11 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
                     "cloud: its rows stay; its copies of the build, {removed}, are removed (--keep-cloud keeps them)\n"
                 )
             });
-            print(&format!("{report}{cloud}report: {}\n", path.display()));
+            print(&format!(
+                "{report}{cloud}report: {}\npage: {}\n",
+                path.display(),
+                page.display()
+            ));
         }
         Format::Json => print(&report.to_json()),
     }

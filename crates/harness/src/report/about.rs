@@ -23,7 +23,7 @@ pub(crate) struct About {
     /// A line for a shell that makes it once more.
     pub(super) replay: String,
     /// What each key of the scenario came to, and the rule where it has no value by itself.
-    values: BTreeMap<String, Value>,
+    pub(super) values: BTreeMap<String, Value>,
     /// When, where and by which command. Null in a forecast, which is the same everywhere: see timing.json beside it.
     made: Option<Made>,
 }

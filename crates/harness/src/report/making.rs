@@ -8,6 +8,8 @@ use scenario::{
     RunOutcome, Scenario, Slack, Stop, Verdict,
 };
 
+use super::hosts_csv::hosts_csv;
+use super::series::curves;
 use super::simulation::Simulation;
 use super::stretch::{LIVE_SLACK, RegionStretch, Stretch};
 use super::{
@@ -70,6 +72,8 @@ impl Report {
             stages: live.and_then(|live| live.stages.clone()),
             joined_after_ms: live.and_then(|live| live.joined_after).map(milliseconds),
             histograms: histograms(scenario, outcomes),
+            series: curves(scenario, outcome),
+            hosts_csv: hosts_csv(scenario, outcome),
             stuck: stuck(scenario, outcomes),
             banned: banned(scenario, outcome),
         };

@@ -1,7 +1,10 @@
 //! What a run says of itself: `report.json`, whose fields other programs rely on, and a summary for people.
 
 mod about;
+mod hosts_csv;
+mod html;
 mod making;
+mod series;
 mod simulation;
 mod stretch;
 mod summary;
@@ -12,6 +15,7 @@ use std::time::Duration;
 use scenario::{FaultCounts, MachineLoad, Stages, Transport};
 use serde::Serialize;
 
+use series::Curve;
 use simulation::Simulation;
 use stretch::Stretch;
 
@@ -65,6 +69,11 @@ pub(crate) struct Report {
     limited_because: Option<String>,
     joined_after_ms: Option<f64>,
     histograms: Histograms,
+    /// Hosts that were done over time, by region.
+    series: Vec<Curve>,
+    /// A row a host; not there for very many.
+    #[serde(skip)]
+    pub(crate) hosts_csv: Option<String>,
     /// Hosts that did not finish, some of them.
     stuck: Vec<StuckHost>,
     /// Hosts that others banned for what they sent, and by how many.

@@ -1,0 +1,151 @@
+//! Lines over two axes, as SVG that is part of a page: no script, nothing to load, colours by the page's variables.
+
+use std::fmt::Write;
+
+/// A line.
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) points: Vec<(f64, f64)>,
+    /// What could not be better: drawn with gaps.
+    pub(super) is_bound: bool,
+    /// Number of its colour.
+    pub(super) colour: usize,
+}
+
+/// Lines over two axes that begin at 0.
+pub(super) struct Plot<'a> {
+    pub(super) title: &'a str,
+    pub(super) x_label: &'a str,
+    pub(super) y_label: &'a str,
+    pub(super) lines: Vec<Line>,
+    /// What is written at places of the x axis; round numbers where empty.
+    pub(super) x_ticks: Vec<(f64, String)>,
+    pub(super) show_y: fn(f64) -> String,
+    pub(super) show_x: fn(f64) -> String,
+    /// How a value goes on until the next point: straight up at the point, as what is counted does.
+    pub(super) is_steps: bool,
+}
+
+const WIDTH: f64 = 720.0;
+const HEIGHT: f64 = 300.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 12.0;
+const BOTTOM: f64 = 44.0;
+
+impl Plot<'_> {
+    pub(super) fn svg(&self) -> String {
+        let largest = |of: fn(&(f64, f64)) -> f64| {
+            let all = self.lines.iter().flat_map(|line| line.points.iter().map(of));
+            all.fold(0.0, f64::max).max(f64::MIN_POSITIVE)
+        };
+        let ticks_most = self.x_ticks.iter().map(|(at, _)| *at).fold(0.0, f64::max);
+        let (most_x, most_y) = (
+            largest(|point| point.0).max(ticks_most) * 1.02,
+            largest(|point| point.1) * 1.05,
+        );
+        let x = |value: f64| LEFT + value / most_x * (WIDTH - LEFT - RIGHT);
+        let y = |value: f64| HEIGHT - BOTTOM - value / most_y * (HEIGHT - TOP - BOTTOM);
+        let mut svg = format!(
+            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
+            super::escape(self.title)
+        );
+        for (at, text) in self.y_ticks(most_y) {
+            let _ = write!(
+                svg,
+                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text x=\"{}\" y=\"{:.1}\" \
+                 text-anchor=\"end\">{text}</text>",
+                WIDTH - RIGHT,
+                LEFT - 6.0,
+                y(at) + 4.0,
+                at = y(at),
+            );
+        }
+        let x_ticks = match self.x_ticks.is_empty() {
+            true => round_ticks(most_x)
+                .into_iter()
+                .map(|at| (at, (self.show_x)(at)))
+                .collect(),
+            false => self.x_ticks.clone(),
+        };
+        for (at, text) in x_ticks {
+            let _ = write!(
+                svg,
+                "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{}\"/><text x=\"{at:.1}\" y=\"{}\" \
+                 text-anchor=\"middle\">{}</text>",
+                HEIGHT - BOTTOM,
+                HEIGHT - BOTTOM + 16.0,
+                super::escape(&text),
+                at = x(at),
+            );
+        }
+        for line in &self.lines {
+            svg.push_str(&self.path(line, x, y));
+        }
+        let _ = write!(
+            svg,
+            "<text class=\"axis\" x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text><text class=\"axis\" x=\"{LEFT}\" \
+             y=\"{}\" dx=\"4\" dy=\"8\">{}</text></svg>",
+            f64::midpoint(LEFT, WIDTH),
+            HEIGHT - 6.0,
+            super::escape(self.x_label),
+            TOP,
+            super::escape(self.y_label)
+        );
+        svg
+    }
+
+    fn y_ticks(&self, most: f64) -> Vec<(f64, String)> {
+        let ticks = round_ticks(most).into_iter();
+        ticks.map(|at| (at, super::escape(&(self.show_y)(at)))).collect()
+    }
+
+    fn path(&self, line: &Line, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {
+        let mut points = String::new();
+        let mut before: Option<f64> = None;
+        for (at, value) in &line.points {
+            if let (true, Some(before)) = (self.is_steps, before) {
+                let _ = write!(points, "{:.1},{:.1} ", x(*at), y(before));
+            }
+            let _ = write!(points, "{:.1},{:.1} ", x(*at), y(*value));
+            before = Some(*value);
+        }
+        let class = if line.is_bound { "line bound" } else { "line" };
+        format!(
+            "<polyline class=\"{class} c{}\" points=\"{}\"><title>{}</title></polyline>",
+            line.colour % COLOURS,
+            points.trim_end(),
+            super::escape(&line.name)
+        )
+    }
+}
+
+/// Some five round numbers from 0 on.
+fn round_ticks(most: f64) -> Vec<f64> {
+    let rough = most / 5.0;
+    let power = 10_f64.powf(rough.log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
+    let step = steps.into_iter().find(|step| *step >= rough).unwrap_or(rough);
+    (0..=6)
+        .map(|number| f64::from(number) * step)
+        .take_while(|at| *at <= most)
+        .collect()
+}
+
+/// Colours that the page has.
+pub(super) const COLOURS: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        assert_eq!(round_ticks(100.0), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
+        assert_eq!(round_ticks(2.7), [0.0, 1.0, 2.0]);
+        for most in [1e-9, 0.3, 7.0, 12_345.0, 1e12] {
+            let ticks = round_ticks(most);
+            assert!((2..=7).contains(&ticks.len()), "{most}: {ticks:?}");
+        }
+    }
+}
