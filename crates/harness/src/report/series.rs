@@ -78,7 +78,7 @@ mod tests {
             assert_eq!((some[0], some[some.len() - 1]), (1, count));
             assert!(some.windows(2).all(|pair| pair[0] < pair[1]));
             assert!(
-                some.iter().filter(|rank| **rank > count - count / 100).count() >= 3,
+                some.iter().filter(|rank| **rank > count - count / 100).count() >= 2,
                 "{count}"
             );
         }
