@@ -8,13 +8,14 @@ use std::process::Command;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Our crates and what of ours each may depend on.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("swarm", &[]),
     ("cloud", &[]),
     ("scenario", &["swarm"]),
-    ("peer", &["swarm", "cloud"]),
+    ("signing", &["swarm"]),
+    ("peer", &["swarm", "cloud", "signing"]),
     ("pipeline", &["cloud"]),
-    ("seeder", &["peer", "pipeline", "cloud", "swarm"]),
+    ("seeder", &["peer", "pipeline", "cloud", "signing", "swarm"]),
     ("simulator", &["scenario", "swarm"]),
     ("lambdas", &["pipeline", "cloud"]),
     ("torture", &["swarm"]),
@@ -27,6 +28,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
             "pipeline",
             "cloud",
             "scenario",
+            "signing",
             "swarm",
             "torture",
         ],
@@ -154,5 +156,5 @@ fn the_main_job_compiles_no_more_crates_than_it_did() {
 }
 
 /// What it compiled when the build was last made shorter, `torture`, which brings nothing else, and `futures-rustls`, a thousand lines around the
-/// rustls that S3 has needed all along.
-const MAIN_JOB_CRATES_MAX: usize = 347;
+/// rustls that S3 has needed all along; and `signing`, which brings nothing else either.
+const MAIN_JOB_CRATES_MAX: usize = 348;
