@@ -176,6 +176,7 @@ async fn nobody_is_a_seeder_who_does_not_have_its_key() {
     let info = BuildInfo {
         root: forged.root(),
         build_id: forged.build_id().into(),
+        signature: bytes::Bytes::new(),
     };
     stranger.say(Message::Build(Box::new(info))).await;
     stranger.say(Message::Manifest(Arc::new(forged))).await;

@@ -124,6 +124,15 @@ pub enum Action {
         /// The chunk.
         chunk: u32,
     },
+    /// Tell the operator: a seeder announces a build that is not believed, and is not talked to for a while.
+    Refuse {
+        /// Who announces it.
+        by: HostId,
+        /// Which build.
+        build_id: String,
+        /// Why, as a sentence that goes on after the build's name.
+        why: String,
+    },
     /// Every chunk is held. Said once, also where one is lost and comes back.
     Complete,
 }
@@ -148,6 +157,8 @@ pub enum DisconnectReason {
     CorruptChunk,
     /// It sent a manifest that is not the one the seeder announced.
     WrongManifest,
+    /// It announced a build that nobody trusted has signed.
+    UnprovenBuild,
     /// It said something that a correct member never says.
     ProtocolViolation,
     /// There are neighbours enough.
@@ -167,7 +178,8 @@ impl DisconnectReason {
     pub const fn is_for_wrong_bytes(self) -> bool {
         match self {
             Self::CorruptChunk | Self::WrongManifest => true,
-            Self::ProtocolViolation
+            Self::UnprovenBuild
+            | Self::ProtocolViolation
             | Self::TooManyNeighbours
             | Self::Banned
             | Self::NotReading

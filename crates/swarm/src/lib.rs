@@ -42,6 +42,7 @@ mod tracker;
 mod units;
 mod upload_queue;
 mod upload_slots;
+mod verifier;
 pub mod wire;
 
 pub use availability::Availability;
@@ -58,4 +59,5 @@ pub use peer::{Peer, PeerConfig};
 pub use seeder::{Part, Seeder, SeederConfig};
 pub use stats::{Payload, PeerStats, SeederStats};
 pub use units::{ByteRate, Bytes, ChunkIndex, HostId, SwarmId, Time, ZoneId};
+pub use verifier::{Signed, Verifier};
 pub use wire::{Contact, Message};

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use bytes::Bytes as ByteBuffer;
+
 use crate::units::{Bytes, ChunkIndex};
 
 /// A BLAKE3 hash.
@@ -48,6 +50,8 @@ pub struct BuildInfo {
     pub build_id: String,
     /// Hash over the manifest.
     pub root: Hash,
+    /// Who vouches for it, as a [`crate::Verifier`] reads it: at most [`crate::wire::SIGNATURE_LENGTH_MAX`] bytes, none where nobody does.
+    pub signature: ByteBuffer,
 }
 
 /// The chunks of one build.
@@ -162,11 +166,12 @@ impl Manifest {
         &self.hashes
     }
 
-    /// What the seeder tells its hosts about this build.
+    /// What the seeder tells its hosts about this build, where nobody vouches for it.
     pub fn info(&self) -> BuildInfo {
         BuildInfo {
             build_id: self.build_id.clone(),
             root: self.root,
+            signature: ByteBuffer::new(),
         }
     }
 

@@ -266,7 +266,7 @@ impl Swarm {
                 self.completed.insert(host, self.now);
             }
             Action::Disconnect { host: other, reason } => panic!("{host} leaves {other}: {reason:?}"),
-            Action::Suspect { .. } => panic!("nothing is corrupt"),
+            Action::Suspect { .. } | Action::Refuse { .. } => panic!("nothing is corrupt"),
         }
     }
 

@@ -68,6 +68,10 @@ impl Shared {
                 tracing::warn!(host = %self.host, %by, chunk, "a host says that a chunk from here was corrupt; are disk and memory well?");
                 state.observer.suspected(self.host, by, chunk);
             }
+            Action::Refuse { by, build_id, why } => {
+                tracing::debug!(host = %self.host, %by, build_id, why, "refused");
+                state.observer.refused(self.host, by, &build_id, &why);
+            }
             Action::Complete => self.complete(state),
         }
     }

@@ -303,6 +303,11 @@ impl Node {
         self.shared.seed(manifest, store);
     }
 
+    /// Who vouches for its build: said with it to the hosts that come from now on, at most [`swarm::wire::SIGNATURE_LENGTH_MAX`] bytes.
+    pub fn sign(&self, signature: impl Into<Bytes>) {
+        self.shared.sign(signature.into());
+    }
+
     /// A chunk is held again that was lost ([`Observer::chunk_lost`]), or was found otherwise: it is in the store already.
     pub fn chunk_found(&self, chunk: ChunkIndex) {
         self.shared.chunk_found(chunk);

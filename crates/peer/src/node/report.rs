@@ -23,6 +23,8 @@ pub trait Observer: Send + Sync {
     fn unresolved(&self, _host: HostId, _other: HostId, _names: &str, _error: &io::Error) {}
     /// The host has banned another for what it sent.
     fn banned(&self, _host: HostId, _other: HostId, _reason: DisconnectReason) {}
+    /// A seeder announces a build that is not believed, and why: it is tried again later.
+    fn refused(&self, _host: HostId, _by: HostId, _build_id: &str, _why: &str) {}
     /// Bytes that were kept are gone or changed, as was found when they were to be served or looked at; told once a loss. A host
     /// fetches the chunk again by itself. For a seeder its owner can [`crate::ChunkStore::keep`] it again, on a thread that may wait, and say
     /// so with [`super::Node::chunk_found`].

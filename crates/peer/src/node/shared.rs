@@ -183,6 +183,12 @@ impl Shared {
         }
     }
 
+    pub(super) fn sign(&self, signature: bytes::Bytes) {
+        if let Some(Core::Seeder(seeder)) = &mut self.state.lock().core {
+            seeder.sign(signature);
+        }
+    }
+
     pub(super) fn seed(self: &Arc<Self>, manifest: Arc<Manifest>, store: Arc<dyn ChunkStore>) {
         let now = self.clock.now();
         let mut state = self.state.lock();

@@ -266,7 +266,7 @@ impl Region {
             }
             Action::Disconnect { host, reason } => self.disconnect(member, MemberId::of(host), reason),
             Action::OpenStore(_) => self.open_store(member),
-            Action::Suspect { .. } => {}
+            Action::Suspect { .. } | Action::Refuse { .. } => {}
             Action::Complete => self.completed(member),
         }
     }

@@ -1,5 +1,6 @@
 //! The settings of a peer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes as ByteBuffer;
@@ -7,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::chunk_scheduler::ChunkPolicy;
 use crate::units::{HostId, ZoneId};
+use crate::verifier::Verifier;
 use crate::wire::Contact;
 
 /// How a peer behaves. The defaults are those of the measured scenarios; see `ARCHITECTURE.md`.
@@ -35,6 +37,8 @@ pub struct PeerConfig {
     pub patience_min: Duration,
     /// Where this host is, if chunks are to come from other zones only where they must.
     pub zone: Option<ZoneId>,
+    /// Who says whether a build that a seeder announces is to be believed; every one is where absent.
+    pub verifier: Option<Arc<dyn Verifier>>,
 }
 
 impl PeerConfig {
@@ -57,6 +61,7 @@ impl PeerConfig {
             have_interval: Duration::from_millis(5),
             patience_min: Duration::from_secs(2),
             zone: None,
+            verifier: None,
         }
     }
 

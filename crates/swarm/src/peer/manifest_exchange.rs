@@ -69,7 +69,14 @@ impl Peer {
     }
 
     pub(super) fn handle_manifest(&mut self, now: Time, from: HostId, manifest: Arc<Manifest>) {
-        let Build::Announced { info, asked_at, .. } = &self.build else {
+        let Build::Announced {
+            info,
+            by,
+            signed,
+            asked_at,
+            ..
+        } = &self.build
+        else {
             self.stats.messages_ignored += 1;
             return;
         };
@@ -80,12 +87,31 @@ impl Peer {
             return;
         }
         self.timers.clear(Timer::ManifestRetry);
+        if signed.is_some_and(|signed| !signed.is_of(&manifest)) {
+            // It is the manifest of this root: what is wrong is what the seeder said of it.
+            let (by, build_id) = (*by, info.build_id.clone());
+            let why = "was signed with another size or in other chunks than it has".to_owned();
+            self.build = Build::Unknown;
+            return self.refuse_build(now, by, build_id, why);
+        }
         self.actions.push_back(Action::OpenStore(Arc::clone(&manifest)));
         self.build = Build::Opening {
             info: info.clone(),
             manifest,
             round_trip,
         };
+    }
+
+    /// `seeder` announces what is not believed: it has nothing to say for a while. Another one may, and so may this one when somebody
+    /// has seen to it.
+    pub(super) fn refuse_build(&mut self, now: Time, seeder: HostId, build_id: String, why: String) {
+        self.actions.push_back(Action::Refuse {
+            by: seeder,
+            build_id,
+            why,
+        });
+        self.banned.insert(seeder, now + REFUSED_FOR);
+        self.ban(now, seeder, DisconnectReason::UnprovenBuild);
     }
 
     pub(super) fn handle_store_opened(&mut self, now: Time, held: Bitfield) {
@@ -138,6 +164,8 @@ impl Peer {
     }
 }
 
+/// A seeder whose build was not believed is tried again after this.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 /// An unanswered request for the manifest goes to somebody else after this; doubles with each round, as a manifest may be long and a link slow.
 const MANIFEST_PATIENCE: Duration = Duration::from_secs(1);
 /// Requests of a round.

@@ -35,6 +35,7 @@ use crate::timer_table::{TimerKind, TimerTable};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::UploadQueue;
 use crate::upload_slots::UploadSlots;
+use crate::verifier::Signed;
 use crate::wire::Message;
 pub use config::PeerConfig;
 use contacts::Contacts;
@@ -136,6 +137,9 @@ enum Build {
     Unknown,
     Announced {
         info: BuildInfo,
+        /// Who said so, and what of it was signed.
+        by: HostId,
+        signed: Option<Signed>,
         /// Times that the manifest was asked for, and of whom and when it was last.
         asked: u32,
         asked_of: Option<HostId>,
@@ -349,7 +353,7 @@ impl Peer {
             Message::Announce {
                 address, wanted, links, ..
             } if !from_seeder => self.handle_member_announce(now, host, address, wanted, &links),
-            Message::Build(info) if from_seeder => self.learn_of_build(now, *info),
+            Message::Build(info) if from_seeder => self.learn_of_build(now, host, *info),
             Message::ManifestRequest => self.send_manifest(host),
             Message::Manifest(manifest) => self.handle_manifest(now, host, manifest),
             Message::Offer(chunks) if from_seeder => self.handle_offer(now, host, &chunks),

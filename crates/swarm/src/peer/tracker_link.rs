@@ -162,8 +162,9 @@ impl Peer {
     }
 
     pub(super) fn connect_seeders(&mut self, now: Time) {
-        for (contact, link) in self.config.seeders.iter().zip(&mut self.tracker.seeders) {
-            if *link != SeederLink::Connected {
+        self.banned.retain(|_, until| now < *until);
+        for (contact, link) in self.config.seeders.iter().zip(&self.tracker.seeders) {
+            if *link != SeederLink::Connected && !self.banned.contains_key(&contact.host) {
                 self.actions.push_back(Action::Connect(contact.clone()));
             }
         }
@@ -382,10 +383,16 @@ impl Peer {
         }
     }
 
-    pub(super) fn learn_of_build(&mut self, now: Time, info: BuildInfo) {
+    pub(super) fn learn_of_build(&mut self, now: Time, by: HostId, info: BuildInfo) {
         if matches!(self.build, Build::Unknown) {
+            let signed = match self.config.verifier.as_ref().map(|verifier| verifier.verify(&info)).transpose() {
+                Ok(signed) => signed,
+                Err(why) => return self.refuse_build(now, by, info.build_id, why),
+            };
             self.build = Build::Announced {
                 info,
+                by,
+                signed,
                 asked: 0,
                 asked_of: None,
                 asked_at: now,

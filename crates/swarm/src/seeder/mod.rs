@@ -16,11 +16,12 @@ mod silence;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes as ByteBuffer;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::event::{Action, DisconnectReason, Event};
-use crate::manifest::Manifest;
+use crate::manifest::{BuildInfo, Manifest};
 use crate::peer::ANNOUNCE_INTERVAL;
 use crate::stats::SeederStats;
 use crate::timer_table::{TimerKind, TimerTable};
@@ -28,7 +29,7 @@ use crate::tracker::{Announced, Tracker};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::UploadQueue;
 use crate::upload_slots::UploadSlots;
-use crate::wire::Message;
+use crate::wire::{Message, SIGNATURE_LENGTH_MAX};
 use copies::Copies;
 use injection::Injection;
 use silence::Silence;
@@ -79,6 +80,8 @@ pub struct Seeder {
     rng: Xoshiro256PlusPlus,
     tracker: Tracker,
     build: Option<Arc<Manifest>>,
+    /// Who vouches for it, for those who ask.
+    signature: ByteBuffer,
     injection: Injection,
     copies: Copies,
     silence: Silence,
@@ -135,6 +138,7 @@ impl Seeder {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             tracker: Tracker::new(config.degree),
             build: None,
+            signature: ByteBuffer::new(),
             injection: Injection::new(),
             copies: Copies::default(),
             silence: Silence::default(),
@@ -151,6 +155,23 @@ impl Seeder {
         }
     }
 
+    /// Who vouches for the build, from now on: said to hosts with it. At most [`crate::wire::SIGNATURE_LENGTH_MAX`] bytes, or nobody
+    /// is heard.
+    pub fn sign(&mut self, signature: ByteBuffer) {
+        if signature.len() <= SIGNATURE_LENGTH_MAX {
+            self.signature = signature;
+        }
+    }
+
+    /// What hosts are told of the build, once it is here.
+    fn info(&self) -> Option<BuildInfo> {
+        let manifest = self.build.as_ref()?;
+        Some(BuildInfo {
+            signature: self.signature.clone(),
+            ..manifest.info()
+        })
+    }
+
     /// The build is here as a whole: tell the members and begin to inject. A second build for the same swarm is our bug.
     pub fn seed(&mut self, now: Time, manifest: Arc<Manifest>) {
         let now = self.begin(now);
@@ -161,7 +182,6 @@ impl Seeder {
         self.uploads.set_chunks(manifest.chunk_count());
         self.budget = u64::from(manifest.chunk_count()) * u64::from(self.config.copies_max);
         self.sent_at = vec![None; manifest.chunk_count() as usize];
-        let info = manifest.info();
         self.build = Some(manifest);
         // Clients first: they are to be ready for the manifest and the first chunks while the others are being told.
         self.fill_clients(now);
@@ -170,8 +190,9 @@ impl Seeder {
             .hosts()
             .filter(|host| !self.injection.is_client(*host))
             .collect();
-        for host in hosts {
-            self.send(host, Message::Build(Box::new(info.clone())));
+        let info = self.info();
+        for (host, info) in hosts.into_iter().zip(std::iter::repeat(info).flatten()) {
+            self.send(host, Message::Build(Box::new(info)));
         }
         self.pump_offers(now);
     }
@@ -369,10 +390,7 @@ impl Seeder {
             None => self.send(host, Message::Neighbours(Vec::new())),
         }
         // Said each time: the first may have been lost.
-        if let Some(manifest) = &self.build
-            && !complete
-        {
-            let info = manifest.info();
+        if let Some(info) = self.info().filter(|_| !complete) {
             self.send(host, Message::Build(Box::new(info)));
             self.fill_clients(now);
             self.pump_offers(now);

@@ -102,7 +102,7 @@ impl Seeder {
 
     /// Takes in incomplete members by chance until there are clients enough, and tells them what can be had.
     pub(super) fn fill_clients(&mut self, now: Time) {
-        let Some(info) = self.build.as_ref().map(|manifest| manifest.info()) else {
+        let Some(info) = self.info() else {
             return;
         };
         while self.injection.client_count() < self.config.clients {

@@ -23,6 +23,8 @@ pub const ADDRESS_LENGTH_MAX: usize = 256;
 pub const CONTACTS_MAX: usize = 256;
 /// Members in each list of a [`LinkReport`] at most; a host has no more than twice the largest degree and two.
 pub const LINKS_MAX: usize = 256;
+/// Bytes of a build's signature at most. They are those of whoever verifies it.
+pub const SIGNATURE_LENGTH_MAX: usize = 512;
 /// Payload bytes behind one [`DataHeader`] at most. Small enough that a control message waits for little.
 pub const DATA_LENGTH_MAX: u32 = 256 << 10;
 

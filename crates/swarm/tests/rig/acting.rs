@@ -57,6 +57,7 @@ impl Mesh {
             }
             Action::Gossip(_) => {}
             Action::Suspect { .. } => self.suspected += 1,
+            Action::Refuse { .. } => panic!("nobody verifies here"),
             Action::Complete => {
                 let first = self.completed_at.insert(host, self.now);
                 assert_eq!(first, None, "{host} was complete twice");

@@ -176,6 +176,7 @@ impl World<'_> {
             Flood::Build => Message::Build(Box::new(BuildInfo {
                 build_id: "another".to_owned(),
                 root: Hash::of(&any.to_le_bytes()),
+                signature: bytes::Bytes::new(),
             })),
         }
     }

@@ -325,7 +325,7 @@ impl<'a> World<'a> {
                     .feedback
                     .push_back(Event::ChunkServed { to, chunk });
             }
-            Action::Gossip(_) | Action::Suspect { .. } => {}
+            Action::Gossip(_) | Action::Suspect { .. } | Action::Refuse { .. } => {}
             Action::Complete => self.completed(member),
         }
     }

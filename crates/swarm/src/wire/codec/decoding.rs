@@ -10,7 +10,7 @@ use crate::bitfield::Bitfield;
 use crate::manifest::{BUILD_ID_LENGTH_MAX, BuildInfo, CHUNKS_MAX, Hash, Manifest};
 use crate::units::{Bytes, HostId, SwarmId, ZoneId};
 use crate::wire::message::{ChunkList, Contact, DataHeader, Frame, LinkReport, Message, RejectReason};
-use crate::wire::{ADDRESS_LENGTH_MAX, CONTACTS_MAX, DATA_LENGTH_MAX, LINKS_MAX, Waited};
+use crate::wire::{ADDRESS_LENGTH_MAX, CONTACTS_MAX, DATA_LENGTH_MAX, LINKS_MAX, SIGNATURE_LENGTH_MAX, Waited};
 
 /// The body of a frame, from which fields are taken in order.
 pub(super) struct Body<'a> {
@@ -118,6 +118,7 @@ impl<'a> Body<'a> {
         Ok(Message::Build(Box::new(BuildInfo {
             root: self.hash()?,
             build_id: self.build_id()?,
+            signature: self.short_bytes("build.signature.length", SIGNATURE_LENGTH_MAX)?,
         })))
     }
 
@@ -194,9 +195,14 @@ impl<'a> Body<'a> {
     }
 
     fn address(&mut self) -> Result<ByteBuffer, WireError> {
+        self.short_bytes("address.length", ADDRESS_LENGTH_MAX)
+    }
+
+    /// Bytes behind their length, which is `most` at most.
+    fn short_bytes(&mut self, field: &'static str, most: usize) -> Result<ByteBuffer, WireError> {
         let length = usize::from(self.u16()?);
-        if length > ADDRESS_LENGTH_MAX {
-            return Err(out_of_range("address.length"));
+        if length > most {
+            return Err(out_of_range(field));
         }
         self.take(length).map(ByteBuffer::copy_from_slice)
     }

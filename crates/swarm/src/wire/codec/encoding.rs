@@ -90,6 +90,7 @@ fn put_build(out: &mut BytesMut, info: &BuildInfo) {
     out.put_u8(kind::BUILD);
     out.put_slice(info.root.as_bytes());
     put_short_bytes(out, info.build_id.as_bytes());
+    put_short_bytes(out, &info.signature);
 }
 
 fn put_manifest(out: &mut BytesMut, manifest: &Manifest) {

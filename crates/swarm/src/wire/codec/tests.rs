@@ -1,7 +1,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use bytes::{Buf, BufMut};
+use bytes::{Buf, BufMut, Bytes as ByteBuffer};
 use proptest::prelude::*;
 
 use super::*;
@@ -9,7 +9,8 @@ use crate::bitfield::Bitfield;
 use crate::manifest::{BuildInfo, CHUNKS_MAX, Hash, Manifest};
 use crate::units::{HostId, SwarmId, ZoneId};
 use crate::wire::{
-    ADDRESS_LENGTH_MAX, ChunkList, Contact, DATA_LENGTH_MAX, DataHeader, LinkReport, Message, RejectReason, Waited,
+    ADDRESS_LENGTH_MAX, ChunkList, Contact, DATA_LENGTH_MAX, DataHeader, LinkReport, Message, RejectReason,
+    SIGNATURE_LENGTH_MAX, Waited,
 };
 
 fn contact() -> impl Strategy<Value = Contact> {
@@ -17,6 +18,10 @@ fn contact() -> impl Strategy<Value = Contact> {
         host: HostId::new(host),
         address: address.into(),
     })
+}
+
+fn signature() -> impl Strategy<Value = ByteBuffer> {
+    prop::collection::vec(any::<u8>(), 0..=SIGNATURE_LENGTH_MAX).prop_map(ByteBuffer::from)
 }
 
 const REASONS: [RejectReason; 4] = [
@@ -55,9 +60,9 @@ fn frame() -> impl Strategy<Value = Frame> {
         any::<NonZeroU32>().prop_map(|zone| Message::Zone(ZoneId::new(zone))),
         any::<u32>().prop_map(|chunk| Message::Invite { chunk }),
         prop::collection::vec(contact(), 0..20).prop_map(Message::Neighbours),
-        ("[a-z/.]{1,80}", any::<[u8; 32]>()).prop_map(|(build_id, root)| {
+        ("[a-z/.]{1,80}", any::<[u8; 32]>(), signature()).prop_map(|(build_id, root, signature)| {
             let root = Hash::from_bytes(root);
-            Message::Build(Box::new(BuildInfo { build_id, root }))
+            Message::Build(Box::new(BuildInfo { build_id, root, signature }))
         }),
         Just(Message::ManifestRequest),
         ("[a-z/.]{1,80}", prop::collection::vec(any::<u8>(), 1..2000), 16u32..300)
@@ -233,6 +238,13 @@ fn what_is_no_chunk_no_reason_and_no_truth_is_refused() {
             WireError::OutOfRange { field }
         );
     }
+    // A build as version 5 said it, and one whose signature is longer than any.
+    let unsigned = [&[0; 32][..], &[1, 0, b'b']].concat();
+    assert_eq!(refused(kind::BUILD, &unsigned), WireError::Truncated { kind: kind::BUILD });
+    let field = "build.signature.length";
+    let length = u16::try_from(SIGNATURE_LENGTH_MAX + 1).unwrap().to_le_bytes();
+    let signed = [&unsigned[..], &length, &[0; SIGNATURE_LENGTH_MAX + 1]].concat();
+    assert_eq!(refused(kind::BUILD, &signed), WireError::OutOfRange { field });
     assert_eq!(
         refused(kind::BUSY, &[2]),
         WireError::OutOfRange { field: "busy.waiting" }
