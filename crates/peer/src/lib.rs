@@ -11,6 +11,7 @@ mod open_files;
 mod rate_limit;
 mod store;
 mod threads;
+mod trust;
 
 pub use deployment_log::{HostPlacement, deployment_log};
 pub use directory::{Directory, DirectoryServer, SeededBuild};
@@ -30,3 +31,4 @@ pub use store::{
     Faulty, Looked, MemoryStore, Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
 };
 pub use threads::agent_runtime;
+pub use trust::{Trust, TrustError};

@@ -130,7 +130,7 @@ pub enum Action {
         by: HostId,
         /// Which build.
         build_id: String,
-        /// Why, as a sentence that goes on after the build's name.
+        /// Why, as a sentence about "it".
         why: String,
     },
     /// Every chunk is held. Said once, also where one is lost and comes back.

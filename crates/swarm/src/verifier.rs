@@ -11,7 +11,7 @@ pub trait Verifier: fmt::Debug + Send + Sync {
     /// What was signed of the build.
     ///
     /// # Errors
-    /// Why it is not believed, as a sentence that goes on after the build's name.
+    /// Why it is not believed, as a sentence about "it".
     fn verify(&self, build: &BuildInfo) -> Result<Signed, String>;
 }
 

@@ -61,6 +61,11 @@ pub(crate) struct Arguments {
     /// Permission bits of what is fetched, such as 0755. Without it those of what stood at its place, or what the umask leaves.
     #[arg(long, value_name = "OCTAL", value_parser = mode)]
     pub(crate) mode: Option<u32>,
+    /// Believe only builds that are signed with a key of this file, whoever the seeder is: a public key in a line, as `harness keygen`
+    /// writes it, and two while one takes the place of the other. What this host has had is remembered beside the builds, and
+    /// nothing older is taken. Without it every build of the seeder is believed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
     /// Do not say on stderr what has come. Warnings and errors are said all the same.
     #[arg(long)]
     pub(crate) quiet: bool,

@@ -434,6 +434,7 @@ impl<'a> Builds<'a> {
                 out: &build.out,
                 label: Some(id.1.clone()),
                 older,
+                key: Some(id.0.clone()),
             };
             let started =
                 seeders.map(|seeders| Fetch::start(self.arguments, swarm, seeders, place, &self.surroundings));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use peer::{
     Addresses, ChunkStore, Clock, DialError, Endpoint, EndpointConfig, Limits, Node, NodeConfig, NodeIdentity,
-    NodeReport, Observer, Role, Shaping, StoreError, StoreOpener, Traffic, TransportKind, cause_of, host_of,
+    NodeReport, Observer, Role, Shaping, StoreError, StoreOpener, Traffic, TransportKind, Trust, cause_of, host_of,
 };
 use swarm::{Contact, HostId, PeerConfig, SwarmId, Time, ZoneId};
 use tokio::sync::Notify;
@@ -41,6 +41,8 @@ pub(crate) struct Surroundings {
     endings: Mutex<Vec<Ending>>,
     /// Warnings that were given: many builds of one seeder have one cause.
     warned: Mutex<BTreeSet<String>>,
+    /// Whose builds are believed; every seeder's where absent.
+    trust: Option<Arc<Trust>>,
 }
 
 /// A fetch that has ended may still be in the middle of a read or a write: the next one of the same place waits for that.
@@ -63,7 +65,11 @@ impl Surroundings {
     ///
     /// # Errors
     /// Exit code and sentence where an address cannot be listened on.
-    pub(crate) async fn start(arguments: &Arguments, seeders: &[Addresses]) -> Result<Arc<Self>, Failure> {
+    pub(crate) async fn start(
+        arguments: &Arguments,
+        seeders: &[Addresses],
+        trust: Option<Arc<Trust>>,
+    ) -> Result<Arc<Self>, Failure> {
         let first = seeders.first().and_then(|seeder| seeder.at().first());
         let transport = first.map_or(TransportKind::Tcp, TransportKind::of);
         let identity = NodeIdentity::random();
@@ -93,6 +99,7 @@ impl Surroundings {
             news: Notify::new(),
             endings: Mutex::default(),
             warned: Mutex::default(),
+            trust,
         }))
     }
 
@@ -120,6 +127,8 @@ pub(crate) struct FetchTo<'a> {
     pub(crate) label: Option<String>,
     /// Files that may have chunks of it, which are copied from there.
     pub(crate) older: Vec<PathBuf>,
+    /// The only build that it may be, where that is known.
+    pub(crate) key: Option<String>,
 }
 
 /// A build that is fetched and then served, until this is dropped.
@@ -164,6 +173,8 @@ struct Seen {
     /// Why a seeder, and why another host, could not be reached the first time.
     no_seeder: Option<String>,
     no_host: Option<String>,
+    /// Seeders whose build is not believed.
+    refused_by: BTreeSet<HostId>,
 }
 
 impl Observer for Progress {
@@ -174,6 +185,20 @@ impl Observer for Progress {
     fn failed(&self, _host: HostId, error: &StoreError) {
         let error = format!("failed to {}", cloud::chain(error)).replace("failed to failed to", "failed to");
         self.tell(State::Failed(error));
+    }
+
+    /// Where there is another seeder, it may have a build that is believed.
+    fn refused(&self, _host: HostId, by: HostId, build_id: &str, why: &str) {
+        let refused = format!("build {build_id:?} of seeder {by} is refused: {why}");
+        let mut seen = self.state.lock();
+        seen.refused_by.insert(by);
+        let is_last = self.seeders.iter().all(|seeder| seen.refused_by.contains(seeder));
+        drop(seen);
+        if is_last {
+            self.tell(State::Failed(refused));
+        } else {
+            self.surroundings.warn_once(refused);
+        }
     }
 
     fn unreachable(&self, _host: HostId, other: HostId, error: &DialError) {
@@ -217,7 +242,7 @@ impl Fetch {
         place: FetchTo<'_>,
         surroundings: &Arc<Surroundings>,
     ) -> Self {
-        let FetchTo { out, label, older } = place;
+        let FetchTo { out, label, older, key } = place;
         let progress = Arc::new(Progress {
             state: Mutex::new(Seen {
                 state: State::Fetching,
@@ -225,6 +250,7 @@ impl Fetch {
                 store: None,
                 no_seeder: None,
                 no_host: None,
+                refused_by: BTreeSet::new(),
             }),
             seeders: seeders.iter().map(|seeder| host_of(seeder.peer())).collect(),
             surroundings: Arc::clone(surroundings),
@@ -244,6 +270,7 @@ impl Fetch {
         };
         let contacts: Vec<Contact> = seeders.iter().map(contact).collect();
         let zone = arguments.zone.as_deref().map(ZoneId::named);
+        let verifier = surroundings.trust.as_ref().map(|trust| trust.verifier(out, key));
         let node = surroundings.endpoint.join(NodeConfig {
             swarm,
             shaping: Shaping::default(),
@@ -251,6 +278,7 @@ impl Fetch {
             store,
             role: Role::Host(Box::new(move |host, address| PeerConfig {
                 zone,
+                verifier,
                 ..PeerConfig::with_seeders(host, address, contacts)
             })),
             seed: host.get(),

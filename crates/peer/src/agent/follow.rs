@@ -17,7 +17,7 @@ use super::fetch::{LOOK_EVERY, Surroundings};
 use super::kept::{BuildId, Kept};
 use super::rows::{Rows, again_after};
 use super::stop::{LAST_WORDS, Stop};
-use super::{Arguments, Failure};
+use super::{Arguments, Failure, trusting};
 
 /// Keeps `folder` with what the directory at `address` lists, until it is stopped, which is no failure.
 pub(crate) async fn follow(
@@ -29,7 +29,8 @@ pub(crate) async fn follow(
     let addresses = Addresses::of([address]).map_err(|error| (2, format!("--directory {error}")))?;
     let kept = Kept::open(folder)?;
     stop.is_planned_from_now_on();
-    let surroundings = Surroundings::start(arguments, std::slice::from_ref(&addresses)).await?;
+    let trust = trusting::trust(arguments, || kept.sequences_path())?;
+    let surroundings = Surroundings::start(arguments, std::slice::from_ref(&addresses), trust).await?;
     let mut directory = Directory::follow(addresses).map_err(|error| (4, cloud::chain(&error)))?;
     let mut builds = Builds::new(arguments, folder, kept, &surroundings);
     let mut rows = RowsUnderWay::new(arguments);

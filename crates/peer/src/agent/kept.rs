@@ -161,6 +161,11 @@ impl Kept {
         &self.path
     }
 
+    /// Where it is remembered which signed builds were had.
+    pub(crate) fn sequences_path(&self) -> PathBuf {
+        self.path.with_file_name(SEQUENCES)
+    }
+
     /// What this host is called in its rows where nobody has said.
     pub(crate) fn host_id(&self) -> &str {
         &self.content.host_id
@@ -308,6 +313,8 @@ pub(crate) fn milliseconds(time: SystemTime) -> u64 {
 pub(crate) const OURS: &str = ".fleetcast-";
 /// The list's file.
 const LIST: &str = ".fleetcast-builds.json";
+/// The file of what was had of signed builds.
+const SEQUENCES: &str = ".fleetcast-sequences.json";
 /// The lock's file.
 const LOCK: &str = ".fleetcast-lock";
 /// Versions that are remembered: with a deploy in each hour that is six weeks.

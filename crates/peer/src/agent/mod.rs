@@ -3,7 +3,7 @@
 //! Map: `single` is one build; `follow` the loop of a directory's host, `builds` what it does with each build, `build` one of them, `turns` which one
 //! comes next, `keep` which ones may go and `leftovers` how they go. `kept` is the agent's list on disk: what came, when, and what is still to be told
 //! of it, and `taking_up` what a process that was killed left to tell; `rows` writes to DynamoDB what is to be told there. `fetch` is one build on the network: the one place that starts a
-//! node. `machine` says what this host is called, `stop` hears signals, `speech` words what is said.
+//! node. `machine` says what this host is called, `stop` hears signals, `trusting` says whom it believes, `speech` words what is said.
 
 mod arguments;
 mod build;
@@ -19,6 +19,7 @@ mod single;
 mod speech;
 mod stop;
 mod taking_up;
+mod trusting;
 mod turns;
 
 use std::process::ExitCode;

@@ -17,12 +17,13 @@ use super::fetch::{Fetch, FetchTo, LOOK_EVERY, State, Surroundings};
 use super::kept::milliseconds;
 use super::rows::{Rows, again_after};
 use super::stop::{LAST_WORDS, Stop};
-use super::{Arguments, Failure, machine, speech, taking_up};
+use super::{Arguments, Failure, machine, speech, taking_up, trusting};
 
 /// Fetches the build of the seeders to `out`, writes its row, and serves it for as long as it is to linger.
 pub(crate) async fn fetch(arguments: &Arguments, out: &Path, mut stop: Stop) -> Result<(), Failure> {
     let seeders = Addresses::by_peer(&arguments.seeder).map_err(|error| (2, format!("--seeder {error}")))?;
-    let surroundings = Surroundings::start(arguments, &seeders).await?;
+    let trust = trusting::trust(arguments, || beside(out, ".sequences"))?;
+    let surroundings = Surroundings::start(arguments, &seeders, trust).await?;
     let ended = fetch_and_serve(arguments, seeders, out, &mut stop, &surroundings).await;
     surroundings.endpoint.close().await;
     ended
@@ -43,6 +44,7 @@ async fn fetch_and_serve(
         // When it was begun, for its row.
         label: arguments.log.then(|| milliseconds(SystemTime::now()).to_string()),
         older: Vec::new(),
+        key: None,
     };
     let mut fetch = Fetch::start(arguments, SwarmId::ONLY, seeders, place, surroundings);
     let outcome = tokio::select! {
@@ -165,6 +167,13 @@ async fn come(fetch: &mut Fetch, arguments: &Arguments, news: &Notify) -> Result
     }
 }
 
+/// The file beside `out` whose name goes on like this.
+fn beside(out: &Path, more: &str) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(more);
+    out.with_file_name(name)
+}
+
 /// The row that waits beside a file until the table can be reached.
 struct WaitingRow {
     path: PathBuf,
@@ -172,10 +181,8 @@ struct WaitingRow {
 
 impl WaitingRow {
     fn beside(out: &Path) -> Self {
-        let mut name = out.file_name().unwrap_or_default().to_owned();
-        name.push(".row");
         Self {
-            path: out.with_file_name(name),
+            path: beside(out, ".row"),
         }
     }
 

@@ -90,7 +90,7 @@ impl Peer {
         if signed.is_some_and(|signed| !signed.is_of(&manifest)) {
             // It is the manifest of this root: what is wrong is what the seeder said of it.
             let (by, build_id) = (*by, info.build_id.clone());
-            let why = "was signed with another size or in other chunks than it has".to_owned();
+            let why = "it was signed with another size or in other chunks than it has".to_owned();
             self.build = Build::Unknown;
             return self.refuse_build(now, by, build_id, why);
         }
