@@ -230,7 +230,10 @@ impl Memory {
     fn drop_the_oldest(&mut self, but: &str) {
         while self.places.len() > PLACES_MAX {
             let others = self.places.iter().filter(|(place, _)| *place != but);
-            let Some(oldest) = others.min_by_key(|(_, had)| had.sequence).map(|(place, _)| place.clone()) else {
+            let Some(oldest) = others
+                .min_by_key(|(_, had)| had.sequence)
+                .map(|(place, _)| place.clone())
+            else {
                 return;
             };
             self.places.remove(&oldest);
@@ -300,7 +303,11 @@ mod tests {
         for host in [host, verifier(&folder, Some("app.zip"))] {
             let why = host.verify(&signed(&old, 4)).unwrap_err();
             assert!(why.contains("its sequence is 4, and 5 has come"), "{why}");
-            assert!(host.verify(&signed(&old, 5)).unwrap_err().contains("the same sequence 5"));
+            assert!(
+                host.verify(&signed(&old, 5))
+                    .unwrap_err()
+                    .contains("the same sequence 5")
+            );
             host.verify(&signed(&new, 5)).unwrap();
         }
         verifier(&folder, Some("app.zip")).verify(&signed(&old, 6)).unwrap();
@@ -309,17 +316,27 @@ mod tests {
     #[test]
     fn a_build_id_has_sequences_of_its_own_and_a_file_has_those_of_all_that_came_to_it() {
         let folder = tempfile::tempdir().unwrap();
-        verifier(&folder, Some("a.zip")).verify(&signed(&build("a.zip", 1), 9)).unwrap();
-        verifier(&folder, Some("b.zip")).verify(&signed(&build("b.zip", 1), 1)).unwrap();
+        verifier(&folder, Some("a.zip"))
+            .verify(&signed(&build("a.zip", 1), 9))
+            .unwrap();
+        verifier(&folder, Some("b.zip"))
+            .verify(&signed(&build("b.zip", 1), 1))
+            .unwrap();
         let file = verifier(&folder, None);
         file.verify(&signed(&build("a.zip", 1), 9)).unwrap();
-        assert!(file.verify(&signed(&build("b.zip", 1), 1)).unwrap_err().contains("older"));
+        assert!(
+            file.verify(&signed(&build("b.zip", 1), 1))
+                .unwrap_err()
+                .contains("older")
+        );
     }
 
     #[test]
     fn a_build_of_another_id_than_is_listed_is_refused_whoever_signed_it() {
         let folder = tempfile::tempdir().unwrap();
-        let why = verifier(&folder, Some("a.zip")).verify(&signed(&build("b.zip", 1), 1)).unwrap_err();
+        let why = verifier(&folder, Some("a.zip"))
+            .verify(&signed(&build("b.zip", 1), 1))
+            .unwrap_err();
         assert!(why.contains("\"a.zip\""), "{why}");
     }
 
@@ -349,8 +366,16 @@ mod tests {
         }
         let keys = || TrustedKeys::of([key().public()]);
         let at = |name: &str| folder.path().join(name);
-        assert!(matches!(Trust::remembering(keys(), at("sequences")), Err(TrustError::Unreadable { .. })));
-        for broken in ["", "{}", "{\"places\": 1}", "{\"places\": {\"a\": {\"sequence\": -1, \"root\": \"\"}}}"] {
+        assert!(matches!(
+            Trust::remembering(keys(), at("sequences")),
+            Err(TrustError::Unreadable { .. })
+        ));
+        for broken in [
+            "",
+            "{}",
+            "{\"places\": 1}",
+            "{\"places\": {\"a\": {\"sequence\": -1, \"root\": \"\"}}}",
+        ] {
             std::fs::write(at("broken"), broken).unwrap();
             let error = Trust::remembering(keys(), at("broken")).unwrap_err().to_string();
             assert!(error.contains("broken") && error.contains("remove it"), "{error}");

@@ -81,18 +81,38 @@ mod tests {
         let base = Claim::of(&manifest, terms);
         let with = |terms| Claim { terms, ..base.clone() };
         let others = [
-            Claim { build_id: "c", ..base.clone() },
-            Claim { build_id: "b\0", ..base.clone() },
-            Claim { size: 101, ..base.clone() },
-            Claim { chunk_size: 65, ..base.clone() },
-            Claim { root: Hash::of(b"x"), ..base.clone() },
+            Claim {
+                build_id: "c",
+                ..base.clone()
+            },
+            Claim {
+                build_id: "b\0",
+                ..base.clone()
+            },
+            Claim {
+                size: 101,
+                ..base.clone()
+            },
+            Claim {
+                chunk_size: 65,
+                ..base.clone()
+            },
+            Claim {
+                root: Hash::of(b"x"),
+                ..base.clone()
+            },
             with(Terms { sequence: 2, ..terms }),
-            with(Terms { signed: moment(3), ..terms }),
-            with(Terms { expires: Some(moment(4)), ..terms }),
+            with(Terms {
+                signed: moment(3),
+                ..terms
+            }),
+            with(Terms {
+                expires: Some(moment(4)),
+                ..terms
+            }),
             with(Terms { expires: None, ..terms }),
         ];
-        let messages: std::collections::BTreeSet<_> =
-            others.iter().chain([&base]).map(Claim::message).collect();
+        let messages: std::collections::BTreeSet<_> = others.iter().chain([&base]).map(Claim::message).collect();
         assert_eq!(messages.len(), others.len() + 1);
     }
 }

@@ -96,7 +96,10 @@ impl SecretKey {
         let file = File::open(path).map_err(failed)?;
         let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
         let text = read_short(file).map_err(failed)?;
-        let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+        let line = text
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty() && !line.starts_with('#'));
         let line = line.unwrap_or_default();
         let path = path.to_owned();
         if line.starts_with(PUBLIC_PREFIX) {
@@ -218,7 +221,12 @@ fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), KeyError> {
         source,
     };
     let mut options = File::options();
-    let mut file = options.write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(failed)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     written.map_err(|error| {
         let _ = std::fs::remove_file(path);
@@ -277,7 +285,10 @@ mod tests {
         for wrong in ["", "# only words\n", "ed25519-secret:short\n", "\u{0}\u{1}"] {
             std::fs::write(&path, wrong).unwrap();
             let error = SecretKey::read(&path).unwrap_err().to_string();
-            assert!(error.contains("is no secret key") && error.contains("keygen"), "{error}");
+            assert!(
+                error.contains("is no secret key") && error.contains("keygen"),
+                "{error}"
+            );
         }
         let missing = SecretKey::read(&folder.path().join("none")).unwrap_err().to_string();
         assert!(missing.contains("none"), "{missing}");

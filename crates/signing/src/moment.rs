@@ -53,7 +53,9 @@ impl From<SystemTime> for Moment {
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = i64::try_from(self.0 / 1000).unwrap_or_default();
-        let text = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|time| time.format(&Rfc3339).ok());
+        let text = OffsetDateTime::from_unix_timestamp(seconds)
+            .ok()
+            .and_then(|time| time.format(&Rfc3339).ok());
         f.write_str(&text.unwrap_or_else(|| format!("{} ms after 1970", self.0)))
     }
 }
@@ -63,19 +65,34 @@ impl FromStr for Moment {
 
     /// RFC 3339, such as `2027-01-31T12:00:00Z`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let millis = OffsetDateTime::parse(text, &Rfc3339).ok().map(|time| time.unix_timestamp_nanos() / 1_000_000);
-        let moment = millis.and_then(|millis| u64::try_from(millis).ok()).and_then(Self::from_millis);
+        let millis = OffsetDateTime::parse(text, &Rfc3339)
+            .ok()
+            .map(|time| time.unix_timestamp_nanos() / 1_000_000);
+        let moment = millis
+            .and_then(|millis| u64::try_from(millis).ok())
+            .and_then(Self::from_millis);
         moment.ok_or_else(|| format!("{text:?} is no time; expected one such as 2027-01-31T12:00:00Z"))
     }
 }
 
 /// A time for people: the largest unit of it, and the next.
 pub(crate) fn in_words(duration: Duration) -> String {
-    const UNITS: [(u64, &str); 5] = [(31_557_600, "years"), (86_400, "days"), (3_600, "h"), (60, "min"), (1, "s")];
+    const UNITS: [(u64, &str); 5] = [
+        (31_557_600, "years"),
+        (86_400, "days"),
+        (3_600, "h"),
+        (60, "min"),
+        (1, "s"),
+    ];
     let seconds = duration.as_secs();
-    let largest = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(UNITS.len() - 1);
+    let largest = UNITS
+        .iter()
+        .position(|(unit, _)| seconds >= *unit)
+        .unwrap_or(UNITS.len() - 1);
     let (unit, name) = UNITS[largest];
-    let rest = UNITS.get(largest + 1).map(|(next, name)| (seconds % unit / next, *name));
+    let rest = UNITS
+        .get(largest + 1)
+        .map(|(next, name)| (seconds % unit / next, *name));
     match rest.filter(|(count, _)| *count > 0) {
         Some((count, next)) => format!("{} {name} {count} {next}", seconds / unit),
         None => format!("{} {name}", seconds / unit),

@@ -118,8 +118,17 @@ impl fmt::Display for Signature {
             signed,
             expires,
         } = self.terms;
-        write!(f, "{PREFIX};key={};size={};chunk={}", self.key, self.size, self.chunk_size)?;
-        write!(f, ";root={};sequence={sequence};signed={}", self.root, signed.as_millis())?;
+        write!(
+            f,
+            "{PREFIX};key={};size={};chunk={}",
+            self.key, self.size, self.chunk_size
+        )?;
+        write!(
+            f,
+            ";root={};sequence={sequence};signed={}",
+            self.root,
+            signed.as_millis()
+        )?;
         match expires {
             Some(expires) => write!(f, ";expires={}", expires.as_millis())?,
             None => write!(f, ";expires={NEVER}")?,
@@ -140,12 +149,16 @@ impl FromStr for Signature {
             return Err(NotASignature::Prefix);
         }
         let mut next = |field: &'static str| {
-            let value = fields.next().and_then(|value| value.strip_prefix(field)?.strip_prefix('='));
+            let value = fields
+                .next()
+                .and_then(|value| value.strip_prefix(field)?.strip_prefix('='));
             value.ok_or(NotASignature::Missing { field })
         };
         let key = parsed("key", next("key")?, "a public key", |text| text.parse().ok())?;
         let size = number("size", next("size")?)?;
-        let chunk_size = parsed("chunk", next("chunk")?, "bytes of a chunk", |text| digits(text)?.parse().ok())?;
+        let chunk_size = parsed("chunk", next("chunk")?, "bytes of a chunk", |text| {
+            digits(text)?.parse().ok()
+        })?;
         let root = parsed("root", next("root")?, "64 hexadecimal digits", hash)?;
         let sequence = number("sequence", next("sequence")?)?;
         let signed = parsed("signed", next("signed")?, MILLIS, moment)?;

@@ -113,10 +113,12 @@ impl TrustedKeys {
     /// # Errors
     /// Where the file cannot be read, a line is none of these, or there is no key at all.
     pub fn read(path: &Path) -> Result<Self, TrustError> {
-        let text = File::open(path).and_then(read_short).map_err(|source| TrustError::File {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = File::open(path)
+            .and_then(read_short)
+            .map_err(|source| TrustError::File {
+                path: path.to_owned(),
+                source,
+            })?;
         let mut keys = Vec::new();
         for (line, text) in (1..).zip(text.lines()) {
             let text = text.split('#').next().unwrap_or_default();
@@ -242,7 +244,10 @@ mod tests {
         assert_eq!(verified_one, signature);
         assert!(verified_one.fits(&build()));
         let others = key(2).sign(&build(), terms());
-        assert!(matches!(verified(&keys, &others, NOW), Err(Refused::Untrusted { count: 1, .. })));
+        assert!(matches!(
+            verified(&keys, &others, NOW),
+            Err(Refused::Untrusted { count: 1, .. })
+        ));
         let unsigned = keys.verify("app.zip", build().root(), None, at(NOW));
         assert_eq!(unsigned, Err(Refused::NotSigned));
     }
@@ -257,7 +262,12 @@ mod tests {
         assert!(matches!(refused, Err(Refused::OtherRoot { .. })), "{refused:?}");
         // The same where the root is right, and the id is not.
         let claim = Claim::of(&build, terms());
-        let text = key(1).sign_claim(&Claim { build_id: "other.zip", ..claim.clone() }).to_string();
+        let text = key(1)
+            .sign_claim(&Claim {
+                build_id: "other.zip",
+                ..claim.clone()
+            })
+            .to_string();
         let refused = keys.verify("app.zip", build.root(), Some(&text), now);
         assert!(matches!(refused, Err(Refused::Forged { .. })), "{refused:?}");
         let larger = key(1).sign_claim(&Claim { size: 1001, ..claim });
@@ -304,7 +314,10 @@ mod tests {
         assert!(said(NOW + 25 * HOUR).contains("1 h ago"), "{}", said(NOW + 25 * HOUR));
         assert!(said(NOW + 24 * HOUR + YEARS).contains("10 years ago"));
         assert!(said(0).contains("1970-01-01T00:00:00Z") && said(0).contains("set it"));
-        let never = Terms { expires: None, ..terms() };
+        let never = Terms {
+            expires: None,
+            ..terms()
+        };
         assert!(verified(&keys, &key(1).sign(&build(), never), NOW + YEARS).is_ok());
     }
 

@@ -126,7 +126,11 @@ fn a_build_that_is_not_believed_is_not_fetched_and_who_announces_it_is_dropped_w
     assert!(!asks_for_manifest(&later), "{later:?}");
     assert!(!opens(&host.tell(Event::Message(A, Message::Manifest(manifest)))));
     // It is not dialled again for a while, and then it is.
-    let dials = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::Connect(c) if c.host == SEEDER));
+    let dials = |actions: &[Action]| {
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Connect(c) if c.host == SEEDER))
+    };
     assert!(!dials(&later), "{later:?}");
     assert!(dials(&host.pass(120)));
 }
@@ -182,5 +186,8 @@ fn a_seeder_passes_on_who_vouches_for_its_build() {
         _ => None,
     });
     let said: Vec<ByteBuffer> = said.collect();
-    assert!(!said.is_empty() && said.iter().all(|signature| signature == "word"), "{said:?}");
+    assert!(
+        !said.is_empty() && said.iter().all(|signature| signature == "word"),
+        "{said:?}"
+    );
 }

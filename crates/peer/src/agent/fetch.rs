@@ -161,7 +161,7 @@ type FileId = (u64, u64);
 
 struct Progress {
     state: Mutex<Seen>,
-    seeders: Vec<HostId>,
+    seeders: Vec<(HostId, String)>,
     surroundings: Arc<Surroundings>,
 }
 
@@ -189,10 +189,12 @@ impl Observer for Progress {
 
     /// Where there is another seeder, it may have a build that is believed.
     fn refused(&self, _host: HostId, by: HostId, build_id: &str, why: &str) {
-        let refused = format!("build {build_id:?} of seeder {by} is refused: {why}");
+        let at = self.seeders.iter().find(|(seeder, _)| *seeder == by);
+        let at = at.map(|(_, at)| at.as_str()).unwrap_or_default();
+        let refused = format!("build {build_id:?} of the seeder at {at} is refused: {why}");
         let mut seen = self.state.lock();
         seen.refused_by.insert(by);
-        let is_last = self.seeders.iter().all(|seeder| seen.refused_by.contains(seeder));
+        let is_last = self.seeders.iter().all(|(seeder, _)| seen.refused_by.contains(seeder));
         drop(seen);
         if is_last {
             self.tell(State::Failed(refused));
@@ -223,7 +225,7 @@ impl Progress {
 
     fn not_reached(&self, other: HostId, why: impl FnOnce() -> String) {
         let mut seen = self.state.lock();
-        let first = if self.seeders.contains(&other) {
+        let first = if self.seeders.iter().any(|(seeder, _)| *seeder == other) {
             &mut seen.no_seeder
         } else {
             &mut seen.no_host
@@ -252,7 +254,10 @@ impl Fetch {
                 no_host: None,
                 refused_by: BTreeSet::new(),
             }),
-            seeders: seeders.iter().map(|seeder| host_of(seeder.peer())).collect(),
+            seeders: seeders
+                .iter()
+                .map(|seeder| (host_of(seeder.peer()), seeder.to_string()))
+                .collect(),
             surroundings: Arc::clone(surroundings),
         });
         let token = Arc::new(());

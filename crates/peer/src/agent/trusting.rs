@@ -12,10 +12,7 @@ use super::{Arguments, Failure};
 ///
 /// # Errors
 /// Exit code and sentence where the keys, or what is remembered, cannot be read.
-pub(crate) fn trust(
-    arguments: &Arguments,
-    memory: impl FnOnce() -> PathBuf,
-) -> Result<Option<Arc<Trust>>, Failure> {
+pub(crate) fn trust(arguments: &Arguments, memory: impl FnOnce() -> PathBuf) -> Result<Option<Arc<Trust>>, Failure> {
     let Some(keys) = &arguments.trust else {
         arguments.say("whatever the seeder says is believed; with --trust only what is signed with a key of that file");
         return Ok(None);

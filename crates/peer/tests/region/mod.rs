@@ -50,6 +50,8 @@ pub struct Seeding {
     pub identity: Option<NodeIdentity>,
     /// That of key and version where absent, as a directory's builds have it.
     pub swarm: Option<SwarmId>,
+    /// Who vouches for its build.
+    pub signature: Option<String>,
 }
 
 impl Seeder {
@@ -105,6 +107,9 @@ impl Seeder {
         let store = MemoryStore::new(ChunkPool::default(), Arc::clone(&manifest));
         for (chunk, bytes) in manifest.chunks().zip(build.chunks(CHUNK)) {
             store.keep(chunk, Bytes::copy_from_slice(bytes)).unwrap();
+        }
+        if let Some(signature) = seeding.signature {
+            node.sign(signature);
         }
         node.seed(manifest, Arc::new(store));
         Self {

@@ -385,7 +385,13 @@ impl Peer {
 
     pub(super) fn learn_of_build(&mut self, now: Time, by: HostId, info: BuildInfo) {
         if matches!(self.build, Build::Unknown) {
-            let signed = match self.config.verifier.as_ref().map(|verifier| verifier.verify(&info)).transpose() {
+            let signed = match self
+                .config
+                .verifier
+                .as_ref()
+                .map(|verifier| verifier.verify(&info))
+                .transpose()
+            {
                 Ok(signed) => signed,
                 Err(why) => return self.refuse_build(now, by, info.build_id, why),
             };

@@ -270,7 +270,11 @@ impl Referee {
             Action::Disconnect { host, reason } => self.disconnects(now, member, *host, *reason),
             Action::Complete => self.completes(now, member),
             Action::Connect(contact) => self.dials(now, member, contact.host),
-            Action::OpenStore(_) | Action::StopServing { .. } | Action::Gossip(_) | Action::Suspect { .. } | Action::Refuse { .. } => {}
+            Action::OpenStore(_)
+            | Action::StopServing { .. }
+            | Action::Gossip(_)
+            | Action::Suspect { .. }
+            | Action::Refuse { .. } => {}
         }
     }
 

@@ -62,7 +62,11 @@ fn frame() -> impl Strategy<Value = Frame> {
         prop::collection::vec(contact(), 0..20).prop_map(Message::Neighbours),
         ("[a-z/.]{1,80}", any::<[u8; 32]>(), signature()).prop_map(|(build_id, root, signature)| {
             let root = Hash::from_bytes(root);
-            Message::Build(Box::new(BuildInfo { build_id, root, signature }))
+            Message::Build(Box::new(BuildInfo {
+                build_id,
+                root,
+                signature,
+            }))
         }),
         Just(Message::ManifestRequest),
         ("[a-z/.]{1,80}", prop::collection::vec(any::<u8>(), 1..2000), 16u32..300)
@@ -240,7 +244,10 @@ fn what_is_no_chunk_no_reason_and_no_truth_is_refused() {
     }
     // A build as version 5 said it, and one whose signature is longer than any.
     let unsigned = [&[0; 32][..], &[1, 0, b'b']].concat();
-    assert_eq!(refused(kind::BUILD, &unsigned), WireError::Truncated { kind: kind::BUILD });
+    assert_eq!(
+        refused(kind::BUILD, &unsigned),
+        WireError::Truncated { kind: kind::BUILD }
+    );
     let field = "build.signature.length";
     let length = u16::try_from(SIGNATURE_LENGTH_MAX + 1).unwrap().to_le_bytes();
     let signed = [&unsigned[..], &length, &[0; SIGNATURE_LENGTH_MAX + 1]].concat();
