@@ -2,6 +2,7 @@
 //!
 //! Invariant: ranges that were read with the same `ObjectInfo` are of the same version of the object.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use aws_sdk_s3::Client;
@@ -32,21 +33,43 @@ pub struct Buckets {
     pub(crate) client: Client,
     /// Whether uploads land only where nothing is.
     pub(crate) only_new: bool,
+    /// Who vouches for what is uploaded.
+    signature: Option<String>,
 }
 
 impl Buckets {
     pub(crate) fn new(client: Client) -> Self {
-        let only_new = false;
-        Self { client, only_new }
+        Self {
+            client,
+            only_new: false,
+            signature: None,
+        }
     }
 
     /// The same buckets, to which an upload comes only where there is no object of its key: a build id does not silently mean two
     /// builds.
     #[must_use]
     pub fn only_new(&self) -> Self {
-        let client = self.client.clone();
-        let only_new = true;
-        Self { client, only_new }
+        Self {
+            only_new: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same buckets, to which an upload comes with this signature: metadata of the object, which it has from the moment in which it is
+    /// there, and which copies take along.
+    #[must_use]
+    pub fn signed(&self, signature: String) -> Self {
+        Self {
+            signature: Some(signature),
+            ..self.clone()
+        }
+    }
+
+    /// The metadata of an upload.
+    pub(crate) fn metadata(&self) -> Option<HashMap<String, String>> {
+        let signature = self.signature.clone()?;
+        Some(HashMap::from([(SIGNATURE.to_owned(), signature)]))
     }
 
     /// Makes a bucket; a bucket of ours that is there is fine.
@@ -116,19 +139,38 @@ impl Buckets {
 
     /// Looks at an object; tries again where that can help.
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo, CloudError> {
+        Ok(self.head_signed(bucket, key).await?.0)
+    }
+
+    /// The same, and who vouches for it: what [`Buckets::signed`] gave it, whatever that is.
+    pub async fn head_signed(&self, bucket: &str, key: &str) -> Result<(ObjectInfo, Option<String>), CloudError> {
         let ObjectVersion {
             bucket,
             key,
             size,
             etag,
+            mut headers,
             ..
         } = self.head_version(bucket, key, None).await?;
-        Ok(ObjectInfo {
+        let object = ObjectInfo {
             bucket,
             key,
             size,
             etag,
-        })
+        };
+        Ok((object, headers.metadata.remove(SIGNATURE)))
+    }
+
+    /// Who vouches for the very object that `object` describes.
+    ///
+    /// # Errors
+    /// `ObjectChanged` where it has been overwritten, `ObjectMissing` where it is gone.
+    pub async fn signature_of(&self, object: &ObjectInfo) -> Result<Option<String>, CloudError> {
+        let (now, signature) = self.head_signed(&object.bucket, &object.key).await?;
+        if now.etag != object.etag {
+            return Err(changed(object, &now.etag));
+        }
+        Ok(signature)
     }
 
     /// Reads a range of the very object that `object` describes; tries again where that can help.
@@ -214,3 +256,6 @@ pub(crate) fn changed(object: &ObjectInfo, found: &str) -> CloudError {
         found: found.to_owned(),
     }
 }
+
+/// Metadata of a build: who vouches for it.
+const SIGNATURE: &str = "fleetcast-signature";

@@ -4,6 +4,7 @@
 //! Invariant: an upload in parts that fails is aborted. One whose future is dropped is not: whoever drops it calls
 //! `abort_uploads`, and where that is not done either a rule of the bucket clears it away.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
@@ -47,7 +48,9 @@ impl Buckets {
         let body = read_part(source, key, 0..size).await?;
         let send = || async {
             let request = self.client.put_object().bucket(bucket).key(key);
-            let request = request.set_if_none_match(self.condition());
+            let request = request
+                .set_if_none_match(self.condition())
+                .set_metadata(self.metadata());
             let sent = request.body(ByteStream::from(body.clone())).send().await;
             sent.map_err(|error| self.put_error(format!("upload {key} to bucket {bucket}"), (bucket, key), &error))
         };
@@ -112,7 +115,7 @@ impl Buckets {
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), CloudError> {
         let upload = self
-            .begin_multipart(bucket, key, Some(ChecksumAlgorithm::Crc32))
+            .begin_multipart(bucket, key, Some(ChecksumAlgorithm::Crc32), self.metadata())
             .await?;
         let parts = stream::iter(part_ranges(size).map(Ok)).map_ok(|(number, range)| {
             let upload = &upload;
@@ -156,9 +159,15 @@ impl Buckets {
     /// # Errors
     /// Likewise.
     pub async fn copy_as(&self, from: &str, from_key: &str, to: &str, key: &str) -> Result<(), CloudError> {
-        let object = self.head(from, from_key).await?;
+        let version = self.head_version(from, from_key, None).await?;
+        let object = ObjectInfo {
+            bucket: version.bucket,
+            key: version.key,
+            size: version.size,
+            etag: version.etag,
+        };
         if object.size > COPY_SIZE_MAX {
-            return self.copy_multipart(&object, to, key).await;
+            return self.copy_multipart(&object, version.headers.metadata, to, key).await;
         }
         let copy = || async {
             let request = self
@@ -177,8 +186,15 @@ impl Buckets {
         Backoff::READ.seeded(fnv1a(to).into()).run(copy).await.map(|_| ())
     }
 
-    async fn copy_multipart(&self, object: &ObjectInfo, to: &str, key: &str) -> Result<(), CloudError> {
-        let upload = self.begin_multipart(to, key, None).await?;
+    /// A copy at once takes metadata along by itself; one in parts is to be told.
+    async fn copy_multipart(
+        &self,
+        object: &ObjectInfo,
+        metadata: HashMap<String, String>,
+        to: &str,
+        key: &str,
+    ) -> Result<(), CloudError> {
+        let upload = self.begin_multipart(to, key, None, Some(metadata)).await?;
         let parts = stream::iter(part_ranges(object.size).map(Ok)).map_ok(|(number, range)| {
             let upload = &upload;
             async move {
@@ -245,6 +261,7 @@ impl Buckets {
         bucket: &str,
         key: &str,
         checksums: Option<ChecksumAlgorithm>,
+        metadata: Option<HashMap<String, String>>,
     ) -> Result<String, CloudError> {
         let action = || format!("begin the upload of {key} to {bucket}");
         let begin = || async {
@@ -254,6 +271,7 @@ impl Buckets {
                 .bucket(bucket)
                 .key(key)
                 .set_checksum_algorithm(checksums.clone())
+                .set_metadata(metadata.clone())
                 .send()
                 .await;
             sent.map_err(|error| write_error(action(), bucket, &error))

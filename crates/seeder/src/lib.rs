@@ -7,6 +7,7 @@ mod get_turns;
 mod queue_feed;
 mod s3_pull;
 mod seed;
+mod signatures;
 mod spool;
 
 pub use agent::{Agent, AgentHost, AgentOptions, Patience};

@@ -20,7 +20,11 @@ use seeder::{
     SpoolFolder, SpoolLimits, adopt, pull_object,
 };
 use signals::Signals;
+use signing::TrustedKeys;
 use swarm::{Part, SeederConfig, SwarmId};
+
+/// Whose builds are seeded; everybody's where absent.
+type Trust = Option<Arc<TrustedKeys>>;
 
 /// Seed a build from a regional bucket.
 #[derive(Debug, Parser)]
@@ -76,6 +80,10 @@ struct Arguments {
     /// Hosts that may be connected.
     #[arg(long, default_value_t = 100_000)]
     hosts_max: u32,
+    /// Seed only builds that are signed with a key of this file: a public key in a line, as `harness keygen` writes it, and two while
+    /// one takes the place of the other. Hosts decide for themselves. Without it whatever is in the bucket is seeded.
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
     /// Endpoint of S3; the standard AWS environment's where absent.
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
@@ -115,6 +123,21 @@ async fn run(arguments: &Arguments) -> ExitCode {
         Ok(folder) => folder,
         Err(error) => return fail(&error),
     };
+    let trust = match &arguments.trust {
+        Some(file) => match TrustedKeys::read(file) {
+            Ok(keys) => Some(Arc::new(keys)),
+            Err(error) => {
+                eprintln!("seeder: --trust {}", chain(&error));
+                return ExitCode::from(2);
+            }
+        },
+        None => {
+            eprintln!(
+                "seeder: whatever is in the bucket is believed; with --trust only what is signed with a key of that file"
+            );
+            None
+        }
+    };
     let config = CloudConfig::at_or_environment(arguments.endpoint_url.as_deref());
     let cloud = Cloud::connect(&config).await;
     match (&arguments.bucket, &arguments.key, &arguments.queue) {
@@ -123,9 +146,9 @@ async fn run(arguments: &Arguments) -> ExitCode {
                 bucket: bucket.clone(),
                 key: key.clone(),
             };
-            seed_one(arguments, &cloud.buckets(), &notice, &folder, signals).await
+            seed_one(arguments, &cloud.buckets(), &notice, (&folder, &trust), signals).await
         }
-        (_, _, Some(queue)) => run_queue::seed_all(arguments, &cloud, queue, &folder, signals).await,
+        (_, _, Some(queue)) => run_queue::seed_all(arguments, &cloud, queue, (&folder, &trust), signals).await,
         _ => ExitCode::from(2), // The command line does not let it come to this.
     }
 }
@@ -135,15 +158,15 @@ async fn seed_one(
     arguments: &Arguments,
     buckets: &Buckets,
     notice: &BuildNotice,
-    folder: &Arc<SpoolFolder>,
+    (folder, trust): (&Arc<SpoolFolder>, &Trust),
     mut signals: Signals,
 ) -> ExitCode {
     let begin = async {
         let endpoint = Endpoint::start(endpoint_config(arguments, NodeIdentity::random()));
         let endpoint = endpoint.await.map_err(|error| fail(&error))?;
         print_addresses(&endpoint);
-        let seeder = start(arguments, &endpoint, folder, SwarmId::ONLY);
-        let pulled = find(arguments, buckets, notice, folder).await;
+        let seeder = start(arguments, &endpoint, folder, trust, SwarmId::ONLY);
+        let pulled = find(arguments, buckets, notice, folder, trust).await;
         let pulled = pulled.map_err(|source| {
             fail(&SeedError::Pull {
                 bucket: notice.bucket.clone(),
@@ -178,6 +201,7 @@ async fn find(
     buckets: &Buckets,
     notice: &BuildNotice,
     folder: &Arc<SpoolFolder>,
+    trust: &Trust,
 ) -> Result<Pulled, PullError> {
     let (spool, known) = (Arc::clone(folder), notice.clone());
     let look_in_spool = move || spool.newest(&known.bucket, &known.key);
@@ -186,8 +210,8 @@ async fn find(
     let object = match spooled {
         None => head.await?,
         Some(spooled) => match tokio::time::timeout(HEAD_PATIENCE, head).await {
-            Ok(Ok(object)) if object != spooled.object => object,
-            Ok(Ok(_)) => return Ok(adopt(buckets, spooled)),
+            // What the spool has of it is not pulled again.
+            Ok(Ok(object)) => object,
             other => {
                 let why = match other {
                     Ok(Err(error)) => chain(&error),
@@ -201,11 +225,13 @@ async fn find(
                     why,
                     "S3 does not say which version it has; the spool's is seeded"
                 );
-                return Ok(adopt(buckets, spooled));
+                let pulled = adopt(buckets, spooled);
+                pulled.check(trust.as_deref())?;
+                return Ok(pulled);
             }
         },
     };
-    pull_object(buckets, object, &pull_options(arguments, folder)).await
+    pull_object(buckets, object, &pull_options(arguments, folder, trust)).await
 }
 
 /// Where this process listens, for all builds.
@@ -228,7 +254,13 @@ fn print_addresses(endpoint: &Endpoint) {
 }
 
 /// Starts the swarm of a build.
-fn start(arguments: &Arguments, endpoint: &Endpoint, folder: &Arc<SpoolFolder>, swarm: SwarmId) -> RegionalSeeder {
+fn start(
+    arguments: &Arguments,
+    endpoint: &Endpoint,
+    folder: &Arc<SpoolFolder>,
+    trust: &Trust,
+    swarm: SwarmId,
+) -> RegionalSeeder {
     let host = host_of(endpoint.peer_id());
     let mut core = SeederConfig::new(host);
     core.part = arguments.part;
@@ -241,16 +273,17 @@ fn start(arguments: &Arguments, endpoint: &Endpoint, folder: &Arc<SpoolFolder>, 
             limits: Limits::default(),
             seed: host.get(),
             clock: Clock::start(),
-            pull: pull_options(arguments, folder),
+            pull: pull_options(arguments, folder, trust),
         },
     )
 }
 
-fn pull_options(arguments: &Arguments, folder: &Arc<SpoolFolder>) -> PullOptions {
+fn pull_options(arguments: &Arguments, folder: &Arc<SpoolFolder>, trust: &Trust) -> PullOptions {
     PullOptions {
         chunk_size: arguments.chunk_size,
         turns: GetTurns::new(GETS_MAX),
         spool: Spool::Folder(Arc::clone(folder)),
+        trust: trust.clone(),
     }
 }
 

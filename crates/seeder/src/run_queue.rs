@@ -12,14 +12,14 @@ use swarm::SwarmId;
 use tokio::sync::oneshot;
 
 use crate::signals::Signals;
-use crate::{Arguments, endpoint_config, fail, print_addresses, print_line, pull_options, start};
+use crate::{Arguments, Trust, endpoint_config, fail, print_addresses, print_line, pull_options, start};
 
 /// Seeds what the queue tells of, until a signal comes.
 pub(crate) async fn seed_all(
     arguments: &Arguments,
     cloud: &Cloud,
     queue: &str,
-    folder: &Arc<SpoolFolder>,
+    (folder, trust): (&Arc<SpoolFolder>, &Trust),
     mut signals: Signals,
 ) -> ExitCode {
     let key = folder.path().join(DIRECTORY_KEY);
@@ -51,13 +51,14 @@ pub(crate) async fn seed_all(
             fewer: Patience::default().fewer.min(stuck),
             stuck,
         },
-        pull: pull_options(arguments, folder),
+        pull: pull_options(arguments, folder, trust),
         folder: Arc::clone(folder),
     };
     let endpoint = directory.endpoint().clone();
     let host = Host {
         arguments,
         folder,
+        trust,
         directory,
     };
     let agent = Agent::new(host, cloud.buckets(), options);
@@ -81,12 +82,19 @@ pub(crate) async fn seed_all(
 struct Host<'a> {
     arguments: &'a Arguments,
     folder: &'a Arc<SpoolFolder>,
+    trust: &'a Trust,
     directory: DirectoryServer,
 }
 
 impl AgentHost for Host<'_> {
     fn start_swarm(&mut self, swarm: SwarmId) -> RegionalSeeder {
-        start(self.arguments, self.directory.endpoint(), self.folder, swarm)
+        start(
+            self.arguments,
+            self.directory.endpoint(),
+            self.folder,
+            self.trust,
+            swarm,
+        )
     }
 
     fn addresses(&self) -> Vec<Multiaddr> {

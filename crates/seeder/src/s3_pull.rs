@@ -11,11 +11,13 @@ use cloud::{Buckets, CloudError, ObjectInfo};
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use peer::{ChunkPool, ChunkStore, MemoryStore, StoreError};
+use signing::TrustedKeys;
 use swarm::{Bytes as ByteCount, Hash, Manifest, ManifestError, default_chunk_size};
 use tokio::runtime::Handle;
 
 use crate::build_feed::BuildNotice;
 use crate::get_turns::{GetTurns, PullTurns};
+use crate::signatures;
 use crate::spool::{Origin, PullingBuild, SpoolError, SpoolFolder, SpoolStore, WholeBuild};
 
 /// Where a pulled build is kept.
@@ -36,6 +38,8 @@ pub struct PullOptions {
     pub turns: GetTurns,
     /// Where to keep it.
     pub spool: Spool,
+    /// Whose builds are seeded; everybody's where absent.
+    pub trust: Option<Arc<TrustedKeys>>,
 }
 
 /// A build that is here as a whole.
@@ -49,6 +53,8 @@ pub struct Pulled {
     pub object: ObjectInfo,
     /// The same store, where it is in a folder.
     pub spooled: Option<Arc<SpoolStore>>,
+    /// Who vouches for it, as it came with the object.
+    pub signature: Option<String>,
 }
 
 /// Why a build is not here.
@@ -60,6 +66,12 @@ pub enum PullError {
     /// The build cannot be cut into chunks.
     #[error("the build cannot be seeded")]
     Manifest(#[from] ManifestError),
+    /// Nobody who is trusted vouches for it.
+    #[error("the build is refused: {why}")]
+    Refused {
+        /// Why, as a sentence about it.
+        why: String,
+    },
     /// The memory in which it is kept.
     #[error("the build could not be kept")]
     Store(#[from] StoreError),
@@ -83,19 +95,26 @@ pub async fn pull(buckets: &Buckets, notice: &BuildNotice, options: &PullOptions
 /// # Errors
 /// As [`pull`].
 pub async fn pull_object(buckets: &Buckets, object: ObjectInfo, options: &PullOptions) -> Result<Pulled, PullError> {
-    let chunk_size = options
-        .chunk_size
-        .unwrap_or_else(|| default_chunk_size(ByteCount::new(object.size)));
+    let signature = buckets.signature_of(&object).await?;
+    let signed = signatures::before_pull(&object, options, signature.as_deref())?;
+    // It was signed in chunks of a size: in others it would not be the build that was signed.
+    let chunk_size = signed.unwrap_or_else(|| default_chunk_size(ByteCount::new(object.size)));
     // Fails for an empty or impossible build before anything is read.
     Manifest::chunk_count_of(&object.key, ByteCount::new(object.size), chunk_size)?;
     let cut = Cut {
         size: object.size,
         chunk_size,
     };
-    match &options.spool {
-        Spool::Memory(pool) => pull_into_memory(buckets, object, options, cut, pool).await,
-        Spool::Folder(folder) => pull_into_folder(buckets, object, options, cut, folder).await,
-    }
+    let mut pulled = match &options.spool {
+        Spool::Memory(pool) => pull_into_memory(buckets, object, options, cut, pool).await?,
+        Spool::Folder(folder) => {
+            let asked = signed.or(options.chunk_size);
+            pull_into_folder(buckets, object, options, (cut, asked), folder).await?
+        }
+    };
+    pulled.vouched_by(signature).await;
+    pulled.check(options.trust.as_deref())?;
+    Ok(pulled)
 }
 
 /// A build that is whole in the spool, as one that was pulled.
@@ -105,12 +124,14 @@ pub fn adopt(buckets: &Buckets, build: WholeBuild) -> Pulled {
         runtime: Handle::current(),
     };
     let (manifest, object) = (Arc::clone(&build.manifest), build.object.clone());
+    let signature = build.signature.clone();
     let store = Arc::new(SpoolStore::new(build, origin));
     Pulled {
         manifest,
         spooled: Some(Arc::clone(&store)),
         store,
         object,
+        signature,
     }
 }
 
@@ -138,6 +159,7 @@ async fn pull_into_memory(
         store: Arc::new(store),
         object,
         spooled: None,
+        signature: None,
     })
 }
 
@@ -145,11 +167,10 @@ async fn pull_into_folder(
     buckets: &Buckets,
     object: ObjectInfo,
     options: &PullOptions,
-    cut: Cut,
+    (cut, asked): (Cut, Option<u32>),
     folder: &Arc<SpoolFolder>,
 ) -> Result<Pulled, PullError> {
     let (opened, known) = (Arc::clone(folder), object.clone());
-    let asked = options.chunk_size;
     let opened = waiting(move || {
         // What was cut otherwise is cut again only where somebody asks for it.
         let fits = |build: &WholeBuild| asked.is_none_or(|chunk_size| chunk_size == build.manifest.chunk_size());

@@ -113,9 +113,22 @@ impl RegionalSeeder {
 
     /// Seeds a build that was pulled. A swarm has one build: a second one is our bug.
     pub fn seed(&self, pulled: Pulled) {
-        let Pulled { manifest, store, .. } = pulled;
+        let Pulled {
+            manifest,
+            store,
+            signature,
+            ..
+        } = pulled;
+        if let Some(signature) = signature {
+            self.node.sign(signature);
+        }
         tracing::info!(build = manifest.build_id(), root = %manifest.root(), chunks = manifest.chunk_count(), "seeding");
         self.node.seed(manifest, store);
+    }
+
+    /// Somebody vouches anew for what it seeds: hosts that come, or come again, hear of that.
+    pub fn sign(&self, signature: String) {
+        self.node.sign(signature);
     }
 
     /// Where hosts dial it.

@@ -59,6 +59,7 @@ impl Test {
             chunk_size,
             turns: GetTurns::new(4),
             spool,
+            trust: None,
         };
         within(LONG, "the pull has ended", pull(&self.buckets, &notice, &options)).await
     }

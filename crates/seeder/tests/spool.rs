@@ -27,6 +27,7 @@ fn options(folder: &Arc<SpoolFolder>, turns: &GetTurns) -> PullOptions {
         chunk_size: Some(CHUNK),
         turns: turns.clone(),
         spool: Spool::Folder(Arc::clone(folder)),
+        trust: None,
     }
 }
 

@@ -83,7 +83,7 @@ pub struct Agent<H> {
 
 /// What came of a task.
 enum Event {
-    Looked(BuildNotice, Result<ObjectInfo, CloudError>),
+    Looked(BuildNotice, Result<(ObjectInfo, Option<String>), CloudError>),
     Pulled(BuildNotice, Box<Result<Pulled, PullError>>),
 }
 
@@ -153,11 +153,19 @@ impl<H: AgentHost> Agent<H> {
             }
             (whole, list.notices, list.fleet)
         });
-        let (whole, notices, fleet) = list.await;
+        let (whole, mut notices, fleet) = list.await;
         self.seeding.expect(fleet, Instant::now());
         let mut stores = Vec::new();
         for (build, hosts) in whole {
             let pulled = adopt(&self.buckets, build);
+            if let Err(error) = pulled.check(self.options.pull.trust.as_deref()) {
+                // S3 may have it with a newer signature.
+                let (key, bucket) = (pulled.object.key, pulled.object.bucket);
+                let error = cloud::chain(&error);
+                tracing::warn!(key, bucket, error, "not seeded again as it is in the spool");
+                notices.push(BuildNotice { bucket, key });
+                continue;
+            }
             if let Some(store) = &pulled.spooled {
                 stores.push((store.build().is_unchanged, Arc::downgrade(store)));
             }
@@ -187,8 +195,10 @@ impl<H: AgentHost> Agent<H> {
 
     async fn handle(&mut self, event: Event) {
         match event {
-            Event::Looked(notice, Ok(object)) => {
+            Event::Looked(notice, Ok((object, signature))) => {
                 if self.seeding.has(&object) {
+                    let trust = self.options.pull.trust.as_deref();
+                    self.seeding.sign(&object, signature, trust).await;
                     self.finish(&notice).await;
                 } else {
                     self.jobs.set(&notice, Stage::Waiting(object));
@@ -275,7 +285,7 @@ impl<H: AgentHost> Agent<H> {
             let (buckets, looks) = (self.buckets.clone(), Arc::clone(&self.looks));
             self.tasks.spawn(async move {
                 let _turn = looks.acquire().await;
-                let looked = buckets.head(&notice.bucket, &notice.key).await;
+                let looked = buckets.head_signed(&notice.bucket, &notice.key).await;
                 Event::Looked(notice, looked)
             });
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use cloud::ObjectInfo;
 use peer::{Multiaddr, SeededBuild};
+use signing::TrustedKeys;
 
 use super::giving_way::{Counts, Fleet, Hosts, Patience, Verdict, Watch};
 use crate::build_feed::BuildNotice;
@@ -32,6 +33,7 @@ pub(super) struct Seeding {
 struct SeededNow {
     object: ObjectInfo,
     name: Option<BuildName>,
+    pulled: Pulled,
     seeder: RegionalSeeder,
     watch: Watch,
     /// Hosts that are written down to have it.
@@ -98,14 +100,39 @@ impl Seeding {
     pub(super) fn add(&mut self, seeder: RegionalSeeder, pulled: Pulled, hosts: u64, now: Instant) {
         let object = pulled.object.clone();
         let name = pulled.spooled.as_ref().map(|store| store.build().name.clone());
-        seeder.seed(pulled);
+        seeder.seed(pulled.clone());
         self.builds.push(SeededNow {
             object,
             name,
+            pulled,
             seeder,
             watch: Watch::new(now, hosts),
             listed: hosts,
         });
+    }
+
+    /// Somebody vouches for a version that is seeded, as its object says now: hosts that come, or come again, hear of that where it
+    /// is to be believed.
+    pub(super) async fn sign(&mut self, object: &ObjectInfo, signature: Option<String>, trust: Option<&TrustedKeys>) {
+        let Some(build) = self.builds.iter_mut().find(|build| build.object == *object) else {
+            return;
+        };
+        let anew = Pulled {
+            signature: signature.clone(),
+            ..build.pulled.clone()
+        };
+        if anew.signature == build.pulled.signature {
+            return;
+        }
+        let (key, bucket) = (&object.key, &object.bucket);
+        if let Err(error) = anew.check(trust) {
+            let error = cloud::chain(&error);
+            tracing::error!(key, bucket, error, "seeded with the signature that it had");
+            return;
+        }
+        tracing::info!(key, bucket, "signed anew");
+        build.pulled.vouched_by(signature.clone()).await;
+        build.seeder.sign(signature.unwrap_or_default());
     }
 
     /// Makes a place for a build: of an older version of its key, of one that its hosts have, or of one that has been waited for in

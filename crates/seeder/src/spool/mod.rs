@@ -78,6 +78,8 @@ pub struct WholeBuild {
     pub manifest: Arc<Manifest>,
     /// Whether its file is the one that was written here, by length, time and inode.
     pub is_unchanged: bool,
+    /// Who vouched for it when it was last looked at.
+    pub signature: Option<String>,
     file: File,
     path: PathBuf,
     _used: Arc<()>,
@@ -196,6 +198,7 @@ impl SpoolFolder {
                 object: record.object(),
                 manifest: Arc::new(record.manifest()?),
                 is_unchanged: FileSeen::of(&metadata) == record.file && metadata.len() == record.object().size,
+                signature: record.signature,
                 file,
                 path: path.clone(),
                 _used: Arc::clone(&used),
@@ -232,19 +235,8 @@ impl SpoolFolder {
 
     /// Writes down that a file was read as a whole and is right.
     pub fn is_right(&self, build: &BuildName) {
-        let record = self.file(build, "json");
-        let seen = std::fs::metadata(self.file(build, "data")).map(|file| FileSeen::of(&file));
-        let (Ok(mut known), Ok(seen)) = (Record::read(&record), seen) else {
-            return;
-        };
-        if known.file == seen {
-            return;
-        }
-        known.file = seen;
-        let written = serde_json::to_vec(&known).map_err(io::Error::from);
-        let written = written.and_then(|text| replace_file(&self.path.join(build.with("json")), &text));
-        if let Err(error) = written {
-            tracing::warn!(file = %record.display(), %error, "cannot be written");
+        if let Ok(seen) = std::fs::metadata(self.file(build, "data")).map(|file| FileSeen::of(&file)) {
+            amend(&self.file(build, "json"), |record| record.file = seen);
         }
     }
 
@@ -433,6 +425,29 @@ fn entry(folder: &Path, name: &BuildName, endings: &[String]) -> Option<Entry> {
         needed_at,
         used: Arc::default(),
     })
+}
+
+impl WholeBuild {
+    /// Writes down who vouches for it.
+    pub fn keep_signature(&self, signature: Option<String>) {
+        amend(&self.path.with_extension("json"), |record| record.signature = signature);
+    }
+}
+
+/// Writes a record anew where that changes it.
+fn amend(path: &Path, change: impl FnOnce(&mut Record)) {
+    let Ok(known) = Record::read(path) else {
+        return;
+    };
+    let mut changed = known.clone();
+    change(&mut changed);
+    if (changed.file, &changed.signature) == (known.file, &known.signature) {
+        return;
+    }
+    let written = serde_json::to_vec(&changed).map_err(io::Error::from);
+    if let Err(error) = written.and_then(|text| replace_file(path, &text)) {
+        tracing::warn!(file = %path.display(), %error, "cannot be written");
+    }
 }
 
 fn remove_files(folder: &Path, name: &BuildName) {

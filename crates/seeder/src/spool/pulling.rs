@@ -155,6 +155,7 @@ impl PullingBuild {
             object: self.object,
             manifest,
             is_unchanged: true,
+            signature: None,
             file: self.file,
             path: self.path,
             _used: self.used,

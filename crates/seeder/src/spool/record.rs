@@ -56,6 +56,9 @@ pub(super) struct Record {
     /// Of the manifest: a record that was changed on its way does not go through.
     root: String,
     hashes: Vec<String>,
+    /// Who vouches for it, as it came with the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) signature: Option<String>,
     /// The file as it was when it was last known to be right.
     pub(super) file: FileSeen,
     /// Seconds since 1970.
@@ -94,6 +97,7 @@ impl Record {
             chunk_size: manifest.chunk_size(),
             root: manifest.root().to_string(),
             hashes: manifest.hashes().iter().map(Hash::to_string).collect(),
+            signature: None,
             file,
             pulled_at,
         }

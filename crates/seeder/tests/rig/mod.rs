@@ -74,6 +74,13 @@ impl S3 {
         self.direct.put_bytes(&bucket(), key, bytes).await.unwrap();
     }
 
+    /// With a signature, over what is there.
+    pub async fn put_signed(&self, key: &str, data: &[u8], signature: &str) {
+        let bytes = Bytes::copy_from_slice(data);
+        let buckets = self.direct.signed(signature.to_owned());
+        buckets.put_bytes(&bucket(), key, bytes).await.unwrap();
+    }
+
     pub fn spool(&self) -> PathBuf {
         self.folder.path().join("spool")
     }

@@ -4,18 +4,20 @@
 #![expect(clippy::unwrap_used, reason = "a rig of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use peer::{
     Addresses, ChunkPool, Clock, Endpoint, EndpointConfig, Limits, Multiaddr, Node, NodeConfig, NodeIdentity, Observer,
-    Role, SeededBuild, Shaping, StoreOpener, Traffic, TransportKind, host_of,
+    Role, SeededBuild, Shaping, StoreOpener, Traffic, TransportKind, Trust, host_of,
 };
 use seeder::{
     Agent, AgentHost, AgentOptions, BuildNotice, ChannelFeed, GetTurns, Patience, PullOptions, RegionalSeeder,
     SeederOptions, Spool, SpoolFolder, SpoolLimits,
 };
+use signing::TrustedKeys;
 use swarm::{Contact, HostId, PeerConfig, SeederConfig, SwarmId, Time};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -52,6 +54,8 @@ pub struct Start {
     pub listed: Listed,
     /// Hosts that hear of what is listed; 0 where that is not known.
     pub followers: Arc<AtomicUsize>,
+    /// Whose builds the agent seeds, and its hosts fetch.
+    pub trust: Option<TrustedKeys>,
 }
 
 impl Start {
@@ -62,6 +66,7 @@ impl Start {
             limits: SpoolLimits::default(),
             listed: watch::channel(Vec::new()).0,
             followers: Arc::default(),
+            trust: None,
         }
     }
 
@@ -71,6 +76,7 @@ impl Start {
             chunk_size: None,
             turns: GetTurns::new(8),
             spool: Spool::Folder(Arc::clone(&folder)),
+            trust: self.trust.clone().map(Arc::new),
         };
         let config = EndpointConfig::on_loopback(NodeIdentity::random(), TransportKind::Tcp);
         let host = TestHost {
@@ -196,6 +202,12 @@ impl Observer for Told {
 
 impl Host {
     pub fn start(listed: &Listed) -> Self {
+        Self::trusting(listed, None)
+    }
+
+    /// One that believes what these keys have signed.
+    pub fn trusting(listed: &Listed, trust: Option<TrustedKeys>) -> Self {
+        let trust = trust.map(|keys| Arc::new(Trust::of(keys)));
         let has: Arc<Mutex<BTreeSet<_>>> = Arc::default();
         let (known, mut listed) = (Arc::clone(&has), listed.subscribe());
         let task = tokio::spawn(async move {
@@ -207,7 +219,7 @@ impl Host {
                 nodes.retain(|id, _| ids.contains(id));
                 for build in builds {
                     if let std::collections::btree_map::Entry::Vacant(place) = nodes.entry(id(&build)) {
-                        place.insert(fetch(&build, &known).await);
+                        place.insert(fetch(&build, &known, trust.as_ref()).await);
                     }
                 }
                 if listed.changed().await.is_err() {
@@ -234,7 +246,8 @@ impl Drop for Host {
     }
 }
 
-async fn fetch(build: &SeededBuild, has: &Arc<Mutex<BTreeSet<(String, String)>>>) -> Node {
+async fn fetch(build: &SeededBuild, has: &Arc<Mutex<BTreeSet<(String, String)>>>, trust: Option<&Arc<Trust>>) -> Node {
+    let verifier = trust.map(|trust| trust.verifier(Path::new("build"), Some(build.key.clone())));
     let identity = NodeIdentity::random();
     let host = identity.host();
     let addresses = Addresses::of(&build.seeders).unwrap();
@@ -247,7 +260,10 @@ async fn fetch(build: &SeededBuild, has: &Arc<Mutex<BTreeSet<(String, String)>>>
         shaping: Shaping::default(),
         limits: Limits::default(),
         store: StoreOpener::in_memory(ChunkPool::default()),
-        role: Role::Host(Box::new(move |host, own| PeerConfig::new(host, own, contact))),
+        role: Role::Host(Box::new(move |host, own| PeerConfig {
+            verifier,
+            ..PeerConfig::new(host, own, contact)
+        })),
         seed: host.get(),
         clock: Clock::start(),
         observer: Arc::new(Told {
