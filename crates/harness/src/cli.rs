@@ -51,6 +51,12 @@ pub(crate) enum Command {
     Count(CountArguments),
     /// Upload a build to the global bucket: the pipeline does the rest.
     Upload(UploadArguments),
+    /// Make a key that signs builds: FILE with the secret, for its owner only, and FILE.pub for seeders and hosts.
+    Keygen(KeygenArguments),
+    /// Sign a build: prints one line, which is metadata of its object (`fleetcast-signature`).
+    Sign(SignArguments),
+    /// Say whether a build is what a trusted key has signed. Exit 1 where it is not.
+    Verify(VerifyArguments),
     /// Follow a build through the pipeline to the last host.
     Watch(WatchArguments),
     /// Keep the seeders and hosts of a scenario up, waiting for builds.
@@ -92,6 +98,10 @@ pub(crate) struct RunArguments {
     /// Where the build travels: in servers of this run's own, or by the pipeline that `terraform/` or `harness bootstrap` makes.
     #[arg(long, value_enum, default_value_t = CloudKind::Embedded)]
     pub(crate) cloud: CloudKind,
+    /// Neither sign the build nor verify it. Otherwise it is signed with a key that is made of the seed, and seeders and hosts believe nothing
+    /// else, as those of a fleet that are started with --trust.
+    #[arg(long)]
+    pub(crate) unsigned: bool,
     #[command(flatten)]
     pub(crate) place: Place,
     /// Folder for report.json and the embedded cloud's data; runs/<time>-<scenario> where absent. It must be new or empty.
@@ -323,6 +333,12 @@ pub(crate) struct UploadArguments {
     /// Seed of the bytes.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Sign it with this key, as `harness keygen` makes it: the signature is metadata of the object, and goes with it wherever it is
+    /// copied.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sign: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) terms: TermArguments,
     /// Put it where a build of this id is already: hosts that have that one get this one in its place.
     #[arg(long)]
     pub(crate) replace: bool,
@@ -331,6 +347,66 @@ pub(crate) struct UploadArguments {
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+/// What is said beside what the build is.
+#[derive(Debug, Args)]
+pub(crate) struct TermArguments {
+    /// Grows from one build to the next: where a host has had one, nothing with a lower number comes after it. The milliseconds since
+    /// 1970 where absent, so that what is signed later is newer.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) sequence: Option<u64>,
+    /// When the signature ends: after a time such as 90d or 12h, at one such as 2027-01-31T12:00:00Z, or never. A host that comes later does not
+    /// get the build until it is signed again.
+    #[arg(long, value_name = "WHEN", default_value = "90d", value_parser = expiry)]
+    pub(crate) expires: Expiry,
+    /// Bytes of a chunk, where seeders are started with another size than they choose.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) chunk_size: Option<u32>,
+}
+
+/// When a signature ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    After(std::time::Duration),
+    At(signing::Moment),
+    Never,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeygenArguments {
+    /// Where the secret key goes; the public one goes to FILE.pub. Neither may be there.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignArguments {
+    /// The build.
+    pub(crate) file: PathBuf,
+    /// The secret key.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: PathBuf,
+    /// Its key in the buckets; the file's name where absent.
+    #[arg(long)]
+    pub(crate) build_id: Option<BuildId>,
+    #[command(flatten)]
+    pub(crate) terms: TermArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// The build.
+    pub(crate) file: PathBuf,
+    /// Public keys, one in a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: PathBuf,
+    /// What `harness sign` has printed, or a file with it.
+    #[arg(long, value_name = "TEXT|FILE")]
+    pub(crate) signature: String,
+    /// Its key in the buckets; the file's name where absent.
+    #[arg(long)]
+    pub(crate) build_id: Option<BuildId>,
 }
 
 #[derive(Debug, Args)]
@@ -364,6 +440,9 @@ pub(crate) struct UpArguments {
     /// Builds that a region sees to at a time.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) builds_at_a_time: u16,
+    /// See only to builds that are signed with a key of this file. Without it seeders believe what is in the bucket.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
 }
@@ -440,6 +519,23 @@ fn written_rate(text: &str) -> Result<String, String> {
         .map_err(|error| error.to_string())
 }
 
+/// `90d`, `12h`, a time, or `never`.
+fn expiry(text: &str) -> Result<Expiry, String> {
+    if text == "never" {
+        return Ok(Expiry::Never);
+    }
+    let seconds = match text.split_at_checked(text.len().saturating_sub(1)) {
+        Some((days, "d")) => days.parse::<u64>().ok().and_then(|days| days.checked_mul(86_400)),
+        Some((hours, "h")) => hours.parse::<u64>().ok().and_then(|hours| hours.checked_mul(3_600)),
+        _ => None,
+    };
+    if let Some(seconds) = seconds.filter(|seconds| *seconds > 0) {
+        return Ok(Expiry::After(std::time::Duration::from_secs(seconds)));
+    }
+    let at = text.parse().map(Expiry::At);
+    at.map_err(|_no_time| format!("{text:?}: expected a time such as 90d, 12h or 2027-01-31T12:00:00Z, or never"))
+}
+
 /// `0..1000`, the last not among them.
 fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
     let number = |text: &str| text.trim().parse::<u64>().ok();
@@ -474,6 +570,28 @@ const DAYS_MAX: u64 = 1_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signature_ends_after_a_time_at_one_or_never() {
+        let hour = std::time::Duration::from_secs(3600);
+        assert_eq!(expiry("90d"), Ok(Expiry::After(90 * 24 * hour)));
+        assert_eq!(expiry("12h"), Ok(Expiry::After(12 * hour)));
+        assert_eq!(expiry("never"), Ok(Expiry::Never));
+        assert!(matches!(expiry("2027-01-31T12:00:00Z"), Ok(Expiry::At(_))));
+        for text in [
+            "",
+            "d",
+            "0d",
+            "-1h",
+            "90",
+            "99999999999999999999d",
+            "18446744073709551615h",
+            "tomorrow",
+            "5ä",
+        ] {
+            assert!(expiry(text).unwrap_err().contains("expected"), "{text}");
+        }
+    }
 
     #[test]
     fn seeds_are_a_range_that_is_neither_empty_nor_without_end() {

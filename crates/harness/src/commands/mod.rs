@@ -14,6 +14,7 @@ mod reach;
 mod run;
 mod spread;
 mod starters;
+mod sign;
 #[cfg(feature = "pipeline")]
 mod status;
 mod sweep;
@@ -40,6 +41,7 @@ pub(crate) use count::count;
 pub(crate) use no_pipeline::{bootstrap, doctor, status, up};
 pub(crate) use plan::plan;
 pub(crate) use run::run;
+pub(crate) use sign::{keygen, sign, verify};
 pub(crate) use starters::{init, scenarios};
 #[cfg(feature = "pipeline")]
 pub(crate) use status::status;

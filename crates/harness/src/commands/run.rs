@@ -54,7 +54,14 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
         CloudKind::Embedded => CloudChoice::Embedded,
         CloudKind::Aws => CloudChoice::Pipeline(arguments.place.config()),
     };
-    let outcome = Box::pin(live::run(&scenario, &choice, &folder, &mut progress, stop)).await;
+    let outcome = Box::pin(live::run(
+        &scenario,
+        (&choice, !arguments.unsigned),
+        &folder,
+        &mut progress,
+        stop,
+    ))
+    .await;
     progress.finish();
     let outcome = match outcome {
         Ok(outcome) => outcome,

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use pipeline::{PipelineClients, Queue};
 use scenario::{LoadOptions, Scenario, Stop};
 use seeder::{BuildFeed, Delivery, QueueFeed};
+use signing::TrustedKeys;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -17,7 +18,7 @@ use super::run::watch_signals;
 use super::{print, reach};
 use crate::cli::UpArguments;
 use crate::exit::{Exit, chain, complain};
-use crate::live;
+use crate::live::{self, BelievedBuilds};
 
 pub(crate) async fn up(arguments: UpArguments) -> Exit {
     let options = LoadOptions {
@@ -55,6 +56,13 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
             return Exit::Failed;
         }
     };
+    let trust = match arguments.trust.as_deref().map(TrustedKeys::read).transpose() {
+        Ok(keys) => keys.map(BelievedBuilds::of),
+        Err(error) => {
+            complain("--trust", &error);
+            return Exit::Usage;
+        }
+    };
     if let Err(exit) = reach::look(&arguments.place) {
         return exit;
     }
@@ -62,11 +70,18 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
     let cloud = Cloud::connect(&config).await;
     let mut listening = JoinSet::new();
     for region in 0..scenario.regions.len() {
-        let (scenario, cloud, config) = (Arc::clone(&scenario), cloud.clone(), config.clone());
+        let (scenario, cloud) = (Arc::clone(&scenario), cloud.clone());
+        let config = (config.clone(), trust.clone());
         let at_a_time = usize::from(arguments.builds_at_a_time);
         listening.spawn(async move { listen(scenario, region, cloud, config, at_a_time).await });
     }
-    announce(&arguments.scenario, &scenario);
+    let believes = match trust {
+        Some(_) => "believe what is signed with a key of --trust",
+        None => {
+            "believe what is in the bucket, and hosts verify that it comes from there: --trust FILE for what publishers sign"
+        }
+    };
+    announce(&arguments.scenario, &scenario, believes);
     tokio::select! {
         _ = stop.wait_for(Option::is_some) => {}
         ended = listening.join_next() => {
@@ -84,14 +99,14 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
     }
 }
 
-fn announce(path: &Path, scenario: &Scenario) {
+fn announce(path: &Path, scenario: &Scenario, believes: &str) {
     let regions: Vec<String> = scenario
         .regions
         .iter()
         .map(|region| format!("{} ({} hosts)", region.name, region.hosts))
         .collect();
     say!(
-        "harness: {}: {} wait for builds; Ctrl-C ends it",
+        "harness: {}: {} wait for builds; seeders {believes}; Ctrl-C ends it",
         path.display(),
         regions.join(", ")
     );
@@ -102,7 +117,7 @@ async fn listen(
     scenario: Arc<Scenario>,
     region: usize,
     cloud: Cloud,
-    config: CloudConfig,
+    config: (CloudConfig, Option<BelievedBuilds>),
     at_a_time: usize,
 ) -> Result<(), CloudError> {
     let name = scenario.regions[region].name.clone();
@@ -151,7 +166,7 @@ async fn listen(
 async fn see_to(
     scenario: &Scenario,
     region: usize,
-    config: &CloudConfig,
+    (config, trust): &(CloudConfig, Option<BelievedBuilds>),
     delivery: Delivery,
     seen: &Mutex<BTreeSet<(String, String)>>,
     version: (String, String),
@@ -161,7 +176,7 @@ async fn see_to(
     say!("harness: {name}: {} has come", version.0);
     let (told, _) = watch::channel(0);
     let mut held = Some(delivery);
-    match live::deploy(scenario, region, config, &mut held, &told).await {
+    match live::deploy(scenario, region, (config, trust.as_ref()), &mut held, &told).await {
         Ok(deployed) => {
             let last = deployed.latency.max.map_or_else(
                 || "not all".to_owned(),

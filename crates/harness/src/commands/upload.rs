@@ -4,12 +4,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{BUILD_SUFFIXES, BuildId, CloudError, is_build};
 use scenario::Stop;
+use signing::SecretKey;
 use swarm::Bytes;
 
 use super::run::watch_signals;
-use super::{print, reach};
+use super::{print, reach, sign};
 use crate::cli::{Format, UploadArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, chain, complain};
 use crate::live;
 use crate::progress::Sending;
 
@@ -39,6 +40,13 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
             return Exit::Usage;
         }
     };
+    let signature = match signature(&arguments, &build_id, size).await {
+        Ok(signature) => signature,
+        Err((exit, message)) => {
+            say!("harness: {message}");
+            return exit;
+        }
+    };
     let cloud = match reach::connect(&arguments.place).await {
         Ok(cloud) => cloud,
         Err(exit) => return exit,
@@ -50,6 +58,10 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
     let buckets = match arguments.replace {
         true => cloud.buckets(),
         false => cloud.buckets().only_new(),
+    };
+    let buckets = match &signature {
+        Some(signature) => buckets.signed(signature.clone()),
+        None => buckets,
     };
     if !is_build(build_id.as_str(), BUILD_SUFFIXES) {
         say!(
@@ -108,17 +120,37 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
     let seconds = began.elapsed().as_secs_f64();
     match arguments.format {
         Format::Text => print(&format!(
-            "{build_id} {} in bucket {bucket}, {seconds:.1} s\n",
-            Bytes::new(size)
+            "{build_id} {} in bucket {bucket}, {}{seconds:.1} s\n",
+            Bytes::new(size),
+            signature.as_ref().map_or("", |_| "signed, "),
         )),
         Format::Json => {
             let json = serde_json::json!({
-                "build_id": build_id.as_str(), "bucket": bucket, "bytes": size, "seconds": seconds,
+                "build_id": build_id.as_str(), "bucket": bucket, "bytes": size, "seconds": seconds, "signature": signature,
             });
             print(&format!("{json:#}\n"));
         }
     }
     Exit::Well
+}
+
+/// The signature that is asked for.
+async fn signature(
+    arguments: &UploadArguments,
+    build_id: &BuildId,
+    size: u64,
+) -> Result<Option<String>, (Exit, String)> {
+    let Some(key) = &arguments.sign else {
+        return Ok(None);
+    };
+    let key = SecretKey::read(key).map_err(|error| (Exit::Usage, chain(&error)))?;
+    let source = match &arguments.file {
+        Some(file) => live::file(file).map_err(|error| (Exit::Usage, chain(&error)))?,
+        None => live::generated(arguments.seed),
+    };
+    let signed = sign::sign_source(&key, build_id, size, &source, &arguments.terms).await;
+    let signed = signed.map_err(|error| (Exit::Failed, format!("{build_id} cannot be signed: {}", chain(&error))))?;
+    Ok(Some(signed.to_string()))
 }
 
 fn build_id(arguments: &UploadArguments) -> Result<BuildId, String> {

@@ -1,6 +1,7 @@
 //! The bytes of a scenario's build, by range: from a file, or made from the seed.
 
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -15,26 +16,28 @@ use super::RunError;
 pub(super) fn source(scenario: &Scenario) -> Result<PartSource, RunError> {
     match &scenario.build.source {
         BuildSource::Generated { .. } => Ok(generated(scenario.seed)),
-        BuildSource::File { path, .. } => {
-            let opened = std::fs::File::open(path);
-            let file = Arc::new(opened.map_err(|source| RunError::Build {
-                path: path.clone(),
-                source,
-            })?);
-            Ok(Arc::new(move |range| {
-                let file = Arc::clone(&file);
-                Box::pin(async move {
-                    let read = tokio::task::spawn_blocking(move || {
-                        let length = usize::try_from(range.end - range.start).map_err(std::io::Error::other)?;
-                        let mut bytes = BytesMut::zeroed(length);
-                        file.read_exact_at(&mut bytes, range.start)?;
-                        Ok(bytes.freeze())
-                    });
-                    read.await.map_err(std::io::Error::other)?
-                })
-            }))
-        }
+        BuildSource::File { path, .. } => file(path).map_err(|source| RunError::Build {
+            path: path.clone(),
+            source,
+        }),
     }
+}
+
+/// The build in a file.
+pub(crate) fn file(path: &Path) -> std::io::Result<PartSource> {
+    let file = Arc::new(std::fs::File::open(path)?);
+    Ok(Arc::new(move |range| {
+        let file = Arc::clone(&file);
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || {
+                let length = usize::try_from(range.end - range.start).map_err(std::io::Error::other)?;
+                let mut bytes = BytesMut::zeroed(length);
+                file.read_exact_at(&mut bytes, range.start)?;
+                Ok(bytes.freeze())
+            });
+            read.await.map_err(std::io::Error::other)?
+        })
+    }))
 }
 
 /// The build of a seed.

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use super::disturbances::{Disturbed, KeptChunks};
 use super::held::{Held, stride};
 use super::node_parts::{contact, kept, listen, segment, shaping, store, transport};
+use super::signed::Believed;
 use crate::machine::ProcessLoad;
 
 /// Which hosts: every `count`-th from `index` on.
@@ -46,6 +47,8 @@ pub(crate) struct Surroundings {
     pub(crate) cloud: CloudConfig,
     /// Addresses of each region's seeders.
     pub(crate) seeders: Vec<Vec<Multiaddr>>,
+    /// Whose builds are believed; every seeder's where absent.
+    pub(crate) believed: Option<Believed>,
 }
 
 /// How a fleet stands, for progress and for knowing when it is done.
@@ -604,9 +607,14 @@ fn node_config(
     let plan = shared.plan(slot);
     let seeders: Vec<Contact> = surroundings.seeders[region].iter().map(contact).collect();
     let (settings, host) = (scenario.swarm.clone(), plan.clone());
+    let believed = surroundings.believed.as_ref();
+    let verifier = believed.map(|believed| believed.verifier(&scenario.build.id));
     let configure = move |number, address| {
         let base = PeerConfig::with_seeders(number, address, seeders);
-        settings.peer_config(&host, base)
+        PeerConfig {
+            verifier,
+            ..settings.peer_config(&host, base)
+        }
     };
     NodeConfig {
         swarm: SwarmId::ONLY,
@@ -747,6 +755,7 @@ mod tests {
                 .iter()
                 .map(|plan| (0..plan.seeders.len()).map(address).collect())
                 .collect(),
+            believed: None,
         };
         Fleet::new(scenario, Arc::clone(plans), slice, surroundings).await
     }

@@ -1,7 +1,7 @@
 //! A live run: embedded cloud, seeders, hosts; a build goes into the global bucket and is followed to the last host.
 //!
 //! Map: `fleet` are the hosts of a process, `worker` spreads them over processes, `node_parts` is what their nodes are given,
-//! `build` what is uploaded, `seeders` are there or away. What goes wrong is put around them: `disturbances` with hosts,
+//! `build` what is uploaded, `seeders` are there or away, `signed` says who signs builds and who is believed. What goes wrong is put around them: `disturbances` with hosts,
 //! `interruptions` between members.
 
 mod build;
@@ -19,6 +19,7 @@ mod processes;
 #[cfg(feature = "pipeline")]
 mod region;
 mod seeders;
+mod signed;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -39,12 +40,14 @@ use crate::progress::Progress;
 use fleet::{Fleet, FleetResult, Slice, Surroundings};
 use interruptions::Interruptions;
 use seeders::LiveSeeder;
+use signed::Believed;
 use worker::WorkerProcess;
 
-pub(crate) use build::generated;
+pub(crate) use build::{file, generated};
 pub(crate) use fleet::FleetStatus;
 #[cfg(feature = "pipeline")]
 pub(crate) use region::deploy;
+pub(crate) use signed::{Believed as BelievedBuilds, manifest as manifest_of};
 pub(crate) use worker::serve as serve_worker;
 
 /// Why a run could not be made.
@@ -89,6 +92,8 @@ pub(crate) enum RunError {
     WorkerSaid { index: usize, message: String },
     #[error("failed to read the build {}", path.display())]
     Build { path: PathBuf, source: std::io::Error },
+    #[error("build {build} could not be read to be signed")]
+    Unread { build: String, source: std::io::Error },
     #[error(
         "{needed} open files are needed and {limit} are allowed per process; {advice}, fewer hosts, or a smaller swarm.degree"
     )]
@@ -149,10 +154,10 @@ pub(crate) fn fits(scenario: &Scenario, folder: &Path, choice: &CloudChoice) -> 
     Ok(workers)
 }
 
-/// Runs `scenario` with the cloud's data under `folder`. `stop` ends it early, with what was measured by then.
+/// Runs `scenario` with the cloud's data under `folder`, and its build signed where that is said. `stop` ends it early, with what was measured by then.
 pub(crate) async fn run(
     scenario: &Scenario,
-    choice: &CloudChoice,
+    (choice, is_signed): (&CloudChoice, bool),
     folder: &Path,
     progress: &mut Progress,
     stop: watch::Receiver<Option<Stop>>,
@@ -214,6 +219,7 @@ pub(crate) async fn run(
         clock: run.clock,
         cloud: config,
         seeders: Vec::new(),
+        believed: is_signed.then(|| Believed::of_run(scenario.seed)),
     };
     let (mut stop, mut stopped_by) = (run.stop.clone(), None);
     let went = tokio::select! {
@@ -310,11 +316,21 @@ impl Run<'_> {
         progress.phase("uploading the build");
         let scenario = self.scenario;
         let source = build::source(scenario)?;
-        let upload_began = self.clock.now();
         let (key, size) = (&scenario.build.id, scenario.build_size().get());
+        let mut buckets = self.cloud.buckets();
+        if surroundings.believed.is_some() {
+            let failed = |source| RunError::Unread {
+                build: key.clone(),
+                source,
+            };
+            let manifest = signed::manifest(key, size, scenario.chunk_size(), &source)
+                .await
+                .map_err(failed)?;
+            buckets = buckets.signed(signed::sign(scenario, &manifest).to_string());
+        }
+        let upload_began = self.clock.now();
         let began_at = SystemTime::now();
-        self.cloud
-            .buckets()
+        buckets
             .put(&self.cloud.global_bucket(), key, size, &source, &|_| {})
             .await?;
         if let Some(mut feeds) = self.pipeline.take() {
@@ -641,6 +657,7 @@ fn seeder_options(
             chunk_size,
             turns: GetTurns::new(8),
             spool: Spool::Memory(surroundings.pool.clone()),
+            trust: surroundings.believed.as_ref().map(Believed::keys),
         },
     }
 }

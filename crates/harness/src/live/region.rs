@@ -10,6 +10,7 @@ use seeder::{Delivery, RegionalSeeder};
 use tokio::sync::watch;
 
 use super::fleet::{Fleet, FleetStatus, Slice, Surroundings};
+use super::signed::{self, Believed};
 use super::{RunError, seeder_endpoint, seeder_options};
 
 /// What came of it.
@@ -27,7 +28,7 @@ pub(crate) struct Deployed {
 pub(crate) async fn deploy(
     scenario: &Scenario,
     region: usize,
-    config: &CloudConfig,
+    (config, trust): (&CloudConfig, Option<&Believed>),
     delivery: &mut Option<Delivery>,
     told: &watch::Sender<u32>,
 ) -> Result<Deployed, RunError> {
@@ -50,6 +51,7 @@ pub(crate) async fn deploy(
         clock: Clock::start(),
         cloud: config.clone(),
         seeders: Vec::new(),
+        believed: trust.cloned(),
     };
     let began = surroundings.clock.now();
     // Region 0 of a scenario of its own, with the build that has come.
@@ -68,7 +70,11 @@ pub(crate) async fn deploy(
             region: name.clone(),
             source: Box::new(error),
         })?;
-        let pulled = seeder.pull(&buckets, &notice).await.map_err(failed)?;
+        let mut pulled = seeder.pull(&buckets, &notice).await.map_err(failed)?;
+        if trust.is_none() {
+            // Nobody has said who signs builds: what has come is signed here, so that hosts verify all the same.
+            pulled.signature = Some(signed::sign(scenario, &pulled.manifest).to_string());
+        }
         own.build.source = BuildSource::Generated {
             bytes: pulled.object.size,
         };
@@ -77,6 +83,9 @@ pub(crate) async fn deploy(
     }
     let addresses = seeders.iter().map(|(seeder, _)| seeder.address());
     surroundings.seeders.push(addresses.collect());
+    surroundings
+        .believed
+        .get_or_insert_with(|| Believed::of_run(scenario.seed));
     let clock = surroundings.clock;
     let mut fleet = Fleet::new(&own, plans, Slice { index: 0, count: 1 }, surroundings).await;
     fleet.start().await?;

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::fleet::{Fleet, FleetResult, FleetStatus, Slice, Surroundings};
 use super::interruptions::{self, Interruptions};
+use super::signed::Believed;
 use super::{RunError, processes};
 use crate::machine;
 
@@ -40,6 +41,8 @@ struct Job {
     epoch_nanos: u64,
     cloud: CloudConfig,
     seeders: Vec<Vec<String>>,
+    /// Whether only what the run has signed is believed.
+    is_signed: bool,
 }
 
 /// What a worker says.
@@ -99,6 +102,7 @@ impl WorkerProcess {
                 .iter()
                 .map(|region| region.iter().map(Multiaddr::to_string).collect())
                 .collect(),
+            is_signed: surroundings.believed.is_some(),
         };
         worker.say(&ToWorker::Start(Box::new(job))).await.map_err(failed)?;
         Ok(worker)
@@ -206,6 +210,7 @@ pub(crate) async fn serve() -> std::io::Result<()> {
         clock: machine::clock_since(job.epoch_nanos),
         cloud: job.cloud,
         seeders,
+        believed: job.is_signed.then(|| Believed::of_run(job.scenario.seed)),
     };
     let clock = surroundings.clock;
     let mut fleet = Fleet::new(&job.scenario, plans, job.slice, surroundings).await;
