@@ -445,7 +445,11 @@ mod tests {
             .collect();
         buckets.put_bytes(GLOBAL_BUCKET, "b.zip", data.clone()).await.unwrap();
         let object = buckets.head(GLOBAL_BUCKET, "b.zip").await.unwrap();
-        buckets.copy_multipart(&object, &regional, &object.key).await.unwrap();
+        let metadata = HashMap::new();
+        buckets
+            .copy_multipart(&object, metadata, &regional, &object.key)
+            .await
+            .unwrap();
         let copy = buckets.head(&regional, "b.zip").await.unwrap();
         assert!(buckets.get_range(&copy, 0..copy.size).await.unwrap() == data);
         buckets
@@ -453,10 +457,60 @@ mod tests {
             .await
             .unwrap();
         let error = buckets
-            .copy_multipart(&object, &regional, &object.key)
+            .copy_multipart(&object, HashMap::new(), &regional, &object.key)
             .await
             .unwrap_err();
         assert!(matches!(error, CloudError::ObjectChanged { .. }), "{error}");
         assert_eq!(buckets.head(&regional, "b.zip").await.unwrap(), copy);
+    }
+
+    #[tokio::test]
+    async fn who_vouches_for_a_build_goes_with_it_however_it_is_uploaded_and_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let embedded = EmbeddedCloud::start(folder.path()).await.unwrap();
+        let cloud = Cloud::connect(embedded.config()).await;
+        cloud.bootstrap(&["region-a".to_owned()]).await.unwrap();
+        let (plain, regional) = (cloud.buckets(), regional_bucket("region-a"));
+        let buckets = plain.only_new().signed("a signature".to_owned());
+        let said = |object: &ObjectInfo| {
+            let object = object.clone();
+            let plain = plain.clone();
+            async move { plain.signature_of(&object).await.unwrap() }
+        };
+        let large = PART_SIZE_MIN as usize + 1;
+        for (key, length) in [("small.zip", 1000), ("in-parts.zip", large)] {
+            buckets
+                .put_bytes(GLOBAL_BUCKET, key, vec![7; length].into())
+                .await
+                .unwrap();
+            let object = plain.head(GLOBAL_BUCKET, key).await.unwrap();
+            assert_eq!(said(&object).await.as_deref(), Some("a signature"), "{key}");
+            // As below 5 GB, and as above.
+            plain.copy(GLOBAL_BUCKET, &regional, key).await.unwrap();
+            let copy = plain.head(&regional, key).await.unwrap();
+            assert_eq!(said(&copy).await.as_deref(), Some("a signature"), "{key}");
+        }
+        let object = plain.head_version(GLOBAL_BUCKET, "in-parts.zip", None).await.unwrap();
+        let (info, _) = plain.head_signed(GLOBAL_BUCKET, "in-parts.zip").await.unwrap();
+        plain
+            .copy_multipart(&info, object.headers.metadata, &regional, "copied.zip")
+            .await
+            .unwrap();
+        let copy = plain.head(&regional, "copied.zip").await.unwrap();
+        assert_eq!(said(&copy).await.as_deref(), Some("a signature"));
+        // A build that was replaced has not the signature of the one before.
+        plain
+            .put_bytes(&regional, "small.zip", vec![8; 1000].into())
+            .await
+            .unwrap();
+        let replaced = plain.head(&regional, "small.zip").await.unwrap();
+        assert_eq!(said(&replaced).await, None);
+        let before = plain.head(GLOBAL_BUCKET, "small.zip").await.unwrap();
+        let stale = ObjectInfo {
+            bucket: regional,
+            ..before
+        };
+        let changed = plain.signature_of(&stale).await.unwrap_err();
+        assert!(matches!(changed, CloudError::ObjectChanged { .. }), "{changed}");
     }
 }

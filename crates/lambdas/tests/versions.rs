@@ -43,6 +43,7 @@ async fn upload(cloud: &Cloud, key: &str, bytes: Bytes) -> String {
     let put = put
         .content_type("application/zip")
         .metadata("commit", "abc")
+        .metadata("fleetcast-signature", SIGNATURE)
         .tagging("team=a%26b&kind=zip");
     put.send().await.unwrap().version_id.unwrap()
 }
@@ -177,6 +178,7 @@ async fn a_copy_says_of_itself_what_its_source_says_at_once_or_in_parts() {
         assert_eq!(head.content_type(), Some("application/zip"), "{key}");
         let metadata = head.metadata().unwrap();
         assert_eq!(metadata["commit"], "abc", "{key}");
+        assert_eq!(metadata["fleetcast-signature"], SIGNATURE, "{key}");
         assert_eq!(metadata["fleetcast-source-version"], version, "{key}");
         let tags = cloud
             .s3()
@@ -306,3 +308,10 @@ fn mix(seed: u64) -> u64 {
 }
 
 const SEEDS: u64 = 200;
+
+/// Of the length of one; what is in it only seeders and hosts read.
+const SIGNATURE: &str = concat!(
+    "fleetcast-signature-1;key=ed25519:YcMNc60qv3DeSPkbx3gF0Ig5uG1k1LaUMeVSwoMHw5k;size=3000000;chunk=65536;root=56bb47b92ed8de0c",
+    "a8b7e7b64ef3c266abfa7697cdd9b5280c63532af7f164b9;sequence=1795981633067;signed=1795981633067;expires=1803757633067;proof=c29U",
+    "JEwWGQ5yfn5FFOGS902nkJlIWJKEDCt2NMGVjoKnV0HAU67DqDrvKV7pWzTntk71lPKLbmPDkN3NLR9KCA"
+);

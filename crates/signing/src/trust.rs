@@ -59,7 +59,7 @@ pub enum Refused {
     #[error("it is signed with {key}, which is not trusted here ({})", trusted(*.count))]
     Untrusted {
         /// The key.
-        key: PublicKey,
+        key: Box<PublicKey>,
         /// How many are trusted.
         count: usize,
     },
@@ -75,7 +75,7 @@ pub enum Refused {
     #[error("its signature with {key} is not of this build id, or was changed since it was made")]
     Forged {
         /// The key that it names.
-        key: PublicKey,
+        key: Box<PublicKey>,
     },
     /// Its time is over.
     #[error(
@@ -155,10 +155,11 @@ impl TrustedKeys {
         let key = signature.key();
         if !self.keys.contains(&key) {
             let count = self.keys.len();
+            let key = Box::new(key);
             return Err(Refused::Untrusted { key, count });
         }
         if !signature.is_of(build_id) {
-            return Err(Refused::Forged { key });
+            return Err(Refused::Forged { key: Box::new(key) });
         }
         let terms = signature.terms();
         if let Some(expired) = terms.expires.filter(|expires| *expires < now) {
