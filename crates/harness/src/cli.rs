@@ -356,13 +356,20 @@ pub(crate) struct TermArguments {
     /// 1970 where absent, so that what is signed later is newer.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) sequence: Option<u64>,
-    /// When the signature ends: after a time such as 90d or 12h, at one such as 2027-01-31T12:00:00Z, or never. A host that comes later does not
+    /// When the signature ends: after a time such as 90d or 12h, at one such as 2027-01-31T12:00:00Z, or never; after 90 days where absent. A host that comes later does not
     /// get the build until it is signed again.
-    #[arg(long, value_name = "WHEN", default_value = "90d", value_parser = expiry)]
-    pub(crate) expires: Expiry,
+    #[arg(long, value_name = "WHEN", value_parser = expiry)]
+    pub(crate) expires: Option<Expiry>,
     /// Bytes of a chunk, where seeders are started with another size than they choose.
     #[arg(long, value_name = "BYTES")]
     pub(crate) chunk_size: Option<u32>,
+}
+
+impl TermArguments {
+    /// Whether any of it is said.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.sequence.is_some() || self.expires.is_some() || self.chunk_size.is_some()
+    }
 }
 
 /// When a signature ends.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use cloud::{BuildId, PartSource};
 use signing::{Moment, PublicKey, SecretKey, Signature, Terms, TrustedKeys};
@@ -77,7 +78,7 @@ pub(super) async fn sign_source(
     let chunk_size = terms.chunk_size.unwrap_or_else(|| default_chunk_size(Bytes::new(size)));
     let manifest = live::manifest_of(build_id.as_str(), size, chunk_size, source).await?;
     let signed = Moment::now();
-    let expires = match terms.expires {
+    let expires = match terms.expires.unwrap_or(Expiry::After(EXPIRES_AFTER)) {
         Expiry::After(duration) => Some(signed.plus(duration)),
         Expiry::At(moment) => Some(moment),
         Expiry::Never => None,
@@ -164,3 +165,6 @@ fn build(file: &Path, build_id: Option<&BuildId>) -> Result<(BuildId, u64, PartS
 fn unreadable(file: &Path, error: &io::Error) -> Failure {
     (Exit::Usage, format!("{} cannot be read: {error}", file.display()))
 }
+
+/// What a build is deployed in, and hosts that are added later come for it.
+const EXPIRES_AFTER: Duration = Duration::from_secs(90 * 24 * 60 * 60);

@@ -141,6 +141,11 @@ async fn signature(
     size: u64,
 ) -> Result<Option<String>, (Exit, String)> {
     let Some(key) = &arguments.sign else {
+        if arguments.terms.is_given() {
+            let message =
+                "--sequence, --expires and --chunk-size are said of a signature; expected --sign KEY with them";
+            return Err((Exit::Usage, message.to_owned()));
+        }
         return Ok(None);
     };
     let key = SecretKey::read(key).map_err(|error| (Exit::Usage, chain(&error)))?;

@@ -708,6 +708,32 @@ mod tests {
     }
 
     /// What the owner of such a store does with requests.
+    #[tokio::test]
+    async fn hosts_believe_what_the_run_has_signed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        let text = "[regions.region-a]\nhosts = 1\n[build]\nid = \"a.zip\"\nsize = \"1 KiB\"\n";
+        std::fs::write(&path, text).unwrap();
+        let scenario = Scenario::load(&path, &LoadOptions::default()).unwrap();
+        let plans: Arc<[RegionPlan]> = scenario.plans().into();
+        let fleet = fleet(&scenario, &plans, Slice { index: 0, count: 1 }).await;
+        let config = node_config(&fleet.shared, 0, &fleet.surroundings, &fleet.finished);
+        let Role::Host(configure) = config.role else {
+            panic!("a host is none");
+        };
+        let verifier = configure(HostId::new(1), Bytes::new()).verifier.unwrap();
+        let manifest = Manifest::of("a.zip", &[7; 1024], 64).unwrap();
+        let mut other = scenario.clone();
+        other.seed += 1;
+        let signed_by = |scenario: &Scenario| swarm::BuildInfo {
+            signature: super::super::signed::sign(scenario, &manifest).to_string().into(),
+            ..manifest.info()
+        };
+        assert!(verifier.verify(&manifest.info()).unwrap_err().contains("not signed"));
+        assert!(verifier.verify(&signed_by(&other)).unwrap_err().contains("not trusted"));
+        assert!(verifier.verify(&signed_by(&scenario)).is_ok());
+    }
+
     fn serves(store: &StoreOpener) -> Serves {
         let build = b"one chunk is enough";
         let manifest = Arc::new(Manifest::of("b", build, 64).unwrap());
@@ -755,7 +781,7 @@ mod tests {
                 .iter()
                 .map(|plan| (0..plan.seeders.len()).map(address).collect())
                 .collect(),
-            believed: None,
+            believed: Some(Believed::of_run(scenario.seed)),
         };
         Fleet::new(scenario, Arc::clone(plans), slice, surroundings).await
     }
