@@ -36,6 +36,10 @@ impl Drop for Stranger {
 impl Stranger {
     /// One with a key of its own, at a node that listens there.
     async fn at(address: &Multiaddr) -> Self {
+        Self::speaking(address, wire::PROTOCOL_NAME, wire::PROTOCOL_NAME).await
+    }
+
+    async fn connected(address: &Multiaddr) -> Self {
         let keypair = identity::Keypair::generate_ed25519();
         let mut transport = tcp::tokio::Transport::new(tcp::Config::default())
             .upgrade(Version::V1)
@@ -53,22 +57,27 @@ impl Stranger {
         let connection = tokio::spawn(async move {
             _ = std::future::poll_fn(|cx| Pin::new(&mut muxer).poll(cx)).await;
         });
-        let mut stranger = Self { stream, connection };
-        stranger.negotiate().await;
+        Self { stream, connection }
+    }
+
+    /// One that asks for a protocol, and is answered this.
+    async fn speaking(address: &Multiaddr, protocol: &str, answer: &str) -> Self {
+        let mut stranger = Self::connected(address).await;
+        stranger.negotiate(protocol, answer).await;
         stranger
     }
 
-    /// Agrees on the swarm's protocol, by hand: there is a length before each line.
-    async fn negotiate(&mut self) {
-        for name in ["/multistream/1.0.0", wire::PROTOCOL_NAME] {
+    /// Agrees on a protocol, by hand: there is a length before each line.
+    async fn negotiate(&mut self, protocol: &str, answer: &str) {
+        for (name, answer) in [("/multistream/1.0.0", "/multistream/1.0.0"), (protocol, answer)] {
             let line = format!("{name}\n");
             let mut bytes = vec![u8::try_from(line.len()).unwrap()];
             bytes.extend_from_slice(line.as_bytes());
             self.stream.write_all(&bytes).await.unwrap();
             self.stream.flush().await.unwrap();
-            let mut answer = vec![0; bytes.len()];
-            self.stream.read_exact(&mut answer).await.unwrap();
-            assert_eq!(answer, bytes);
+            let mut answered = vec![0; answer.len() + 2];
+            self.stream.read_exact(&mut answered).await.unwrap();
+            assert_eq!(String::from_utf8_lossy(&answered[1..]).trim_end(), answer);
         }
     }
 
@@ -155,6 +164,16 @@ async fn who_says_it_knows_the_build_and_does_not_tell_keeps_nobody_from_it() {
     let took = began.elapsed();
     assert!(took < Duration::from_secs(20), "{took:?}");
     assert!(fleet.seen.banned.lock().is_empty());
+}
+
+/// Who speaks an older version would hear of builds without their signatures.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_speaks_an_older_version_of_the_wire_format_is_told_that_nobody_does() {
+    let fleet = Fleet::start(TransportKind::Tcp).await;
+    let seeder = fleet.seeders[0].1.address();
+    assert_eq!(wire::PROTOCOL_NAME, "/fleetcast/swarm/6");
+    Stranger::speaking(&seeder, "/fleetcast/swarm/5", "na").await;
+    Stranger::at(&seeder).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

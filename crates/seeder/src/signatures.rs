@@ -3,6 +3,7 @@
 
 use cloud::ObjectInfo;
 use signing::{Moment, Signature, TrustedKeys};
+use swarm::{Bytes as ByteCount, Manifest};
 
 use crate::s3_pull::{PullError, PullOptions, Pulled, waiting};
 
@@ -19,7 +20,10 @@ pub(crate) fn before_pull(
     let Some(keys) = &options.trust else {
         // What nobody here believes still says how it was cut, for hosts that do.
         let signed = signature.and_then(|text| text.parse().ok());
-        let signed = signed.filter(|signature: &Signature| signature.size() == object.size);
+        let size = ByteCount::new(object.size);
+        let can_be = |chunk_size| Manifest::chunk_count_of(&object.key, size, chunk_size).is_ok();
+        let signed =
+            signed.filter(|signature: &Signature| signature.size() == object.size && can_be(signature.chunk_size()));
         return Ok(options
             .chunk_size
             .or_else(|| signed.map(|signature| signature.chunk_size())));

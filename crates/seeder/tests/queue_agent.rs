@@ -47,7 +47,13 @@ impl Region {
             }),
             ..CloudConfig::at(&endpoint)
         };
-        make_queue(&endpoint, "builds").await;
+        make_queue(&endpoint, "dead", None).await;
+        make_queue(
+            &endpoint,
+            "builds",
+            Some(r#"{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": "2"}"#),
+        )
+        .await;
         let cloud = Cloud::connect(&config).await;
         cloud.buckets().create_if_missing(BUCKET).await.unwrap();
         Self {
@@ -77,7 +83,7 @@ impl Region {
     }
 }
 
-async fn make_queue(endpoint: &str, name: &str) {
+async fn make_queue(endpoint: &str, name: &str, redrive: Option<&str>) {
     let shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
         .region("us-east-1")
         .endpoint_url(endpoint)
@@ -91,8 +97,11 @@ async fn make_queue(endpoint: &str, name: &str) {
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .load()
         .await;
-    let made = aws_sdk_sqs::Client::new(&shared).create_queue().queue_name(name).send();
-    made.await.unwrap();
+    let mut request = aws_sdk_sqs::Client::new(&shared).create_queue().queue_name(name);
+    if let Some(redrive) = redrive {
+        request = request.attributes(aws_sdk_sqs::types::QueueAttributeName::RedrivePolicy, redrive);
+    }
+    request.send().await.unwrap();
 }
 
 /// The keys that it says it seeds, as many as are wanted.
@@ -189,6 +198,36 @@ async fn a_build_that_can_never_fit_is_told_once_costs_nothing_and_holds_up_nobo
         "{told:#?}"
     );
     assert_eq!(region.front.gets("never.zip"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_who_is_trusted_has_signed_ends_in_the_dead_letter_queue_and_holds_up_nobody() {
+    let region = Region::start().await;
+    let key = signing::SecretKey::from_bytes(&[1; 32]);
+    let trust = region.folder.path().join("trusted");
+    std::fs::write(&trust, format!("{}\n", key.public())).unwrap();
+    region.put("forged.zip", data(300_000, 1)).await;
+    let build = data(300_000, 2);
+    let terms = signing::Terms {
+        sequence: 1,
+        signed: signing::Moment::now(),
+        expires: None,
+    };
+    let signature = key.sign(&swarm::Manifest::of("signed.zip", &build, 64 << 10).unwrap(), terms);
+    let buckets = region.cloud.buckets().signed(signature.to_string());
+    buckets.put_bytes(BUCKET, "signed.zip", build.into()).await.unwrap();
+    region.tell("forged.zip").await;
+    region.tell("signed.zip").await;
+    let seeder = region.seeder(&["--trust", trust.to_str().unwrap()]);
+    assert!(seeded(&seeder, 1).contains("signed.zip"));
+    let dead = region.cloud.queues().named("dead").await.unwrap();
+    eventually("its message is a dead letter", || async {
+        (dead.depth().await.unwrap().0 == 1).then_some(())
+    })
+    .await;
+    let log = seeder.log();
+    assert!(log.contains("forged.zip") && log.contains("it is not signed"), "{log}");
+    assert_eq!(region.front.gets("forged.zip"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
