@@ -39,6 +39,11 @@ impl Drop for Region {
 
 impl Region {
     async fn start() -> Self {
+        Self::giving_up_after(None).await
+    }
+
+    /// One whose queue makes a dead letter of what was received so often.
+    async fn giving_up_after(receives_max: Option<u32>) -> Self {
         let (endpoint, process, folder) = stack::start_bare().await;
         let config = CloudConfig {
             credentials: Some(Credentials {
@@ -48,12 +53,12 @@ impl Region {
             ..CloudConfig::at(&endpoint)
         };
         make_queue(&endpoint, "dead", None).await;
-        make_queue(
-            &endpoint,
-            "builds",
-            Some(r#"{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": "2"}"#),
-        )
-        .await;
+        let redrive = receives_max.map(|max| {
+            format!(
+                r#"{{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": "{max}"}}"#
+            )
+        });
+        make_queue(&endpoint, "builds", redrive.as_deref()).await;
         let cloud = Cloud::connect(&config).await;
         cloud.buckets().create_if_missing(BUCKET).await.unwrap();
         Self {
@@ -202,7 +207,7 @@ async fn a_build_that_can_never_fit_is_told_once_costs_nothing_and_holds_up_nobo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_who_is_trusted_has_signed_ends_in_the_dead_letter_queue_and_holds_up_nobody() {
-    let region = Region::start().await;
+    let region = Region::giving_up_after(Some(2)).await;
     let key = signing::SecretKey::from_bytes(&[1; 32]);
     let trust = region.folder.path().join("trusted");
     std::fs::write(&trust, format!("{}\n", key.public())).unwrap();
