@@ -151,25 +151,7 @@ impl TrustedKeys {
     /// # Errors
     /// Where it is none, or one of that does not hold.
     pub fn check(&self, build_id: &str, text: Option<&str>, now: Moment) -> Result<Signature, Refused> {
-        let signature: Signature = text.ok_or(Refused::NotSigned)?.parse()?;
-        let key = signature.key();
-        if !self.keys.contains(&key) {
-            let count = self.keys.len();
-            let key = Box::new(key);
-            return Err(Refused::Untrusted { key, count });
-        }
-        if !signature.is_of(build_id) {
-            return Err(Refused::Forged { key: Box::new(key) });
-        }
-        let terms = signature.terms();
-        if let Some(expired) = terms.expires.filter(|expires| *expires < now) {
-            return Err(Refused::Expired { expired, now });
-        }
-        let signed = terms.signed;
-        if signed > now.plus(CLOCKS_APART_MAX) {
-            return Err(Refused::ClockBehind { signed, now });
-        }
-        Ok(signature)
+        self.check_all(build_id, None, text, now)
     }
 
     /// The same for a build whose manifest has this root. Size and chunks are still to be held against it ([`Signature::fits`]).
@@ -177,16 +159,40 @@ impl TrustedKeys {
     /// # Errors
     /// As [`TrustedKeys::check`], and where another root was signed.
     pub fn verify(&self, build_id: &str, root: Hash, text: Option<&str>, now: Moment) -> Result<Signature, Refused> {
-        let signature = self.check(build_id, text, now);
-        // What helps most is said first: of another build nobody wants to know whether its id is right.
-        if let Some(Ok(other)) = text.map(str::parse::<Signature>)
-            && other.root() != root
-            && self.keys.contains(&other.key())
-        {
-            let signed = other.root();
+        self.check_all(build_id, Some(root), text, now)
+    }
+
+    /// In an order in which what helps most is said first. Whoever hears that a signature has expired knows that all else holds.
+    fn check_all(
+        &self,
+        build_id: &str,
+        root: Option<Hash>,
+        text: Option<&str>,
+        now: Moment,
+    ) -> Result<Signature, Refused> {
+        let signature: Signature = text.ok_or(Refused::NotSigned)?.parse()?;
+        let key = signature.key();
+        if !self.keys.contains(&key) {
+            let count = self.keys.len();
+            let key = Box::new(key);
+            return Err(Refused::Untrusted { key, count });
+        }
+        if let Some(root) = root.filter(|root| *root != signature.root()) {
+            let signed = signature.root();
             return Err(Refused::OtherRoot { signed, root });
         }
-        signature
+        if !signature.is_of(build_id) {
+            return Err(Refused::Forged { key: Box::new(key) });
+        }
+        let terms = signature.terms();
+        let signed = terms.signed;
+        if signed > now.plus(CLOCKS_APART_MAX) {
+            return Err(Refused::ClockBehind { signed, now });
+        }
+        if let Some(expired) = terms.expires.filter(|expires| *expires < now) {
+            return Err(Refused::Expired { expired, now });
+        }
+        Ok(signature)
     }
 }
 
