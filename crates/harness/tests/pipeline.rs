@@ -65,8 +65,8 @@ const SMALL: [&str; 6] = [
 struct Up(Child);
 
 impl Up {
-    fn start(stack: &Stack) -> Self {
-        let arguments = [&["up", "scenarios/aws-1k.toml"], &SMALL[..]].concat();
+    fn start(stack: &Stack, more: &[&str]) -> Self {
+        let arguments = [&["up", "scenarios/aws-1k.toml"], &SMALL[..], more].concat();
         let child = command(stack, &arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -90,6 +90,8 @@ async fn builds_travel_from_an_upload_to_every_host_and_everything_that_is_print
     a_run_tells_of_its_stages(stack).await;
     hosts_that_are_up_get_whatever_is_uploaded(stack).await;
     what_cannot_be_seeded_ends_in_the_dead_letter_queue(stack).await;
+    // Last: what it refuses stays in the queues.
+    hosts_that_trust_a_key_get_what_it_has_signed_and_nothing_else(stack).await;
 }
 
 async fn everything_is_there(stack: &Stack) {
@@ -155,7 +157,7 @@ async fn a_run_tells_of_its_stages(stack: &Stack) {
 }
 
 async fn hosts_that_are_up_get_whatever_is_uploaded(stack: &Stack) {
-    let up = Up::start(stack);
+    let up = Up::start(stack, &[]);
     let builds: Vec<String> = (1..=20).map(|n| format!("up/build-{n}.zip")).collect();
     let uploads = builds.iter().map(|build| async move {
         let uploaded = harness(stack, &["upload", "--size", "300kB", "--build-id", build]).await;
@@ -190,6 +192,45 @@ async fn hosts_that_are_up_get_whatever_is_uploaded(stack: &Stack) {
     // A build that nobody replicates is not waited for without end.
     let lost = [&["watch", "--build-id", "never.zip", "--timeout", "1"], &SMALL[..]].concat();
     assert_eq!(harness(stack, &lost).await.status.code(), Some(3));
+    drop(up);
+}
+
+async fn hosts_that_trust_a_key_get_what_it_has_signed_and_nothing_else(stack: &Stack) {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, trust) = (folder.path().join("release.key"), folder.path().join("release.key.pub"));
+    let (key, trust) = (key.to_str().unwrap(), trust.to_str().unwrap());
+    let made = harness(stack, &["keygen", key]).await;
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    let up = Up::start(stack, &["--trust", trust]);
+    for upload in [
+        &["upload", "--size", "300kB", "--build-id", "up/unsigned.zip"][..],
+        &[
+            "upload",
+            "--size",
+            "300kB",
+            "--build-id",
+            "up/signed.zip",
+            "--sign",
+            key,
+        ],
+    ] {
+        let uploaded = harness(stack, upload).await;
+        assert_eq!(uploaded.status.code(), Some(0), "{}", stderr(&uploaded));
+    }
+    let watch = [
+        "watch",
+        "--build-id",
+        "up/signed.zip",
+        "--timeout",
+        "120",
+        "--format",
+        "json",
+    ];
+    let view = json(&harness(stack, &[&watch[..], &SMALL[..]].concat()).await);
+    assert_eq!(view["regions"][0]["succeeded"], 30, "{view}");
+    assert_eq!(view["regions"][1]["succeeded"], 20, "{view}");
+    let counted = harness(stack, &["count", "--build-id", "up/unsigned.zip", "--expect", "0"]).await;
+    assert_eq!(counted.status.code(), Some(0), "{}", stdout(&counted));
     drop(up);
 }
 
@@ -259,7 +300,7 @@ async fn what_cannot_be_seeded_ends_in_the_dead_letter_queue(stack: &Stack) {
         .send(r#"{"bucket": "region-a-builds", "key": "never-there.zip"}"#)
         .await
         .unwrap();
-    let up = Up::start(stack);
+    let up = Up::start(stack, &[]);
     for _ in 0..2 {
         let body = eventually("a message in the dead-letter queue", || take(&dead)).await;
         let known = ["nonsense", "never-there.zip"].iter().any(|part| body.contains(part));
