@@ -47,7 +47,9 @@ pub(crate) use build::{file, generated};
 pub(crate) use fleet::FleetStatus;
 #[cfg(feature = "pipeline")]
 pub(crate) use region::deploy;
-pub(crate) use signed::{Believed as BelievedBuilds, manifest as manifest_of};
+#[cfg(feature = "pipeline")]
+pub(crate) use signed::Believed as BelievedBuilds;
+pub(crate) use signed::manifest as manifest_of;
 pub(crate) use worker::serve as serve_worker;
 
 /// Why a run could not be made.
