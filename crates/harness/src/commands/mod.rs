@@ -12,9 +12,9 @@ mod no_pipeline;
 mod plan;
 mod reach;
 mod run;
+mod sign;
 mod spread;
 mod starters;
-mod sign;
 #[cfg(feature = "pipeline")]
 mod status;
 mod sweep;

@@ -1,9 +1,10 @@
 //! Members that were sent chunks and do not pass them on. Invariant: nobody is silent on the word of one member, or for longer than
-//! [`SILENT_FOR`].
+//! [`SILENT_FOR`], and no more than one in [`SILENT_PART`] members are at a time.
 //!
 //! A first copy at a host that serves nobody is as good as none, and the seeder cannot see that. Hosts that wait for such a chunk say
 //! so. Then the silent member is sent no first copies for a while, and what only it got goes out again. The word of two can be wrong:
-//! it costs the accused nothing but that, and the swarm a few chunks that are sent once more.
+//! it costs the accused nothing but that, and the swarm a few chunks that are sent once more. Where messages take long all seem silent
+//! to each other in the beginning. Were they believed, one would be left, and all others would wait for what it alone was sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,16 +27,19 @@ struct Accused {
 }
 
 impl Silence {
-    /// `by` says that `host` does not serve. Whether that makes it silent.
-    fn accuse(&mut self, now: Time, by: HostId, host: HostId) -> bool {
+    /// `by` says that `host`, one of so many members, does not serve. Whether that makes it silent.
+    fn accuse(&mut self, now: Time, by: HostId, host: HostId, members: usize) -> bool {
         let accused = self.accused.entry(host).or_default();
         accused
             .by
             .retain(|(other, at)| *other != by && now.since(*at) < HEARD_FOR);
         accused.by.push((by, now));
-        if accused.by.len() < ACCUSERS {
+        let by = accused.by.len();
+        let silent = self.accused.values().filter(|other| now < other.silent_until).count();
+        if by < ACCUSERS || silent >= (members / SILENT_PART).max(1) {
             return false;
         }
+        let accused = self.accused.entry(host).or_default();
         accused.by.clear();
         accused.silent_until = now + SILENT_FOR;
         true
@@ -62,7 +66,7 @@ impl Seeder {
             self.stats.messages_ignored += 1;
             return;
         }
-        if !self.silence.is_silent(now, host) && self.silence.accuse(now, by, host) {
+        if !self.silence.is_silent(now, host) && self.silence.accuse(now, by, host, self.tracker.len()) {
             self.stats.members_silent += 1;
             self.copies.discard(host);
             self.drop_client(now, host);
@@ -75,6 +79,8 @@ impl Seeder {
 const ACCUSERS: usize = 2;
 /// Within this time.
 const HEARD_FOR: Duration = Duration::from_secs(10);
+/// Of so many members one is silent at most, and one of fewer.
+const SILENT_PART: usize = 4;
 /// Who is silent is sent first copies again after this.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
@@ -88,14 +94,31 @@ mod tests {
         let [a, b, host] = [1, 2, 3].map(HostId::new);
         let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
         assert!(
-            !silence.accuse(at(0), a, host) && !silence.accuse(at(1), a, host),
+            !silence.accuse(at(0), a, host, 9) && !silence.accuse(at(1), a, host, 9),
             "one and the same"
         );
-        assert!(!silence.accuse(at(11), b, host), "the first is forgotten");
-        assert!(silence.accuse(at(12), a, host));
+        assert!(!silence.accuse(at(11), b, host, 9), "the first is forgotten");
+        assert!(silence.accuse(at(12), a, host, 9));
         assert!(silence.is_silent(at(41), host) && !silence.is_silent(at(42), host));
-        assert!(!silence.accuse(at(43), a, host), "it takes two again");
+        assert!(!silence.accuse(at(43), a, host, 9), "it takes two again");
         silence.forget(host);
         assert!(!silence.is_silent(at(13), host));
+    }
+
+    #[test]
+    fn no_more_than_a_quarter_are_silent_at_a_time_however_many_say_so() {
+        for (members, expected) in [(2, 1), (7, 1), (10, 2), (100, 25)] {
+            let mut silence = Silence::default();
+            let mut accuse = |host: u64| {
+                let by = [HostId::new(1000), HostId::new(1001)];
+                let accused = by.map(|by| silence.accuse(Time::ZERO, by, HostId::new(host), members));
+                accused.contains(&true)
+            };
+            assert_eq!(
+                (0..members as u64).filter(|host| accuse(*host)).count(),
+                expected,
+                "{members}"
+            );
+        }
     }
 }
