@@ -1,5 +1,8 @@
 //! What the command line takes.
 
+mod signed;
+mod values;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,6 +10,9 @@ use cloud::{BuildId, CloudConfig};
 use scenario::Override;
 
 use crate::commands::{Vary, parse_percent};
+use values::{few_seeds, seed, seeds, size, written_rate, written_size};
+
+pub(crate) use signed::{Expiry, KeygenArguments, SignArguments, TermArguments, VerifyArguments};
 
 /// fleetcast's harness: distribute a build over a fleet of real peers on this machine and measure it, or forecast it for any
 /// fleet.
@@ -349,73 +355,6 @@ pub(crate) struct UploadArguments {
     pub(crate) format: Format,
 }
 
-/// What is said beside what the build is.
-#[derive(Debug, Args)]
-pub(crate) struct TermArguments {
-    /// Grows from one build to the next: where a host has had one, nothing with a lower number comes after it. The milliseconds since
-    /// 1970 where absent, so that what is signed later is newer.
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) sequence: Option<u64>,
-    /// When the signature ends: after a time such as 90d or 12h, at one such as 2027-01-31T12:00:00Z, or never; after 90 days where absent. A host that comes later does not
-    /// get the build until it is signed again.
-    #[arg(long, value_name = "WHEN", value_parser = expiry)]
-    pub(crate) expires: Option<Expiry>,
-    /// Bytes of a chunk, where seeders are started with another size than they choose.
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) chunk_size: Option<u32>,
-}
-
-impl TermArguments {
-    /// Whether any of it is said.
-    pub(crate) const fn is_given(&self) -> bool {
-        self.sequence.is_some() || self.expires.is_some() || self.chunk_size.is_some()
-    }
-}
-
-/// When a signature ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expiry {
-    After(std::time::Duration),
-    At(signing::Moment),
-    Never,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct KeygenArguments {
-    /// Where the secret key goes; the public one goes to FILE.pub. Neither may be there.
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SignArguments {
-    /// The build.
-    pub(crate) file: PathBuf,
-    /// The secret key.
-    #[arg(long, value_name = "KEY")]
-    pub(crate) key: PathBuf,
-    /// Its key in the buckets; the file's name where absent.
-    #[arg(long)]
-    pub(crate) build_id: Option<BuildId>,
-    #[command(flatten)]
-    pub(crate) terms: TermArguments,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArguments {
-    /// The build.
-    pub(crate) file: PathBuf,
-    /// Public keys, one in a line.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) trust: PathBuf,
-    /// What `harness sign` has printed, or a file with it.
-    #[arg(long, value_name = "TEXT|FILE")]
-    pub(crate) signature: String,
-    /// Its key in the buckets; the file's name where absent.
-    #[arg(long)]
-    pub(crate) build_id: Option<BuildId>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct WatchArguments {
     /// The scenario whose hosts are to have it.
@@ -496,116 +435,5 @@ pub(crate) struct DoctorArguments {
 impl Place {
     pub(crate) fn config(&self) -> CloudConfig {
         CloudConfig::at_or_environment(self.endpoint_url.as_deref()).in_stage(&self.stage)
-    }
-}
-
-/// One that a report has to its last digit in every reader of JSON.
-fn seed(text: &str) -> Result<u64, String> {
-    let seed = text
-        .trim()
-        .parse::<u64>()
-        .ok()
-        .filter(|seed| *seed <= scenario::SEED_MAX);
-    seed.ok_or_else(|| format!("expected 0 to {}", scenario::SEED_MAX))
-}
-
-/// `64MiB` and `64 MiB`.
-fn size(text: &str) -> Result<u64, String> {
-    scenario::parse_size(text).map_err(|error| error.to_string())
-}
-
-/// A size as it is written, if it is one.
-fn written_size(text: &str) -> Result<String, String> {
-    size(text).map(|_| text.to_owned())
-}
-
-/// Likewise a rate.
-fn written_rate(text: &str) -> Result<String, String> {
-    scenario::parse_rate(text)
-        .map(|_| text.to_owned())
-        .map_err(|error| error.to_string())
-}
-
-/// `90d`, `12h`, a time, or `never`.
-fn expiry(text: &str) -> Result<Expiry, String> {
-    if text == "never" {
-        return Ok(Expiry::Never);
-    }
-    let seconds = match text.split_at_checked(text.len().saturating_sub(1)) {
-        Some((days, "d")) => days.parse::<u64>().ok().and_then(|days| days.checked_mul(86_400)),
-        Some((hours, "h")) => hours.parse::<u64>().ok().and_then(|hours| hours.checked_mul(3_600)),
-        _ => None,
-    };
-    if let Some(seconds) = seconds.filter(|seconds| *seconds > 0) {
-        return Ok(Expiry::After(std::time::Duration::from_secs(seconds)));
-    }
-    let at = text.parse().map(Expiry::At);
-    at.map_err(|_no_time| format!("{text:?}: expected a time such as 90d, 12h or 2027-01-31T12:00:00Z, or never"))
-}
-
-/// `0..1000`, the last not among them.
-fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
-    let number = |text: &str| text.trim().parse::<u64>().ok();
-    let range = text
-        .split_once("..")
-        .and_then(|(from, to)| Some(number(from)?..number(to)?))
-        .filter(|range| !range.is_empty())
-        .ok_or_else(|| format!("{text:?}: expected FROM..TO with FROM below TO, such as 0..1000"))?;
-    if range.end - range.start > DAYS_MAX {
-        return Err(format!("{text:?}: expected at most {DAYS_MAX} days at a time"));
-    }
-    Ok(range)
-}
-
-/// Likewise, of seeds that are forecast one by one.
-fn few_seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
-    let range = seeds(text)?;
-    if range.end > scenario::SEED_MAX + 1 {
-        return Err(format!("{text:?}: expected seeds up to {}", scenario::SEED_MAX));
-    }
-    if range.end - range.start > SEEDS_MAX {
-        return Err(format!("{text:?}: expected at most {SEEDS_MAX} seeds at a time"));
-    }
-    Ok(range)
-}
-
-/// Each has a report, all of which are kept until the end.
-const SEEDS_MAX: u64 = 1000;
-/// Days of one course of torture: some hours of work, and what each is drawn from is kept in memory.
-const DAYS_MAX: u64 = 1_000_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signature_ends_after_a_time_at_one_or_never() {
-        let hour = std::time::Duration::from_secs(3600);
-        assert_eq!(expiry("90d"), Ok(Expiry::After(90 * 24 * hour)));
-        assert_eq!(expiry("12h"), Ok(Expiry::After(12 * hour)));
-        assert_eq!(expiry("never"), Ok(Expiry::Never));
-        assert!(matches!(expiry("2027-01-31T12:00:00Z"), Ok(Expiry::At(_))));
-        for text in [
-            "",
-            "d",
-            "0d",
-            "-1h",
-            "90",
-            "99999999999999999999d",
-            "18446744073709551615h",
-            "tomorrow",
-            "5ä",
-        ] {
-            assert!(expiry(text).unwrap_err().contains("expected"), "{text}");
-        }
-    }
-
-    #[test]
-    fn seeds_are_a_range_that_is_neither_empty_nor_without_end() {
-        assert_eq!(seeds("3..5"), Ok(3..5));
-        for text in ["", "5", "5..5", "5..3", "-1..3", "a..b", "0..18446744073709551615"] {
-            let error = seeds(text).unwrap_err();
-            assert!(error.contains("expected"), "{text}: {error}");
-        }
     }
 }

@@ -41,6 +41,7 @@ impl SpoolFolder {
     /// Where it does not fit, the disk fails, or somebody else of this process is at it.
     pub fn begin(self: &Arc<Self>, object: &ObjectInfo, chunk_size: u32) -> Result<PullingBuild, SpoolError> {
         let name = BuildName::of(object);
+        self.refuse_too_large(&name, object)?;
         let used = self.enter(&name, object)?;
         let began = self.begin_files(&name, object, chunk_size, used);
         if began.is_err() {

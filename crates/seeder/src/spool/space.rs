@@ -40,6 +40,20 @@ impl SpoolFolder {
         }
     }
 
+    /// Refuses what fits into no spool of this size, before it is entered: others that are told of meanwhile would find its room taken.
+    pub(super) fn refuse_too_large(&self, name: &BuildName, object: &ObjectInfo) -> Result<(), SpoolError> {
+        match self.limits.bytes_max {
+            Some(most) if object.size > most => Err(SpoolError::DoesNotFit {
+                bucket: object.bucket.clone(),
+                key: object.key.clone(),
+                needs: object.size,
+                free: most.saturating_sub(self.taken(name).used),
+                later: false,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Has the space for a build, whose file is `file` and whose entry is there.
     pub(super) fn reserve(&self, name: &BuildName, object: &ObjectInfo, file: &File) -> Result<(), SpoolError> {
         let path = self.file(name, "data");

@@ -186,6 +186,20 @@ fn room_is_made_by_what_nobody_uses_the_oldest_first_and_what_does_not_fit_leave
 }
 
 #[test]
+fn what_fits_into_no_spool_takes_no_room_from_others_while_it_is_refused() {
+    let spool = tempfile::tempdir().unwrap();
+    let folder = open(spool.path(), Some(10_000));
+    let never = object("never.zip", "1", 11_000);
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..300).for_each(|_| drop(folder.begin(&never, CHUNK).unwrap_err())));
+        for _ in 0..300 {
+            let small = folder.begin(&object("small.zip", "1", 1000), CHUNK);
+            small.expect("there is room for it").give_up();
+        }
+    });
+}
+
+#[test]
 fn a_pull_that_is_given_up_gives_its_space_back_and_one_that_is_not_makes_room() {
     let spool = tempfile::tempdir().unwrap();
     let folder = open(spool.path(), Some(10_000));
