@@ -22,6 +22,7 @@ pub(crate) fn look(place: &Place) -> Result<(), Exit> {
 }
 
 /// Likewise, but for an endpoint at which nothing answers: somebody wants to know that in his own words.
+#[cfg(feature = "pipeline")]
 pub(crate) fn look_at_settings(place: &Place) -> Result<(), Exit> {
     check(place, false)
 }
