@@ -49,7 +49,7 @@ pub(super) enum Departure {
 
 /// What becomes of the last segment of a chunk when it is written.
 pub(super) enum Passage {
-    /// Nearly all of the chunk is at the other side.
+    /// Most of the chunk is at the other side.
     Through,
     /// Much is on its way. Control frames to be written meanwhile; the outlet is parked where there are none.
     Later(Option<Bytes>),
@@ -252,6 +252,6 @@ impl Shared {
 }
 
 /// Of a chunk one in so many bytes may be on its way when it counts as served …
-const ON_ITS_WAY_PART: u32 = 16;
+const ON_ITS_WAY_PART: u32 = 4;
 /// … or so many.
 const ON_ITS_WAY_LEAST: u32 = 16 << 10;
