@@ -257,7 +257,7 @@ impl Carrier {
         Poll::Ready(Ok(goes_on))
     }
 
-    /// A chunk is served when nearly all of it is through; messages do not wait for it.
+    /// A chunk is served when most of it is through; messages do not wait for it.
     fn wait_for_passage(
         &mut self,
         remote: HostId,

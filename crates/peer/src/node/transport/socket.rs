@@ -2,7 +2,7 @@
 //!
 //! The kernel would take up to 4 MiB. Then a chunk counts as served when it is written and long before it is through: a link of 4 MB a second
 //! seemed to have a gigabyte, slots were free that were not, and what was more urgent waited behind it. So a socket is told to take no more
-//! while a little is unsent (`TCP_NOTSENT_LOWAT`), and whoever has written a chunk waits until the other side has confirmed nearly all of it
+//! while a little is unsent (`TCP_NOTSENT_LOWAT`), and whoever has written a chunk waits until the other side has confirmed most of it
 //! (`SIOCOUTQ`). Sent is not enough: what has left the socket may wait in the queue of the interface, or of a switch, as long as the link is slow.
 
 use std::cell::Cell;
