@@ -12,7 +12,6 @@ use bytes::Bytes;
 use crate::error::CloudError;
 use crate::names::{fnv1a, is_build};
 use crate::retry::Backoff;
-use crate::versions::ObjectVersion;
 
 /// An object as it was when first looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,20 +143,7 @@ impl Buckets {
 
     /// The same, and who vouches for it: what [`Buckets::signed`] gave it, whatever that is.
     pub async fn head_signed(&self, bucket: &str, key: &str) -> Result<(ObjectInfo, Option<String>), CloudError> {
-        let ObjectVersion {
-            bucket,
-            key,
-            size,
-            etag,
-            mut headers,
-            ..
-        } = self.head_version(bucket, key, None).await?;
-        let object = ObjectInfo {
-            bucket,
-            key,
-            size,
-            etag,
-        };
+        let (object, mut headers) = self.head_version(bucket, key, None).await?.split();
         Ok((object, headers.metadata.remove(SIGNATURE)))
     }
 

@@ -159,15 +159,9 @@ impl Buckets {
     /// # Errors
     /// Likewise.
     pub async fn copy_as(&self, from: &str, from_key: &str, to: &str, key: &str) -> Result<(), CloudError> {
-        let version = self.head_version(from, from_key, None).await?;
-        let object = ObjectInfo {
-            bucket: version.bucket,
-            key: version.key,
-            size: version.size,
-            etag: version.etag,
-        };
+        let (object, headers) = self.head_version(from, from_key, None).await?.split();
         if object.size > COPY_SIZE_MAX {
-            return self.copy_multipart(&object, version.headers.metadata, to, key).await;
+            return self.copy_multipart(&object, headers.metadata, to, key).await;
         }
         let copy = || async {
             let request = self

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use aws_sdk_s3::config::Region;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 
-use crate::buckets::{Buckets, missing};
+use crate::buckets::{Buckets, ObjectInfo, missing};
 use crate::error::CloudError;
 use crate::names::fnv1a;
 use crate::retry::Backoff;
@@ -51,6 +51,17 @@ impl ObjectVersion {
     /// What tells it from another version of its key: its id or, where there is none, the ETag.
     pub fn version(&self) -> &str {
         self.version_id.as_deref().unwrap_or(&self.etag)
+    }
+
+    /// The object, and what it says of itself.
+    pub(crate) fn split(self) -> (ObjectInfo, Headers) {
+        let object = ObjectInfo {
+            bucket: self.bucket,
+            key: self.key,
+            size: self.size,
+            etag: self.etag,
+        };
+        (object, self.headers)
     }
 }
 

@@ -2,24 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
-use std::process::{Command, Output};
+mod program;
 
+use program::{harness, scenario, text};
 use serde_json::Value;
-
-fn harness(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_harness"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn scenario(name: &str) -> String {
-    format!("{}/../../scenarios/{name}", env!("CARGO_MANIFEST_DIR"))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 #[test]
 fn every_scenario_that_is_shipped_is_checked_in_a_moment() {

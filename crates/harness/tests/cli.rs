@@ -2,21 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
+mod program;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use program::{harness, scenario, text};
 use serde_json::Value;
-
-fn harness(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_harness"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn scenario(name: &str) -> String {
-    format!("{}/../../scenarios/{name}", env!("CARGO_MANIFEST_DIR"))
-}
 
 struct Run {
     folder: tempfile::TempDir,
@@ -45,7 +37,7 @@ impl Run {
     }
 
     fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.output.stderr).into_owned()
+        text(&self.output.stderr)
     }
 }
 
@@ -238,7 +230,7 @@ fn hosts_that_do_not_converge_end_the_run_at_its_deadline_with_exit_3_and_are_na
     let stuck = &report["stuck"][0];
     assert!(stuck["host"].as_str().unwrap().starts_with("region-"));
     assert!(stuck["chunks_held"].as_u64().unwrap() < 64);
-    let text = String::from_utf8_lossy(&run.output.stdout).into_owned();
+    let text = text(&run.output.stdout);
     assert!(text.contains("pending") && text.contains("not done: region-"), "{text}");
 }
 
@@ -249,7 +241,7 @@ fn a_missed_threshold_is_exit_1_one_without_data_5_and_one_of_no_field_2() {
     sets.push("thresholds.fast=protocol.requests < 1");
     let run = Run::of("smoke.toml", &sets);
     assert_eq!(run.output.status.code(), Some(1), "{}", run.stderr());
-    let text = String::from_utf8_lossy(&run.output.stdout).into_owned();
+    let text = text(&run.output.stdout);
     assert!(text.contains("MISSED  fast"), "{text}");
     sets.pop();
     sets.push("thresholds.by-pipeline=stages.last_row_ms < 2s");
@@ -280,7 +272,7 @@ fn bad_scenarios_are_exit_2_with_file_line_and_key() {
     std::fs::write(&path, "[regions.region-a]\nhosts = 0\n[build]\nsise = \"1 MiB\"\n").unwrap();
     let bad = harness(&["run", &path.display().to_string()]);
     assert_eq!(bad.status.code(), Some(2));
-    let stderr = String::from_utf8_lossy(&bad.stderr).into_owned();
+    let stderr = text(&bad.stderr);
     for part in [
         "bad.toml:2: regions.region-a.hosts = 0",
         "bad.toml:4: build.sise",
@@ -310,7 +302,7 @@ fn a_scenario_that_does_not_fit_the_file_limit_says_so() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(4));
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = text(&output.stderr);
     assert!(
         stderr.contains("open files") && stderr.contains("ulimit -n"),
         "{stderr}"

@@ -2,25 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
+mod program;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
+use program::{harness, scenario, text};
 use serde_json::Value;
-
-fn harness(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_harness"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn scenario(name: &str) -> String {
-    format!("{}/../../scenarios/{name}", env!("CARGO_MANIFEST_DIR"))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 fn plan(out: &Path, name: &str, more: &[&str]) -> Output {
     let (path, out) = (scenario(name), out.display().to_string());

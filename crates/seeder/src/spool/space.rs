@@ -43,13 +43,10 @@ impl SpoolFolder {
     /// Refuses what fits into no spool of this size, before it is entered: others that are told of meanwhile would find its room taken.
     pub(super) fn refuse_too_large(&self, name: &BuildName, object: &ObjectInfo) -> Result<(), SpoolError> {
         match self.limits.bytes_max {
-            Some(most) if object.size > most => Err(SpoolError::DoesNotFit {
-                bucket: object.bucket.clone(),
-                key: object.key.clone(),
-                needs: object.size,
-                free: most.saturating_sub(self.taken(name).used),
-                later: false,
-            }),
+            Some(most) if object.size > most => {
+                let free = most.saturating_sub(self.taken(name).used);
+                Err(does_not_fit(object, free, false))
+            }
             _ => Ok(()),
         }
     }
@@ -78,13 +75,8 @@ impl SpoolFolder {
             // Nothing goes for a build that does not fit all the same.
             let free = most.saturating_sub(used).min(disk.saturating_add(unused));
             if needs > free || !self.evict_oldest() {
-                return Err(SpoolError::DoesNotFit {
-                    bucket: object.bucket.clone(),
-                    key: object.key.clone(),
-                    needs,
-                    free,
-                    later: needs <= most.min(disk.saturating_add(unused).saturating_add(used)),
-                });
+                let later = needs <= most.min(disk.saturating_add(unused).saturating_add(used));
+                return Err(does_not_fit(object, free, later));
             }
         }
     }
@@ -152,6 +144,17 @@ impl SpoolFolder {
             entry.needed_at = now();
         }
         Ok(())
+    }
+}
+
+/// So many bytes are free, and there may be enough when others have gone, `later`.
+fn does_not_fit(object: &ObjectInfo, free: u64, later: bool) -> SpoolError {
+    SpoolError::DoesNotFit {
+        bucket: object.bucket.clone(),
+        key: object.key.clone(),
+        needs: object.size,
+        free,
+        later,
     }
 }
 

@@ -190,9 +190,11 @@ impl Seeder {
             .hosts()
             .filter(|host| !self.injection.is_client(*host))
             .collect();
-        let info = self.info();
-        for (host, info) in hosts.into_iter().zip(std::iter::repeat(info).flatten()) {
-            self.send(host, Message::Build(Box::new(info)));
+        let Some(info) = self.info() else {
+            return;
+        };
+        for host in hosts {
+            self.send(host, Message::Build(Box::new(info.clone())));
         }
         self.pump_offers(now);
     }

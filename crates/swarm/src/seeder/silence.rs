@@ -29,17 +29,15 @@ struct Accused {
 impl Silence {
     /// `by` says that `host`, one of so many members, does not serve. Whether that makes it silent.
     fn accuse(&mut self, now: Time, by: HostId, host: HostId, members: usize) -> bool {
+        let silent = self.accused.values().filter(|other| now < other.silent_until).count();
         let accused = self.accused.entry(host).or_default();
         accused
             .by
             .retain(|(other, at)| *other != by && now.since(*at) < HEARD_FOR);
         accused.by.push((by, now));
-        let by = accused.by.len();
-        let silent = self.accused.values().filter(|other| now < other.silent_until).count();
-        if by < ACCUSERS || silent >= (members / SILENT_PART).max(1) {
+        if accused.by.len() < ACCUSERS || silent >= (members / SILENT_PART).max(1) {
             return false;
         }
-        let accused = self.accused.entry(host).or_default();
         accused.by.clear();
         accused.silent_until = now + SILENT_FOR;
         true
