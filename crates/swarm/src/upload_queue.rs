@@ -169,20 +169,27 @@ impl UploadQueue {
         self.usual
     }
 
-    /// A serving that takes so long has no slot any more: its receiver is slow, or gone without a word, and others wait.
-    fn late_after(&self) -> Duration {
+    /// From when on a serving has no slot any more: its receiver is slow, or gone without a word, and others wait. While nothing is known of
+    /// the links it may be this uplink that is slow, where bytes move: the more are served at a time, the slower each is.
+    fn late_at(&self, active: &Active) -> Time {
         if self.usual.is_zero() {
-            LATE_AFTER_AT_FIRST
+            let rounds = self.active.len().saturating_sub(1) / self.slots.get().max(1);
+            let while_it_moves = LATE_AT_FIRST_WHILE_IT_MOVES * (1 << rounds.min(ACTIVE_TIMES));
+            (active.progress_at + LATE_AFTER_AT_FIRST).min(active.since + while_it_moves)
         } else {
-            (self.usual * LATE_AFTER_TIMES).max(LATE_AFTER_LEAST)
+            active.since + (self.usual * LATE_AFTER_TIMES).max(LATE_AFTER_LEAST)
         }
     }
 
     /// When the next serving gives up its slot.
     pub(crate) fn next_late(&self, now: Time) -> Option<Time> {
-        let late_after = self.late_after();
-        let late_at = self.active.iter().map(|a| a.since + late_after);
+        let late_at = self.active.iter().map(|active| self.late_at(active));
         late_at.filter(|at| *at > now).min()
+    }
+
+    /// How many servings have given up their slots.
+    pub(crate) fn late(&self, now: Time) -> usize {
+        self.active.iter().filter(|active| self.late_at(active) <= now).count()
     }
 
     /// Bytes have gone out to `to`: whatever else it is sent waits behind them.
@@ -195,6 +202,12 @@ impl UploadQueue {
         if let Some(gap) = gap {
             self.gap = gap.max(self.gap - self.gap / GAP_FADE);
         }
+    }
+
+    /// When bytes of `chunk` last went out to `to`, or began to, where it is being sent.
+    pub(crate) fn moved_at(&self, to: HostId, chunk: ChunkIndex) -> Option<Time> {
+        let active = self.active.iter().find(|a| a.to == to && a.chunk == chunk);
+        active.map(|active| active.progress_at)
     }
 
     /// Since when `chunk` is being sent to `to`.
@@ -247,9 +260,7 @@ impl UploadQueue {
         if self.active.len() < slots {
             return true;
         }
-        let late_after = self.late_after();
-        let in_time = self.active.iter().filter(|a| now.since(a.since) < late_after).count();
-        in_time < slots && self.active.len() < slots * ACTIVE_TIMES
+        self.active.len() - self.late(now) < slots && self.active.len() < slots * ACTIVE_TIMES
     }
 
     /// A chunk has been sent or given up; tells how long it was being served, where that was to its end.
@@ -384,8 +395,10 @@ const ACTIVE_TIMES: usize = 8;
 const LATE_AFTER_TIMES: u32 = 4;
 /// … but not before this …
 const LATE_AFTER_LEAST: Duration = Duration::from_millis(500);
-/// … and after this while nothing is known of the links.
+/// … and, while nothing is known of the links, when no byte has gone out for this long, …
 const LATE_AFTER_AT_FIRST: Duration = Duration::from_secs(2);
+/// … or when it has taken this long though some did; twice that with twice the slots being served, and so on.
+const LATE_AT_FIRST_WHILE_IT_MOVES: Duration = Duration::from_secs(10);
 
 /// A receiver that takes no byte for this long has gone without a word.
 pub(crate) const UPLOAD_STUCK_AFTER: Duration = Duration::from_secs(120);

@@ -154,12 +154,13 @@ impl Peer {
             .collect()
     }
 
-    /// A seeder counts on an answer to each chunk that it offers: a request, or this.
+    /// A seeder counts on an answer to each chunk that it offers: a request, or this. It offers once more what waits there.
     pub(super) fn decline_offers(&mut self, seeder: HostId, chunks: &[u32]) {
         let Build::Fetching(Download { manifest, ledger, .. }) = &self.build else {
             return;
         };
-        let is_needless = |chunk: ChunkIndex| ledger.held().contains(chunk) || ledger.is_requested(chunk);
+        let comes = |chunk: ChunkIndex| ledger.is_requested(chunk) && !ledger.is_asked(seeder, chunk);
+        let is_needless = |chunk: ChunkIndex| ledger.held().contains(chunk) || comes(chunk);
         let needless = chunks
             .iter()
             .copied()

@@ -316,6 +316,7 @@ impl<'a, H: Holdings> Planner<'a, H> {
         others.for_each(|other| rare.subtract(other.holdings(self.known.table)));
         while self.chunks_in_flight() < limits.chunks_in_flight_max
             && (is_in_need || self.outstanding(seeder.host) == 0)
+            && self.may_wait_at(seeder.host)
             // Those that come together are to have something for each other.
             && let Some(chunk) = ledger.choose_by_chance(&rare, &self.chunks, self.chance)
         {
@@ -323,6 +324,7 @@ impl<'a, H: Holdings> Planner<'a, H> {
         }
         if self.chunks_in_flight() < limits.chunks_in_flight_max
             && self.outstanding(seeder.host) == 0
+            && self.may_wait_at(seeder.host)
             && let Some(chunk) = ledger.choose_by_chance(&theirs, &self.chunks, self.chance)
         {
             self.add(seeder.host, chunk, Why::Rescue);

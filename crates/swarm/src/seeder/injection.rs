@@ -151,10 +151,10 @@ impl Injection {
         has_idle.then_some(since + slow_after)
     }
 
-    /// When the next offer is lost, where one of a chunk to a host is after `patience`.
-    pub(super) fn next_expiry(&self, patience: impl Fn(HostId, ChunkIndex) -> Duration) -> Option<Time> {
-        let expires_at = |offer: &Offer| offer.at + patience(offer.to, offer.chunk);
-        self.offers.iter().map(expires_at).min()
+    /// When the next offer is lost, where `lost_at` tells it of one that was made at a time, to a host, of a chunk.
+    pub(super) fn next_expiry(&self, lost_at: impl Fn(Time, HostId, ChunkIndex) -> Time) -> Option<Time> {
+        let lost_at = |offer: &Offer| lost_at(offer.at, offer.to, offer.chunk);
+        self.offers.iter().map(lost_at).min()
     }
 
     /// What of the invariant is broken.
@@ -286,15 +286,15 @@ impl Injection {
         was_offered
     }
 
-    /// Offers older than `patience` are lost, and their chunks wait again. A client that loses too many in a row is dismissed where the
+    /// Offers that are lost by now, as `lost_at` tells, end, and their chunks wait again. A client that loses too many in a row is dismissed where the
     /// swarm has more than the clients, of `members` in all. Tells how many were lost.
     pub(super) fn expire(
         &mut self,
         now: Time,
-        patience: impl Fn(HostId, ChunkIndex) -> Duration,
+        lost_at: impl Fn(Time, HostId, ChunkIndex) -> Time,
         members: usize,
     ) -> u64 {
-        let is_lost = |offer: &mut Offer| now >= offer.at + patience(offer.to, offer.chunk);
+        let is_lost = |offer: &mut Offer| now >= lost_at(offer.at, offer.to, offer.chunk);
         let lost: Vec<Offer> = self.offers.extract_if(.., is_lost).collect();
         for offer in &lost {
             self.wait_again(offer.chunk);

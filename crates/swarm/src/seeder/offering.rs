@@ -32,7 +32,7 @@ impl Seeder {
         let passing =
             u128::from(self.uploads.rate()) * self.answer.as_nanos() * 3 / 2 / u128::from(chunk) / 1_000_000_000;
         let passing = usize::try_from(passing).map_or(OFFERS_PASSING_MAX, |passing| passing.min(OFFERS_PASSING_MAX));
-        let at_once = self.uploads.slots() + OFFERS_AHEAD + passing;
+        let at_once = self.uploads.slots() + self.uploads.late(now) + OFFERS_AHEAD + passing;
         while let Some((to, chunk)) = self.injection.offer_next(now, at_once) {
             self.send(to, Message::Offer(ChunkList::from_slice(&[chunk.get()])));
             self.timers
@@ -92,8 +92,9 @@ impl Seeder {
     /// Offers that nobody took up go to somebody else.
     pub(super) fn expire_offers(&mut self, now: Time) {
         let members = self.tracker.len();
-        self.stats.offers_lost += self.injection.expire(now, patience(&self.uploads), members);
-        if let Some(at) = self.injection.next_expiry(patience(&self.uploads)) {
+        let lost_at = lost_at(now, &self.uploads);
+        self.stats.offers_lost += self.injection.expire(now, &lost_at, members);
+        if let Some(at) = self.injection.next_expiry(lost_at) {
             self.timers.set(SeederTimer::ExpireOffers, at);
         }
         self.fill_clients(now);
@@ -203,21 +204,17 @@ impl Seeder {
     }
 }
 
-/// How long the seeder counts on an offer. One that was taken up ends with the serving of it, or with the connection; but who takes far
-/// longer than others may be gone without a word, or be so slow that a chunk is with it as good as nowhere.
-fn patience(uploads: &UploadQueue) -> impl Fn(HostId, ChunkIndex) -> Duration {
+/// Until when the seeder counts on an offer that was made at a time. What waits here has been taken up, and it is for the seeder to send it.
+/// What is being sent is counted on while bytes go out; but who takes far longer than others may be so slow that a chunk is with it as good
+/// as nowhere.
+fn lost_at(now: Time, uploads: &UploadQueue) -> impl Fn(Time, HostId, ChunkIndex) -> Time {
     let usual = uploads.usual();
-    let taken = if usual.is_zero() {
-        TAKEN_PATIENCE_AT_FIRST
-    } else {
-        (usual * TAKEN_PATIENCE_TIMES).max(OFFER_PATIENCE)
-    };
-    move |to, chunk| {
-        if uploads.contains(to, chunk) {
-            taken
-        } else {
-            OFFER_PATIENCE
-        }
+    let taken = (usual * TAKEN_PATIENCE_TIMES).max(OFFER_PATIENCE);
+    move |at, to, chunk| match (uploads.moved_at(to, chunk), uploads.since(to, chunk)) {
+        (Some(moved_at), _) if usual.is_zero() => moved_at + TAKEN_PATIENCE_AT_FIRST,
+        (Some(_), Some(since)) => since + taken,
+        _ if uploads.contains(to, chunk) => now + OFFER_PATIENCE,
+        _ => at + OFFER_PATIENCE,
     }
 }
 
@@ -235,7 +232,7 @@ const SLOW_AFTER_AT_FIRST: Duration = Duration::from_millis(500);
 const SLOW_AGAIN: Duration = Duration::from_millis(50);
 /// One that is taken up is lost when it takes so many times as long as usual.
 const TAKEN_PATIENCE_TIMES: u32 = 16;
-/// The same before anything was sent. A slow first chunk goes out twice.
+/// While nothing is known of the links one is lost when no byte has gone out for this long.
 const TAKEN_PATIENCE_AT_FIRST: Duration = Duration::from_secs(10);
 /// Whom nobody else serves is served for this long after it last said so, or was served.
 const STARVING_FOR: Duration = Duration::from_secs(10);

@@ -149,12 +149,32 @@ fn who_takes_bytes_is_not_stuck_but_has_its_slot_for_a_while_only() {
     assert_eq!(queue.next_stuck(), Some(at(299) + UPLOAD_STUCK_AFTER));
     assert_eq!(queue.stuck(at(419)), [slow]);
     queue.learn(at(419), Duration::from_secs(1), 1);
-    assert_eq!(queue.late_after(), Duration::from_secs(4));
+    assert_eq!(queue.next_late(at(300)), Some(at(304)), "four times what is usual");
     queue.learn(at(719), Duration::from_secs(300), 1);
     assert!(
-        queue.late_after() < Duration::from_secs(6),
+        queue.next_late(at(300)) < Some(at(306)),
         "one slow receiver does not change what is usual"
     );
+}
+
+/// Two chunks of 64 MiB are under way for half a minute over a link of 100 Mbit/s, and were late after two seconds: others began beside
+/// them, until a dozen shared the link and none ended for minutes.
+#[test]
+fn what_moves_over_a_link_that_nobody_knows_yet_is_not_late_before_long() {
+    let mut queue = UploadQueue::new(UploadSlots::fixed(2));
+    let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
+    (0..20).for_each(|number| drop(queue.push(Time::ZERO, HostId::new(number), chunk(0), 0)));
+    let mut begun = Vec::new();
+    for second in 0..=40 {
+        while let Some((to, _)) = next(&mut queue, at(second)) {
+            begun.push((second, to.get()));
+        }
+        // The first moves no byte.
+        begun[1..]
+            .iter()
+            .for_each(|(_, to)| queue.progress(at(second), HostId::new(*to)));
+    }
+    assert_eq!(begun, [(0, 0), (0, 1), (2, 2), (20, 3), (22, 4)]);
 }
 
 /// Over a slow link a second chunk waits behind the first, and moves no byte for as long as that takes.

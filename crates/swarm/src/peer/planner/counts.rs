@@ -2,6 +2,7 @@
 
 use super::Planner;
 use crate::units::HostId;
+use crate::upload_queue::UPLOAD_QUEUE_PER_HOST_MAX;
 
 impl<H> Planner<'_, H> {
     #[inline]
@@ -34,5 +35,12 @@ impl<H> Planner<'_, H> {
     pub(super) fn outstanding(&self, host: HostId) -> usize {
         let planned = self.asks.iter().filter(|ask| ask.host == host).count();
         self.known.ledger.outstanding(host) + planned
+    }
+
+    /// Whether one request more may wait at `host`. What it is overdue with waits there as well: it would turn down what is too much, and
+    /// be asked again and again.
+    pub(super) fn may_wait_at(&self, host: HostId) -> bool {
+        let overdue = self.known.ledger.overdue_of(host).count();
+        self.outstanding(host) + overdue < UPLOAD_QUEUE_PER_HOST_MAX
     }
 }

@@ -52,7 +52,8 @@ impl<H: Holdings> Planner<'_, H> {
     /// A seeder that has everything and was not asked for `chunk`, nor for as much as one neighbour is.
     fn seeder_for(&self, chunk: ChunkIndex) -> Option<HostId> {
         let seeder = self.complete_seeder()?.host;
-        let has_room = self.outstanding(seeder) < self.known.limits.requests_per_neighbour_max;
+        let has_room =
+            self.outstanding(seeder) < self.known.limits.requests_per_neighbour_max && self.may_wait_at(seeder);
         (has_room && !self.known.ledger.is_asked(seeder, chunk)).then_some(seeder)
     }
 

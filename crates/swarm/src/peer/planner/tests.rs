@@ -11,6 +11,7 @@ use crate::chunk_scheduler::ChunkPolicy;
 use crate::neighbours::Neighbours;
 use crate::peer::ledger::Ledger;
 use crate::units::ZoneId;
+use crate::upload_queue::UPLOAD_QUEUE_PER_HOST_MAX;
 use crate::wire::Waited;
 
 const SEEDER: u64 = 0;
@@ -600,6 +601,18 @@ fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
                 .asked(&[(SEEDER, 3, 0, Some(1))])
                 .with(stalled),
             vec![(SEEDER, 2, Why::Rescue), (SEEDER, 1, Why::Rescue)],
+        ),
+        (
+            "no more than may wait there, with what it is overdue with",
+            Scene::new(&(0..40).collect::<Vec<_>>(), &[(SEEDER, &full), (1, &[])])
+                .with(|scene| scene.chunks_in_flight_max = 40)
+                .asked(
+                    &(0..UPLOAD_QUEUE_PER_HOST_MAX as u32 - 1)
+                        .map(|index| (SEEDER, index, 0, None))
+                        .collect::<Vec<_>>(),
+                )
+                .with(stalled),
+            vec![(SEEDER, 35, Why::Rescue)],
         ),
         (
             "not when it has lost its turn itself and somebody else has it",

@@ -24,8 +24,9 @@ fn injection(clients: &[u64]) -> Injection {
     injection
 }
 
-fn patience(_: HostId, _: ChunkIndex) -> Duration {
-    Duration::from_secs(2)
+/// Each offer is lost after two seconds.
+fn lost_at(made_at: Time, _: HostId, _: ChunkIndex) -> Time {
+    made_at + Duration::from_secs(2)
 }
 
 #[test]
@@ -62,8 +63,9 @@ fn a_client_that_strikes_out_leaves_no_offer_behind() {
     let mut injection = injection(&[1]);
     while injection.offer_next(at(0), 4).is_some() {}
     injection.asked_by(host(1));
-    let asked_for_the_first =
-        |_: HostId, offered: ChunkIndex| Duration::from_secs(if offered == chunk(0) { 60 } else { 2 });
+    let asked_for_the_first = |made_at: Time, _: HostId, offered: ChunkIndex| {
+        made_at + Duration::from_secs(if offered == chunk(0) { 60 } else { 2 })
+    };
     assert_eq!(injection.expire(at(2), asked_for_the_first, 2), 3);
     assert!(!injection.is_client(host(1)));
     assert_eq!(injection.check(), Ok(()));
@@ -79,14 +81,14 @@ fn a_client_that_strikes_out_leaves_no_offer_behind() {
 fn a_client_is_not_replaced_where_nobody_could_take_its_place_and_what_it_asks_for_counts() {
     let mut alone = injection(&[1]);
     while alone.offer_next(at(0), 4).is_some() {}
-    assert_eq!(alone.expire(at(1), patience, 1), 0, "not yet");
-    assert_eq!(alone.next_expiry(patience), Some(at(2)));
-    assert_eq!(alone.expire(at(2), patience, 1), 4);
+    assert_eq!(alone.expire(at(1), lost_at, 1), 0, "not yet");
+    assert_eq!(alone.next_expiry(lost_at), Some(at(2)));
+    assert_eq!(alone.expire(at(2), lost_at, 1), 4);
     assert!(alone.is_client(host(1)));
     let mut asks = injection(&[1]);
     for second in 0..6 {
         while asks.offer_next(at(2 * second), 1).is_some() {}
-        assert_eq!(asks.expire(at(2 * second + 2), patience, 2), 1);
+        assert_eq!(asks.expire(at(2 * second + 2), lost_at, 2), 1);
         if second == 1 {
             asks.asked_by(host(1));
         }
@@ -143,7 +145,7 @@ fn what_is_slow_is_offered_to_another_when_nothing_waits() {
     assert_eq!(injection.offers.len(), 1, "nobody else is counted on for it");
     injection.admit(idle);
     assert_eq!(injection.offer_slow(at(100), begun, second, 2), Some((idle, first)));
-    injection.expire(at(200), patience, 0);
+    injection.expire(at(200), lost_at, 0);
     assert_eq!((injection.waiting.len(), injection.check()), (1, Ok(())));
 }
 
@@ -278,7 +280,7 @@ proptest! {
                 }
                 Step::Expire(seconds) => {
                     now += seconds;
-                    injection.expire(at(now), |to, chunk| Duration::from_secs(1 + (to.get() + u64::from(chunk.get())) % 4), members);
+                    injection.expire(at(now), |made_at, to, chunk| made_at + Duration::from_secs(1 + (to.get() + u64::from(chunk.get())) % 4), members);
                 }
                 Step::BeginAgain(index) => injection.begin_again([chunk(index)]),
                 Step::Withdraw(index) => {
