@@ -153,7 +153,7 @@ impl Ledger {
 
     /// What has been without progress for too long is wanted again, unless somebody else is asked for it. Late bytes stay welcome.
     pub(super) fn expire(&mut self, now: Time) -> Overdue {
-        let expired = self.requests.expire(now, &self.pace);
+        let expired = self.requests.expire(now, &mut self.pace);
         for chunk in &expired.free {
             self.chunks.release(*chunk);
         }
@@ -165,7 +165,7 @@ impl Ledger {
 
     /// What takes longer than usual is late from now on. Whose it is.
     pub(super) fn mark_late(&mut self, now: Time) -> SmallVec<[HostId; 2]> {
-        self.requests.mark_late(now, &self.pace)
+        self.requests.mark_late(now, &mut self.pace)
     }
 
     /// Nobody else has `chunk`: who is late with it, each told once.

@@ -269,7 +269,11 @@ fn each_chunk_that_a_seeder_offers_is_asked_for_or_declined() {
     );
     // It is reminded of them: that it waits for them there is no reason to decline them.
     let actions = driven.tell(Event::Message(SEEDER, Message::Offer(asked.iter().copied().collect())));
-    assert_eq!(self::declined(actions), [0; 0], "{asked:?} are asked of the seeder itself");
+    assert_eq!(
+        self::declined(actions),
+        [0; 0],
+        "{asked:?} are asked of the seeder itself"
+    );
 }
 
 /// A host that is started again has much of what it is offered, and knows that only when its store is open.

@@ -32,6 +32,9 @@ pub(super) struct Pace {
     doubled: u32,
     /// Times that two neighbours sent the same.
     twice: u32,
+    /// While no chunk has come: how many were taken for trickles, and how many were given up though bytes came.
+    trickled_at_first: u32,
+    given_up_at_first: u32,
 }
 
 impl Pace {
@@ -51,6 +54,8 @@ impl Pace {
             completed: 0,
             doubled: 0,
             twice: 0,
+            trickled_at_first: 0,
+            given_up_at_first: 0,
         }
     }
 
@@ -92,6 +97,17 @@ impl Pace {
     /// Two neighbours send the same chunk.
     pub(super) const fn twice_on_its_way(&mut self) {
         self.twice += 1;
+    }
+
+    /// A chunk takes too long, though bytes come. Where none has come yet it may be this host's link that is slow, and the more chunks share
+    /// it the slower each is: the next is given twice the time.
+    pub(super) const fn trickles(&mut self) {
+        self.trickled_at_first += 1;
+    }
+
+    /// Likewise, and it is given up.
+    pub(super) const fn gave_up(&mut self) {
+        self.given_up_at_first += 1;
     }
 
     /// How many chunks may still be on their way twice because somebody was late, of a build of `chunks`.
@@ -141,7 +157,11 @@ impl Pace {
     pub(super) fn limits(&self) -> Limits {
         let least = self.patience_min_nanos;
         let (most, transfer) = (self.usual.most(), self.transfers.mean());
-        let far_too_slow = transfer.map_or(least, |transfer| transfer.saturating_mul(TRICKLE_TRANSFERS).max(least));
+        let doubled = |least: u64, times: u32| least.saturating_mul(1 << times.min(DOUBLINGS_AT_FIRST));
+        let far_too_slow = transfer.map_or_else(
+            || doubled(least, self.given_up_at_first),
+            |transfer| transfer.saturating_mul(TRICKLE_TRANSFERS).max(least),
+        );
         let hardly_ever = self
             .transfers
             .most()
@@ -168,7 +188,10 @@ impl Pace {
                 .most()
                 .map_or(wait_max, |most| most.max(LATE_LEAST_NANOS)),
             silence_max: most.map_or(least, |most| most.max(SILENCE_LEAST_NANOS)),
-            transfer_max: hardly_ever.map_or(least / 2, |most| most.max(LATE_LEAST_NANOS).min(far_too_slow)),
+            transfer_max: hardly_ever.map_or_else(
+                || doubled(least / 2, self.trickled_at_first),
+                |most| most.max(LATE_LEAST_NANOS).min(far_too_slow),
+            ),
             given_up: far_too_slow.saturating_mul(GIVEN_UP_TIMES),
         }
     }
@@ -314,6 +337,8 @@ const HEDGE_FROM_ROUND_TRIPS: u32 = 1;
 const TIES_FROM: u32 = 12;
 /// Ties and chunks that must go well for each chunk that came twice: there may be a tie for each chunk, and 3 % may come twice.
 const TIES_PER_DOUBLED: u32 = 64;
+/// While no chunk has come the time that one may take is doubled so often at most.
+const DOUBLINGS_AT_FIRST: u32 = 10;
 /// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.
 const PATIENCE_AT_FIRST: u64 = 5;
 

@@ -109,10 +109,21 @@ impl Request {
         }
     }
 
+    /// From when on it is without progress for longer than the patience.
+    #[inline]
+    fn silent_at(&self, limits: &Limits) -> Time {
+        let patience = limits.patience.saturating_mul(1 + u64::from(self.struck));
+        self.progress_at.plus_nanos(patience)
+    }
+
+    /// Whether it is without progress for too long.
+    pub(super) fn is_silent(&self, now: Time, limits: &Limits) -> bool {
+        now >= self.silent_at(limits)
+    }
+
     #[inline]
     pub(super) fn overdue_at(&self, limits: &Limits) -> Time {
-        let patience = limits.patience.saturating_mul(1 + u64::from(self.struck));
-        let silent_at = self.progress_at.plus_nanos(patience);
+        let silent_at = self.silent_at(limits);
         match self.state {
             State::Sending { since, paid: true } => silent_at.min(since.plus_nanos(limits.given_up)),
             _ => silent_at,

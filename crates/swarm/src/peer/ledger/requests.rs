@@ -210,11 +210,14 @@ impl Requests {
     }
 
     /// Marks what takes longer than usual at `now`. Who sends no byte.
-    pub(super) fn mark_late(&mut self, now: Time, pace: &Pace) -> SmallVec<[HostId; 2]> {
+    pub(super) fn mark_late(&mut self, now: Time, pace: &mut Pace) -> SmallVec<[HostId; 2]> {
         let mut hosts = SmallVec::new();
         let limits = pace.limits();
         for request in &mut self.list {
             let trickles = !request.trickles && now >= request.trickles_at(&limits);
+            if trickles {
+                pace.trickles();
+            }
             let late = !request.late && !request.is_overdue() && now >= request.late_at(&limits);
             request.trickles |= trickles;
             request.late |= late;
@@ -390,11 +393,14 @@ impl Requests {
 
     /// Marks what has been without progress for longer than the patience, doubled as each was asked, at `now`, and what comes so slowly
     /// that nobody is to wait for it.
-    pub(super) fn expire(&mut self, now: Time, pace: &Pace) -> Expired {
+    pub(super) fn expire(&mut self, now: Time, pace: &mut Pace) -> Expired {
         let (mut free, mut hosts) = (Vec::new(), Vec::new());
         let limits = pace.limits();
         for request in &mut self.list {
             if !request.is_overdue() && now >= request.overdue_at(&limits) {
+                if !request.is_silent(now, &limits) {
+                    pace.gave_up();
+                }
                 request.state = match request.state {
                     State::Sending { since, .. } | State::Stopped { since } => State::Stopped { since },
                     State::Asked | State::Overdue => State::Overdue,

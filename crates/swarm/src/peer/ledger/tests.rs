@@ -67,6 +67,26 @@ fn a_request_without_progress_becomes_overdue_and_may_come_all_the_same() {
     assert_eq!(ledger.check(), Ok(()));
 }
 
+/// A chunk of 64 MiB takes a minute over a link of 10 Mbit/s. All that was asked for was given up after eight seconds, though bytes came
+/// of each: with dozens on their way none ended.
+#[test]
+fn what_moves_over_a_link_that_nobody_knows_yet_is_given_up_ever_later() {
+    let mut ledger = ledger(64);
+    let mut given_up = Vec::new();
+    let mut next = 0;
+    for half in 0..240 {
+        let now = half * 500;
+        while ledger.chunks_in_flight() - ledger.late_chunks().min(2) < 2 {
+            ask(&mut ledger, now, HostId::new(u64::from(next)), next, Why::Want);
+            next += 1;
+        }
+        (0..next).for_each(|index| drop(ledger.received(at(now), HostId::new(index.into()), chunk(index))));
+        ledger.mark_late(at(now));
+        given_up.extend(ledger.expire(at(now)).hosts.iter().map(|_| now / 1000));
+    }
+    assert_eq!((next, given_up), (6, vec![8, 8, 32, 32]));
+}
+
 #[test]
 fn who_stopped_halfway_and_goes_on_has_begun_when_he_began() {
     let mut ledger = ledger(64);
