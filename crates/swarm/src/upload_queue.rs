@@ -143,6 +143,19 @@ impl UploadQueue {
         self.waiting.len() + self.active.len()
     }
 
+    /// How many hosts but for `host` have something that waits.
+    pub(crate) fn others_waiting(&self, host: HostId) -> usize {
+        let others = self
+            .waiting
+            .iter()
+            .map(|waiting| waiting.to)
+            .filter(|other| *other != host);
+        let mut others: SmallVec<[HostId; 8]> = others.collect();
+        others.sort_unstable();
+        others.dedup();
+        others.len()
+    }
+
     /// How many chunks may be served at a time.
     pub(crate) const fn slots(&self) -> usize {
         self.slots.get()
@@ -153,9 +166,20 @@ impl UploadQueue {
         self.slots.rate()
     }
 
+    /// How long so many bytes take at the full rate of the uplink, as far as it was seen.
+    pub(crate) fn at_full_rate(&self, bytes: u64) -> Duration {
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate().max(1));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     /// The build has so many chunks.
     pub(crate) fn set_chunks(&mut self, chunks: u32) {
         self.slots.set_chunks(chunks);
+    }
+
+    /// Nothing that is sent from now on is the first copy.
+    pub(crate) fn first_copies_are_out(&mut self) {
+        self.slots.first_copies_are_out();
     }
 
     /// Whether a request waits, so that another one would.

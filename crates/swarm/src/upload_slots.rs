@@ -23,6 +23,8 @@ pub(crate) struct UploadSlots {
     /// As many as a host sends at most of this build.
     of_build: usize,
     search: Search,
+    /// Looks until more are tried again, where they are.
+    probe_in: Option<u32>,
     /// The greatest rate seen, in bytes a second.
     best: u64,
     /// Since the last look: chunks that have left, their bytes, and how long any was being sent.
@@ -67,6 +69,7 @@ impl UploadSlots {
             most,
             of_build: most,
             search,
+            probe_in: None,
             best: 0,
             left: 0,
             bytes: 0,
@@ -80,6 +83,14 @@ impl UploadSlots {
         self.of_build = (chunks.isqrt() / ROOTS_A_SLOT).clamp(HOST_MOST_OF_FEW, HOST_MOST) as usize;
         if self.search == Search::Steps {
             self.most = self.of_build;
+        }
+    }
+
+    /// Nothing is a first copy any more, and nobody is late by what passes slower: a seeder looks now and then whether more at a time
+    /// bring more.
+    pub(crate) fn first_copies_are_out(&mut self) {
+        if self.search != Search::No {
+            self.probe_in.get_or_insert(0);
         }
     }
 
@@ -126,12 +137,20 @@ impl UploadSlots {
             self.busy += now.since(since);
         }
         let seen = rate(self.bytes, self.busy);
+        let taken = self.busy * u32::try_from(self.now).unwrap_or(u32::MAX)
+            / u32::try_from(self.left.max(1)).unwrap_or(u32::MAX);
         (self.left, self.bytes, self.busy) = (0, 0, Duration::ZERO);
         self.best = (self.best - self.best / FADE).max(seen);
         match self.search {
             Search::No => {}
             Search::Startup { rate, slots } => self.start_up(seen, rate, slots),
+            Search::Steps if self.probe_in == Some(0) && others_wait && taken < PROBE_UP_TO => {
+                self.probe_in = Some(PROBE_AFTER_LOOKS);
+                self.most = SEEDER_MOST;
+                self.start_up(seen, 0, 0);
+            }
             Search::Steps => {
+                self.probe_in = self.probe_in.map(|looks| looks.saturating_sub(1));
                 let is_below = |percent: u64| u128::from(seen) * 100 < u128::from(self.best) * u128::from(percent);
                 if is_below(FULL_PERCENT) && others_wait {
                     self.now = (self.now + 1).min(self.most);
@@ -174,6 +193,10 @@ const LOOK_PLUS: usize = 2;
 const FULL_PERCENT: u64 = 93;
 /// One that sends more than this may have one fewer.
 const OVERFULL_PERCENT: u64 = 98;
+/// So many looks after a seeder has tried more it tries again.
+const PROBE_AFTER_LOOKS: u32 = 2;
+/// More are not tried where a chunk takes this long already: its receiver would take it for late.
+const PROBE_UP_TO: Duration = Duration::from_secs(1);
 /// With each look the greatest rate loses one in so many parts.
 const FADE: u64 = 256;
 /// A host sends no more chunks at a time than one for so many of the square root of the build's: 64 chunks 2, 640 6, 3,000 13. The last chunk

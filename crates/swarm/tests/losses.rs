@@ -191,6 +191,8 @@ fn no_request_is_left_without_an_answer_where_everything_was_lost() {
             hosts: 1,
             chunks: 64,
             seed,
+            // At the seeder some wait for longer than the least patience.
+            peer: |peer| peer.patience_min = Duration::from_secs(10),
             ..Shape::default()
         });
         mesh.run_until_complete(LONG);

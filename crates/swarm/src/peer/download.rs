@@ -91,7 +91,7 @@ impl Peer {
     }
 
     /// Requests to one neighbour at a time.
-    fn requests_per_neighbour_max(&self) -> usize {
+    pub(super) fn requests_per_neighbour_max(&self) -> usize {
         let neighbours = self.neighbours.len().saturating_sub(self.tracker.connected_count());
         let measured = || window::of_neighbour(self.window, neighbours);
         self.config.requests_per_neighbour_max.unwrap_or_else(measured)
@@ -107,7 +107,7 @@ impl Peer {
             return;
         }
         let zone = self.config.zone.map(|_| self.imports.border(&download.ledger));
-        let refused = self.tracker.refused_now(now);
+        let (refused, wary_of) = (self.tracker.refused_now(now), self.tracker.refused_of_late());
         let known = Known {
             ledger: &download.ledger,
             neighbours: &self.neighbours,
@@ -117,6 +117,7 @@ impl Peer {
                 requests_per_neighbour_max,
                 seeders: &self.config.seeders,
                 refused: &refused,
+                wary_of: &wary_of,
                 zone,
             },
             now,

@@ -386,6 +386,12 @@ impl Ledger {
         self.requests.slow(&self.pace)
     }
 
+    /// The chunks that everybody who is asked for them is late with and of which hardly a byte has come, however many were asked, with when
+    /// they were first asked for.
+    pub(super) fn late_without_bytes(&self) -> impl Iterator<Item = (Time, ChunkIndex)> {
+        self.requests.late_without_bytes()
+    }
+
     /// The chunks that everybody who is asked for them is late with, and of which one neighbour more may be asked, with when they
     /// were first asked for; where too many have been on their way twice, only those of which no byte has come.
     #[inline]

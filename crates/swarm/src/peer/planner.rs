@@ -20,6 +20,7 @@ use crate::holdings::Holdings;
 use crate::neighbours::Neighbour;
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::Contact;
+pub(super) use counts::beside;
 use known::Asks;
 pub(super) use known::{Border, Known, Limits, Plan};
 
@@ -44,6 +45,7 @@ pub(super) fn plan<H: Holdings>(known: &Known<'_, H>, first: usize, chance: &mut
         planner.tie();
     }
     planner.rescue();
+    planner.hedge_at_seeder();
     // Who has lost its turn comes after everybody, the seeder included.
     if (known.neighbours.any_missing() || known.ledger.has_late()) && !planner.is_waiting() {
         planner.ask_those_without_turn();
@@ -69,6 +71,8 @@ struct Planner<'a, H> {
     /// Whether hosts of other zones are asked only for imports.
     is_bordered: bool,
     imports_left: u32,
+    /// Chunks on their way from seeders, beside the limit.
+    beside: usize,
 }
 
 impl<'a, H: Holdings> Planner<'a, H> {
@@ -87,6 +91,12 @@ impl<'a, H: Holdings> Planner<'a, H> {
             hedges: 0,
             is_bordered: zone.is_some() && known.neighbours.local_hosts(known.limits.seeders) >= LOCAL_NEIGHBOURS_MIN,
             imports_left: zone.map_or(0, |border| border.open),
+            beside: beside(
+                known.ledger,
+                known.neighbours,
+                known.limits.seeders,
+                known.limits.requests_per_neighbour_max,
+            ),
         }
     }
 
@@ -285,8 +295,8 @@ impl<'a, H: Holdings> Planner<'a, H> {
     }
 
     /// [`Why::Rescue`]: a seeder that has shown all it has spares its last copies for what nobody else sends. It is asked for that when
-    /// nothing else is to be had or somebody has stalled; and for one chunk at a time where nobody else has room. It may have nothing
-    /// better to do, and newcomers and hosts with few neighbours or slow ones would wait beside it.
+    /// nothing else is to be had or somebody has stalled; and for a few chunks at a time beyond the limit of those in flight, whatever
+    /// others send. It may have nothing better to do, and an uplink like that of many hosts: it turns down what it has no room for.
     fn rescue(&mut self) {
         let Known {
             ledger,
@@ -295,14 +305,20 @@ impl<'a, H: Holdings> Planner<'a, H> {
             now,
             ..
         } = self.known;
-        if !self.has_wanted() || self.chunks_in_flight() >= limits.chunks_in_flight_max {
+        if !self.has_wanted() {
             return;
         }
-        let is_in_need = !self.is_waiting() || ledger.has_overdue() || neighbours.any_parked(*now);
         let Some(seeder) = self.complete_seeder() else {
             return;
         };
-        if !is_in_need && self.outstanding(seeder.host) > 0 {
+        let is_in_need = !self.is_waiting() || ledger.has_overdue() || neighbours.any_parked(*now);
+        let most = limits.requests_to_seeder_max(seeder.host);
+        let has_room = |planner: &Self| {
+            let below = planner.chunks_in_flight() < limits.chunks_in_flight_max;
+            let beside = planner.outstanding(seeder.host) < most;
+            (beside || (is_in_need && below)) && planner.may_wait_at(seeder.host)
+        };
+        if !has_room(self) {
             return;
         }
         let mut theirs = seeder.has.clone();
@@ -314,16 +330,13 @@ impl<'a, H: Holdings> Planner<'a, H> {
         let others = others.filter(|n| !self.known.is_out_of_turn(n.host) && !n.is_useless());
         let others = others.filter(|n| !limits.is_seeder(n.host));
         others.for_each(|other| rare.subtract(other.holdings(self.known.table)));
-        while self.chunks_in_flight() < limits.chunks_in_flight_max
-            && (is_in_need || self.outstanding(seeder.host) == 0)
-            && self.may_wait_at(seeder.host)
-            // Those that come together are to have something for each other.
+        // Those that come together are to have something for each other.
+        while has_room(self)
             && let Some(chunk) = ledger.choose_by_chance(&rare, &self.chunks, self.chance)
         {
             self.add(seeder.host, chunk, Why::Rescue);
         }
-        if self.chunks_in_flight() < limits.chunks_in_flight_max
-            && self.outstanding(seeder.host) == 0
+        while self.outstanding(seeder.host) < most
             && self.may_wait_at(seeder.host)
             && let Some(chunk) = ledger.choose_by_chance(&theirs, &self.chunks, self.chance)
         {

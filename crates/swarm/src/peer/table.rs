@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::planner::beside;
 use super::{Peer, PeerConfig};
 use crate::event::{Action, Event};
 use crate::holdings::{Heard, Holdings, Source};
@@ -56,7 +57,14 @@ impl Peer {
     #[inline]
     pub fn is_hungry(&self) -> bool {
         self.download().is_some_and(|download| {
-            let in_time = download.ledger.chunks_in_flight() - download.ledger.late_chunks();
+            let beside = beside(
+                &download.ledger,
+                &self.neighbours,
+                &self.config.seeders,
+                self.requests_per_neighbour_max(),
+            );
+            let asked = download.ledger.chunks_in_flight();
+            let in_time = asked.saturating_sub(download.ledger.late_chunks() + beside);
             let lacks = in_time < self.window && download.ledger.wanted_count() > 0;
             lacks || download.ledger.has_late()
         })

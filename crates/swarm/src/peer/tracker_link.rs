@@ -115,6 +115,12 @@ impl TrackerLink {
         refused.map(|refusal| refusal.seeder).collect()
     }
 
+    /// Seeders that turned down a request and have sent nothing since.
+    #[inline]
+    pub(super) fn refused_of_late(&self) -> SmallVec<[HostId; 1]> {
+        self.refusals.iter().map(|refusal| refusal.seeder).collect()
+    }
+
     /// `seeder` turned down a request: the time until which it is not to be asked, twice as long each time.
     pub(super) fn refused(&mut self, now: Time, seeder: HostId, reason: RejectReason) -> Time {
         let first = if reason == RejectReason::Spent {

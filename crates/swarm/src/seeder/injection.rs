@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 
 use crate::bitfield::Bitfield;
 use crate::units::{ChunkIndex, HostId, Time};
+use crate::upload_queue::UPLOAD_QUEUE_PER_HOST_MAX;
 use crate::wire::ChunkList;
 
 /// Chunks on their way out, and the clients that they are offered to.
@@ -242,7 +243,10 @@ impl Injection {
         if self.offers.len() >= at_once || self.waiting.is_empty() {
             return None;
         }
-        let (to, _) = self.next_client()?;
+        // More than that it could not ask for.
+        let (to, _) = self
+            .next_client()
+            .filter(|(_, offered)| *offered < UPLOAD_QUEUE_PER_HOST_MAX)?;
         let chunk = self.waiting.pop_front()?;
         self.offer(now, to, chunk);
         Some((to, chunk))

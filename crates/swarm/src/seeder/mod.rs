@@ -13,7 +13,7 @@ mod part;
 mod serving;
 mod silence;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes as ByteBuffer;
@@ -74,7 +74,7 @@ pub struct Seeder {
     /// Of the last event.
     now: Time,
     /// Who is connected. Whoever is not has nothing to say, or it would be a member that never goes.
-    connected: BTreeSet<HostId>,
+    connected: BTreeMap<HostId, Time>,
     actions: VecDeque<Action>,
     timers: TimerTable<SeederTimer>,
     rng: Xoshiro256PlusPlus,
@@ -87,6 +87,12 @@ pub struct Seeder {
     silence: Silence,
     /// Chunks that may be sent before the rest is left to the hosts.
     budget: u64,
+    /// How long a chunk usually took when all were out for the first time.
+    usual_at_first: std::time::Duration,
+    /// Chunks that were sent, beyond that, to hosts that took them slowly.
+    sent_to_slow: u64,
+    /// When the build came.
+    seeding_since: Time,
     /// Hosts that said that nobody else serves them, and until when that is believed.
     starving: BTreeMap<HostId, Time>,
     /// When each chunk was last begun to be sent.
@@ -143,6 +149,9 @@ impl Seeder {
             copies: Copies::default(),
             silence: Silence::default(),
             budget: 0,
+            usual_at_first: std::time::Duration::ZERO,
+            sent_to_slow: 0,
+            seeding_since: now,
             starving: BTreeMap::new(),
             sent_at: Vec::new(),
             uploads,
@@ -150,7 +159,7 @@ impl Seeder {
             answer: std::time::Duration::ZERO,
             events_unchecked: 0,
             now,
-            connected: BTreeSet::new(),
+            connected: BTreeMap::new(),
             config,
         }
     }
@@ -181,6 +190,7 @@ impl Seeder {
         self.copies = Copies::new(manifest.chunk_count());
         self.uploads.set_chunks(manifest.chunk_count());
         self.budget = u64::from(manifest.chunk_count()) * u64::from(self.config.copies_max);
+        self.seeding_since = now;
         self.sent_at = vec![None; manifest.chunk_count() as usize];
         self.build = Some(manifest);
         // Clients first: they are to be ready for the manifest and the first chunks while the others are being told.
@@ -210,7 +220,9 @@ impl Seeder {
             }
             Event::Connected(host) => self.handle_connected(now, host),
             Event::Disconnected(host) => self.forget(now, host),
-            Event::Message(host, message) if self.connected.contains(&host) => self.handle_message(now, host, message),
+            Event::Message(host, message) if self.connected.contains_key(&host) => {
+                self.handle_message(now, host, message)
+            }
             Event::ServingProgress { to, .. } => self.uploads.progress(now, to),
             Event::ChunkServed { to, chunk } => self.handle_served(now, to, chunk),
             Event::ChunkLost { chunk } => self.handle_lost(now, chunk),
@@ -235,9 +247,9 @@ impl Seeder {
 
     fn handle_connected(&mut self, now: Time, host: HostId) {
         // Connected anew without a word that the connection before had ended.
-        if !self.connected.insert(host) {
+        if self.connected.insert(host, now).is_some() {
             self.forget(now, host);
-            self.connected.insert(host);
+            self.connected.insert(host, now);
         }
         if self.tracker.is_expelled(now, host) {
             self.disconnect(now, host, DisconnectReason::Banned);
@@ -264,7 +276,7 @@ impl Seeder {
     /// The first chunk, offer or holder that is not as it must be.
     pub fn check(&self) -> Result<(), String> {
         self.injection.check()?;
-        self.copies.check(|host| self.connected.contains(&host))
+        self.copies.check(|host| self.connected.contains_key(&host))
     }
 
     /// The next thing to do, `None` when there is nothing until the next event.

@@ -25,14 +25,19 @@ impl Seeder {
         mine.into_iter().chain(others).collect()
     }
 
-    /// Offers chunks that are not out to clients in turn, a few ahead of the uplink.
-    pub(super) fn pump_offers(&mut self, now: Time) {
+    /// Chunks that are under way or wait at a time, so that the uplink does not rest while answers are on their way.
+    pub(super) fn at_once(&self) -> usize {
         let chunk = self.build.as_ref().map_or(1, |build| build.chunk_size());
         // What leaves until an answer is here, and half as much again.
         let passing =
             u128::from(self.uploads.rate()) * self.answer.as_nanos() * 3 / 2 / u128::from(chunk) / 1_000_000_000;
         let passing = usize::try_from(passing).map_or(OFFERS_PASSING_MAX, |passing| passing.min(OFFERS_PASSING_MAX));
-        let at_once = self.uploads.slots() + self.uploads.late(now) + OFFERS_AHEAD + passing;
+        self.uploads.slots() + OFFERS_AHEAD + passing
+    }
+
+    /// Offers chunks that are not out to clients in turn, a few ahead of the uplink.
+    pub(super) fn pump_offers(&mut self, now: Time) {
+        let at_once = self.at_once() + self.uploads.late(now);
         while let Some((to, chunk)) = self.injection.offer_next(now, at_once) {
             self.send(to, Message::Offer(ChunkList::from_slice(&[chunk.get()])));
             self.timers
@@ -83,6 +88,10 @@ impl Seeder {
         if self.injection.is_first_pass() {
             self.pump_offers(now);
         } else {
+            if self.usual_at_first.is_zero() {
+                self.usual_at_first = self.uploads.usual();
+                self.uploads.first_copies_are_out();
+            }
             for host in self.injection.clients() {
                 self.send(host, Message::HaveAll);
             }
@@ -112,6 +121,33 @@ impl Seeder {
             let Some(host) = self.tracker.random_incomplete(&mut self.rng, is_new) else {
                 return;
             };
+            self.add_client(now, host, &info);
+        }
+    }
+
+    /// After the first pass, while its uplink has room: tells more members what is to be had here, those too that pass nothing on.
+    pub(super) fn invite_while_idle(&mut self, now: Time) {
+        if self.injection.is_first_pass() || !self.uploads.has_free_slot(now) {
+            return;
+        }
+        let Some(info) = self.info() else {
+            return;
+        };
+        let others = self
+            .tracker
+            .incomplete_len()
+            .saturating_sub(self.injection.client_count());
+        for _ in 0..self.uploads.slots().min(others) {
+            let injection = &self.injection;
+            let Some(host) = self
+                .tracker
+                .random_incomplete(&mut self.rng, |host| !injection.is_client(host))
+            else {
+                return;
+            };
+            if self.is_spent(now, host) {
+                return;
+            }
             self.add_client(now, host, &info);
         }
     }
@@ -193,6 +229,11 @@ impl Seeder {
         // With their copies that was spent on them is gone too.
         self.budget += lost.len() as u64 * u64::from(self.config.copies_max);
         let lost = self.in_order(lost);
+        for host in self.injection.clients() {
+            if self.silence.is_silent(now, host) {
+                self.injection.dismiss(host);
+            }
+        }
         if !self.injection.is_first_pass() {
             // They are not to ask for just anything that was to be had a moment ago.
             for host in self.injection.clients() {

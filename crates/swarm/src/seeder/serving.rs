@@ -25,8 +25,10 @@ impl Seeder {
         self.injection.asked_by(host);
         let reason = if self.injection.is_withdrawn(index) {
             RejectReason::NotHeld
-        } else if self.is_spent() && !self.is_starving(now, host) {
+        } else if self.is_spent(now, host) && !self.is_starving(now, host) {
             RejectReason::Spent
+        } else if self.is_crowded_for(host) && !self.is_starving(now, host) {
+            RejectReason::QueueFull
         } else {
             match self.uploads.push(now, host, index, held) {
                 Enqueued::Waiting | Enqueued::Duplicate => {
@@ -64,10 +66,13 @@ impl Seeder {
             self.copies.note(to, chunk);
             self.still_starving(now, to);
             let bytes = self.build.as_ref().map_or(0, |build| build.length(chunk).into());
+            let is_slow = taken > self.usual_at_first * SLOW_TIMES;
+            self.sent_to_slow += u64::from(is_slow && self.stats.chunks_served > self.budget);
             self.uploads.learn(now, taken, bytes);
         }
         self.settle_offer(now, to, chunk.get());
         self.pump_uploads(now);
+        self.invite_while_idle(now);
     }
 
     pub(super) fn pump_uploads(&mut self, now: Time) {
@@ -112,10 +117,28 @@ impl Seeder {
         !offered && !self.injection.is_first_pass() && self.sent_at[chunk.as_usize()].is_some_and(recently)
     }
 
-    /// Whether it has sent its share. Flat out it would else send as much as everybody whom it is faster than.
-    fn is_spent(&self) -> bool {
+    /// Whether it has sent its share, as far as `host` goes. Flat out it would else send as much as everybody whom it is faster than. Beyond
+    /// that it sends to hosts that would be done if all were as fast as it is, unless they are far slower.
+    pub(super) fn is_spent(&self, now: Time, host: HostId) -> bool {
+        let Some(build) = &self.build else {
+            return false;
+        };
         let sent = self.stats.chunks_served + self.uploads.len() as u64;
-        !self.injection.is_first_pass() && sent >= self.budget
+        if self.injection.is_first_pass() || sent < self.budget {
+            return false;
+        }
+        let here_since = self.connected.get(&host).copied().unwrap_or(now);
+        let whole = u64::from(build.chunk_count()) * u64::from(build.chunk_size());
+        let step = self.uploads.usual() + self.answer;
+        let done_after = self.uploads.at_full_rate(whole) * DONE_AFTER_TIMES + step * DONE_AFTER_STEPS;
+        let is_late = now.since(here_since.max(self.seeding_since)) > done_after;
+        !is_late || self.sent_to_slow >= u64::from(build.chunk_count()) / SLOW_PART
+    }
+
+    /// Whether as many other hosts wait here as can be served before an answer is here. What `host` would wait for longer comes sooner from
+    /// somebody else.
+    fn is_crowded_for(&self, host: HostId) -> bool {
+        !self.injection.is_first_pass() && self.uploads.others_waiting(host) >= self.at_once()
     }
 
     /// The bytes of `chunk` are not there any more: nobody is to count on them.
@@ -153,6 +176,14 @@ impl Seeder {
     }
 }
 
+/// A host should be done after so many times of what the build takes at the full rate of this uplink …
+const DONE_AFTER_TIMES: u32 = 3;
+/// … and so many chunks with a round trip each, which is much where there are few.
+const DONE_AFTER_STEPS: u32 = 64;
+/// Who takes so many times as long for a chunk as was usual in the first pass is slow.
+const SLOW_TIMES: u32 = 4;
+/// They are sent one in so many parts of a build beyond the share.
+const SLOW_PART: u64 = 2;
 /// A chunk is not sent again before so many times what it takes have passed, so that who has it can pass it on …
 const REPEAT_AFTER_TIMES: u32 = 16;
 /// … but after this.

@@ -32,9 +32,9 @@ pub(super) struct Pace {
     doubled: u32,
     /// Times that two neighbours sent the same.
     twice: u32,
-    /// While no chunk has come: how many were taken for trickles, and how many were given up though bytes came.
-    trickled_at_first: u32,
-    given_up_at_first: u32,
+    /// Since the last chunk came: how often some were taken for trickles, and how often some were given up though bytes came.
+    trickled: u32,
+    given_up: u32,
 }
 
 impl Pace {
@@ -54,8 +54,8 @@ impl Pace {
             completed: 0,
             doubled: 0,
             twice: 0,
-            trickled_at_first: 0,
-            given_up_at_first: 0,
+            trickled: 0,
+            given_up: 0,
         }
     }
 
@@ -99,15 +99,15 @@ impl Pace {
         self.twice += 1;
     }
 
-    /// A chunk takes too long, though bytes come. Where none has come yet it may be this host's link that is slow, and the more chunks share
-    /// it the slower each is: the next is given twice the time.
+    /// Chunks take too long, though bytes come. Where none ends it may be this host's link that is slow, or has become so, and the more
+    /// chunks share it the slower each is: until one comes the next are given twice the time.
     pub(super) const fn trickles(&mut self) {
-        self.trickled_at_first += 1;
+        self.trickled = self.trickled.saturating_add(1);
     }
 
-    /// Likewise, and it is given up.
+    /// Likewise, and they are given up.
     pub(super) const fn gave_up(&mut self) {
-        self.given_up_at_first += 1;
+        self.given_up = self.given_up.saturating_add(1);
     }
 
     /// How many chunks may still be on their way twice because somebody was late, of a build of `chunks`.
@@ -137,6 +137,7 @@ impl Pace {
     pub(super) fn completed(&mut self, now: Time, asked_at: Time, started_at: Option<Time>) {
         self.usual.observe(now.since(asked_at));
         self.completed += 1;
+        (self.trickled, self.given_up) = (0, 0);
         if let Some(last) = self.last.replace(now) {
             let passed = nanos(now.since(last));
             self.between_nanos = if self.between_nanos == 0 {
@@ -157,11 +158,9 @@ impl Pace {
     pub(super) fn limits(&self) -> Limits {
         let least = self.patience_min_nanos;
         let (most, transfer) = (self.usual.most(), self.transfers.mean());
-        let doubled = |least: u64, times: u32| least.saturating_mul(1 << times.min(DOUBLINGS_AT_FIRST));
-        let far_too_slow = transfer.map_or_else(
-            || doubled(least, self.given_up_at_first),
-            |transfer| transfer.saturating_mul(TRICKLE_TRANSFERS).max(least),
-        );
+        let doubled = |nanos: u64, times: u32| nanos.saturating_mul(1 << times.min(DOUBLINGS_MAX));
+        let far_too_slow = self.far_too_slow();
+        let given_up = doubled(far_too_slow, self.given_up);
         let hardly_ever = self
             .transfers
             .most()
@@ -188,11 +187,11 @@ impl Pace {
                 .most()
                 .map_or(wait_max, |most| most.max(LATE_LEAST_NANOS)),
             silence_max: most.map_or(least, |most| most.max(SILENCE_LEAST_NANOS)),
-            transfer_max: hardly_ever.map_or_else(
-                || doubled(least / 2, self.trickled_at_first),
-                |most| most.max(LATE_LEAST_NANOS).min(far_too_slow),
+            transfer_max: doubled(
+                hardly_ever.map_or(least / 2, |most| most.max(LATE_LEAST_NANOS).min(far_too_slow)),
+                self.trickled,
             ),
-            given_up: far_too_slow.saturating_mul(GIVEN_UP_TIMES),
+            given_up: given_up.saturating_mul(GIVEN_UP_TIMES),
         }
     }
 
@@ -206,9 +205,16 @@ impl Pace {
         Duration::from_nanos(self.limits().wait_max)
     }
 
-    /// How long a chunk may take from its first byte to its last before its chunk is wanted again, though bytes come.
+    /// What was given up though bytes came, and has taken so long from its first byte on, is not counted on again.
     pub(super) fn transfer_given_up(&self) -> Duration {
-        Duration::from_nanos(self.limits().given_up)
+        Duration::from_nanos(self.far_too_slow().saturating_mul(GIVEN_UP_TIMES))
+    }
+
+    /// What a chunk never takes from its first byte to its last, in nanoseconds.
+    fn far_too_slow(&self) -> u64 {
+        let least = self.patience_min_nanos;
+        let transfer = self.transfers.mean();
+        transfer.map_or(least, |transfer| transfer.saturating_mul(TRICKLE_TRANSFERS).max(least))
     }
 
     /// What passes from one chunk's end to the next, in the mean; zero before the second came.
@@ -337,8 +343,8 @@ const HEDGE_FROM_ROUND_TRIPS: u32 = 1;
 const TIES_FROM: u32 = 12;
 /// Ties and chunks that must go well for each chunk that came twice: there may be a tie for each chunk, and 3 % may come twice.
 const TIES_PER_DOUBLED: u32 = 64;
-/// While no chunk has come the time that one may take is doubled so often at most.
-const DOUBLINGS_AT_FIRST: u32 = 10;
+/// While no chunk comes the time that one may take is doubled so often at most.
+const DOUBLINGS_MAX: u32 = 16;
 /// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.
 const PATIENCE_AT_FIRST: u64 = 5;
 

@@ -55,7 +55,7 @@ impl Requests {
     #[inline]
     pub(super) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex, struck: bool) {
         debug_assert!(!self.is_asked(from, chunk), "{from} is asked for {chunk} twice");
-        debug_assert!(self.room(chunk) > 0, "{chunk} is asked of too many");
+        debug_assert!(self.in_time(chunk) < SOURCES_MAX, "{chunk} is asked of too many");
         self.list.push(Request {
             chunk,
             from,
@@ -86,7 +86,6 @@ impl Requests {
     /// How many neighbours more may be asked for `chunk`.
     pub(super) fn room(&self, chunk: ChunkIndex) -> usize {
         let of_chunk = || self.live().filter(|r| r.chunk == chunk);
-        let in_time = of_chunk().filter(|r| !r.is_slow()).count();
         let counted = of_chunk().filter(|r| !(r.late && r.struck)).count();
         // Where two trickle that have delivered before, it is this host's own link that is slow.
         if of_chunk().filter(|r| self.may_cost(r)).count() >= SOURCES_MAX {
@@ -98,7 +97,13 @@ impl Requests {
         } else {
             SOURCES_OF_THE_SILENT_MAX
         };
-        SOURCES_MAX.saturating_sub(in_time).min(max.saturating_sub(counted))
+        let more = SOURCES_MAX.saturating_sub(self.in_time(chunk));
+        more.min(max.saturating_sub(counted))
+    }
+
+    /// Neighbours that are asked for `chunk` and are not late with it.
+    fn in_time(&self, chunk: ChunkIndex) -> usize {
+        self.live().filter(|r| r.chunk == chunk && !r.is_slow()).count()
     }
 
     /// Requests to `from` that are in time.
@@ -197,33 +202,42 @@ impl Requests {
     /// neighbour more may be asked, with when they were first asked for. Where no more bytes may come twice, only those of which none
     /// has come.
     pub(super) fn late(&self, may_double: bool) -> impl Iterator<Item = (Time, ChunkIndex)> {
-        let late = self.live().enumerate().filter(move |(index, request)| {
+        let late = self.all_of(move |request| request.is_slow() && (may_double || !self.may_cost(request)));
+        late.filter(|(_, chunk)| self.room(*chunk) > 0)
+    }
+
+    /// Likewise those of which hardly a byte has come, however many were asked for them.
+    pub(super) fn late_without_bytes(&self) -> impl Iterator<Item = (Time, ChunkIndex)> {
+        self.all_of(|request| request.is_slow() && !self.may_cost(request))
+    }
+
+    /// The chunks of which all live requests are so, with when they were first asked for.
+    fn all_of(&self, is_so: impl Fn(&Request) -> bool) -> impl Iterator<Item = (Time, ChunkIndex)> {
+        let all = self.live().enumerate().filter(move |(index, request)| {
             let before = self.live().take(*index);
             let of_chunk = |other: &&Request| other.chunk == request.chunk;
-            let is_late = |other: &Request| other.is_slow() && (may_double || !self.may_cost(other));
-            is_late(request)
-                && before.filter(of_chunk).count() == 0
-                && self.live().filter(of_chunk).all(is_late)
-                && self.room(request.chunk) > 0
+            is_so(request) && before.filter(of_chunk).count() == 0 && self.live().filter(of_chunk).all(&is_so)
         });
-        late.map(|(_, request)| (request.asked_at, request.chunk))
+        all.map(|(_, request)| (request.asked_at, request.chunk))
     }
 
     /// Marks what takes longer than usual at `now`. Who sends no byte.
     pub(super) fn mark_late(&mut self, now: Time, pace: &mut Pace) -> SmallVec<[HostId; 2]> {
         let mut hosts = SmallVec::new();
+        let mut any_trickles = false;
         let limits = pace.limits();
         for request in &mut self.list {
             let trickles = !request.trickles && now >= request.trickles_at(&limits);
-            if trickles {
-                pace.trickles();
-            }
+            any_trickles |= trickles;
             let late = !request.late && !request.is_overdue() && now >= request.late_at(&limits);
             request.trickles |= trickles;
             request.late |= late;
             if (trickles || late) && !hosts.contains(&request.from) {
                 hosts.push(request.from);
             }
+        }
+        if any_trickles {
+            pace.trickles();
         }
         self.count();
         hosts
@@ -395,12 +409,11 @@ impl Requests {
     /// that nobody is to wait for it.
     pub(super) fn expire(&mut self, now: Time, pace: &mut Pace) -> Expired {
         let (mut free, mut hosts) = (Vec::new(), Vec::new());
+        let mut any_moves = false;
         let limits = pace.limits();
         for request in &mut self.list {
             if !request.is_overdue() && now >= request.overdue_at(&limits) {
-                if !request.is_silent(now, &limits) {
-                    pace.gave_up();
-                }
+                any_moves |= !request.is_silent(now, &limits);
                 request.state = match request.state {
                     State::Sending { since, .. } | State::Stopped { since } => State::Stopped { since },
                     State::Asked | State::Overdue => State::Overdue,
@@ -410,6 +423,9 @@ impl Requests {
                     hosts.push(request.from);
                 }
             }
+        }
+        if any_moves {
+            pace.gave_up();
         }
         self.count();
         let requests = free.len();

@@ -84,7 +84,7 @@ fn what_moves_over_a_link_that_nobody_knows_yet_is_given_up_ever_later() {
         ledger.mark_late(at(now));
         given_up.extend(ledger.expire(at(now)).hosts.iter().map(|_| now / 1000));
     }
-    assert_eq!((next, given_up), (6, vec![8, 8, 32, 32]));
+    assert_eq!((next, given_up), (12, vec![8, 8, 17, 17, 40, 40, 82, 82]));
 }
 
 #[test]

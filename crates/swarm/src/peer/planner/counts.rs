@@ -1,8 +1,20 @@
 //! What is on its way with what is planned, as if it had been asked already.
 
 use super::Planner;
+use crate::neighbours::Neighbours;
+use crate::peer::ledger::Ledger;
 use crate::units::HostId;
 use crate::upload_queue::UPLOAD_QUEUE_PER_HOST_MAX;
+use crate::wire::Contact;
+
+/// Of what is on its way, how much is asked of seeders that have shown all they have: that comes beside the limit, since they send it when
+/// they have nothing better to do, and nobody else is to be asked for less.
+#[inline]
+pub(in crate::peer) fn beside(ledger: &Ledger, neighbours: &Neighbours, seeders: &[Contact], of_each: usize) -> usize {
+    let has_all = |seeder: &&Contact| neighbours.get(seeder.host).is_some_and(|known| known.has.is_full());
+    let asked = |seeder: &Contact| ledger.outstanding(seeder.host).min(of_each);
+    seeders.iter().filter(has_all).map(asked).sum()
+}
 
 impl<H> Planner<'_, H> {
     #[inline]
@@ -23,7 +35,8 @@ impl<H> Planner<'_, H> {
             .ledger
             .late_chunks()
             .min(self.known.limits.chunks_in_flight_max);
-        self.known.ledger.chunks_in_flight() + self.chunks.len() - late
+        let asked = self.known.ledger.chunks_in_flight() + self.chunks.len();
+        asked.saturating_sub(late + self.beside)
     }
 
     /// Whether anything is to come of those that are not late.

@@ -121,6 +121,30 @@ impl<H: Holdings> Planner<'_, H> {
         }
     }
 
+    /// [`Why::Hedge`], of a seeder: when all that is missing is on its way, what everybody is late with and has sent hardly a byte of is
+    /// asked of a seeder that may be idle, however many were asked. Where it is far faster than hosts it would else stand by while the last
+    /// chunks wait for their turn there.
+    pub(super) fn hedge_at_seeder(&mut self) {
+        let Known { ledger, limits, .. } = self.known;
+        if self.has_wanted() || !ledger.has_late() {
+            return;
+        }
+        let Some(seeder) = self.complete_seeder().map(|seeder| seeder.host) else {
+            return;
+        };
+        let mut late: SmallVec<[(Time, ChunkIndex); 8]> = ledger.late_without_bytes().collect();
+        late.retain(|(_, chunk)| !ledger.is_asked(seeder, *chunk) && !ledger.is_recalled(seeder, *chunk));
+        late.sort_unstable();
+        for (_, chunk) in late {
+            if self.outstanding(seeder) >= limits.requests_to_seeder_max(seeder) || !self.may_wait_at(seeder) {
+                return;
+            }
+            if self.asks.iter().all(|ask| ask.chunk != chunk) {
+                self.add(seeder, chunk, Why::Hedge);
+            }
+        }
+    }
+
     /// The chunk that has been slow for longest, of those that `host` has and was not asked for.
     fn slowest_of(&self, host: HostId, theirs: &Bitfield) -> Option<ChunkIndex> {
         let ledger = self.known.ledger;

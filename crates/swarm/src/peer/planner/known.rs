@@ -47,6 +47,8 @@ pub(in crate::peer) struct Limits<'a> {
     pub(in crate::peer) seeders: &'a [Contact],
     /// Seeders that turned down a request a moment ago.
     pub(in crate::peer) refused: &'a [HostId],
+    /// Those that have sent nothing since: they are asked for one chunk.
+    pub(in crate::peer) wary_of: &'a [HostId],
     /// Where this host has a zone and keeps to it.
     pub(in crate::peer) zone: Option<Border<'a>>,
 }
@@ -61,6 +63,15 @@ pub(in crate::peer) struct Border<'a> {
 }
 
 impl Limits<'_> {
+    /// How many requests at a time a seeder that has shown all it has may be asked beyond the limit.
+    pub(super) fn requests_to_seeder_max(&self, seeder: HostId) -> usize {
+        if self.wary_of.contains(&seeder) {
+            1
+        } else {
+            self.requests_per_neighbour_max
+        }
+    }
+
     #[inline]
     pub(super) fn is_seeder(&self, host: HostId) -> bool {
         self.seeders.iter().any(|seeder| seeder.host == host)

@@ -33,6 +33,8 @@ struct Scene {
     parked: Vec<u64>,
     /// Seeders that turned down a request a moment ago.
     refused: Vec<HostId>,
+    /// Those that have sent nothing since.
+    wary_of: Vec<HostId>,
 }
 
 type Asked = Vec<(u64, u32, Why)>;
@@ -74,6 +76,7 @@ impl Scene {
             open: 0,
             parked: Vec::new(),
             refused: Vec::new(),
+            wary_of: Vec::new(),
         };
         for (number, chunks) in has {
             scene.neighbours.insert(host(*number), CHUNKS, false);
@@ -136,6 +139,7 @@ impl Scene {
             table: &crate::holdings::Heard,
             limits: Limits {
                 refused: &self.refused,
+                wary_of: &self.wary_of,
                 chunks_in_flight_max: self.chunks_in_flight_max,
                 requests_per_neighbour_max: 2,
                 seeders: &self.seeders,
@@ -225,9 +229,22 @@ fn what_a_seeder_offers_is_asked_for_beyond_the_limit() {
             vec![(SEEDER, 5, Why::Want), (SEEDER, 4, Why::Want)],
         ),
         (
-            "nothing of one that has shown everything",
+            "of one that has shown everything too: it may have nothing better to do",
             Scene::new(all, &[(SEEDER, &full), (1, all)]).asked(&busy),
-            vec![],
+            vec![(SEEDER, 5, Why::Rescue), (SEEDER, 4, Why::Rescue)],
+        ),
+        (
+            "and one, where it turned some down and has sent nothing since",
+            Scene::new(all, &[(SEEDER, &full), (1, all)])
+                .asked(&busy)
+                .with(|scene| scene.wary_of = vec![host(SEEDER)]),
+            vec![(SEEDER, 5, Why::Rescue)],
+        ),
+        (
+            "what it sends takes no room from others",
+            Scene::new(all, &[(SEEDER, &full), (1, all)])
+                .asked(&[(SEEDER, 1, NOW, Some(NOW)), (SEEDER, 2, NOW, Some(NOW))]),
+            vec![(1, 5, Why::Want), (1, 4, Why::Want)],
         ),
         (
             "nothing of one that would turn it down",
@@ -559,9 +576,9 @@ fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
             vec![(SEEDER, 3, Why::Rescue), (SEEDER, 2, Why::Rescue)],
         ),
         (
-            "for one chunk beside what a neighbour has",
+            "beside what a neighbour has",
             Scene::new(all, &[(SEEDER, &full), (1, &[3])]),
-            vec![(1, 3, Why::Want), (SEEDER, 2, Why::Rescue)],
+            vec![(1, 3, Why::Want), (SEEDER, 2, Why::Rescue), (SEEDER, 1, Why::Rescue)],
         ),
         (
             "one chunk while something is on its way and nobody else can be asked for more",
@@ -569,18 +586,18 @@ fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
             vec![(SEEDER, 2, Why::Rescue)],
         ),
         (
-            "no second one",
-            Scene::new(&[1, 2, 3], &[(SEEDER, &full), (1, &[])])
+            "no more of them than one neighbour is asked for",
+            Scene::new(&[1, 2, 3, 4], &[(SEEDER, &full), (1, &[])])
                 .with(|scene| scene.chunks_in_flight_max = 3)
                 .asked(&[(1, 1, NOW, Some(NOW)), (SEEDER, 2, NOW, Some(NOW))]),
-            vec![],
+            vec![(SEEDER, 4, Why::Rescue)],
         ),
         (
-            "nothing where as much is on its way as may be",
+            "where as much is on its way of others as may be, too",
             Scene::new(&[1, 2], &[(SEEDER, &full), (1, &[])])
                 .with(|scene| scene.chunks_in_flight_max = 1)
                 .asked(&[(1, 1, NOW, Some(NOW))]),
-            vec![],
+            vec![(SEEDER, 2, Why::Rescue)],
         ),
         (
             "what only those have that have lost their turn",
@@ -593,7 +610,7 @@ fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
                 .asked(&[(1, 1, 0, None)])
                 .with(stalled)
                 .asked(&[(2, 2, NOW, Some(NOW))]),
-            vec![(SEEDER, 3, Why::Rescue)],
+            vec![(SEEDER, 3, Why::Rescue), (SEEDER, 1, Why::Rescue)],
         ),
         (
             "not again what it is overdue with",
