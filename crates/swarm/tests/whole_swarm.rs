@@ -34,7 +34,7 @@ fn hundreds_of_hosts_converge_near_the_lower_bound() {
         assert!(wasted * 100 <= delivered * 2, "{wasted} of {delivered} wasted");
     }
     let last = last / SEEDS as f64;
-    assert!(last < 1.44, "last host at {last}");
+    assert!(last < 1.46, "last host at {last}");
 }
 
 #[test]
