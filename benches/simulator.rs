@@ -28,6 +28,7 @@ fn regions(c: &mut Criterion) {
         let options = Options {
             threads: 1,
             deadline: Duration::from_secs(3600),
+            record: false,
         };
         group.throughput(Throughput::Elements(u64::from(hosts) * chunks));
         group.bench_function(

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use explain::{Records, RunFacts, Sample};
 use scenario::{
     Facts, Fidelity, ForecastFacts, HostOutcome, KernelDifference, LogNetwork, RegionEnd, RegionOutcome, RegionPlan,
     RunOutcome, Scenario, Stop, host_index,
@@ -22,6 +23,8 @@ pub struct Options {
     pub threads: usize,
     /// Virtual time after which hosts count as not converged, from when their seeder can send.
     pub deadline: Duration,
+    /// Whether to record what passes at the hosts, for [`explain::Reasons`]. Nothing is at the kernel fidelity.
+    pub record: bool,
 }
 
 /// How a simulation stands; read by another thread while it runs.
@@ -192,6 +195,39 @@ impl Forecast {
         }
     }
 
+    /// What passed at its hosts; none where that was not recorded. It is taken out of the forecast: there may be much of it.
+    pub fn take_records(&mut self, scenario: &Scenario, stopped: Option<Stop>) -> Option<Records> {
+        let rows_after = self.rows_behind(&scenario.network.logs);
+        let mut regions = Vec::new();
+        for (region, pulled) in self.regions.iter_mut().zip(&self.seeding_after) {
+            let mut records = region.records.take()?;
+            let pulled = i64::try_from(pulled.as_nanos() / u128::from(explain::TICK_NANOS)).unwrap_or(i64::MAX / 4);
+            records.complete_at = records.complete_at.map(|seeding| seeding - pulled);
+            regions.push(records);
+        }
+        Some(Records {
+            scenario: scenario.clone(),
+            facts: RunFacts {
+                stopped: stopped.map(|_| "stopped".to_owned()),
+                rows_after,
+                ..RunFacts::default()
+            },
+            sample: Sample::new(scenario.host_count().into(), self.chunks),
+            regions,
+        })
+    }
+
+    /// How long the last row takes after the last host, in the ticks of records.
+    fn rows_behind(&self, logs: &LogNetwork) -> Option<i64> {
+        let last = self
+            .outcomes()
+            .into_iter()
+            .filter_map(|host| host.verified_after)
+            .max()?;
+        let behind = self.last_row_after(logs)?.checked_sub(last)?;
+        i64::try_from(behind.as_nanos() / u128::from(explain::TICK_NANOS)).ok()
+    }
+
     /// One outcome per host, as a live run has them.
     pub fn outcomes(&self) -> Vec<HostOutcome> {
         let hosts = self.regions.iter().enumerate().flat_map(|(region, result)| {
@@ -278,6 +314,9 @@ fn simulate(
                 topology,
                 plan: Arc::new(plan),
                 settings: scenario.swarm.clone(),
+                recorded: options
+                    .record
+                    .then(|| Sample::new(scenario.host_count().into(), manifest.chunk_count())),
                 deadline: options.deadline,
             };
             region::run(setup, &mut tell)

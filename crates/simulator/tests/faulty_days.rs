@@ -133,7 +133,7 @@ proptest! {
         let text = drawn.text();
         let scenario = rig::scenario(&text, &[]);
         let (threads, deadline) = (1, scenario.time_limit());
-        let options = Options { threads, deadline };
+        let options = Options { threads, deadline, record: false };
         let of = || forecast(&scenario, &options, &Status::new(&scenario)).unwrap();
         let done = of();
         let region = &done.regions[0];

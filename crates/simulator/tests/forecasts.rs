@@ -35,7 +35,16 @@ fn scenario(more: &str, overrides: &[&str]) -> Scenario {
 
 fn run(scenario: &Scenario, threads: usize) -> Forecast {
     let deadline = Duration::from_secs(600);
-    forecast(scenario, &Options { threads, deadline }, &Status::new(scenario)).unwrap()
+    forecast(
+        scenario,
+        &Options {
+            threads,
+            deadline,
+            record: false,
+        },
+        &Status::new(scenario),
+    )
+    .unwrap()
 }
 
 fn makespan(forecast: &Forecast, region: usize) -> Duration {

@@ -21,6 +21,7 @@ fn last(fleet: &Fleet) -> f64 {
     let options = Options {
         threads: 1,
         deadline: bounds.makespan() * 30 + Duration::from_secs(60),
+        record: false,
     };
     let done = forecast(&scenario, &options, &Status::new(&scenario)).unwrap();
     let latency = |host: &simulator::HostResult| host.verified_after.map_or(f64::INFINITY, |after| after.as_secs_f64());

@@ -12,6 +12,7 @@ use simulator::{Forecast, Options, SimulationError, Status, forecast, kernel_dif
 const OPTIONS: Options = Options {
     threads: 2,
     deadline: Duration::from_secs(600),
+    record: false,
 };
 
 fn scenario(hosts: u32, downlink: &str, more: &str) -> Scenario {

@@ -17,7 +17,16 @@ fn shipped(name: &str, overrides: &[&str]) -> Scenario {
 
 fn run(scenario: &Scenario) -> Forecast {
     let deadline = Duration::from_secs(3600);
-    forecast(scenario, &Options { threads: 1, deadline }, &Status::new(scenario)).unwrap()
+    forecast(
+        scenario,
+        &Options {
+            threads: 1,
+            deadline,
+            record: false,
+        },
+        &Status::new(scenario),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -66,7 +75,16 @@ fn a_year_is_not_too_long() {
     );
     let (hours, threads) = (9000, 1);
     let deadline = Duration::from_secs(hours * 3600);
-    let forecast = forecast(&scenario, &Options { threads, deadline }, &Status::new(&scenario)).unwrap();
+    let forecast = forecast(
+        &scenario,
+        &Options {
+            threads,
+            deadline,
+            record: false,
+        },
+        &Status::new(&scenario),
+    )
+    .unwrap();
     assert_eq!(forecast.regions[0].end, RegionEnd::Converged);
     assert!(forecast.regions[0].virtual_time >= Duration::from_secs(8760 * 3600));
 }

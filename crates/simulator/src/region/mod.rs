@@ -12,11 +12,13 @@ mod faults;
 mod gossip;
 mod members;
 mod passing;
+mod recording;
 mod result;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use explain::Sample;
 use scenario::{HostState, RegionEnd, RegionPlan, SwarmSettings, Trouble};
 use smallvec::SmallVec;
 use swarm::{Action, Bitfield, Event, Manifest, News, Time};
@@ -30,6 +32,7 @@ use faults::Faults;
 use gossip::Gossip;
 use members::Members;
 use passing::Passings;
+use recording::Recording;
 pub use result::{HostResult, RegionResult};
 
 /// What a region consists of.
@@ -38,6 +41,8 @@ pub(crate) struct RegionSetup {
     pub(crate) topology: Topology,
     pub(crate) plan: Arc<RegionPlan>,
     pub(crate) settings: SwarmSettings,
+    /// Which chunks are recorded; nothing is where absent.
+    pub(crate) recorded: Option<Sample>,
     /// From seeding on.
     pub(crate) deadline: Duration,
 }
@@ -61,6 +66,7 @@ struct Region {
     transfers: Transfers,
     passings: Passings,
     faults: Faults,
+    recording: Recording,
     seeded_at: u64,
     done: u32,
     expected: u32,
@@ -95,6 +101,7 @@ impl Region {
             transfers: Transfers::new(members.map(|member| (topology.uplink(member), topology.downlink(member)))),
             passings: Passings::default(),
             faults: Faults::default(),
+            recording: Recording::new(hosts, setup.recorded.as_ref()),
             seeded_at,
             done: 0,
             expected: u32::try_from(setup.plan.required()).expect("a region's hosts are a u32"),
@@ -236,6 +243,7 @@ impl Region {
     /// Tells `member` of an event that an action of its own has brought about. What follows from it is carried out after
     /// what it wanted before.
     fn tell_at_once(&mut self, member: MemberId, event: Event) {
+        self.recording.event(self.members.host_index(member), self.now, &event);
         let now = Time::from_nanos(self.now);
         self.members.tell(member, now, event, &self.gossip);
     }
@@ -243,6 +251,8 @@ impl Region {
     /// Carries out what `member` wants done, and notes when it wants to be woken.
     fn carry_out_all(&mut self, member: MemberId) {
         while let Some(action) = self.members.next_action(member) {
+            self.recording
+                .action(self.members.host_index(member), self.now, &action);
             self.carry_out(member, action);
         }
         if let Some(at) = self.members.settle(member, self.now) {
@@ -362,6 +372,8 @@ impl Region {
         self.result.end = end;
         self.result.faults = self.faults.counts;
         self.result.virtual_time = self.since_seeding();
+        let recording = std::mem::take(&mut self.recording);
+        self.result.records = recording.records(&self.setup.plan, &self.result.hosts, (self.seeded_at, self.now));
         self.result
     }
 }

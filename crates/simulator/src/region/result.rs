@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use explain::RegionRecords;
 use scenario::{FaultCounts, HostState, RegionEnd};
 use swarm::PeerStats;
 
@@ -28,6 +29,8 @@ pub struct RegionResult {
     pub faults: FaultCounts,
     /// Virtual time since seeding when it ended.
     pub virtual_time: Duration,
+    /// What passed at its hosts, where that was recorded.
+    pub records: Option<RegionRecords>,
 }
 
 impl RegionResult {
@@ -44,6 +47,7 @@ impl RegionResult {
             protocol: PeerStats::default(),
             faults: FaultCounts::default(),
             virtual_time: Duration::ZERO,
+            records: None,
         }
     }
 }

@@ -24,6 +24,7 @@ fn hosts_are_given_to_the_core_as_they_are_planned() {
         topology: Topology::new(&plan, &scenario.network).unwrap(),
         plan: Arc::new(plan.clone()),
         settings: scenario.swarm.clone(),
+        recorded: None,
         deadline: Duration::from_secs(1),
     });
     for host in &plan.hosts {

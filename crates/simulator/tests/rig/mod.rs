@@ -38,7 +38,16 @@ fn load(path: &Path, overrides: &[&str]) -> Result<Scenario, impl Display> {
 
 /// The first region of a forecast that is given up after `deadline`.
 pub(crate) fn first_region(scenario: &Scenario, deadline: Duration) -> RegionResult {
-    let done = forecast(scenario, &Options { threads: 1, deadline }, &Status::new(scenario)).unwrap();
+    let done = forecast(
+        scenario,
+        &Options {
+            threads: 1,
+            deadline,
+            record: false,
+        },
+        &Status::new(scenario),
+    )
+    .unwrap();
     done.regions.into_iter().next().unwrap()
 }
 
