@@ -279,7 +279,7 @@ impl View<'_> {
 }
 
 /// Recorded chunks that a full link lets through in the time for which its use is looked at, where not all are recorded.
-const CHUNKS_SEEN: f64 = 3.0;
+const CHUNKS_SEEN: f64 = 6.0;
 
 /// When it began, as far as that is known.
 pub(crate) fn began(began: u32, asked: u32, stored: u32) -> u32 {

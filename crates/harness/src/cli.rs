@@ -1,5 +1,6 @@
 //! What the command line takes.
 
+mod explain;
 mod signed;
 mod values;
 
@@ -12,6 +13,7 @@ use scenario::Override;
 use crate::commands::{Vary, parse_percent};
 use values::{few_seeds, seed, seeds, size, written_rate, written_size};
 
+pub(crate) use explain::ExplainArguments;
 pub(crate) use signed::{Expiry, KeygenArguments, SignArguments, TermArguments, VerifyArguments};
 
 /// fleetcast's harness: distribute a build over a fleet of real peers on this machine and measure it, or forecast it for any
@@ -48,6 +50,9 @@ pub(crate) enum Command {
     /// Put two runs side by side, or pairs of them: live against forecast, or before against after. Exit 1 where B is worse, 5
     /// where that cannot be said: too few runs, no figures, another fleet, another build.
     Compare(CompareArguments),
+    /// Say why a host was late: its path back to the bucket, and what each step of it waited for. Or what a word means, one of a report,
+    /// of a scenario, or of what is printed.
+    Explain(ExplainArguments),
     /// Forecast a scenario over a grid of values, best first.
     Sweep(SweepArguments),
     /// Try the protocol's core on days with faults, drawn by the thousand, and check what is promised. Exit 1 where a promise is
@@ -116,6 +121,9 @@ pub(crate) struct RunArguments {
     /// Keep the copies of the build that the embedded cloud has: one, and one for each region.
     #[arg(long)]
     pub(crate) keep_cloud: bool,
+    /// Record nothing for `harness explain`: a run takes some memory and up to a twentieth of the processor's time for it.
+    #[arg(long)]
+    pub(crate) no_records: bool,
     /// What to print at the end.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -140,6 +148,9 @@ pub(crate) struct PlanArguments {
     /// Folder for report.json and timing.json; runs/<time>-<scenario> where absent. It must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
+    /// Record nothing for `harness explain`: a run takes some memory and up to a twentieth of the processor's time for it.
+    #[arg(long)]
+    pub(crate) no_records: bool,
     /// What to print at the end.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

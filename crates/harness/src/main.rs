@@ -45,6 +45,7 @@ fn main() -> ExitCode {
             Command::Run(arguments) => Box::pin(commands::run(arguments)).await,
             Command::Plan(arguments) => commands::plan(arguments).await,
             Command::Compare(arguments) => commands::compare(&arguments),
+            Command::Explain(arguments) => commands::explain(&arguments),
             Command::Check(arguments) => commands::check(&arguments),
             Command::Sweep(arguments) => tokio::task::block_in_place(|| commands::sweep(&arguments)),
             Command::Torture(arguments) => commands::torture(arguments).await,

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use explain::Records;
 use scenario::{Facts, Fidelity, Scenario, Stop};
 use serde::Serialize;
 use simulator::{Options, SimulationError, Status};
@@ -24,25 +25,42 @@ pub(crate) struct Timing {
     made: Made,
 }
 
-/// Forecasts `scenario` on `threads` threads; `status` is to be read, and the forecast stopped, from elsewhere.
+/// What comes of a forecast.
+#[derive(Debug)]
+pub(crate) struct Forecasted {
+    pub(crate) report: Report,
+    pub(crate) timing: Timing,
+    /// What passed at the hosts' cores, where that was recorded.
+    pub(crate) records: Option<Records>,
+}
+
+/// Forecasts `scenario` on so many threads, and records what passes where that is said; `status` is to be read, and the forecast stopped,
+/// from elsewhere.
 pub(crate) fn forecast(
     scenario: &Scenario,
     about: About,
-    threads: usize,
+    (threads, record): (usize, bool),
     status: &Status,
     stopped: impl FnOnce() -> Option<Stop>,
-) -> Result<(Report, Timing), SimulationError> {
+) -> Result<Forecasted, SimulationError> {
     let made = Made::now();
     let (began, cpu_before) = (Instant::now(), machine::cpu_seconds());
     let deadline = scenario.time_limit();
-    let forecast = simulator::forecast(scenario, &Options { threads, deadline }, status)?;
+    let options = Options {
+        threads,
+        deadline,
+        record,
+    };
+    let mut forecast = simulator::forecast(scenario, &options, status)?;
     let wall = began.elapsed();
     let difference = match scenario.fidelity {
         // It ends with the forecast's own `status`: who stops the one has not asked for the other.
-        Fidelity::Kernel => simulator::kernel_difference(scenario, &Options { threads, deadline }, status)?,
+        Fidelity::Kernel => simulator::kernel_difference(scenario, &options, status)?,
         Fidelity::Faithful => None,
     };
-    let mut outcome = forecast.outcome(scenario, deadline, stopped());
+    let stopped = stopped();
+    let records = forecast.take_records(scenario, stopped);
+    let mut outcome = forecast.outcome(scenario, deadline, stopped);
     let Facts::Forecast(facts) = &mut outcome.facts else {
         unreachable!("a forecast comes to a forecast");
     };
@@ -59,7 +77,15 @@ pub(crate) fn forecast(
         speed_up: facts.virtual_time.as_secs_f64() / seconds,
         made,
     };
-    Ok((Report::new(scenario, &outcome, about), timing))
+    let mut report = Report::new(scenario, &outcome, about);
+    if let Some(records) = &records {
+        report.explain(records);
+    }
+    Ok(Forecasted {
+        report,
+        timing,
+        records,
+    })
 }
 
 #[cfg(test)]
@@ -83,8 +109,9 @@ mod tests {
             }
             let asked = Asked::new("plan", path.as_ref(), &options);
             let about = About::new(&scenario, &asked, None);
-            let (report, _) = forecast(&scenario, about, 1, &status, || stopped).unwrap();
-            let report: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+            let done = forecast(&scenario, about, (1, true), &status, || stopped).unwrap();
+            assert!(done.records.is_none(), "the kernel has no protocol to be recorded");
+            let report: serde_json::Value = serde_json::from_str(&done.report.to_json()).unwrap();
             report["simulation"]["kernel_difference"].is_object()
         };
         assert!(compared(None));

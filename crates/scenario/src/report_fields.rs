@@ -207,6 +207,8 @@ pub const REPORT_LISTS: &[&str] = &[
     "thresholds_left_out",
     "histograms",
     "series",
+    "last_hosts",
+    "causes",
     "stuck",
     "banned",
     "logs.failed",

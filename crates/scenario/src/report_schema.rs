@@ -212,6 +212,8 @@ fn lists() -> Vec<(&'static str, Value)> {
         ),
         ("histograms.fanout_latency_us", histograms),
         ("series", series()),
+        ("last_hosts", last_hosts()),
+        ("causes", causes()),
         ("stuck", stuck()),
         (
             "banned",
@@ -253,6 +255,42 @@ fn series() -> Value {
         ("bound", points(bound)),
     ];
     list_of("Hosts that were done over time, by region.", &fields)
+}
+
+fn last_hosts() -> Value {
+    let fields = [
+        ("region", text("Name of the region.")),
+        ("host", text("Name of the host.")),
+        (
+            "cause",
+            text("What made it late, in one word: `harness explain WORD` says what it means."),
+        ),
+        ("sentence", text("The same for people.")),
+    ];
+    list_of(
+        "The last hosts of each region and why they were late, the very last first; none where nothing was recorded.",
+        &fields,
+    )
+}
+
+fn causes() -> Value {
+    let fields = [
+        ("region", text("Name of the region.")),
+        (
+            "hosts",
+            count("Hosts that were looked at: the last hundredth of them, and of very many some."),
+        ),
+        ("cause", text("What they waited for, in one word.")),
+        ("main_of", count("Of how many of them it is what made them late.")),
+        (
+            "share",
+            json!({"type": "number", "minimum": 0, "description": "Part of their time beyond their bounds that it took."}),
+        ),
+    ];
+    list_of(
+        "What made the slowest hosts of each region late; none where nothing was recorded.",
+        &fields,
+    )
 }
 
 fn stuck() -> Value {

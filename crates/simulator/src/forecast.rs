@@ -197,6 +197,7 @@ impl Forecast {
 
     /// What passed at its hosts; none where that was not recorded. It is taken out of the forecast: there may be much of it.
     pub fn take_records(&mut self, scenario: &Scenario, stopped: Option<Stop>) -> Option<Records> {
+        self.regions.first()?.records.as_ref()?;
         let rows_after = self.rows_behind(&scenario.network.logs);
         let mut regions = Vec::new();
         for (region, pulled) in self.regions.iter_mut().zip(&self.seeding_after) {
@@ -339,7 +340,11 @@ pub fn kernel_difference(
     sample.regions[0].hosts = hosts;
     let mut makespan = |fidelity| -> Result<Option<Duration>, SimulationError> {
         sample.fidelity = fidelity;
-        let forecast = forecast(&sample, options, &status.beside(&sample))?;
+        let options = Options {
+            record: false,
+            ..*options
+        };
+        let forecast = forecast(&sample, &options, &status.beside(&sample))?;
         let region = &forecast.regions[0];
         let converged = region.end == RegionEnd::Converged;
         let last = region.hosts.iter().filter_map(|host| host.verified_after).max();

@@ -96,10 +96,10 @@ impl Drop for CopiedTables {
 }
 
 /// Nobody finds half a report.
-pub(super) fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
-    std::fs::write(&part, text)?;
+    std::fs::write(&part, bytes)?;
     std::fs::rename(part, path)
 }
 

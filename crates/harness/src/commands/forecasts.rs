@@ -66,13 +66,14 @@ pub(super) fn forecast_all(
                         let status = Arc::new(Status::new(&one.scenario));
                         lock(&running).push(Arc::clone(&status));
                         let about = About::new(&one.scenario, &one.asked, None);
-                        let report = virtual_time::forecast(&one.scenario, about, 1, &status, || *stop.borrow());
+                        let report =
+                            virtual_time::forecast(&one.scenario, about, (1, false), &status, || *stop.borrow());
                         lock(&running).retain(|other| !Arc::ptr_eq(other, &status));
                         if stop.borrow().is_none() {
-                            let report = report.map_err(|error| chain(&error)).map(|(mut report, _)| {
+                            let report = report.map_err(|error| chain(&error)).map(|mut done| {
                                 // Nobody asks for the hosts of so many.
-                                report.hosts_csv = None;
-                                report
+                                done.report.hosts_csv = None;
+                                done.report
                             });
                             lock(&made).push((index, report));
                         }

@@ -5,6 +5,7 @@ mod bootstrap;
 mod check;
 mod compare;
 mod count;
+mod explain;
 mod folder;
 mod forecasts;
 #[cfg(not(feature = "pipeline"))]
@@ -37,6 +38,7 @@ pub(crate) use bootstrap::{bootstrap, doctor};
 pub(crate) use check::check;
 pub(crate) use compare::{compare, parse_percent};
 pub(crate) use count::count;
+pub(crate) use explain::explain;
 #[cfg(not(feature = "pipeline"))]
 pub(crate) use no_pipeline::{bootstrap, doctor, status, up};
 pub(crate) use plan::plan;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use explain::Records;
 use scenario::{LoadOptions, Scenario, Stop};
 use simulator::{SimulationError, Status};
 use swarm::Bytes;
@@ -19,8 +20,8 @@ use crate::cli::{Format, PlanArguments};
 use crate::exit::{Exit, complain};
 use crate::machine;
 use crate::progress::Progress;
-use crate::report::{About, Asked, Made, Report};
-use crate::virtual_time::{self, Timing};
+use crate::report::{About, Asked, Made};
+use crate::virtual_time::{self, Forecasted, Timing};
 
 pub(crate) async fn plan(arguments: PlanArguments) -> Exit {
     let options = LoadOptions {
@@ -47,20 +48,26 @@ async fn of_one(arguments: &PlanArguments, options: &LoadOptions) -> Result<Exit
     let stop = signals()?;
     let progress = Progress::new(&scenario);
     let about = About::new(&scenario, &Asked::new("plan", &arguments.scenario, options), None);
-    let forecast = forecast(scenario, about, threads, &progress, stop.clone()).await;
+    let how = (threads, !arguments.no_records);
+    let forecast = forecast(scenario, about, how, &progress, stop.clone()).await;
     progress.finish();
-    let (report, timing) = forecast.map_err(|error| {
+    let Forecasted {
+        report,
+        timing,
+        records,
+    } = forecast.map_err(|error| {
         complain("there is no forecast", &error);
         folder::leave_if_empty(&folder);
         Exit::Usage
     })?;
     let timing_json = serde_json::to_string_pretty(&timing).expect("numbers make JSON") + "\n";
-    write(&folder, "report.json", &report.to_json())?;
+    write(&folder, "report.json", report.to_json())?;
     write(&folder, "timing.json", &timing_json)?;
-    write(&folder, "report.html", &report.to_html())?;
+    write(&folder, "report.html", report.to_html())?;
     if let Some(rows) = &report.hosts_csv {
         write(&folder, "hosts.csv", rows)?;
     }
+    write_records(&folder, records.as_ref())?;
     match arguments.format {
         Format::Text => {
             let path = folder.join("report.json");
@@ -99,7 +106,7 @@ fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>
             complain(&format!("cannot make {}", own.display()), &error);
             Exit::Failed
         })?;
-        write(&own, "report.json", &report.to_json())?;
+        write(&own, "report.json", report.to_json())?;
         done.push(report);
     }
     let spread = Spread::of(&done);
@@ -107,7 +114,7 @@ fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>
         "scenario": all[0].scenario.name, "seeds": [seeds.start, seeds.end], "forecasts": done.len(), "spread": spread,
         "made": made,
     });
-    write(&folder, "seeds.json", &format!("{json:#}\n"))?;
+    write(&folder, "seeds.json", format!("{json:#}\n"))?;
     match arguments.format {
         Format::Text => print(&format!(
             "{}: {} of {} forecasts, seeds {}..{}\n{spread}reports: {}\n",
@@ -158,9 +165,14 @@ fn signals() -> Result<watch::Receiver<Option<Stop>>, Exit> {
     })
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> Result<(), Exit> {
+/// Writes what `harness explain` reads, where anything was recorded.
+pub(super) fn write_records(folder: &Path, records: Option<&Records>) -> Result<(), Exit> {
+    records.map_or(Ok(()), |records| write(folder, Records::FILE, records.to_bytes()))
+}
+
+pub(super) fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<(), Exit> {
     let path = folder.join(name);
-    write_whole(&path, text).map_err(|error| {
+    write_whole(&path, bytes).map_err(|error| {
         complain(&format!("failed to write {}", path.display()), &error);
         Exit::Failed
     })
@@ -170,14 +182,14 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<(), Exit> {
 async fn forecast(
     scenario: Scenario,
     about: About,
-    threads: usize,
+    how: (usize, bool),
     progress: &Progress,
     stop: watch::Receiver<Option<Stop>>,
-) -> Result<(Report, Timing), SimulationError> {
+) -> Result<Forecasted, SimulationError> {
     let status = Arc::new(Status::new(&scenario));
     let (of_thread, stop_of_thread) = (Arc::clone(&status), stop.clone());
     let mut simulating = tokio::task::spawn_blocking(move || {
-        virtual_time::forecast(&scenario, about, threads, &of_thread, || *stop_of_thread.borrow())
+        virtual_time::forecast(&scenario, about, how, &of_thread, || *stop_of_thread.borrow())
     });
     loop {
         tokio::select! {

@@ -1,19 +1,26 @@
 //! `harness run`.
 
+use std::path::Path;
+
+use explain::Records;
 use scenario::{LoadOptions, Scenario, Stop};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::folder::{self, write_whole};
-use super::{print, reach, warn};
+use super::plan::{write, write_records};
+use super::{folder, print, reach, warn};
 use crate::cli::{CloudKind, Format, RunArguments};
 use crate::exit::{Exit, complain};
-use crate::live::{self, CloudChoice, RunError};
+use crate::live::{self, Choices, CloudChoice, RunError};
 use crate::machine;
 use crate::progress::Progress;
 use crate::report::{About, Asked, Made, Report};
 
 pub(crate) async fn run(arguments: RunArguments) -> Exit {
+    Box::pin(begin(arguments)).await.unwrap_or_else(|exit| exit)
+}
+
+async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
     let options = LoadOptions {
         overrides: arguments.overrides.clone(),
         seed: arguments.seed,
@@ -22,95 +29,90 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
     let mut asked = Asked::new("run", &arguments.scenario, &options);
     asked.more = cloud_options(&arguments);
     let made = Made::now();
-    let scenario = match Scenario::load(&arguments.scenario, &options) {
-        Ok(scenario) => scenario,
-        Err(error) => {
-            say!("{error}");
-            return Exit::Usage;
-        }
-    };
+    let scenario = Scenario::load(&arguments.scenario, &options).map_err(|error| {
+        say!("{error}");
+        Exit::Usage
+    })?;
     warn([&scenario]);
-    if arguments.cloud == CloudKind::Aws
-        && let Err(exit) = reach::look(&arguments.place)
-    {
-        return exit;
+    if arguments.cloud == CloudKind::Aws {
+        reach::look(&arguments.place)?;
     }
-    let folder = match folder::make(arguments.out, &scenario.name) {
-        Ok(folder) => folder,
-        Err(error) => {
-            complain("there is no folder for the run", &error);
-            return Exit::Failed;
-        }
-    };
-    let stop = match watch_signals() {
-        Ok(stop) => stop,
-        Err(error) => {
-            complain("failed to listen for signals", &error);
-            return Exit::Failed;
-        }
-    };
+    let folder = folder::make(arguments.out.clone(), &scenario.name).map_err(|error| {
+        complain("there is no folder for the run", &error);
+        Exit::Failed
+    })?;
+    let stop = watch_signals().map_err(|error| {
+        complain("failed to listen for signals", &error);
+        Exit::Failed
+    })?;
     let mut progress = Progress::new(&scenario);
-    let choice = match arguments.cloud {
-        CloudKind::Embedded => CloudChoice::Embedded,
-        CloudKind::Aws => CloudChoice::Pipeline(arguments.place.config()),
-    };
-    let outcome = Box::pin(live::run(
-        &scenario,
-        (&choice, !arguments.unsigned),
-        &folder,
-        &mut progress,
-        stop,
-    ))
-    .await;
+    let choices = choices(&arguments);
+    let ran = Box::pin(live::run(&scenario, &choices, &folder, &mut progress, stop)).await;
     progress.finish();
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            complain("the run has failed", &error);
-            folder::leave_if_empty(&folder);
-            return match error {
-                RunError::WorkersWithoutSockets { .. } | RunError::OnlyInForecasts { .. } => Exit::Usage,
-                #[cfg(not(feature = "pipeline"))]
-                RunError::NotBuilt => Exit::Usage,
-                _ => Exit::Failed,
-            };
-        }
-    };
+    let (outcome, records) = ran.map_err(|error| failed(&error, &folder))?;
     let report = Report::new(&scenario, &outcome, About::new(&scenario, &asked, Some(made)));
-    let path = folder.join("report.json");
-    let page = folder.join("report.html");
-    let rows = report
-        .hosts_csv
-        .as_ref()
-        .map(|rows| (folder.join("hosts.csv"), rows.clone()));
-    let files = [(path.clone(), report.to_json()), (page.clone(), report.to_html())];
-    for (path, text) in files.into_iter().chain(rows) {
-        if let Err(error) = write_whole(&path, &text) {
-            complain(&format!("failed to write {}", path.display()), &error);
-            return Exit::Failed;
-        }
+    let report = explained(report, records, &folder)?;
+    end(&arguments, &report, &folder)?;
+    Ok(report.exit(outcome.stopped))
+}
+
+fn choices(arguments: &RunArguments) -> Choices {
+    Choices {
+        cloud: match arguments.cloud {
+            CloudKind::Embedded => CloudChoice::Embedded,
+            CloudKind::Aws => CloudChoice::Pipeline(arguments.place.config()),
+        },
+        is_signed: !arguments.unsigned,
+        is_recorded: !arguments.no_records,
     }
-    let cloud = match (choice, arguments.keep_cloud) {
-        (CloudChoice::Embedded, false) => folder::drop_copies(&folder.join("cloud")),
+}
+
+/// Says why there is no run.
+fn failed(error: &RunError, folder: &Path) -> Exit {
+    complain("the run has failed", error);
+    folder::leave_if_empty(folder);
+    match error {
+        RunError::WorkersWithoutSockets { .. } | RunError::OnlyInForecasts { .. } => Exit::Usage,
+        #[cfg(not(feature = "pipeline"))]
+        RunError::NotBuilt => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+/// With why its last hosts were late, where that was recorded. The records are kept for `harness explain`.
+fn explained(mut report: Report, records: Option<Records>, folder: &Path) -> Result<Report, Exit> {
+    if let Some(mut records) = records {
+        records.facts.machine = report.machine_was_busy();
+        report.explain(&records);
+        write_records(folder, Some(&records))?;
+    }
+    Ok(report)
+}
+
+/// Writes and prints what it has come to.
+fn end(arguments: &RunArguments, report: &Report, folder: &Path) -> Result<(), Exit> {
+    write(folder, "report.json", report.to_json())?;
+    write(folder, "report.html", report.to_html())?;
+    if let Some(rows) = &report.hosts_csv {
+        write(folder, "hosts.csv", rows)?;
+    }
+    let cloud = match (arguments.cloud, arguments.keep_cloud) {
+        (CloudKind::Embedded, false) => folder::drop_copies(&folder.join("cloud")),
         _ => None,
     };
+    let cloud = cloud.map_or_else(String::new, |removed| {
+        let removed = swarm::Bytes::new(removed);
+        format!("cloud: its rows stay; its copies of the build, {removed}, are removed (--keep-cloud keeps them)\n")
+    });
     match arguments.format {
-        Format::Text => {
-            let cloud = cloud.map_or_else(String::new, |removed| {
-                let removed = swarm::Bytes::new(removed);
-                format!(
-                    "cloud: its rows stay; its copies of the build, {removed}, are removed (--keep-cloud keeps them)\n"
-                )
-            });
-            print(&format!(
-                "{report}{cloud}report: {}\npage: {}\n",
-                path.display(),
-                page.display()
-            ));
-        }
+        Format::Text => print(&format!(
+            "{report}{cloud}report: {}\npage: {}\n",
+            folder.join("report.json").display(),
+            folder.join("report.html").display()
+        )),
         Format::Json => print(&report.to_json()),
     }
-    report.exit(outcome.stopped)
+    Ok(())
 }
 
 /// Which cloud it was asked to run on, as options.

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cloud::{Cloud, CloudConfig, DeploymentLog, DeploymentLogWriter};
+use explain::{HostRecorder, Sample};
 use parking_lot::Mutex;
 use peer::{
     ChunkPool, Clock, Downlinks, EndpointConfig, HostPlacement, InProcessNetwork, Limits, Multiaddr, Node, NodeConfig,
@@ -15,13 +16,14 @@ use peer::{
 };
 use scenario::{Disturbance, FaultCounts, HostOutcome, HostPlan, HostState, RegionPlan, Scenario, Trouble};
 use serde::{Deserialize, Serialize};
-use swarm::{Contact, DisconnectReason, HostId, PeerConfig, PeerStats, SwarmId, Time};
+use swarm::{Action, Contact, DisconnectReason, Event, HostId, PeerConfig, PeerStats, SwarmId, Time};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::disturbances::{Disturbed, KeptChunks};
 use super::held::{Held, stride};
 use super::node_parts::{contact, kept, listen, segment, shaping, store, transport};
+use super::recorded::RecordedHost;
 use super::signed::Believed;
 use crate::machine::ProcessLoad;
 
@@ -49,6 +51,8 @@ pub(crate) struct Surroundings {
     pub(crate) seeders: Vec<Vec<Multiaddr>>,
     /// Whose builds are believed; every seeder's where absent.
     pub(crate) believed: Option<Believed>,
+    /// Which chunks are recorded of each host; nothing is where absent.
+    pub(crate) recorded: Option<Sample>,
 }
 
 /// How a fleet stands, for progress and for knowing when it is done.
@@ -85,6 +89,10 @@ pub(crate) struct FleetResult {
     pub(crate) cpu_seconds: f64,
     /// How it was for the process, and what its hosts' links let through.
     pub(crate) load: ProcessLoad,
+    /// What passed at the hosts' cores, where that was recorded.
+    pub(crate) records: Vec<RecordedHost>,
+    /// How long the table of deployment logs took to have all rows, after the last of them was written.
+    pub(crate) rows_after: Duration,
 }
 
 /// Hosts of this process.
@@ -133,15 +141,33 @@ struct Slot {
     standstill: Option<Standstill>,
     /// What it holds, where it goes down at some time.
     kept: KeptChunks,
+    recorder: Option<Mutex<HostRecorder>>,
 }
 
 struct HostObserver {
+    clock: Clock,
     shared: Arc<FleetShared>,
     slot: usize,
     finished: mpsc::Sender<usize>,
 }
 
 impl Observer for HostObserver {
+    fn event(&self, _host: HostId, at: Time, event: &Event) {
+        if HostRecorder::wants_event(event)
+            && let Some(recorder) = &self.shared.slots[self.slot].recorder
+        {
+            recorder.lock().event(at, event);
+        }
+    }
+
+    fn action(&self, _host: HostId, action: &Action) {
+        if HostRecorder::wants_action(action)
+            && let Some(recorder) = &self.shared.slots[self.slot].recorder
+        {
+            recorder.lock().action(self.clock.now(), action);
+        }
+    }
+
     fn joined(&self, _host: HostId) {
         self.shared.joined.fetch_add(1, Ordering::Relaxed);
     }
@@ -185,7 +211,7 @@ impl Fleet {
         slice: Slice,
         surroundings: Surroundings,
     ) -> Self {
-        let slots = slots(&plans, slice);
+        let slots = slots(&plans, slice, surroundings.recorded.as_ref());
         let (finished, inbox) = mpsc::channel(slots.len() + 1);
         let shared = Arc::new(FleetShared {
             scenario: scenario.clone(),
@@ -341,6 +367,7 @@ impl Fleet {
         }
         let mut result = FleetResult {
             protocol,
+            records: self.shared.records(&outcomes),
             outcomes,
             faults: *self.shared.faults.lock(),
             banned: self.shared.banned_places(),
@@ -355,6 +382,7 @@ impl Fleet {
                     writer.write(row).await;
                 }
                 let written = writer.finish().await;
+                result.rows_after = self.surroundings.clock.now().since(now);
                 result.rows_written = written.rows_written;
                 result.rows_unprocessed = written.rows_unprocessed;
                 result.rows_failed = written
@@ -391,6 +419,23 @@ impl FleetShared {
         let places: BTreeMap<(usize, HostId), u32> = regions.iter().flat_map(numbers).collect();
         let place = |member: &(usize, HostId)| Some((member.0, *places.get(member)?));
         banned.iter().filter_map(place).collect()
+    }
+
+    /// What was recorded of each host.
+    fn records(&self, outcomes: &[HostOutcome]) -> Vec<RecordedHost> {
+        let hosts = self.slots.iter().zip(outcomes).filter_map(|(slot, outcome)| {
+            let recorder = slot.recorder.as_ref()?.lock();
+            let came_at = self.plans[slot.region].hosts[slot.index as usize]
+                .join_at
+                .and(slot.started_at.get());
+            Some(RecordedHost::new(
+                &recorder,
+                outcome,
+                came_at.copied(),
+                *slot.complete_at.lock(),
+            ))
+        });
+        hosts.collect()
     }
 
     pub(super) fn host_name(&self, slot: usize) -> String {
@@ -540,7 +585,7 @@ pub(super) async fn start_host(
 }
 
 /// Every `count`-th host of the fleet.
-fn slots(plans: &[RegionPlan], slice: Slice) -> Vec<Slot> {
+fn slots(plans: &[RegionPlan], slice: Slice, recorded: Option<&Sample>) -> Vec<Slot> {
     let hosts = plans
         .iter()
         .flat_map(|plan| plan.hosts.iter().map(move |host| (plan, host.index)));
@@ -562,6 +607,7 @@ fn slots(plans: &[RegionPlan], slice: Slice) -> Vec<Slot> {
             disturbance,
             standstill: stands_still.then(Standstill::default),
             kept: KeptChunks::default(),
+            recorder: recorded.map(|sample| Mutex::new(HostRecorder::new(sample.clone()))),
         }
     })
     .collect()
@@ -628,6 +674,7 @@ fn node_config(
         seed: plan.seed,
         clock: surroundings.clock,
         observer: Arc::new(HostObserver {
+            clock: surroundings.clock,
             shared: Arc::clone(shared),
             slot,
             finished: finished.clone(),
@@ -644,145 +691,4 @@ pub(super) fn join_patience(hosts: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use peer::{Answer, StoreOpener};
-    use scenario::{Links, LoadOptions, Serves};
-    use swarm::Manifest;
-
-    /// With the test of the same name of the simulator: what runs is the fleet that is simulated, host for host.
-    #[tokio::test]
-    async fn hosts_are_given_to_the_core_as_they_are_planned() {
-        let text = "[regions.region-a]\nhosts = 40\nzones = 3\nseeders = 2\n[regions.region-b]\nhosts = 20\n\
-                    [build]\nsize = \"1 MiB\"\n\
-                    [network.host]\nuplink = \"1 MB/s\"\ndownlink = \"2 MB/s\"\nspread = \"50%\"\n\
-                    [faults.bad]\nkind = \"corrupt\"\nhosts = 3\n[faults.lazy]\nkind = \"stall\"\nhosts = 2\n\
-                    [faults.gone]\nkind = \"leave\"\nhosts = 4\nat = \"2s\"\n\
-                    [faults.liar]\nkind = \"claim\"\nhosts = 2\n[faults.overloaded]\nkind = \"busy\"\nhosts = 1\n";
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.toml");
-        std::fs::write(&path, text).unwrap();
-        let scenario = Scenario::load(&path, &LoadOptions::default()).unwrap();
-        let plans: Arc<[RegionPlan]> = scenario.plans().into();
-        let mut given = Vec::new();
-        for index in 0..3 {
-            let fleet = fleet(&scenario, &plans, Slice { index, count: 3 }).await;
-            assert_eq!(
-                fleet.pending(),
-                (0..fleet.shared.slots.len())
-                    .filter(|slot| fleet.shared.plan(*slot).is_required())
-                    .count()
-            );
-            for slot in 0..fleet.shared.slots.len() {
-                let region = fleet.shared.slots[slot].region;
-                let plan = fleet.shared.plan(slot);
-                let config = node_config(&fleet.shared, slot, &fleet.surroundings, &fleet.finished);
-                assert_eq!(config.seed, plan.seed);
-                assert_eq!(config.shaping.uplink, plan.links.as_ref().map(Links::uplink));
-                assert_eq!(config.shaping.downlink, plan.links.as_ref().map(Links::downlink));
-                assert_eq!(serves(&config.store), plan.serves);
-                let Role::Host(configure) = config.role else {
-                    panic!("a host is a host");
-                };
-                let core = configure(plan.id, Bytes::new());
-                assert_eq!((core.host, core.zone), (plan.id, plan.swarm_zone));
-                let seeders = (0..plans[region].seeders.len()).map(seeder_of_test);
-                assert!(
-                    core.seeders
-                        .iter()
-                        .map(|seeder| seeder.host)
-                        .eq(seeders.map(|seeder| seeder.host()))
-                );
-                let row = fleet.shared.row(slot, &NodeReport::default(), None, Time::ZERO);
-                assert_eq!(row.host_id, scenario.regions[region].host_name(plan.index));
-                assert!(row.zone.ends_with(&format!("-zone-{}", plan.zone)), "{}", row.zone);
-                given.push((region, plan.clone()));
-            }
-        }
-        given.sort_by_key(|(region, plan)| (*region, plan.index));
-        let planned = plans
-            .iter()
-            .flat_map(|plan| plan.hosts.iter().map(|host| (plan.region, host.clone())));
-        assert!(given.into_iter().eq(planned), "every planned host is in one slice");
-    }
-
-    /// What the owner of such a store does with requests.
-    #[tokio::test]
-    async fn hosts_believe_what_the_run_has_signed_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.toml");
-        let text = "[regions.region-a]\nhosts = 1\n[build]\nid = \"a.zip\"\nsize = \"1 KiB\"\n";
-        std::fs::write(&path, text).unwrap();
-        let scenario = Scenario::load(&path, &LoadOptions::default()).unwrap();
-        let plans: Arc<[RegionPlan]> = scenario.plans().into();
-        let fleet = fleet(&scenario, &plans, Slice { index: 0, count: 1 }).await;
-        let config = node_config(&fleet.shared, 0, &fleet.surroundings, &fleet.finished);
-        let Role::Host(configure) = config.role else {
-            panic!("a host is none");
-        };
-        let verifier = configure(HostId::new(1), Bytes::new()).verifier.unwrap();
-        let manifest = Manifest::of("a.zip", &[7; 1024], 64).unwrap();
-        let mut other = scenario.clone();
-        other.seed += 1;
-        let signed_by = |scenario: &Scenario| swarm::BuildInfo {
-            signature: super::super::signed::sign(scenario, &manifest).to_string().into(),
-            ..manifest.info()
-        };
-        assert!(verifier.verify(&manifest.info()).unwrap_err().contains("not signed"));
-        assert!(verifier.verify(&signed_by(&other)).unwrap_err().contains("not trusted"));
-        assert!(verifier.verify(&signed_by(&scenario)).is_ok());
-    }
-
-    fn serves(store: &StoreOpener) -> Serves {
-        let build = b"one chunk is enough";
-        let manifest = Arc::new(Manifest::of("b", build, 64).unwrap());
-        let (store, chunk) = (store.open(Arc::clone(&manifest)).unwrap(), manifest.chunk(0).unwrap());
-        let claims = store.held().is_full();
-        store.keep(chunk, build.as_slice().into()).unwrap();
-        match (store.answer(chunk), store.read(chunk).unwrap() == build.as_slice()) {
-            (Answer::Chunk, true) => Serves::Honest,
-            (Answer::Chunk, false) => Serves::Corrupt,
-            (Answer::Nothing, _) if claims => Serves::Claims,
-            (Answer::Nothing, _) => Serves::Nothing,
-            (Answer::Busy, _) => Serves::Busy,
-        }
-    }
-
-    fn seeder_of_test(place: usize) -> NodeIdentity {
-        NodeIdentity::from_seed(1, HostId::new(place as u64))
-    }
-
-    async fn fleet(scenario: &Scenario, plans: &Arc<[RegionPlan]>, slice: Slice) -> Fleet {
-        let address = |seeder: usize| {
-            let peer = seeder_of_test(seeder).peer_id();
-            format!("/memory/{}/p2p/{peer}", seeder + 1).parse().unwrap()
-        };
-        let surroundings = Surroundings {
-            network: InProcessNetwork::default(),
-            path: PathDelay::new(Duration::ZERO),
-            paths: None,
-            downlinks: plans.iter().map(|_| Downlinks::default()).collect(),
-            pool: ChunkPool::default(),
-            clock: Clock::start(),
-            // Nothing is written: the fleet is not started.
-            cloud: CloudConfig {
-                s3_endpoint: None,
-                dynamodb_endpoint: Some("http://127.0.0.1:1".to_owned()),
-                endpoint: None,
-                stage: String::new(),
-                region: None,
-                credentials: Some(cloud::Credentials {
-                    access_key_id: "test".to_owned(),
-                    secret_access_key: "test".to_owned(),
-                }),
-            },
-            seeders: plans
-                .iter()
-                .map(|plan| (0..plan.seeders.len()).map(address).collect())
-                .collect(),
-            believed: Some(Believed::of_run(scenario.seed)),
-        };
-        Fleet::new(scenario, Arc::clone(plans), slice, surroundings).await
-    }
-}
+mod tests;

@@ -11,23 +11,26 @@ mod by_pipeline;
 #[path = "no_pipeline.rs"]
 mod by_pipeline;
 mod disturbances;
+mod error;
 mod fleet;
 mod held;
 mod interruptions;
 mod node_parts;
 mod processes;
+mod recorded;
 #[cfg(feature = "pipeline")]
 mod region;
 mod seeders;
 mod signed;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use cloud::{Cloud, CloudConfig, CloudError, EmbeddedCloud, EmbeddedError, RegionCopy, regional_bucket, replicate};
-use peer::{ChunkPool, Clock, Downlinks, EndpointConfig, InProcessNetwork, Limits, NodeError, NodeIdentity, PathDelay};
+use cloud::{Cloud, CloudConfig, EmbeddedCloud, RegionCopy, regional_bucket, replicate};
+use explain::{Records, Sample};
+use peer::{ChunkPool, Clock, Downlinks, EndpointConfig, InProcessNetwork, Limits, NodeIdentity, PathDelay};
 use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Slack, Stop, Transport};
 use seeder::{BuildNotice, ChannelFeed, GetTurns, PullOptions, SeederOptions, Spool};
 use swarm::{SwarmId, Time};
@@ -39,11 +42,13 @@ use crate::machine::{self, MachineUse, ProcessLoad};
 use crate::progress::Progress;
 use fleet::{Fleet, FleetResult, Slice, Surroundings};
 use interruptions::Interruptions;
+use recorded::RunTimes;
 use seeders::LiveSeeder;
 use signed::Believed;
 use worker::WorkerProcess;
 
 pub(crate) use build::{file, generated};
+pub(crate) use error::RunError;
 pub(crate) use fleet::FleetStatus;
 #[cfg(feature = "pipeline")]
 pub(crate) use region::deploy;
@@ -51,71 +56,6 @@ pub(crate) use region::deploy;
 pub(crate) use signed::Believed as BelievedBuilds;
 pub(crate) use signed::manifest as manifest_of;
 pub(crate) use worker::serve as serve_worker;
-
-/// Why a run could not be made.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RunError {
-    #[error("the embedded cloud has not started")]
-    Embedded(#[from] EmbeddedError),
-    #[error("the cloud has failed")]
-    Cloud(#[from] CloudError),
-    #[error(
-        "the pipeline's clients are not in this program; expected one that is built with them, such as \
-         `cargo run --release -p harness --features pipeline -- run --cloud aws`"
-    )]
-    #[cfg(not(feature = "pipeline"))]
-    NotBuilt,
-    #[error("the build did not reach region {region}")]
-    Replication { region: String, source: CloudError },
-    #[error("the seeder of region {region} has failed")]
-    Seeder {
-        region: String,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error(
-        "{keys} are for forecasts: between the hosts of a live run there is only this machine; expected a scenario without, \
-         or `harness plan`"
-    )]
-    OnlyInForecasts { keys: String },
-    #[cfg(feature = "pipeline")]
-    #[error("the pipeline is not there as a whole: {missing}; expected what `harness bootstrap` or terraform makes")]
-    NoPipeline { missing: String },
-    #[cfg(feature = "pipeline")]
-    #[error(
-        "{region} did not hear of the build within {} s of its upload; `harness status` and `harness doctor` may tell why",
-        patience.as_secs()
-    )]
-    NotDelivered { region: String, patience: Duration },
-    #[error("a host has not started")]
-    Host(#[from] NodeError),
-    #[error("worker process {index} has failed")]
-    Worker { index: u32, source: std::io::Error },
-    #[error("worker process {index} {message}")]
-    WorkerSaid { index: usize, message: String },
-    #[error("failed to read the build {}", path.display())]
-    Build { path: PathBuf, source: std::io::Error },
-    #[error("build {build} could not be read to be signed")]
-    Unread { build: String, source: std::io::Error },
-    #[error(
-        "{needed} open files are needed and {limit} are allowed per process; {advice}, fewer hosts, or a smaller swarm.degree"
-    )]
-    FileLimit { needed: u64, limit: u64, advice: String },
-    #[error(
-        "{hosts} hosts take about {needed}, and {free}; expected fewer hosts, a smaller swarm.degree, or \
-         network.transport = \"in-process\", which takes least"
-    )]
-    Memory {
-        hosts: u32,
-        needed: swarm::Bytes,
-        free: String,
-    },
-    #[error("{message}")]
-    Disk { message: String },
-    #[error("this harness is built without QUIC; expected network.transport tcp, or a build with `--features quic`")]
-    NoQuic,
-    #[error("the {transport} transport works within one process; expected no workers.processes")]
-    WorkersWithoutSockets { transport: &'static str },
-}
 
 /// Which cloud a run is on.
 #[derive(Clone, Debug)]
@@ -156,14 +96,25 @@ pub(crate) fn fits(scenario: &Scenario, folder: &Path, choice: &CloudChoice) -> 
     Ok(workers)
 }
 
-/// Runs `scenario` with the cloud's data under `folder`, and its build signed where that is said. `stop` ends it early, with what was measured by then.
+/// How a run is made, beside its scenario.
+#[derive(Clone, Debug)]
+pub(crate) struct Choices {
+    pub(crate) cloud: CloudChoice,
+    /// Whether its build is signed, and nothing else believed.
+    pub(crate) is_signed: bool,
+    /// Whether what passes at the hosts' cores is recorded.
+    pub(crate) is_recorded: bool,
+}
+
+/// Runs `scenario` with the cloud's data under `folder`. `stop` ends it early, with what was measured by then, and what was recorded.
 pub(crate) async fn run(
     scenario: &Scenario,
-    (choice, is_signed): (&CloudChoice, bool),
+    choices: &Choices,
     folder: &Path,
     progress: &mut Progress,
     stop: watch::Receiver<Option<Stop>>,
-) -> Result<RunOutcome, RunError> {
+) -> Result<(RunOutcome, Option<Records>), RunError> {
+    let choice = &choices.cloud;
     let started = Instant::now();
     let epoch = machine::monotonic_nanos();
     let workers = fits(scenario, folder, choice)?;
@@ -211,6 +162,7 @@ pub(crate) async fn run(
             ..LiveFacts::default()
         },
         result: FleetResult::default(),
+        times: RunTimes::default(),
     };
     let mut surroundings = Surroundings {
         network: InProcessNetwork::default(),
@@ -221,7 +173,8 @@ pub(crate) async fn run(
         clock: run.clock,
         cloud: config,
         seeders: Vec::new(),
-        believed: is_signed.then(|| Believed::of_run(scenario.seed)),
+        believed: choices.is_signed.then(|| Believed::of_run(scenario.seed)),
+        recorded: choices.is_recorded.then(|| recorded::sample(scenario)),
     };
     let (mut stop, mut stopped_by) = (run.stop.clone(), None);
     let went = tokio::select! {
@@ -239,6 +192,7 @@ pub(crate) async fn run(
         went => went?,
     }
     finished?;
+    let records = surroundings.recorded.map(|sample| run.records(sample, stopped_by));
     let mut outcome = RunOutcome {
         hosts: run.result.outcomes,
         regions: run.regions,
@@ -265,7 +219,7 @@ pub(crate) async fn run(
     live.cpu_seconds += machine::cpu_seconds();
     live.peak_rss_bytes += machine::peak_rss_bytes();
     outcome.facts = Facts::Live(Box::new(live));
-    Ok(outcome)
+    Ok((outcome, records))
 }
 
 struct Run<'a> {
@@ -291,6 +245,7 @@ struct Run<'a> {
     regions: Vec<RegionOutcome>,
     live: LiveFacts,
     result: FleetResult,
+    times: RunTimes,
 }
 
 impl Run<'_> {
@@ -364,6 +319,7 @@ impl Run<'_> {
     /// The build is complete in the regional buckets: what the hosts' latencies count from.
     async fn begin_hosts(&mut self, complete_at: &[Time]) -> Result<(), RunError> {
         self.watch = Some(machine::Watch::start());
+        self.times.complete_at = Some(complete_at.to_vec());
         if let Some(interruptions) = &self.interruptions {
             self.tasks = interruptions.begin(self.clock, complete_at);
         }
@@ -564,8 +520,21 @@ impl Run<'_> {
         }
     }
 
+    /// What was recorded of all hosts, once they have ended.
+    fn records(&mut self, sample: Sample, stopped: Option<Stop>) -> Records {
+        let began = self.times.complete_at.iter().flatten();
+        let seeding = began
+            .zip(&self.regions)
+            .map(|(at, region)| Some(*at + region.seeding_after?));
+        self.times.seeding_at = seeding.collect();
+        self.times.rows_after = self.result.rows_after;
+        let hosts = std::mem::take(&mut self.result.records);
+        recorded::records(self.scenario, &self.plans, (sample, &hosts), &self.times, stopped)
+    }
+
     async fn finish(&mut self) -> Result<(), RunError> {
         self.end_watch();
+        self.times.ended_at = self.clock.now();
         self.tasks.iter().for_each(JoinHandle::abort);
         for (region, seeders) in self.regions.iter_mut().zip(&self.seeders) {
             seeders.iter().for_each(|seeder| seeder.settle());
@@ -591,6 +560,8 @@ impl Run<'_> {
                             all.rows_unprocessed += result.rows_unprocessed;
                             all.rows_failed.extend(result.rows_failed);
                             all.load.add(&result.load);
+                            all.records.extend(result.records);
+                            all.rows_after = all.rows_after.max(result.rows_after);
                             self.live.cpu_seconds += result.cpu_seconds;
                             self.live.peak_rss_bytes += result.peak_rss_bytes;
                         }

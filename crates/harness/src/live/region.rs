@@ -52,6 +52,7 @@ pub(crate) async fn deploy(
         cloud: config.clone(),
         seeders: Vec::new(),
         believed: trust.cloned(),
+        recorded: None,
     };
     let began = surroundings.clock.now();
     // Region 0 of a scenario of its own, with the build that has come.

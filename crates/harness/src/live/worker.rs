@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use super::fleet::{Fleet, FleetResult, FleetStatus, Slice, Surroundings};
 use super::interruptions::{self, Interruptions};
 use super::signed::Believed;
-use super::{RunError, processes};
+use super::{RunError, processes, recorded};
 use crate::machine;
 
 /// What a worker is told.
@@ -43,6 +43,7 @@ struct Job {
     seeders: Vec<Vec<String>>,
     /// Whether only what the run has signed is believed.
     is_signed: bool,
+    is_recorded: bool,
 }
 
 /// What a worker says.
@@ -103,6 +104,7 @@ impl WorkerProcess {
                 .map(|region| region.iter().map(Multiaddr::to_string).collect())
                 .collect(),
             is_signed: surroundings.believed.is_some(),
+            is_recorded: surroundings.recorded.is_some(),
         };
         worker.say(&ToWorker::Start(Box::new(job))).await.map_err(failed)?;
         Ok(worker)
@@ -211,6 +213,7 @@ pub(crate) async fn serve() -> std::io::Result<()> {
         cloud: job.cloud,
         seeders,
         believed: job.is_signed.then(|| Believed::of_run(job.scenario.seed)),
+        recorded: job.is_recorded.then(|| recorded::sample(&job.scenario)),
     };
     let clock = surroundings.clock;
     let mut fleet = Fleet::new(&job.scenario, plans, job.slice, surroundings).await;

@@ -74,6 +74,8 @@ impl Report {
             histograms: histograms(scenario, outcomes),
             series: curves(scenario, outcome),
             hosts_csv: hosts_csv(scenario, outcome),
+            last_hosts: Vec::new(),
+            causes: Vec::new(),
             stuck: stuck(scenario, outcomes),
             banned: banned(scenario, outcome),
         };

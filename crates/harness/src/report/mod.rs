@@ -1,6 +1,7 @@
 //! What a run says of itself: `report.json`, whose fields other programs rely on, and a summary for people.
 
 mod about;
+mod causes;
 mod hosts_csv;
 mod html;
 mod making;
@@ -15,11 +16,13 @@ use std::time::Duration;
 use scenario::{FaultCounts, MachineLoad, Stages, Transport};
 use serde::Serialize;
 
+use causes::RegionCauses;
 use series::Curve;
 use simulation::Simulation;
 use stretch::Stretch;
 
 pub(crate) use about::{About, Asked, Made};
+pub(crate) use causes::slack;
 pub(crate) use summary::time;
 
 /// The report of a run. Times are milliseconds; a percentile that falls among hosts that did not finish is null.
@@ -74,6 +77,10 @@ pub(crate) struct Report {
     /// A row a host; not there for very many.
     #[serde(skip)]
     pub(crate) hosts_csv: Option<String>,
+    /// The last hosts of each region, and why; none where nothing was recorded.
+    last_hosts: Vec<explain::LastHost>,
+    /// What made the slowest hosts of each region late.
+    causes: Vec<RegionCauses>,
     /// Hosts that did not finish, some of them.
     stuck: Vec<StuckHost>,
     /// Hosts that others banned for what they sent, and by how many.

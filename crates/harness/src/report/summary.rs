@@ -19,6 +19,7 @@ impl Display for Report {
         self.stages(f)?;
         self.simulation(f)?;
         self.hosts_of_note(f)?;
+        self.why_last(f)?;
         self.what_held(f)?;
         writeln!(f, "replay: {}", self.about.replay)
     }
@@ -304,6 +305,19 @@ impl Report {
         let left_out = (self.hosts.pending + self.hosts.failed).saturating_sub(most.min(self.stuck.len()));
         if left_out > 0 {
             writeln!(f, "not done: {left_out} more")?;
+        }
+        Ok(())
+    }
+
+    /// Why the last host of each region was late; `harness explain` has the rest of it.
+    fn why_last(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut told = "";
+        for last in self.last_hosts.iter().filter(|last| {
+            let is_first = last.region != told;
+            told = &last.region;
+            is_first
+        }) {
+            writeln!(f, "last: {}", last.sentence)?;
         }
         Ok(())
     }

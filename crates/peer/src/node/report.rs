@@ -3,7 +3,7 @@
 use std::io;
 
 use libp2p::swarm::DialError;
-use swarm::{ChunkIndex, DisconnectReason, Hash, HostId, PeerStats, SeederStats, Time};
+use swarm::{Action, ChunkIndex, DisconnectReason, Event, Hash, HostId, PeerStats, SeederStats, Time};
 
 use super::shared::{Core, Shared};
 use crate::rate_limit::{LinkUse, TokenBucket};
@@ -11,6 +11,10 @@ use crate::store::StoreError;
 
 /// Is told what happens at a node. Called with the node's lock held: it must not wait or call the node.
 pub trait Observer: Send + Sync {
+    /// The core of a host, or of a seeder, is about to be told of this at `_at`.
+    fn event(&self, _host: HostId, _at: Time, _event: &Event) {}
+    /// The core of a host, or of a seeder, wants this done.
+    fn action(&self, _host: HostId, _action: &Action) {}
     /// The host has its place in the overlay.
     fn joined(&self, _host: HostId) {}
     /// The host holds the whole build, verified, at this time of the run.

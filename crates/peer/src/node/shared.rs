@@ -308,11 +308,7 @@ impl Shared {
         let now = self.clock.now();
         ACTIONS.with_borrow_mut(|actions| {
             state.swap_actions(actions);
-            match &mut state.core {
-                Some(Core::Peer(peer)) => peer.handle_event(now, event),
-                Some(Core::Seeder(seeder)) => seeder.handle_event(now, event),
-                None => {}
-            }
+            state.handle_event(self.host, now, event);
             self.carry_out(state);
             state.swap_actions(actions);
         });
@@ -321,17 +317,13 @@ impl Shared {
     pub(super) fn carry_out(self: &Arc<Self>, state: &mut State) {
         loop {
             while let Some(action) = state.poll_action() {
+                state.observer.action(self.host, &action);
                 self.carry_out_one(state, action);
             }
             let Some(event) = state.feedback.pop_front() else {
                 break;
             };
-            let now = self.clock.now();
-            match &mut state.core {
-                Some(Core::Peer(peer)) => peer.handle_event(now, event),
-                Some(Core::Seeder(seeder)) => seeder.handle_event(now, event),
-                None => {}
-            }
+            state.handle_event(self.host, self.clock.now(), event);
         }
         if !state.joined
             && let Some(Core::Peer(peer)) = &state.core
@@ -427,6 +419,16 @@ impl State {
         self.seen_at.remove(&host);
         self.attention.retain(|other| *other != host);
         self.links.remove(&host)
+    }
+
+    /// Tells the core of something, and whoever looks on before.
+    fn handle_event(&mut self, host: HostId, now: Time, event: Event) {
+        self.observer.event(host, now, &event);
+        match &mut self.core {
+            Some(Core::Peer(peer)) => peer.handle_event(now, event),
+            Some(Core::Seeder(seeder)) => seeder.handle_event(now, event),
+            None => {}
+        }
     }
 
     /// Lends the core a queue for its actions, or takes it back.

@@ -27,6 +27,7 @@ impl Report {
         self.convergence(&mut page);
         self.percentiles(&mut page);
         self.sources(&mut page);
+        self.reasons(&mut page);
         self.scenario_values(&mut page);
         page.push_str("</body></html>\n");
         page
@@ -190,6 +191,31 @@ impl Report {
             &plot,
             "the table of fan-out latency above has the same figures",
             "",
+        );
+    }
+
+    /// Why the last hosts were late, and what the slowest waited for.
+    fn reasons(&self, page: &mut String) {
+        if self.last_hosts.is_empty() {
+            return;
+        }
+        let sentences = self
+            .last_hosts
+            .iter()
+            .map(|last| format!("<li>{}</li>", escape(&last.sentence)));
+        let rows = self.causes.iter().map(|of| {
+            let share = format!("{:.0} %", of.share * 100.0);
+            let cells =
+                [&of.region, &of.hosts.to_string(), of.cause, &share].map(|cell| format!("<td>{}</td>", escape(cell)));
+            format!("<tr>{}</tr>", cells.concat())
+        });
+        let _ = writeln!(
+            page,
+            "<h2>Why the last hosts were late</h2>\n<ul>{}</ul>\n<table><tr><th>region</th><th>slowest hosts</th><th>waited for</th>\
+             <th>of their time beyond their bounds</th></tr>{}</table>\n<p>harness explain has the way of each host back to the bucket, \
+             and what these words mean.</p>",
+            sentences.collect::<String>(),
+            rows.collect::<String>()
         );
     }
 

@@ -1,0 +1,131 @@
+//! What passed at the cores of a run's hosts, from the processes that ran them to one set of records.
+
+use std::collections::HashMap;
+
+use explain::{HostRecord, HostRecorder, Records, RegionRecords, RunFacts, Sample, ticks};
+use peer::NodeIdentity;
+use scenario::{HostOutcome, HostState, RegionPlan, Scenario, Stop};
+use serde::{Deserialize, Serialize};
+use swarm::{HostId, Time};
+
+/// What was recorded of a host. It names members by their place in `members`, since only the parent knows who is who.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RecordedHost {
+    region: usize,
+    host: u32,
+    members: Vec<u64>,
+    record: String,
+    error: Option<String>,
+}
+
+impl RecordedHost {
+    /// Of a host that came at `came_at`, where it was not there from the beginning, and had the build at `complete_at`.
+    pub(super) fn new(
+        recorder: &HostRecorder,
+        outcome: &HostOutcome,
+        came_at: Option<Time>,
+        complete_at: Option<Time>,
+    ) -> Self {
+        let done = complete_at.filter(|_| outcome.state == HostState::Verified);
+        let record = HostRecord {
+            state: (&outcome.state).into(),
+            started: came_at.map_or(0, ticks),
+            done: done.map_or(0, ticks),
+            ..recorder.record()
+        };
+        Self {
+            region: outcome.region,
+            host: outcome.host,
+            members: recorder.members().iter().map(|member| member.get()).collect(),
+            record: record.to_text(),
+            error: match &outcome.state {
+                HostState::Failed(error) => Some(error.clone()),
+                HostState::Verified | HostState::Pending | HostState::Excused => None,
+            },
+        }
+    }
+}
+
+/// What a run knows of its times.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RunTimes {
+    /// When the build was complete in each region's bucket.
+    pub(super) complete_at: Option<Vec<Time>>,
+    /// When the seeders of each region could send.
+    pub(super) seeding_at: Vec<Option<Time>>,
+    /// When the hosts were ended.
+    pub(super) ended_at: Time,
+    /// How long the table took to have the last row.
+    pub(super) rows_after: std::time::Duration,
+}
+
+/// The chunks that are recorded of a run.
+pub(super) fn sample(scenario: &Scenario) -> Sample {
+    let chunks = scenario.build_size().get().div_ceil(scenario.chunk_size().into());
+    Sample::new(scenario.host_count().into(), u32::try_from(chunks).unwrap_or(u32::MAX))
+}
+
+/// Puts together what all processes have recorded. Hosts of a process that was lost are as if nothing had happened at them.
+pub(super) fn records(
+    scenario: &Scenario,
+    plans: &[RegionPlan],
+    (sample, hosts): (Sample, &[RecordedHost]),
+    times: &RunTimes,
+    stopped: Option<Stop>,
+) -> Records {
+    let at = |time: Time| i64::from(ticks(time));
+    let region = |(index, plan): (usize, &RegionPlan)| RegionRecords {
+        complete_at: times.complete_at.as_ref().and_then(|at| at.get(index)).copied().map(at),
+        seeding_at: times.seeding_at.get(index).copied().flatten().map(at),
+        ended_at: at(times.ended_at),
+        hosts: vec![HostRecord::default(); plan.hosts.len()],
+    };
+    let mut regions: Vec<RegionRecords> = plans.iter().enumerate().map(region).collect();
+    let numbers: Vec<HashMap<u64, u32>> = plans.iter().map(numbers).collect();
+    let mut errors = Vec::new();
+    for recorded in hosts {
+        let slot = regions
+            .get_mut(recorded.region)
+            .and_then(|region| region.hosts.get_mut(recorded.host as usize));
+        let (Some(slot), Some(mut record)) = (slot, HostRecord::from_text(&recorded.record)) else {
+            continue;
+        };
+        let known = &numbers[recorded.region];
+        record.renumber(|place| known.get(recorded.members.get(place as usize)?).copied());
+        *slot = record;
+        if let Some(error) = recorded.error.as_ref().filter(|_| errors.len() < ERRORS_MAX) {
+            errors.push((recorded.region, recorded.host, error.clone()));
+        }
+    }
+    Records {
+        scenario: scenario.clone(),
+        facts: RunFacts {
+            is_live: true,
+            stopped: stopped.map(|_| "stopped".to_owned()),
+            machine: None,
+            rows_after: Some(at(Time::ZERO + times.rows_after)),
+            errors,
+        },
+        sample,
+        regions,
+    }
+}
+
+/// The numbers that keys give the members of a region, and those that the plan has for them.
+fn numbers(plan: &RegionPlan) -> HashMap<u64, u32> {
+    let planned = plan
+        .hosts
+        .iter()
+        .map(|host| host.id)
+        .chain(plan.seeders.iter().map(|seeder| seeder.id));
+    let pair = |id: HostId| {
+        Some((
+            NodeIdentity::from_seed(plan.seed, id).host().get(),
+            u32::try_from(id.get()).ok()?,
+        ))
+    };
+    planned.filter_map(pair).collect()
+}
+
+/// Reasons of hosts that gave up which are kept.
+const ERRORS_MAX: usize = 100;
