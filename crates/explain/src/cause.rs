@@ -135,6 +135,11 @@ impl Cause {
         )
     }
 
+    /// Whether a machine without time for all hosts looks like it.
+    pub(crate) const fn is_of_a_machine(self) -> bool {
+        !matches!(self, Self::Bucket | Self::SeederAway | Self::CameLate | Self::Log)
+    }
+
     /// Whether it is a link that did what it can: what a lower bound counts with.
     pub(crate) const fn is_in_bound(self) -> bool {
         matches!(

@@ -1,7 +1,7 @@
 //! Why a host was late.
 //!
 //! What passes at the border of a host's core, its events and its actions, is the same in a live run and in a forecast. A
-//! [`HostRecorder`] looks at it and keeps, for some of the chunks, when a host asked for each, whom, when that one began to send, and
+//! [`Recorder`] looks at it and keeps, for some of the chunks, when a host asked for each, whom, when that one began to send, and
 //! when the chunk was stored. [`Records`] are what a run keeps of that, as a file. [`Reasons`] go from a host's last chunk back to the
 //! bucket: what each step waited for is a [`Cause`].
 //!
@@ -24,7 +24,7 @@ pub use cause::Cause;
 pub use file::FileError;
 pub use path::{Path, Step};
 pub use reasons::{LastHost, Reasons, Shares};
-pub use recorder::HostRecorder;
+pub use recorder::Recorder;
 pub use records::{Asked, ChunkRecord, HostRecord, Member, Records, RegionRecords, RunFacts, Source, State};
 pub use sample::{CHUNKS_LEAST, RECORDS_MAX, Sample};
 pub use verdict::Verdict;

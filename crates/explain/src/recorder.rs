@@ -1,33 +1,38 @@
-//! What is kept of a host while it runs: a few words for each chunk that is recorded, and nothing else that grows.
+//! What is kept of hosts while they run: a few words for each chunk that is recorded, and nothing else that grows.
 
 use swarm::{Action, ChunkIndex, Event, HostId, Message, Time};
 
 use crate::records::{Asked, ChunkRecord, HostRecord};
 use crate::{Sample, ticks};
 
-/// What passes at the border of one host's core, as far as it is kept.
+/// What passes at the border of the cores of some hosts, as far as it is kept.
 ///
-/// A driver shows it each event that it tells the host's core ([`HostRecorder::event`]) and each action that it takes from it
-/// ([`HostRecorder::action`]). Of all chunks that are recorded together it takes 28 bytes each.
+/// A driver shows it each event that it tells a host's core ([`Recorder::event`]) and each action that it takes from it
+/// ([`Recorder::action`]). Each chunk that is recorded takes 32 bytes for each host, and a host 12: nothing grows.
 #[derive(Clone, Debug, Default)]
-pub struct HostRecorder {
+pub struct Recorder {
     sample: Sample,
+    /// By host.
+    hosts: Vec<Marks>,
+    /// By host and place in the sample, in one piece: each event looks at one line of the cache.
+    chunks: Vec<Kept>,
+}
+
+/// What is kept of a host.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
     learned: u32,
     opened: u32,
     complete: u32,
-    /// Whom it had to do with; chunks name them by their place here.
-    members: Vec<HostId>,
-    /// By place in the sample; none before the first is asked for.
-    chunks: Vec<Kept>,
 }
 
 /// What is kept of a chunk. Two requests are: the first, and the last but for that.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kept {
     at: [u32; 2],
+    of: [u32; 2],
     began: [u32; 2],
     stored: u32,
-    of: [u16; 2],
     /// Which of the two has sent it, where it is stored; more than 1 where neither has.
     from: u8,
     asks: u8,
@@ -35,14 +40,15 @@ struct Kept {
     failed: u8,
 }
 
-const _: () = assert!(size_of::<Kept>() == 28);
+const _: () = assert!(size_of::<Kept>() == 32);
 
-impl HostRecorder {
-    /// Of a host of which nothing has happened yet.
-    pub fn new(sample: Sample) -> Self {
+impl Recorder {
+    /// Of so many hosts of which nothing has happened yet.
+    pub fn new(sample: Sample, hosts: usize) -> Self {
         Self {
+            hosts: vec![Marks::default(); hosts],
+            chunks: vec![Kept::default(); hosts * sample.len()],
             sample,
-            ..Self::default()
         }
     }
 
@@ -71,56 +77,57 @@ impl HostRecorder {
         )
     }
 
-    /// The host's core is told of this.
+    /// The core of the host at this place is told of this.
     #[inline]
-    pub fn event(&mut self, now: Time, event: &Event) {
+    pub fn event(&mut self, host: usize, now: Time, event: &Event) {
         match event {
-            Event::Message(from, Message::Serving { chunk, .. }) => self.began(now, *from, *chunk),
-            Event::ChunkProgress { from, chunk } => self.began(now, *from, chunk.get()),
-            Event::ChunkStored { from, chunk } => self.stored(now, *from, chunk.get()),
+            Event::Message(from, Message::Serving { chunk, .. }) => self.began(host, now, *from, *chunk),
+            Event::ChunkProgress { from, chunk } => self.began(host, now, *from, chunk.get()),
+            Event::ChunkStored { from, chunk } => self.stored(host, now, *from, chunk.get()),
             Event::Message(_, Message::Reject { chunk, .. }) => {
-                self.note(*chunk, |kept| kept.refused = kept.refused.saturating_add(1));
+                self.note(host, *chunk, |kept| kept.refused = kept.refused.saturating_add(1));
             }
             Event::ChunkCorrupt { chunk, .. } | Event::ChunkAborted { chunk, .. } => {
-                self.note(chunk.get(), |kept| kept.failed = kept.failed.saturating_add(1));
+                self.note(host, chunk.get(), |kept| kept.failed = kept.failed.saturating_add(1));
             }
             // It is fetched anew, and that is what counts then.
-            Event::ChunkLost { chunk } => self.note(chunk.get(), |kept| *kept = Kept::default()),
-            Event::ChunkFound { chunk } => self.found(now, *chunk),
-            Event::Message(_, Message::Build(_)) if self.learned == 0 => self.learned = ticks(now),
+            Event::ChunkLost { chunk } => self.note(host, chunk.get(), |kept| *kept = Kept::default()),
+            Event::ChunkFound { chunk } => self.found(host, now, *chunk),
+            Event::Message(_, Message::Build(_)) => self.mark(host, now, |marks| &mut marks.learned),
             Event::StoreOpened { held } => {
-                self.reserve();
                 for chunk in held.iter() {
-                    self.found(now, chunk);
+                    self.found(host, now, chunk);
                 }
             }
             _ => {}
         }
     }
 
-    /// The host's core wants this done.
+    /// The core of the host at this place wants this done.
     #[inline]
-    pub fn action(&mut self, now: Time, action: &Action) {
+    pub fn action(&mut self, host: usize, now: Time, action: &Action) {
         match action {
-            Action::Send(to, Message::Request { chunk, .. }) => self.asked(now, *to, *chunk),
-            Action::OpenStore(_) if self.opened == 0 => self.opened = ticks(now),
-            Action::Complete => self.complete = ticks(now),
+            Action::Send(to, Message::Request { chunk, .. }) => self.asked(host, now, *to, *chunk),
+            Action::OpenStore(_) => self.mark(host, now, |marks| &mut marks.opened),
+            Action::Complete => self.mark(host, now, |marks| &mut marks.complete),
             _ => {}
         }
     }
 
-    /// Whom its chunks name, by place: see [`HostRecorder::record`].
-    pub fn members(&self) -> &[HostId] {
-        &self.members
-    }
-
-    /// What was recorded. It names members by their place in [`HostRecorder::members`]: [`HostRecord::renumber`] gives them their numbers.
-    pub fn record(&self) -> HostRecord {
-        let chunks = self.chunks.iter().map(|kept| ChunkRecord {
-            asked: [0, 1].map(|place| Asked {
-                at: kept.at[place],
-                of: kept.of[place].into(),
-                began: kept.began[place],
+    /// What was recorded of the host at this place. It names members by [`Recorder::named`]: [`HostRecord::renumber`] gives them their
+    /// numbers.
+    pub fn record(&self, host: usize) -> HostRecord {
+        let Marks {
+            learned,
+            opened,
+            complete,
+        } = self.hosts.get(host).copied().unwrap_or_default();
+        let own = host * self.sample.len()..(host + 1) * self.sample.len();
+        let chunks = self.chunks.get(own).unwrap_or_default().iter().map(|kept| ChunkRecord {
+            asked: [0, 1].map(|slot| Asked {
+                at: kept.at[slot],
+                of: kept.of[slot],
+                began: kept.began[slot],
             }),
             stored: kept.stored,
             from: kept.from,
@@ -129,70 +136,76 @@ impl HostRecorder {
             failed: kept.failed,
         });
         HostRecord {
-            learned: self.learned,
-            opened: self.opened,
-            complete: self.complete,
+            learned,
+            opened,
+            complete,
             chunks: chunks.collect(),
             ..HostRecord::default()
         }
     }
 
-    fn asked(&mut self, now: Time, of: HostId, chunk: u32) {
-        let Some(place) = self.sample.place(chunk) else {
-            return;
-        };
-        self.reserve();
-        let member = self.member(of);
-        let kept = &mut self.chunks[place];
-        if kept.stored != 0 {
-            return;
-        }
-        let slot = usize::from(kept.asks > 0);
-        kept.at[slot] = ticks(now);
-        kept.of[slot] = member;
-        kept.began[slot] = 0;
-        kept.asks = kept.asks.saturating_add(1);
+    /// By what it names a member: the lower half of its number in the swarm. Where numbers are drawn two of ten thousand members have the
+    /// same in one run of a hundred; whoever gives them their numbers takes such members for nobody.
+    #[inline]
+    pub const fn named(member: HostId) -> u32 {
+        member.get() as u32
     }
 
-    fn began(&mut self, now: Time, from: HostId, chunk: u32) {
-        let Some(place) = self.sample.place(chunk) else {
-            return;
-        };
-        let Some(from) = self.known(from) else {
-            return;
-        };
-        if let Some(kept) = self.chunks.get_mut(place)
+    /// The first time that something happens counts.
+    fn mark(&mut self, host: usize, now: Time, of: impl FnOnce(&mut Marks) -> &mut u32) {
+        if let Some(at) = self.hosts.get_mut(host).map(of)
+            && *at == 0
+        {
+            *at = ticks(now);
+        }
+    }
+
+    #[inline]
+    fn kept(&mut self, host: usize, chunk: u32) -> Option<&mut Kept> {
+        let place = self.sample.place(chunk)?;
+        self.chunks.get_mut(host * self.sample.len() + place)
+    }
+
+    fn asked(&mut self, host: usize, now: Time, of: HostId, chunk: u32) {
+        if let Some(kept) = self.kept(host, chunk)
             && kept.stored == 0
-            && let Some(slot) = kept.slot_of(from)
+        {
+            let slot = usize::from(kept.asks > 0);
+            kept.at[slot] = ticks(now);
+            kept.of[slot] = Self::named(of);
+            kept.began[slot] = 0;
+            kept.asks = kept.asks.saturating_add(1);
+        }
+    }
+
+    fn began(&mut self, host: usize, now: Time, from: HostId, chunk: u32) {
+        if let Some(kept) = self.kept(host, chunk)
+            && kept.stored == 0
+            && let Some(slot) = kept.slot_of(Self::named(from))
             && kept.began[slot] == 0
         {
             kept.began[slot] = ticks(now);
         }
     }
 
-    fn stored(&mut self, now: Time, from: HostId, chunk: u32) {
-        let Some(place) = self.sample.place(chunk) else {
-            return;
-        };
-        self.reserve();
-        let from = self.member(from);
-        let kept = &mut self.chunks[place];
-        if kept.stored != 0 {
-            return;
+    fn stored(&mut self, host: usize, now: Time, from: HostId, chunk: u32) {
+        let from = Self::named(from);
+        if let Some(kept) = self.kept(host, chunk)
+            && kept.stored == 0
+        {
+            kept.stored = ticks(now);
+            let slot = kept.slot_of(from).unwrap_or_else(|| {
+                // It was asked between the two that are kept.
+                kept.of[1] = from;
+                kept.began[1] = 0;
+                1
+            });
+            kept.from = u8::try_from(slot).unwrap_or(NOBODY);
         }
-        kept.stored = ticks(now);
-        let slot = kept.slot_of(from).unwrap_or_else(|| {
-            // It was asked between the two that are kept.
-            kept.of[1] = from;
-            kept.began[1] = 0;
-            1
-        });
-        kept.from = u8::try_from(slot).unwrap_or(NOBODY);
     }
 
-    fn found(&mut self, now: Time, chunk: ChunkIndex) {
-        self.reserve();
-        self.note(chunk.get(), |kept| {
+    fn found(&mut self, host: usize, now: Time, chunk: ChunkIndex) {
+        self.note(host, chunk.get(), |kept| {
             if kept.stored == 0 {
                 kept.stored = ticks(now);
                 kept.from = NOBODY;
@@ -200,40 +213,17 @@ impl HostRecorder {
         });
     }
 
-    fn note(&mut self, chunk: u32, change: impl FnOnce(&mut Kept)) {
-        if let Some(place) = self.sample.place(chunk)
-            && let Some(kept) = self.chunks.get_mut(place)
-        {
+    fn note(&mut self, host: usize, chunk: u32, change: impl FnOnce(&mut Kept)) {
+        if let Some(kept) = self.kept(host, chunk) {
             change(kept);
         }
-    }
-
-    fn reserve(&mut self) {
-        if self.chunks.is_empty() {
-            self.chunks = vec![Kept::default(); self.sample.len()];
-        }
-    }
-
-    fn known(&self, member: HostId) -> Option<u16> {
-        let place = self.members.iter().position(|known| *known == member)?;
-        u16::try_from(place).ok()
-    }
-
-    /// A host has a few dozen neighbours in its life; should it have more, those after count as one.
-    fn member(&mut self, member: HostId) -> u16 {
-        if let Some(known) = self.known(member) {
-            return known;
-        }
-        if self.members.len() < MEMBERS_MAX {
-            self.members.push(member);
-        }
-        u16::try_from(self.members.len() - 1).unwrap_or(u16::MAX)
     }
 }
 
 impl Kept {
     /// Which of the two requests was to this member, the later first.
-    fn slot_of(&self, member: u16) -> Option<usize> {
+    #[inline]
+    fn slot_of(&self, member: u32) -> Option<usize> {
         [1, 0]
             .into_iter()
             .find(|slot| self.at[*slot] != 0 && self.of[*slot] == member)
@@ -242,5 +232,3 @@ impl Kept {
 
 /// In place of a request: nobody has sent it, it was there.
 pub(crate) const NOBODY: u8 = 2;
-/// Members that a host's chunks can name.
-const MEMBERS_MAX: usize = 1 << 12;

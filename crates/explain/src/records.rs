@@ -111,7 +111,8 @@ pub struct HostRecord {
 impl HostRecord {
     /// Gives the members that it names other numbers; whoever has none is nobody.
     pub fn renumber(&mut self, number: impl Fn(u32) -> Option<u32>) {
-        for asked in self.chunks.iter_mut().flat_map(|chunk| &mut chunk.asked) {
+        let asked = self.chunks.iter_mut().flat_map(|chunk| &mut chunk.asked);
+        for asked in asked.filter(|asked| asked.at != 0) {
             asked.of = number(asked.of).unwrap_or(NO_MEMBER);
         }
     }

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
-/// Copies of chunks that a run records at most, all hosts together, where that leaves [`CHUNKS_LEAST`] of each host: 28 bytes each in
-/// memory, about 11 in the file.
-pub const RECORDS_MAX: u64 = 1 << 19;
+/// Copies of chunks that a run records at most, all hosts together, where that leaves [`CHUNKS_LEAST`] of each host: 32 bytes each in
+/// memory, about 11 in the file. So a run takes 8 MiB and a file of 3 MB, and a million hosts 256 MB and a file of 90.
+pub const RECORDS_MAX: u64 = 1 << 18;
 
 /// Chunks of each host that are recorded at least, however many hosts there are.
 pub const CHUNKS_LEAST: u64 = 8;
+
+/// Copies of chunks of which a forecast records all: it is over in a tenth of a second.
+const FORECAST_WHOLE: u64 = 1 << 15;
 
 /// The chunks of a build that are recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +27,16 @@ impl Sample {
     pub fn new(hosts: u64, chunks: u32) -> Self {
         let most = (RECORDS_MAX / hosts.max(1)).max(CHUNKS_LEAST);
         let count = u32::try_from(most).unwrap_or(u32::MAX).min(chunks);
+        Self::of((0..count).map(|place| chunk_at(place, count, chunks)), chunks)
+    }
+
+    /// For a forecast, in which a chunk takes so little that to record each of them would cost a tenth of it: of a large one every sixth at
+    /// most.
+    pub fn of_forecast(hosts: u64, chunks: u32) -> Self {
+        let all = hosts.saturating_mul(chunks.into()) <= FORECAST_WHOLE;
+        let most = u32::try_from((RECORDS_MAX / hosts.max(1)).max(CHUNKS_LEAST)).unwrap_or(u32::MAX);
+        let part = if all { chunks } else { (chunks / 6).max(1) };
+        let count = most.min(part);
         Self::of((0..count).map(|place| chunk_at(place, count, chunks)), chunks)
     }
 
@@ -92,7 +105,7 @@ mod tests {
         let all = Sample::new(100, 64);
         assert_eq!((all.len(), all.stride()), (64, 1.0));
         assert!((0..64).all(|chunk| all.place(chunk) == Some(chunk as usize)));
-        for (hosts, chunks) in [(10_000, 2_560), (1_000_000, 2_560), (1, 1), (7, 3), (1 << 19, 1_000)] {
+        for (hosts, chunks) in [(10_000, 2_560), (1_000_000, 2_560), (1, 1), (7, 3), (1 << 18, 1_000)] {
             let sample = Sample::new(hosts, chunks);
             let most = (RECORDS_MAX / hosts).max(CHUNKS_LEAST).min(chunks.into());
             assert_eq!(sample.len() as u64, most, "{hosts} hosts");
@@ -107,6 +120,14 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn of_a_large_forecast_a_sixth_is_recorded_and_of_a_small_one_all() {
+        assert_eq!(Sample::of_forecast(60, 64).len(), 64);
+        assert_eq!(Sample::of_forecast(400, 600).len(), 100);
+        assert_eq!(Sample::of_forecast(10_000, 2_560).len(), 26);
+        assert_eq!(Sample::of_forecast(1_000_000, 2).len(), 1);
     }
 
     #[test]

@@ -61,14 +61,14 @@ impl Verdict {
         let late = beyond(&shares, bound.unwrap_or_default());
         let lateness: i64 = late.values().sum();
         let is_late = bound.is_none() || lateness * 100 > total * LATE_PERCENT;
-        let machine = facts.machine.is_some() && is_late;
+        let machine = facts.machine.is_some() && is_late && record.state == State::Verified;
         let of = if is_late && lateness > 0 { &late } else { &shares };
         let known = of.iter().filter(|(cause, _)| **cause != Cause::Unrecorded);
         let most = known
             .max_by_key(|(_, ticks)| **ticks)
             .map(|(cause, ticks)| (*cause, *ticks));
         let (main, main_ticks) = match most {
-            _ if machine && rows_after <= total => (Cause::Machine, lateness),
+            Some((cause, _)) if machine && cause.is_of_a_machine() => (Cause::Machine, lateness),
             Some(most) => most,
             None => (Cause::Unrecorded, total),
         };

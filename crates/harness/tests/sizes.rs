@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 /// The crates that are held to it, in `src` and `tests`.
-const CRATES: [&str; 5] = ["swarm", "simulator", "peer", "harness", "scenario"];
+const CRATES: [&str; 6] = ["swarm", "simulator", "peer", "harness", "scenario", "explain"];
 const SOURCES: Limits = Limits {
     function: 70,
     file: 500,
@@ -17,13 +17,12 @@ const TESTS: Limits = Limits {
 };
 
 /// Files that are longer, or have a longer function, and how many lines they have. None may be added, and none may grow.
-const LONGER: [(&str, usize); 8] = [
+const LONGER: [(&str, usize); 7] = [
     ("swarm/tests/lower_bound.rs", 603),
-    ("harness/src/commands/run.rs", 154),
     ("harness/src/commands/up.rs", 224),
     ("harness/src/commands/upload.rs", 179),
-    ("harness/src/live/fleet.rs", 788),
-    ("harness/src/live/mod.rs", 669),
+    ("harness/src/live/fleet.rs", 694),
+    ("harness/src/live/mod.rs", 638),
     ("harness/src/live/region.rs", 131),
     ("harness/src/live/worker.rs", 284),
 ];

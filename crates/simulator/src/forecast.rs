@@ -213,7 +213,7 @@ impl Forecast {
                 rows_after,
                 ..RunFacts::default()
             },
-            sample: Sample::new(scenario.host_count().into(), self.chunks),
+            sample: Sample::of_forecast(scenario.host_count().into(), self.chunks),
             regions,
         })
     }
@@ -317,7 +317,7 @@ fn simulate(
                 settings: scenario.swarm.clone(),
                 recorded: options
                     .record
-                    .then(|| Sample::new(scenario.host_count().into(), manifest.chunk_count())),
+                    .then(|| Sample::of_forecast(scenario.host_count().into(), manifest.chunk_count())),
                 deadline: options.deadline,
             };
             region::run(setup, &mut tell)

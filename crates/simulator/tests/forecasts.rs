@@ -233,6 +233,7 @@ fn a_region_that_cannot_converge_ends_at_the_deadline_and_tells_who_lacks_what()
     let options = Options {
         threads: 2,
         deadline: Duration::from_secs(20),
+        record: false,
     };
     let forecast = forecast(&scenario, &options, &Status::new(&scenario)).unwrap();
     assert_eq!(forecast.regions[0].end, RegionEnd::Deadline);
@@ -253,6 +254,7 @@ fn a_forecast_can_be_stopped_and_needs_links() {
     let options = Options {
         threads: 2,
         deadline: Duration::from_secs(20),
+        record: false,
     };
     let stopped = forecast(&scenario, &options, &status).unwrap();
     assert_eq!(stopped.regions[0].end, RegionEnd::Stopped);

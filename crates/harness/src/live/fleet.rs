@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cloud::{Cloud, CloudConfig, DeploymentLog, DeploymentLogWriter};
-use explain::{HostRecorder, Sample};
+use explain::{Recorder, Sample};
 use parking_lot::Mutex;
 use peer::{
     ChunkPool, Clock, Downlinks, EndpointConfig, HostPlacement, InProcessNetwork, Limits, Multiaddr, Node, NodeConfig,
@@ -141,7 +141,7 @@ struct Slot {
     standstill: Option<Standstill>,
     /// What it holds, where it goes down at some time.
     kept: KeptChunks,
-    recorder: Option<Mutex<HostRecorder>>,
+    recorder: Option<Mutex<Recorder>>,
 }
 
 struct HostObserver {
@@ -153,18 +153,18 @@ struct HostObserver {
 
 impl Observer for HostObserver {
     fn event(&self, _host: HostId, at: Time, event: &Event) {
-        if HostRecorder::wants_event(event)
+        if Recorder::wants_event(event)
             && let Some(recorder) = &self.shared.slots[self.slot].recorder
         {
-            recorder.lock().event(at, event);
+            recorder.lock().event(0, at, event);
         }
     }
 
     fn action(&self, _host: HostId, action: &Action) {
-        if HostRecorder::wants_action(action)
+        if Recorder::wants_action(action)
             && let Some(recorder) = &self.shared.slots[self.slot].recorder
         {
-            recorder.lock().action(self.clock.now(), action);
+            recorder.lock().action(0, self.clock.now(), action);
         }
     }
 
@@ -607,7 +607,7 @@ fn slots(plans: &[RegionPlan], slice: Slice, recorded: Option<&Sample>) -> Vec<S
             disturbance,
             standstill: stands_still.then(Standstill::default),
             kept: KeptChunks::default(),
-            recorder: recorded.map(|sample| Mutex::new(HostRecorder::new(sample.clone()))),
+            recorder: recorded.map(|sample| Mutex::new(Recorder::new(sample.clone(), 1))),
         }
     })
     .collect()

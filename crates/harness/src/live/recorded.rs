@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 
-use explain::{HostRecord, HostRecorder, Records, RegionRecords, RunFacts, Sample, ticks};
+use explain::{HostRecord, Recorder, Records, RegionRecords, RunFacts, Sample, ticks};
 use peer::NodeIdentity;
 use scenario::{HostOutcome, HostState, RegionPlan, Scenario, Stop};
 use serde::{Deserialize, Serialize};
-use swarm::{HostId, Time};
+use swarm::Time;
 
-/// What was recorded of a host. It names members by their place in `members`, since only the parent knows who is who.
+/// What was recorded of a host. It names members as [`Recorder::named`] does, since only the parent knows who is who.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RecordedHost {
     region: usize,
     host: u32,
-    members: Vec<u64>,
     record: String,
     error: Option<String>,
 }
@@ -21,7 +20,7 @@ pub(crate) struct RecordedHost {
 impl RecordedHost {
     /// Of a host that came at `came_at`, where it was not there from the beginning, and had the build at `complete_at`.
     pub(super) fn new(
-        recorder: &HostRecorder,
+        recorder: &Recorder,
         outcome: &HostOutcome,
         came_at: Option<Time>,
         complete_at: Option<Time>,
@@ -31,12 +30,11 @@ impl RecordedHost {
             state: (&outcome.state).into(),
             started: came_at.map_or(0, ticks),
             done: done.map_or(0, ticks),
-            ..recorder.record()
+            ..recorder.record(0)
         };
         Self {
             region: outcome.region,
             host: outcome.host,
-            members: recorder.members().iter().map(|member| member.get()).collect(),
             record: record.to_text(),
             error: match &outcome.state {
                 HostState::Failed(error) => Some(error.clone()),
@@ -81,7 +79,7 @@ pub(super) fn records(
         hosts: vec![HostRecord::default(); plan.hosts.len()],
     };
     let mut regions: Vec<RegionRecords> = plans.iter().enumerate().map(region).collect();
-    let numbers: Vec<HashMap<u64, u32>> = plans.iter().map(numbers).collect();
+    let numbers: Vec<HashMap<u32, Option<u32>>> = plans.iter().map(numbers).collect();
     let mut errors = Vec::new();
     for recorded in hosts {
         let slot = regions
@@ -91,7 +89,7 @@ pub(super) fn records(
             continue;
         };
         let known = &numbers[recorded.region];
-        record.renumber(|place| known.get(recorded.members.get(place as usize)?).copied());
+        record.renumber(|named| known.get(&named).copied().flatten());
         *slot = record;
         if let Some(error) = recorded.error.as_ref().filter(|_| errors.len() < ERRORS_MAX) {
             errors.push((recorded.region, recorded.host, error.clone()));
@@ -111,20 +109,18 @@ pub(super) fn records(
     }
 }
 
-/// The numbers that keys give the members of a region, and those that the plan has for them.
-fn numbers(plan: &RegionPlan) -> HashMap<u64, u32> {
-    let planned = plan
-        .hosts
-        .iter()
-        .map(|host| host.id)
-        .chain(plan.seeders.iter().map(|seeder| seeder.id));
-    let pair = |id: HostId| {
-        Some((
-            NodeIdentity::from_seed(plan.seed, id).host().get(),
-            u32::try_from(id.get()).ok()?,
-        ))
-    };
-    planned.filter_map(pair).collect()
+/// The numbers that the plan of a region has for its members, by what they are named by; none where two are named alike.
+fn numbers(plan: &RegionPlan) -> HashMap<u32, Option<u32>> {
+    let of_hosts = plan.hosts.iter().map(|host| host.id);
+    let mut numbers = HashMap::new();
+    for id in of_hosts.chain(plan.seeders.iter().map(|seeder| seeder.id)) {
+        let named = Recorder::named(NodeIdentity::from_seed(plan.seed, id).host());
+        numbers
+            .entry(named)
+            .and_modify(|number| *number = None)
+            .or_insert(u32::try_from(id.get()).ok());
+    }
+    numbers
 }
 
 /// Reasons of hosts that gave up which are kept.

@@ -103,8 +103,7 @@ pub(crate) async fn deploy(
     {
         tracing::warn!(%error, "the build will be delivered again");
     }
-    let patience = own.time_limit() + clock.now().since(began);
-    wait(patience, || {
+    wait(own.time_limit() + clock.now().since(began), || {
         let FleetStatus { done, pending, .. } = fleet.status();
         told.send_replace(done.iter().sum());
         pending == 0

@@ -140,7 +140,7 @@ impl WorkerProcess {
         if let (Err(_), Ok(Ok(status))) = (&result, &ended)
             && let Some(signal) = status.signal()
         {
-            let why = if signal == SIGKILL {
+            let why = if signal == rustix::process::Signal::KILL.as_raw() {
                 " (was there no memory left?)"
             } else {
                 ""
@@ -179,9 +179,6 @@ async fn listen_to(
         }
     }
 }
-
-/// What the system sends where memory is short, and nobody can catch.
-const SIGKILL: i32 = 9;
 
 /// The worker's side: runs its hosts as it is told on stdin.
 pub(crate) async fn serve() -> std::io::Result<()> {

@@ -1,42 +1,33 @@
 //! What passes at the border of the hosts' cores, for those who ask afterwards why a host was late.
 
-use explain::{HostRecord, HostRecorder, RegionRecords, Sample, ticks};
+use explain::{HostRecord, Recorder, RegionRecords, Sample, ticks};
 use scenario::{HostState, RegionPlan};
 use swarm::{Action, Event, Time};
 
 use super::{HostResult, nanos};
 
-/// The recorders of a region's hosts; none where nothing is recorded.
+/// What is recorded of a region's hosts; nothing where there is no recorder.
 #[derive(Debug, Default)]
-pub(super) struct Recording {
-    hosts: Vec<HostRecorder>,
-}
+pub(super) struct Recording(Option<Recorder>);
 
 impl Recording {
     pub(super) fn new(hosts: usize, sample: Option<&Sample>) -> Self {
-        let recorder = |sample: &Sample| vec![HostRecorder::new(sample.clone()); hosts];
-        Self {
-            hosts: sample.map(recorder).unwrap_or_default(),
-        }
+        Self(sample.map(|sample| Recorder::new(sample.clone(), hosts)))
     }
 
     /// A host's core is told of this.
     #[inline]
     pub(super) fn event(&mut self, host: Option<usize>, now: u64, event: &Event) {
-        if HostRecorder::wants_event(event)
-            && let Some(recorder) = host.and_then(|host| self.hosts.get_mut(host))
-        {
-            recorder.event(Time::from_nanos(now), event);
+        if let (Some(recorder), Some(host)) = (&mut self.0, host) {
+            recorder.event(host, Time::from_nanos(now), event);
         }
     }
 
     /// A host's core wants this done.
     #[inline]
     pub(super) fn action(&mut self, host: Option<usize>, now: u64, action: &Action) {
-        if HostRecorder::wants_action(action)
-            && let Some(recorder) = host.and_then(|host| self.hosts.get_mut(host))
-        {
-            recorder.action(Time::from_nanos(now), action);
+        if let (Some(recorder), Some(host)) = (&mut self.0, host) {
+            recorder.action(host, Time::from_nanos(now), action);
         }
     }
 
@@ -47,23 +38,16 @@ impl Recording {
         results: &[HostResult],
         (seeded_at, now): (u64, u64),
     ) -> Option<RegionRecords> {
-        if self.hosts.is_empty() {
-            return None;
-        }
+        let recorder = self.0?;
         let at = |nanos: u64| ticks(Time::from_nanos(nanos));
-        let hosts = self
+        let hosts = plan
             .hosts
             .iter()
-            .zip(&plan.hosts)
             .zip(results)
-            .map(|((recorder, plan), result)| {
-                let members = recorder.members();
-                let mut record = recorder.record();
-                record.renumber(|place| {
-                    members
-                        .get(place as usize)
-                        .and_then(|host| u32::try_from(host.get()).ok())
-                });
+            .enumerate()
+            .map(|(index, (plan, result))| {
+                // Members are numbered by a u32 here, which is what they are named by.
+                let record = recorder.record(index);
                 let began = seeded_at + nanos(plan.join_at.unwrap_or_default());
                 HostRecord {
                     state: (&result.state).into(),

@@ -1,0 +1,231 @@
+//! `harness explain`: of forecasts and of live runs, and on bad days.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn harness() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_harness"))
+}
+
+/// A scenario of this text, in a folder of its own.
+fn scenario(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("planted.toml");
+    std::fs::write(&file, text).unwrap();
+    (folder, file)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Runs a scenario, and gives the folder of it.
+fn ran(command: &str, file: &Path, more: &[&str]) -> PathBuf {
+    let out = file.with_file_name(format!("{command}-out"));
+    let output = harness()
+        .arg(command)
+        .arg(file)
+        .arg("--out")
+        .arg(&out)
+        .args(more)
+        .output()
+        .unwrap();
+    assert!(out.join("report.json").is_file(), "{}", said(&output));
+    out
+}
+
+fn explained(run: &Path, more: &[&str]) -> Value {
+    let output = harness()
+        .arg("explain")
+        .arg(run)
+        .args(["--format", "json"])
+        .args(more)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Links that two cores can fill for all hosts at once, and 24 chunks.
+const SMALL: &str = "[regions.region-a]\nhosts = 20\n[build]\nsize = \"3 MiB\"\nchunk_size = \"128 KiB\"\n\
+                     [network.host]\nuplink = \"1 MB/s\"\ndownlink = \"2 MB/s\"\n";
+
+/// Live and in a forecast, the last host is told of this cause; on a machine that is busy with something else a live run is told of that.
+fn both_name(cause: &str, more: &str) {
+    let (_folder, file) = scenario(&format!("{SMALL}{more}"));
+    for command in ["plan", "run"] {
+        for seed in ["1", "2"] {
+            let run = ran(command, &file, &["--seed", seed]);
+            let told = explained(&run, &[]);
+            let named = told["hosts"][0]["cause"].as_str().unwrap();
+            let is_busy = command == "run" && named == "machine";
+            assert!(
+                named == cause || is_busy,
+                "{command}, seed {seed}: {:#}",
+                told["hosts"][0]["sentence"]
+            );
+            let report: Value = serde_json::from_slice(&std::fs::read(run.join("report.json")).unwrap()).unwrap();
+            assert!(report["last_hosts"][0]["sentence"].is_string(), "{report:#}");
+            assert!(!report["causes"].as_array().unwrap().is_empty());
+            std::fs::remove_dir_all(run).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_slow_class_is_named_live_and_in_a_forecast() {
+    both_name(
+        "own-link",
+        "[network.classes.old]\nhosts = 2\nuplink = \"1 MB/s\"\ndownlink = \"400 kB/s\"\n",
+    );
+}
+
+#[test]
+fn a_seeder_that_is_away_is_named_live_and_in_a_forecast() {
+    both_name(
+        "seeder-away",
+        "[faults.away]\nkind = \"seeder-restart\"\nat = \"0s\"\nfor = \"8s\"\n",
+    );
+}
+
+#[test]
+fn a_host_that_comes_late_is_named_live_and_in_a_forecast() {
+    both_name(
+        "came-late",
+        "[faults.late]\nkind = \"join-late\"\nhosts = 1\nat = \"9s\"\n",
+    );
+}
+
+#[test]
+fn neighbours_with_slow_uplinks_are_named_live_and_in_a_forecast() {
+    both_name(
+        "sender-link",
+        "[network.seeder]\nuplink = \"4 MB/s\"\ndownlink = \"4 MB/s\"\n\
+         [network.classes.thin]\nhosts = \"90%\"\nuplink = \"200 kB/s\"\ndownlink = \"2 MB/s\"\n",
+    );
+}
+
+#[test]
+fn neighbours_that_stall_are_named_live_and_in_a_forecast() {
+    both_name("silence", "[faults.stalling]\nkind = \"stall\"\nhosts = \"50%\"\n");
+}
+
+#[test]
+fn two_regions_over_worker_processes_are_told_of_both() {
+    let text = SMALL.replace("[build]", "[regions.region-b]\nhosts = 12\n[build]");
+    let (_folder, file) = scenario(&(text + "[network]\ntransport = \"tcp\"\n[workers]\nprocesses = 2\n"));
+    let run = ran("run", &file, &[]);
+    let told = explained(&run, &["--last", "2"]);
+    let hosts = told["hosts"].as_array().unwrap();
+    let regions: Vec<&str> = hosts.iter().map(|host| host["region"].as_str().unwrap()).collect();
+    assert_eq!(regions, ["region-a", "region-a", "region-b", "region-b"]);
+    for host in hosts {
+        // From the seeder on, without a hole, through both processes.
+        let path = host["path"].as_array().unwrap();
+        assert!(path.iter().any(|step| step["with"] == "the seeder"), "{host:#}");
+        let steps: f64 = path
+            .iter()
+            .filter(|step| step["cause"] != "log")
+            .map(|step| step["seconds"].as_f64().unwrap())
+            .sum();
+        assert!((steps - host["seconds"].as_f64().unwrap()).abs() < 1e-6, "{host:#}");
+        assert!(
+            path.iter().all(|step| step["with"] != "a member that is not known"),
+            "{host:#}"
+        );
+    }
+    let named = explained(&run, &["--host", "region-b-000003"]);
+    assert_eq!(named["hosts"][0]["host"], "region-b-000003");
+}
+
+#[test]
+fn a_host_that_is_never_done_is_told_what_it_waited_for() {
+    // Nobody serves but the seeder, which goes for good when it has sent half.
+    let stuck = "deadline = \"6s\"\n".to_owned()
+        + SMALL
+        + "[faults.stalling]\nkind = \"stall\"\nhosts = \"100%\"\n[faults.gone]\nkind = \"seeder-lost\"\nat = \"500ms\"\n";
+    let (_folder, file) = scenario(&stuck);
+    for command in ["plan", "run"] {
+        let told = explained(&ran(command, &file, &[]), &["--last", "3"]);
+        for host in told["hosts"].as_array().unwrap() {
+            let sentence = host["sentence"].as_str().unwrap();
+            assert!(
+                sentence.contains("did not have the build after"),
+                "{command}: {sentence}"
+            );
+            let cause = host["cause"].as_str().unwrap();
+            assert!(
+                ["silence", "no-neighbour", "refused", "seeder-away"].contains(&cause),
+                "{command}: {host:#}"
+            );
+        }
+    }
+}
+
+#[test]
+fn runs_without_records_say_why_there_are_none() {
+    let (_folder, file) = scenario(SMALL);
+    let refused = |run: &Path, said_of: &[&str]| {
+        let output = harness().arg("explain").arg(run).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        for word in said_of {
+            assert!(said(&output).contains(word), "{}", said(&output));
+        }
+    };
+    let without = ran("plan", &file, &["--no-records"]);
+    assert!(!without.join("records.bin").exists());
+    refused(&without, &["--no-records", "records.bin"]);
+    std::fs::write(without.join("records.bin"), "fleetcast records 99\n{}\n").unwrap();
+    refused(&without, &["its format is 99", "reads 1"]);
+    std::fs::write(without.join("records.bin"), "something else").unwrap();
+    refused(&without, &["no file of a run's records"]);
+    refused(&file.with_file_name("not-there/at-all"), &["expected a run's folder"]);
+    let run = ran("run", &file, &[]);
+    let whole = std::fs::read(run.join("records.bin")).unwrap();
+    std::fs::write(run.join("records.bin"), &whole[..whole.len() - 200]).unwrap();
+    refused(&run, &["cut off or changed", "region-a"]);
+    std::fs::write(run.join("records.bin"), &whole).unwrap();
+    let output = harness()
+        .arg("explain")
+        .arg(&run)
+        .args(["--host", "region-a-000020"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(
+        said(&output).contains("expected a name such as region-a-000000"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn of_a_run_that_is_interrupted_what_was_recorded_is_told() {
+    let slow = SMALL.replace("1 MB/s", "100 kB/s").replace("2 MB/s", "200 kB/s");
+    let (_folder, file) = scenario(&slow);
+    let out = file.with_file_name("out");
+    let mut running = harness()
+        .arg("run")
+        .arg(&file)
+        .arg("--out")
+        .arg(&out)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Its fan-out takes half a minute.
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    let pid = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+    let output = harness().arg("explain").arg(&out).output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("did not have the build after") && said.contains("the run was stopped before it was done"),
+        "{said}"
+    );
+}
