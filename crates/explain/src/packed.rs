@@ -130,7 +130,7 @@ impl Reader<'_> {
         let mut at = before;
         if is(0) {
             at = before.checked_add(self.difference()?).ok_or(Broken)?;
-            chunk.stored = u32::try_from(at).map_err(|_| Broken)?;
+            chunk.stored = u32::try_from(at).map_err(|_too_large| Broken)?;
         }
         for (slot, bit) in [(0, 3), (1, 4)] {
             if is(bit) {
@@ -146,20 +146,20 @@ impl Reader<'_> {
 
     fn asked(&mut self, after: i64) -> Result<Asked, Broken> {
         let at = after.checked_sub(self.difference()?).ok_or(Broken)?;
-        let of = u32::try_from(self.number()?).map_err(|_| Broken)?;
+        let of = u32::try_from(self.number()?).map_err(|_too_large| Broken)?;
         let began = match self.number()? {
             0 => 0,
             difference => at.checked_add(unzigzag(difference - 1)).ok_or(Broken)?,
         };
         Ok(Asked {
-            at: u32::try_from(at).map_err(|_| Broken)?,
+            at: u32::try_from(at).map_err(|_too_large| Broken)?,
             of,
-            began: u32::try_from(began).map_err(|_| Broken)?,
+            began: u32::try_from(began).map_err(|_too_large| Broken)?,
         })
     }
 
     fn time(&mut self) -> Result<u32, Broken> {
-        u32::try_from(self.number()?).map_err(|_| Broken)
+        u32::try_from(self.number()?).map_err(|_too_large| Broken)
     }
 
     fn difference(&mut self) -> Result<i64, Broken> {
