@@ -102,7 +102,7 @@ fn made(arguments: &SweepArguments) -> Result<Exit, Exit> {
         "cells_left_out": all.len() - cells.len(),
     });
     let path = folder.join("sweep.json");
-    write_whole(&path, &format!("{json:#}\n")).map_err(|error| {
+    write_whole(&path, format!("{json:#}\n")).map_err(|error| {
         complain(&format!("failed to write {}", path.display()), &error);
         Exit::Failed
     })?;

@@ -427,7 +427,7 @@ impl FleetShared {
             let recorder = slot.recorder.as_ref()?.lock();
             let came_at = self.plans[slot.region].hosts[slot.index as usize]
                 .join_at
-                .and(slot.started_at.get());
+                .and_then(|_late| slot.started_at.get());
             Some(RecordedHost::new(
                 &recorder,
                 outcome,

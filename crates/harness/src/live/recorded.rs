@@ -118,7 +118,7 @@ fn numbers(plan: &RegionPlan) -> HashMap<u32, Option<u32>> {
         numbers
             .entry(named)
             .and_modify(|number| *number = None)
-            .or_insert(u32::try_from(id.get()).ok());
+            .or_insert_with(|| u32::try_from(id.get()).ok());
     }
     numbers
 }
