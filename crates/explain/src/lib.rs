@@ -19,6 +19,7 @@ mod sample;
 mod start;
 mod text;
 mod verdict;
+mod words;
 
 pub use cause::Cause;
 pub use file::FileError;
@@ -28,6 +29,7 @@ pub use recorder::Recorder;
 pub use records::{Asked, ChunkRecord, HostRecord, Member, Records, RegionRecords, RunFacts, Source, State};
 pub use sample::{CHUNKS_LEAST, RECORDS_MAX, Sample};
 pub use verdict::Verdict;
+pub use words::{WORDS, Word, markdown, meaning};
 
 use swarm::Time;
 

@@ -27,8 +27,7 @@ pub(crate) use signed::{Expiry, KeygenArguments, SignArguments, TermArguments, V
 ///
 ///   harness init --hosts 20000 --size 5GB --out my.toml && harness check my.toml && harness plan my.toml
 ///
-/// Words: fan-out latency is how long a host took, from when the build was complete in its region's bucket. Stretch is that over
-/// the lower bound, which no schedule beats. Excused hosts are those that the scenario makes leave or corrupt what they send.
+/// Words: `harness explain excused` says what that means, and so of each that is printed.
 /// Exit codes: 0 well, 1 a threshold was missed, 2 bad usage or scenario, 3 hosts were left behind, 4 something failed, 5 no
 /// verdict, 130 and 143 stopped.
 #[derive(Debug, Parser)]

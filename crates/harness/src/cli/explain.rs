@@ -8,8 +8,12 @@ use super::Format;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
-    /// A run's folder, or a word such as stretch; the newest folder under runs/ where absent.
-    pub(crate) what: Option<PathBuf>,
+    /// A run's folder; or a word such as stretch, a field of a report, or a key of a scenario. The newest folder under runs/ where absent.
+    #[arg(value_name = "RUN|WORD")]
+    pub(crate) what: Vec<PathBuf>,
+    /// All words, in Markdown: docs/words.md.
+    #[arg(long, exclusive = true)]
+    pub(crate) words: bool,
     /// Of this host, by its name.
     #[arg(long, value_name = "HOST", conflicts_with = "last")]
     pub(crate) host: Option<String>,

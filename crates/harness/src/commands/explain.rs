@@ -6,32 +6,34 @@ use std::path::{Path, PathBuf};
 use explain::{Reasons, Records, TICK_NANOS, Verdict};
 use serde_json::{Value, json};
 
-use super::print;
+use super::{print, words};
 use crate::cli::{ExplainArguments, Format};
 use crate::exit::{Exit, complain};
 use crate::report::slack;
 
 pub(crate) fn explain(arguments: &ExplainArguments) -> Exit {
-    let explained = match &arguments.what {
-        Some(what) if !what.exists() && what.components().count() == 1 => return of_word(what),
-        Some(run) => of_run(run, arguments),
-        None => match newest() {
+    if arguments.words {
+        print(&explain::markdown());
+        return Exit::Well;
+    }
+    let explained = match arguments.what.as_slice() {
+        [run] if run.exists() || run.components().count() > 1 => of_run(run, arguments),
+        [] => match newest() {
             Some(run) => of_run(&run, arguments),
             None => {
                 say!(
-                    "harness: there is no run under runs/ that was recorded; expected a run's folder, or a word such as stretch"
+                    "harness: there is no run under runs/ that was recorded; expected a run's folder, or a word such as \
+                     stretch"
                 );
                 return Exit::Usage;
             }
         },
+        words => {
+            let words: Vec<String> = words.iter().map(|word| word.display().to_string()).collect();
+            return words::of_word(&words.join(" "));
+        }
     };
     explained.unwrap_or_else(|exit| exit)
-}
-
-fn of_word(word: &Path) -> Exit {
-    let word = word.display();
-    say!("harness: there is neither a folder nor a word {word}; expected a run's folder, such as one under runs/");
-    Exit::Usage
 }
 
 fn of_run(run: &Path, arguments: &ExplainArguments) -> Result<Exit, Exit> {

@@ -24,6 +24,7 @@ mod torture;
 mod up;
 mod upload;
 mod watch;
+mod words;
 
 use std::io::{ErrorKind, Write};
 
