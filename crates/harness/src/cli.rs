@@ -1,6 +1,7 @@
 //! What the command line takes.
 
 mod explain;
+mod runs;
 mod signed;
 mod values;
 
@@ -14,6 +15,7 @@ use crate::commands::{Vary, parse_percent};
 use values::{few_seeds, seed, seeds, size, written_rate, written_size};
 
 pub(crate) use explain::ExplainArguments;
+pub(crate) use runs::{OfRuns, RunsArguments};
 pub(crate) use signed::{Expiry, KeygenArguments, SignArguments, TermArguments, VerifyArguments};
 
 /// fleetcast's harness: distribute a build over a fleet of real peers on this machine and measure it, or forecast it for any
@@ -81,6 +83,8 @@ pub(crate) enum Command {
     Scenarios(ScenariosArguments),
     /// Write a commented scenario of your own.
     Init(InitArguments),
+    /// List the runs that were kept, show one again, or remove old ones.
+    Runs(RunsArguments),
     /// Print the JSON Schema of a scenario file, or of a report.json.
     Schema {
         /// Of which.

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             Command::Plan(arguments) => commands::plan(arguments).await,
             Command::Compare(arguments) => commands::compare(&arguments),
             Command::Explain(arguments) => commands::explain(&arguments),
+            Command::Runs(arguments) => commands::runs(&arguments),
             Command::Check(arguments) => commands::check(&arguments),
             Command::Sweep(arguments) => tokio::task::block_in_place(|| commands::sweep(&arguments)),
             Command::Torture(arguments) => commands::torture(arguments).await,

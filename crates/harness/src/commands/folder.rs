@@ -49,7 +49,8 @@ pub(super) fn drop_copies(cloud: &Path) -> Option<u64> {
     Some(bytes)
 }
 
-fn bytes_below(folder: &Path) -> u64 {
+/// How many bytes files below a folder have. Links are not followed.
+pub(super) fn bytes_below(folder: &Path) -> u64 {
     let mut bytes = 0;
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -13,6 +13,7 @@ mod no_pipeline;
 mod plan;
 mod reach;
 mod run;
+mod runs;
 mod sign;
 mod spread;
 mod starters;
@@ -44,6 +45,7 @@ pub(crate) use explain::explain;
 pub(crate) use no_pipeline::{bootstrap, doctor, status, up};
 pub(crate) use plan::plan;
 pub(crate) use run::run;
+pub(crate) use runs::runs;
 pub(crate) use sign::{keygen, sign, verify};
 pub(crate) use starters::{init, scenarios};
 #[cfg(feature = "pipeline")]
