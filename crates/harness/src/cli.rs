@@ -1,6 +1,7 @@
 //! What the command line takes.
 
 mod explain;
+mod outputs;
 mod runs;
 mod signed;
 mod values;
@@ -15,6 +16,7 @@ use crate::commands::{Vary, parse_percent};
 use values::{few_seeds, seed, seeds, size, written_rate, written_size};
 
 pub(crate) use explain::ExplainArguments;
+pub(crate) use outputs::Outputs;
 pub(crate) use runs::{OfRuns, RunsArguments};
 pub(crate) use signed::{Expiry, KeygenArguments, SignArguments, TermArguments, VerifyArguments};
 
@@ -127,6 +129,8 @@ pub(crate) struct RunArguments {
     /// Record nothing for `harness explain`: a run takes some memory and up to a twentieth of the processor's time for it.
     #[arg(long)]
     pub(crate) no_records: bool,
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
     /// What to print at the end.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -154,6 +158,8 @@ pub(crate) struct PlanArguments {
     /// Record nothing for `harness explain`: a run takes some memory and up to a twentieth of the processor's time for it.
     #[arg(long)]
     pub(crate) no_records: bool,
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
     /// What to print at the end.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

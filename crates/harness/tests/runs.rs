@@ -101,3 +101,49 @@ fn runs_are_listed_shown_and_removed_and_nothing_else_is() {
     assert_eq!(left, ["a-third", "link", "notes", "under-way"]);
     assert!(folder.path().join("elsewhere/report.json").is_file());
 }
+
+#[test]
+fn a_ci_is_told_what_held_and_what_did_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (out, junit, markdown) = (at("out"), at("junit.xml"), at("summary.md"));
+    let path = scenario("smoke.toml");
+    let sets = [
+        "--set",
+        "thresholds.everyone=hosts.verified == 200",
+        "--set",
+        "thresholds.soon=stretch.max <= 1",
+    ];
+    let files = ["--junit", &junit, "--markdown", &markdown];
+    let output = harness(&[&["plan", &path, "--out", &out], &sets[..], &files[..]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let junit = std::fs::read_to_string(junit).unwrap();
+    // Every host, two thresholds, and one that says nothing of a forecast.
+    assert!(
+        junit.contains("tests=\"4\" failures=\"1\" errors=\"0\" skipped=\"1\""),
+        "{junit}"
+    );
+    assert!(
+        junit.contains("name=\"soon: stretch.max &lt;= 1\"><failure message=\"it is 1."),
+        "{junit}"
+    );
+    assert_eq!(junit.matches("<testcase").count(), 4);
+    let markdown = std::fs::read_to_string(markdown).unwrap();
+    assert!(
+        markdown.contains("200 of 200 hosts verified") && markdown.contains("| **MISSED** | soon |"),
+        "{markdown}"
+    );
+    assert!(
+        markdown.contains("- region-a-") && markdown.contains("```\nharness plan"),
+        "{markdown}"
+    );
+    let refused = harness(&["plan", &path, "--seeds", "1..3", "--junit", &at("x.xml")]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    let nowhere = harness(&["plan", &path, "--out", &at("two"), "--junit", &at("no/such/folder.xml")]);
+    assert_eq!(nowhere.status.code(), Some(4), "{}", text(&nowhere.stderr));
+    assert!(
+        text(&nowhere.stderr).contains("folder.xml"),
+        "{}",
+        text(&nowhere.stderr)
+    );
+}

@@ -16,11 +16,11 @@ use super::forecasts::{forecast_all, with_seeds};
 use super::run::watch_signals;
 use super::spread::Spread;
 use super::{print, warn};
-use crate::cli::{Format, PlanArguments};
+use crate::cli::{Format, Outputs, PlanArguments};
 use crate::exit::{Exit, complain};
 use crate::machine;
 use crate::progress::Progress;
-use crate::report::{About, Asked, Made};
+use crate::report::{About, Asked, Made, Report};
 use crate::virtual_time::{self, Forecasted, Timing};
 
 pub(crate) async fn plan(arguments: PlanArguments) -> Exit {
@@ -68,6 +68,7 @@ async fn of_one(arguments: &PlanArguments, options: &LoadOptions) -> Result<Exit
         write(&folder, "hosts.csv", rows)?;
     }
     write_records(&folder, records.as_ref())?;
+    write_for_ci(&arguments.outputs, &report)?;
     match arguments.format {
         Format::Text => {
             let path = folder.join("report.json");
@@ -87,6 +88,11 @@ async fn of_one(arguments: &PlanArguments, options: &LoadOptions) -> Result<Exit
 
 /// A forecast for each seed, a folder for each, and how far they are apart.
 fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>) -> Result<Exit, Exit> {
+    if arguments.outputs.junit.is_some() || arguments.outputs.markdown.is_some() {
+        return Err(refuse(
+            "--junit and --markdown are of one report; expected --seed and not --seeds".to_owned(),
+        ));
+    }
     let all = with_seeds(&arguments.scenario, options, seeds).map_err(|error| {
         say!("{error}");
         Exit::Usage
@@ -163,6 +169,28 @@ fn signals() -> Result<watch::Receiver<Option<Stop>>, Exit> {
         complain("failed to listen for signals", &error);
         Exit::Failed
     })
+}
+
+/// Writes what a CI shows, where that is asked for.
+pub(super) fn write_for_ci(outputs: &Outputs, report: &Report) -> Result<(), Exit> {
+    let files = [
+        (&outputs.junit, report.to_junit()),
+        (&outputs.markdown, report.to_markdown()),
+    ];
+    for (file, text) in files {
+        let Some(file) = file else { continue };
+        // A pipe or a device is written to as it is.
+        let written = if file.exists() && !file.is_file() {
+            std::fs::write(file, text)
+        } else {
+            write_whole(file, text)
+        };
+        written.map_err(|error| {
+            complain(&format!("failed to write {}", file.display()), &error);
+            Exit::Failed
+        })?;
+    }
+    Ok(())
 }
 
 /// Writes what `harness explain` reads, where anything was recorded.

@@ -7,7 +7,7 @@ use scenario::{LoadOptions, Scenario, Stop};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::plan::{write, write_records};
+use super::plan::{write, write_for_ci, write_records};
 use super::{folder, print, reach, warn};
 use crate::cli::{CloudKind, Format, RunArguments};
 use crate::exit::{Exit, complain};
@@ -96,6 +96,7 @@ fn end(arguments: &RunArguments, report: &Report, folder: &Path) -> Result<(), E
     if let Some(rows) = &report.hosts_csv {
         write(folder, "hosts.csv", rows)?;
     }
+    write_for_ci(&arguments.outputs, report)?;
     let cloud = match (arguments.cloud, arguments.keep_cloud) {
         (CloudKind::Embedded, false) => folder::drop_copies(&folder.join("cloud")),
         _ => None,

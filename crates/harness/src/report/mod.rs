@@ -2,6 +2,7 @@
 
 mod about;
 mod causes;
+mod for_ci;
 mod hosts_csv;
 mod html;
 mod making;
