@@ -4,6 +4,7 @@ mod explain;
 mod outputs;
 mod runs;
 mod signed;
+mod solve;
 mod values;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub(crate) use explain::ExplainArguments;
 pub(crate) use outputs::Outputs;
 pub(crate) use runs::{OfRuns, RunsArguments};
 pub(crate) use signed::{Expiry, KeygenArguments, SignArguments, TermArguments, VerifyArguments};
+pub(crate) use solve::SolveArguments;
 
 /// fleetcast's harness: distribute a build over a fleet of real peers on this machine and measure it, or forecast it for any
 /// fleet.
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     /// Forecast a scenario over a grid of values, best first.
     Sweep(SweepArguments),
+    /// Find the least value of a key with which a scenario meets its thresholds, by halving what is left. Exit 1 where none does.
+    Solve(SolveArguments),
     /// Try the protocol's core on days with faults, drawn by the thousand, and check what is promised. Exit 1 where a promise is
     /// broken; what is printed then has the command that plays that day again.
     Torture(TortureArguments),

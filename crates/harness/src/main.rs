@@ -49,6 +49,7 @@ fn main() -> ExitCode {
             Command::Runs(arguments) => commands::runs(&arguments),
             Command::Check(arguments) => commands::check(&arguments),
             Command::Sweep(arguments) => tokio::task::block_in_place(|| commands::sweep(&arguments)),
+            Command::Solve(arguments) => tokio::task::block_in_place(|| commands::solve(&arguments)),
             Command::Torture(arguments) => commands::torture(arguments).await,
             Command::Count(arguments) => commands::count(arguments).await,
             Command::Upload(arguments) => commands::upload(arguments).await,

@@ -15,6 +15,7 @@ mod reach;
 mod run;
 mod runs;
 mod sign;
+mod solve;
 mod spread;
 mod starters;
 #[cfg(feature = "pipeline")]
@@ -47,6 +48,7 @@ pub(crate) use plan::plan;
 pub(crate) use run::run;
 pub(crate) use runs::runs;
 pub(crate) use sign::{keygen, sign, verify};
+pub(crate) use solve::{Span, solve};
 pub(crate) use starters::{init, scenarios};
 #[cfg(feature = "pipeline")]
 pub(crate) use status::status;
