@@ -112,6 +112,9 @@ pub(crate) struct RunArguments {
     /// Seed of everything random, instead of the scenario's.
     #[arg(long, allow_hyphen_values = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
+    /// Run it so many times, with the seed and those after it, each in a process of its own; seeds.json says how far they are apart.
+    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u16).range(2..=1000))]
+    pub(crate) repeat: Option<u16>,
     /// Distribute this file, instead of the scenario's build.
     #[arg(long, value_name = "FILE")]
     pub(crate) build: Option<PathBuf>,

@@ -38,18 +38,49 @@ impl From<Stop> for Exit {
     }
 }
 
+impl Exit {
+    /// The worst first.
+    const ALL: [Self; 8] = [
+        Self::Interrupted,
+        Self::Terminated,
+        Self::NotConverged,
+        Self::Failed,
+        Self::Usage,
+        Self::No,
+        Self::NoVerdict,
+        Self::Well,
+    ];
+
+    /// Of several, as one.
+    pub(crate) fn worst(exits: impl IntoIterator<Item = Self>) -> Self {
+        let exits: Vec<Self> = exits.into_iter().collect();
+        let worst = Self::ALL.into_iter().find(|exit| exits.contains(exit));
+        worst.unwrap_or(Self::Well)
+    }
+
+    /// How a process of this program has ended.
+    pub(crate) fn of_code(code: i32) -> Self {
+        let exit = Self::ALL.into_iter().find(|exit| i32::from(exit.code()) == code);
+        exit.unwrap_or(Self::Failed)
+    }
+
+    const fn code(self) -> u8 {
+        match self {
+            Self::Well => 0,
+            Self::No => 1,
+            Self::Usage => 2,
+            Self::NotConverged => 3,
+            Self::Failed => 4,
+            Self::NoVerdict => 5,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Well => 0,
-            Exit::No => 1,
-            Exit::Usage => 2,
-            Exit::NotConverged => 3,
-            Exit::Failed => 4,
-            Exit::NoVerdict => 5,
-            Exit::Interrupted => 130,
-            Exit::Terminated => 143,
-        })
+        Self::from(exit.code())
     }
 }
 

@@ -147,3 +147,51 @@ fn a_ci_is_told_what_held_and_what_did_not() {
         text(&nowhere.stderr)
     );
 }
+
+#[test]
+fn a_run_that_is_repeated_says_how_far_its_runs_are_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out").display().to_string();
+    let path = scenario("smoke.toml");
+    let sets = [
+        "regions.region-a.hosts=6",
+        "regions.region-b.hosts=4",
+        "thresholds.everyone=hosts.verified == 10",
+        "thresholds.logged=logs.rows == 9",
+    ];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let output = harness(
+        &[
+            &[
+                "run", &path, "--repeat", "2", "--seed", "7", "--out", &out, "--format", "json",
+            ],
+            &sets[..],
+        ]
+        .concat(),
+    );
+    // Each misses a threshold, and so do both.
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (told["runs"].clone(), told["seeds"][0].clone()),
+        (2.into(), 7.into()),
+        "{told:#}"
+    );
+    assert_eq!(told["spread"][0]["runs"], 2);
+    for seed in [7, 8] {
+        let report = folder.path().join(format!("out/seed-{seed}/report.json"));
+        let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+        assert_eq!(
+            (report["seed"].clone(), report["hosts"]["verified"].clone()),
+            (seed.into(), 10.into())
+        );
+    }
+    let compared = harness(&["compare", &out, &out]);
+    assert!(
+        text(&compared.stdout).contains("2 pairs") || compared.status.code() == Some(5),
+        "{}",
+        text(&compared.stdout)
+    );
+    let refused = harness(&["run", &path, "--repeat", "2", "--junit", "x.xml"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+}

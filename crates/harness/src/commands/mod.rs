@@ -12,6 +12,7 @@ mod forecasts;
 mod no_pipeline;
 mod plan;
 mod reach;
+mod repeat;
 mod run;
 mod runs;
 mod sign;

@@ -136,19 +136,7 @@ fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>
     let stopped = *stop.borrow();
     // The worst of them, as each would have ended alone.
     let exits = done.iter().map(|report| report.exit(stopped));
-    let order = [
-        Exit::Interrupted,
-        Exit::Terminated,
-        Exit::NotConverged,
-        Exit::Failed,
-        Exit::No,
-        Exit::NoVerdict,
-    ];
-    let exits: Vec<Exit> = exits.chain(stopped.map(Exit::from)).collect();
-    Ok(order
-        .into_iter()
-        .find(|exit| exits.contains(exit))
-        .unwrap_or(Exit::Well))
+    Ok(Exit::worst(exits.chain(stopped.map(Exit::from))))
 }
 
 /// Says why nothing is begun.

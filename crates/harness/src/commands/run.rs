@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::plan::{write, write_for_ci, write_records};
-use super::{folder, print, reach, warn};
+use super::{folder, print, reach, repeat, warn};
 use crate::cli::{CloudKind, Format, RunArguments};
 use crate::exit::{Exit, complain};
 use crate::live::{self, Choices, CloudChoice, RunError};
@@ -17,7 +17,11 @@ use crate::progress::Progress;
 use crate::report::{About, Asked, Made, Report};
 
 pub(crate) async fn run(arguments: RunArguments) -> Exit {
-    Box::pin(begin(arguments)).await.unwrap_or_else(|exit| exit)
+    let ran = match arguments.repeat {
+        Some(times) => Box::pin(repeat::repeat(&arguments, times)).await,
+        None => Box::pin(begin(arguments)).await,
+    };
+    ran.unwrap_or_else(|exit| exit)
 }
 
 async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
@@ -117,7 +121,7 @@ fn end(arguments: &RunArguments, report: &Report, folder: &Path) -> Result<(), E
 }
 
 /// Which cloud it was asked to run on, as options.
-fn cloud_options(arguments: &RunArguments) -> Vec<String> {
+pub(super) fn cloud_options(arguments: &RunArguments) -> Vec<String> {
     let mut options = Vec::new();
     if arguments.cloud == CloudKind::Aws {
         options.extend(["--cloud", "aws"].map(str::to_owned));

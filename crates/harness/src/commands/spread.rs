@@ -75,10 +75,14 @@ const SHOWN: [&str; 6] = [
 
 impl Spread {
     pub(super) fn of(reports: &[Report]) -> Self {
-        let reports: Vec<Value> = reports
+        let reports = reports
             .iter()
-            .map(|report| serde_json::to_value(report).expect("a report has only keys that are text"))
-            .collect();
+            .map(|report| serde_json::to_value(report).expect("a report has only keys that are text"));
+        Self::of_reports(&reports.collect::<Vec<Value>>())
+    }
+
+    /// Of reports as JSON.
+    pub(super) fn of_reports(reports: &[Value]) -> Self {
         let row = |field: &'static str| {
             let mut figures: Vec<f64> = reports.iter().filter_map(|report| number(report, field)).collect();
             figures.sort_unstable_by(f64::total_cmp);
