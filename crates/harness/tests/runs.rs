@@ -195,3 +195,51 @@ fn a_run_that_is_repeated_says_how_far_its_runs_are_apart() {
     let refused = harness(&["run", &path, "--repeat", "2", "--junit", "x.xml"]);
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
 }
+
+#[test]
+fn hosts_that_are_alike_have_percentiles_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out").display().to_string();
+    let sets = [
+        "regions.region-a.zones=2",
+        "network.classes.old.hosts=4",
+        "network.classes.old.uplink=\"200 kB/s\"",
+        "network.classes.old.downlink=\"200 kB/s\"",
+        "faults.gone.kind=leave",
+        "faults.gone.hosts=3",
+        "faults.gone.at=\"1s\"",
+    ];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let output = harness(&[&["plan", &scenario("smoke.toml"), "--out", &out], &sets[..]].concat());
+    let report =
+        std::fs::read(folder.path().join("out/report.json")).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let groups = report["groups"].as_array().unwrap();
+    let find = |region: &str, by: &str, name: &str| {
+        groups
+            .iter()
+            .find(|of| of["region"] == region && of["by"] == by && of["name"] == name)
+    };
+    let (old, most) = (
+        find("region-a", "class", "old").unwrap(),
+        find("region-a", "class", "most").unwrap(),
+    );
+    assert_eq!(old["hosts"], 4);
+    assert!(
+        old["fanout_latency_ms"]["p50"].as_f64() > most["fanout_latency_ms"]["p50"].as_f64(),
+        "{groups:#?}"
+    );
+    assert!(
+        find("region-a", "zone", "region-a-zone-1").is_some() && find("region-b", "zone", "region-b-zone-0").is_none()
+    );
+    let gone = find("region-b", "fault", "leave").unwrap();
+    assert_eq!(
+        (gone["hosts"].clone(), gone["fanout_latency_ms"]["max"].clone()),
+        (3.into(), Value::Null)
+    );
+    assert!(
+        text(&output.stdout).contains("class old (4)"),
+        "{}",
+        text(&output.stdout)
+    );
+}

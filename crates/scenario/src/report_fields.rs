@@ -207,6 +207,7 @@ pub const REPORT_LISTS: &[&str] = &[
     "thresholds_left_out",
     "histograms",
     "series",
+    "groups",
     "last_hosts",
     "causes",
     "stuck",

@@ -212,6 +212,7 @@ fn lists() -> Vec<(&'static str, Value)> {
         ),
         ("histograms.fanout_latency_us", histograms),
         ("series", series()),
+        ("groups", groups()),
         ("last_hosts", last_hosts()),
         ("causes", causes()),
         ("stuck", stuck()),
@@ -255,6 +256,33 @@ fn series() -> Value {
         ("bound", points(bound)),
     ];
     list_of("Hosts that were done over time, by region.", &fields)
+}
+
+fn groups() -> Value {
+    let mut latencies = object();
+    for percentile in PERCENTILES {
+        latencies["properties"][percentile] = json!({"type": ["number", "null"], "minimum": 0});
+    }
+    let by = json!({"type": "string", "enum": ["class", "zone", "fault"], "description": "By what they are alike."});
+    let fields = [
+        ("region", text("Name of the region.")),
+        ("by", by),
+        (
+            "name",
+            text("Which class, zone, or kind of fault; most and none are those of no class and without a fault."),
+        ),
+        ("hosts", count("How many they are.")),
+        ("verified", count("How many of them have the build.")),
+        (
+            "excused",
+            count("Of how many nothing was expected: they are in no percentile."),
+        ),
+        ("fanout_latency_ms", latencies),
+    ];
+    list_of(
+        "Hosts of a region that are alike, of each kind of which it has two or more.",
+        &fields,
+    )
 }
 
 fn last_hosts() -> Value {

@@ -8,6 +8,7 @@ use scenario::{
     RunOutcome, Scenario, Slack, Stop, Verdict,
 };
 
+use super::groups::groups;
 use super::hosts_csv::hosts_csv;
 use super::series::curves;
 use super::simulation::Simulation;
@@ -74,6 +75,7 @@ impl Report {
             histograms: histograms(scenario, outcomes),
             series: curves(scenario, outcome),
             hosts_csv: hosts_csv(scenario, outcome),
+            groups: groups(scenario, outcome),
             last_hosts: Vec::new(),
             causes: Vec::new(),
             stuck: stuck(scenario, outcomes),
@@ -329,7 +331,7 @@ fn banned(scenario: &Scenario, outcome: &RunOutcome) -> Vec<BannedHost> {
     named.collect()
 }
 
-fn latencies(summary: &LatencySummary) -> Latencies {
+pub(super) fn latencies(summary: &LatencySummary) -> Latencies {
     Latencies {
         p50: summary.p50.map(milliseconds),
         p90: summary.p90.map(milliseconds),

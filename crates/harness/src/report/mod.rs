@@ -3,6 +3,7 @@
 mod about;
 mod causes;
 mod for_ci;
+mod groups;
 mod hosts_csv;
 mod html;
 mod making;
@@ -18,6 +19,7 @@ use scenario::{FaultCounts, MachineLoad, Stages, Transport};
 use serde::Serialize;
 
 use causes::RegionCauses;
+use groups::Group;
 use series::Curve;
 use simulation::Simulation;
 use stretch::Stretch;
@@ -78,6 +80,8 @@ pub(crate) struct Report {
     /// A row a host; not there for very many.
     #[serde(skip)]
     pub(crate) hosts_csv: Option<String>,
+    /// Hosts of each region that are alike: by class of links, zone, and kind of fault.
+    groups: Vec<Group>,
     /// The last hosts of each region, and why; none where nothing was recorded.
     last_hosts: Vec<explain::LastHost>,
     /// What made the slowest hosts of each region late.

@@ -124,6 +124,21 @@ impl Report {
             self.row(f, &name, &region.fanout_latency_ms, region.pending)?;
         }
         self.row(f, "  all", &self.fanout_latency_ms, self.hosts.pending)?;
+        for group in self.groups.iter().take(GROUPS_SHOWN) {
+            let name = format!("  {} {} ({})", group.by, group.name, group.hosts);
+            if group.excused == group.hosts {
+                writeln!(f, "{name:<24} excused: the scenario made them leave or corrupt")?;
+                continue;
+            }
+            self.row(f, &name, &group.fanout_latency_ms, 0)?;
+        }
+        if self.groups.len() > GROUPS_SHOWN {
+            writeln!(
+                f,
+                "  and {} groups more, in report.json",
+                self.groups.len() - GROUPS_SHOWN
+            )?;
+        }
         if self.simulation.is_none() {
             self.row(f, "end to end", &self.end_to_end_latency_ms, self.hosts.pending)?;
         }
@@ -353,6 +368,8 @@ fn word(value: &impl serde::Serialize) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// Groups of hosts that are alike which are shown.
+const GROUPS_SHOWN: usize = 12;
 /// Banned hosts that are shown one by one.
 const BANNED_SHOWN: usize = 10;
 /// Hosts of a run that was stopped that are shown one by one.

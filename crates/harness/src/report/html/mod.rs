@@ -91,6 +91,18 @@ impl Report {
             regions.collect::<String>(),
             row("all", self.hosts.total, &self.fanout_latency_ms)
         );
+        let groups = self.groups.iter().map(|of| {
+            let name = format!("{}, {} {}", of.region, of.by, of.name);
+            row(&name, of.hosts, &of.fanout_latency_ms)
+        });
+        let groups: String = groups.collect();
+        if !groups.is_empty() {
+            let _ = writeln!(
+                page,
+                "<table><tr><th>hosts that are alike</th><th>hosts</th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th>\
+                 <th>max</th></tr>{groups}</table>"
+            );
+        }
         if let Some(bound) = self.lower_bound_ms {
             let last = self
                 .stretch
