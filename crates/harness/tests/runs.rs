@@ -4,7 +4,9 @@
 
 mod program;
 
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use program::{harness, scenario, text};
 use serde_json::Value;
@@ -241,5 +243,51 @@ fn hosts_that_are_alike_have_percentiles_of_their_own() {
         text(&output.stdout).contains("class old (4)"),
         "{}",
         text(&output.stdout)
+    );
+}
+
+/// The harness with this on its standard input.
+fn told(arguments: &[&str], input: &str) -> Output {
+    let mut harness = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    harness.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    harness.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_scenario_can_come_from_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out").display().to_string();
+    let base = scenario("smoke.toml");
+    let text_of = |more: &str| {
+        format!(
+            "extends = {base:?}\n[regions.region-a]\nhosts = 4\n[regions.region-b]\nhosts = 3\n[thresholds]\neveryone = \"hosts.verified == 7\"\n{more}"
+        )
+    };
+    let output = told(&["plan", "-", "--out", &out], &text_of(""));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stdout).starts_with("stdin (virtual"),
+        "{}",
+        text(&output.stdout)
+    );
+    let out = folder.path().join("seeds").display().to_string();
+    let seeds = told(&["plan", "-", "--seeds", "1..3", "--out", &out], &text_of(""));
+    assert!(
+        text(&seeds.stdout).contains("2 of 2 forecasts"),
+        "{}",
+        text(&seeds.stderr)
+    );
+    let wrong = told(&["check", "-"], &text_of("[swarm]\ndegree = 0\n"));
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        text(&wrong.stderr).contains("standard input:9: swarm.degree = 0"),
+        "{}",
+        text(&wrong.stderr)
     );
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use toml::de::{DeTable, DeValue};
 
@@ -167,8 +167,8 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Table, Scenario
 
 /// `above` has the files that lead here, by their canonical paths: one file has many relative names.
 fn load_file(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, ScenarioError> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let name = shown(path);
+    let text = text_of(path).map_err(|error| {
         let hint = if error.kind() == std::io::ErrorKind::NotFound {
             "there is no such file; expected the path of a scenario, such as scenarios/smoke.toml".to_owned()
         } else {
@@ -208,6 +208,28 @@ fn load_file(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, ScenarioErr
     let mut tree = load_file(&base, above)?;
     put_on_top(&mut tree, own);
     Ok(tree)
+}
+
+/// What stands for standard input where the path of a scenario is expected.
+const STDIN: &str = "-";
+
+/// As a file is called in messages.
+pub(crate) fn shown(path: &Path) -> String {
+    if path == Path::new(STDIN) {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    }
+}
+
+/// Standard input is read once, and is the same for whoever loads it again with another seed.
+fn text_of(path: &Path) -> std::io::Result<String> {
+    static READ: OnceLock<Result<String, String>> = OnceLock::new();
+    if path != Path::new(STDIN) {
+        return std::fs::read_to_string(path);
+    }
+    let read = READ.get_or_init(|| std::io::read_to_string(std::io::stdin()).map_err(|error| error.to_string()));
+    read.clone().map_err(std::io::Error::other)
 }
 
 /// What `path` extends: beside it or, where it is a link and there is nothing, beside what it leads to.

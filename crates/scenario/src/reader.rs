@@ -7,6 +7,7 @@ use std::time::Duration;
 use swarm::{BUILD_ID_LENGTH_MAX, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, CHUNKS_MAX};
 
 use crate::faults::{self, HostShare};
+use crate::file::shown;
 use crate::file::{Table, Value};
 use crate::problem::ScenarioError;
 use crate::quantity::{parse_duration, parse_rate, parse_size};
@@ -20,11 +21,14 @@ use crate::{
 use crate::{kernel_keys, shares, values};
 
 pub(crate) fn read(path: &Path, tree: &Table, given_twice: Vec<String>) -> Result<Scenario, ScenarioError> {
-    let name = path
-        .file_stem()
-        .map_or_else(|| "scenario".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let name = match path.to_str() {
+        Some("-") => "stdin".to_owned(),
+        _ => path
+            .file_stem()
+            .map_or_else(|| "scenario".to_owned(), |stem| stem.to_string_lossy().into_owned()),
+    };
     let reader = Reader {
-        file: path.display().to_string(),
+        file: shown(path),
         problems: RefCell::new(Vec::new()),
     };
     let root = Section {
