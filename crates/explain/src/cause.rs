@@ -111,7 +111,7 @@ impl Cause {
             Self::OwnLink => "its own downlink, which was full",
             Self::SenderLink => "a neighbour's uplink, which was full",
             Self::SharedLink => "the link between zones or racks",
-            Self::Window => "room among the requests that it may have out (swarm.chunks_in_flight)",
+            Self::Window => "room among the requests that it may have out",
             Self::Messages => "news and requests on their way",
             Self::Disk => "hashing and the disk",
             Self::Log => "the table of deployment logs",

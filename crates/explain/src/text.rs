@@ -59,6 +59,9 @@ impl Reasons<'_> {
             time(spent),
             100.0 * spent as f64 / verdict.total.max(spent).max(1) as f64
         );
+        if self.records().facts.machine.is_some() && verdict.main != Cause::Machine {
+            text.push_str("; the machine was busy too");
+        }
         text
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use scenario::Serves;
+
 use crate::cause::Cause;
 use crate::links::{View, as_ticks};
 use crate::path::{Path, Step, path};
@@ -67,8 +69,9 @@ impl Verdict {
         let most = known
             .max_by_key(|(_, ticks)| **ticks)
             .map(|(cause, ticks)| (*cause, *ticks));
+        let planned = |cause: Cause| is_planned(view, cause, whom(&path, cause, host));
         let (main, main_ticks) = match most {
-            Some((cause, _)) if machine && cause.is_of_a_machine() => (Cause::Machine, lateness),
+            Some((cause, _)) if machine && cause.is_of_a_machine() && !planned(cause) => (Cause::Machine, lateness),
             Some(most) => most,
             None => (Cause::Unrecorded, total),
         };
@@ -145,6 +148,30 @@ pub(crate) fn beyond(shares: &BTreeMap<Cause, i64>, bound: i64) -> BTreeMap<Caus
         }
     }
     beyond
+}
+
+/// Whether the scenario itself has this happen, so that a machine which was busy too is not to blame: a small window or few slots that it sets, a
+/// class of slower links, hosts that do not serve.
+fn is_planned(view: &View<'_>, cause: Cause, (who, with): (u32, Option<Member>)) -> bool {
+    let swarm = &view.scenario().swarm;
+    let plan = |host: u32| view.plan.hosts.get(host as usize);
+    let with = with.and_then(|with| with.host_index(view.hosts())).and_then(plan);
+    match cause {
+        Cause::Window => swarm.chunks_in_flight.is_some(),
+        Cause::SeederSlots => swarm.seeder_slots.is_some(),
+        Cause::SharedLink => true,
+        Cause::OwnLink => plan(who).is_some_and(|host| host.class.is_some()),
+        Cause::SenderLink => with.is_some_and(|host| host.class.is_some()),
+        Cause::Silence | Cause::Refused => with.is_some_and(|host| {
+            let is_disturbed = view
+                .plan
+                .disturbances
+                .iter()
+                .any(|disturbance| disturbance.host == host.index);
+            host.serves != Serves::Honest || host.leave_at.is_some() || is_disturbed
+        }),
+        _ => false,
+    }
 }
 
 /// A host that is later than its bound by no more than this part of its time is hardly later: no schedule is without waiting.

@@ -54,7 +54,7 @@ fn explained(run: &Path, more: &[&str]) -> Value {
 const SMALL: &str = "[regions.region-a]\nhosts = 20\n[build]\nsize = \"3 MiB\"\nchunk_size = \"128 KiB\"\n\
                      [network.host]\nuplink = \"1 MB/s\"\ndownlink = \"2 MB/s\"\n";
 
-/// Live and in a forecast, the last host is told of this cause; on a machine that is busy with something else a live run is told of that.
+/// Live and in a forecast, the last host is told of this cause, however busy the machine is: the scenario has it happen.
 fn both_name(cause: &str, more: &str) {
     let (_folder, file) = scenario(&format!("{SMALL}{more}"));
     for command in ["plan", "run"] {
@@ -62,9 +62,8 @@ fn both_name(cause: &str, more: &str) {
             let run = ran(command, &file, &["--seed", seed]);
             let told = explained(&run, &[]);
             let named = told["hosts"][0]["cause"].as_str().unwrap();
-            let is_busy = command == "run" && named == "machine";
-            assert!(
-                named == cause || is_busy,
+            assert_eq!(
+                named, cause,
                 "{command}, seed {seed}: {:#}",
                 told["hosts"][0]["sentence"]
             );
@@ -112,6 +111,67 @@ fn neighbours_with_slow_uplinks_are_named_live_and_in_a_forecast() {
 #[test]
 fn neighbours_that_stall_are_named_live_and_in_a_forecast() {
     both_name("silence", "[faults.stalling]\nkind = \"stall\"\nhosts = \"50%\"\n");
+}
+
+#[test]
+fn a_window_that_starves_is_named_live_and_in_a_forecast() {
+    both_name(
+        "window",
+        "[network]\nlatency = \"60ms\"\n[swarm]\nchunks_in_flight = 1\n",
+    );
+}
+
+#[test]
+fn a_seeder_with_too_few_slots_is_named_live_and_in_a_forecast() {
+    let fast = "[network.seeder]\nuplink = \"20 MB/s\"\ndownlink = \"20 MB/s\"\n";
+    // Hosts that receive at a tenth of what they send: whoever is sent to keeps a slot for long.
+    let (_folder, file) = scenario(
+        &(SMALL
+            .replace("downlink = \"2 MB/s\"", "downlink = \"400 kB/s\"")
+            .replace("uplink = \"1 MB/s\"", "uplink = \"4 MB/s\"")
+            + fast
+            + "[swarm]\nseeder_slots = 1\nupload_slots = 8\n"),
+    );
+    for command in ["plan", "run"] {
+        let told = explained(&ran(command, &file, &[]), &[]);
+        let named = &told["hosts"][0]["cause"];
+        assert!(
+            named == "seeder-slots" || (command == "run" && named == "machine"),
+            "{command}: {:#}",
+            told["hosts"][0]["sentence"]
+        );
+    }
+}
+
+/// As many threads as cores that want all of them, so that the hosts of a run get what is left.
+#[test]
+fn a_machine_that_is_busy_is_named() {
+    let is_over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let busy: Vec<_> = (0..cores * 4)
+        .map(|_| {
+            let is_over = std::sync::Arc::clone(&is_over);
+            std::thread::spawn(move || {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            })
+        })
+        .collect();
+    let fast = "[regions.region-a]\nhosts = 100\n[build]\nsize = \"16 MiB\"\n[network.host]\nuplink = \"100 MB/s\"\ndownlink = \"200 MB/s\"\n";
+    let (_folder, file) = scenario(fast);
+    let run = ran("run", &file, &[]);
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    busy.into_iter().for_each(|thread| thread.join().unwrap());
+    let report: Value = serde_json::from_slice(&std::fs::read(run.join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["limited_by"], "machine", "{:#}", report["machine"]);
+    let told = explained(&run, &[]);
+    assert_eq!(
+        told["hosts"][0]["cause"], "machine",
+        "{:#}",
+        told["hosts"][0]["sentence"]
+    );
+    assert_eq!(report["last_hosts"][0]["cause"], "machine");
 }
 
 #[test]
