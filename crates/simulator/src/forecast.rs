@@ -404,8 +404,12 @@ pub fn memory_estimate(scenario: &Scenario, threads: usize) -> u64 {
     let mut hosts: Vec<u64> = scenario.regions.iter().map(|region| region.hosts.into()).collect();
     hosts.sort_unstable_by_key(|hosts| std::cmp::Reverse(*hosts));
     let live: u64 = hosts.iter().take(threads.max(1)).sum();
-    let outcomes = u64::from(scenario.host_count()) * OUTCOME_BYTES;
-    live * per_host + outcomes
+    let all = u64::from(scenario.host_count());
+    let recorded = match scenario.fidelity {
+        Fidelity::Faithful => Sample::of_forecast(all, u32::try_from(chunks).unwrap_or(u32::MAX)).len() as u64,
+        Fidelity::Kernel => 0,
+    };
+    live * per_host + all * (OUTCOME_BYTES + recorded * RECORD_BYTES)
 }
 
 /// The build's manifest with hashes of nothing: no byte moves in virtual time, and whether a chunk verifies is the model's
@@ -435,6 +439,8 @@ const DIFFERENCE_HOSTS: u32 = 1000;
 const NEIGHBOUR_BYTES: u64 = 120;
 /// Bits a chunk and host: held, wanted, published, and the order of acquisition.
 const CHUNK_BITS: u64 = 3 + 2 * 32;
+/// Bytes of a chunk that is recorded of a host: while it is, once it is told, and where links are looked at.
+const RECORD_BYTES: u64 = 32 + 36 + 48;
 /// Bytes of a host's result.
 const OUTCOME_BYTES: u64 = 200;
 
