@@ -162,11 +162,13 @@ impl Walk<'_, '_> {
                 0 => self.waiting_for(host, holder, chunk, time),
                 _ => self.stopped(host, holder, time),
             };
-            // Who was turned down waits for somebody else to have it.
+            // Who was turned down waits for somebody else to have it; a seeder turns down whoever can have it from neighbours.
             let came = Member(asked.of)
                 .host_index(self.view.hosts())
                 .map(|index| self.view.chunk(index, place).stored);
-            if cause == Cause::Refused && came.is_some_and(|came| came > first.at) {
+            let is_by_seeder = self.view.is_seeder(holder) && chunk.refused > 0;
+            let waits_for_other = cause == Cause::Refused && came.is_some_and(|came| came > first.at);
+            if came.is_some() && (is_by_seeder || waits_for_other) {
                 holder = Member(asked.of);
             } else {
                 self.step(first.at.into(), cause, host, Some(holder), Some(place));
@@ -293,8 +295,7 @@ impl Walk<'_, '_> {
         let is_seeder = view.is_seeder(with);
         let is_full = view.uplink_use(with, time).is_some_and(|part| part >= FULL);
         match (view.was_sending(with, time), is_seeder) {
-            _ if chunk.refused > 0 && is_seeder => Cause::Refused,
-            (true, _) if chunk.refused > 0 => Cause::Refused,
+            (true, false) if chunk.refused > 0 => Cause::Refused,
             (true, true) if is_full => Cause::SeederLink,
             (true, true) => Cause::SeederSlots,
             (true, false) if is_full => Cause::SenderLink,

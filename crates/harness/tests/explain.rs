@@ -103,8 +103,7 @@ fn a_host_that_comes_late_is_named_live_and_in_a_forecast() {
 fn neighbours_with_slow_uplinks_are_named_live_and_in_a_forecast() {
     both_name(
         "sender-link",
-        "[network.seeder]\nuplink = \"4 MB/s\"\ndownlink = \"4 MB/s\"\n\
-         [network.classes.thin]\nhosts = \"90%\"\nuplink = \"200 kB/s\"\ndownlink = \"2 MB/s\"\n",
+        "[network.classes.thin]\nhosts = \"90%\"\nuplink = \"200 kB/s\"\ndownlink = \"2 MB/s\"\n",
     );
 }
 
