@@ -209,6 +209,9 @@ const ORDERED: usize = u64::BITS as usize;
 pub(super) const LOADS: usize = 8;
 
 #[cfg(test)]
+mod against_a_list;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
