@@ -445,4 +445,6 @@ const PARKED_HOSTS_MAX: usize = 64;
 const _: () = assert!(UPLOAD_QUEUE_PER_HOST_MAX <= UPLOAD_QUEUE_MAX);
 
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod tests;
