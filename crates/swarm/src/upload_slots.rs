@@ -212,6 +212,9 @@ const SEEDER_LEAST: usize = 2;
 const SEEDER_MOST: usize = 64;
 
 #[cfg(test)]
+mod rules;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
