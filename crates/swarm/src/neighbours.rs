@@ -339,6 +339,9 @@ const USELESS_FROM_MISSES: u32 = 6;
 const PARKED_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
+mod rules;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
