@@ -307,6 +307,9 @@ const JOINERS_SEARCHED: usize = 256;
 const _: () = assert!((WANTED_MAX as usize) < crate::wire::CONTACTS_MAX);
 
 #[cfg(test)]
+mod rules;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use rand::SeedableRng;

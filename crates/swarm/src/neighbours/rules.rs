@@ -67,7 +67,10 @@ fn who_has_a_table_goes_by_it_and_others_by_what_they_were_told() {
         assert_eq!(by_host, neighbours.holdings(index, &table));
         by_host.count()
     };
-    assert_eq!([(0, A), (1, B), (2, C)].map(|(index, host)| held(index, host)), [1, 4, 0]);
+    assert_eq!(
+        [(0, A), (1, B), (2, C)].map(|(index, host)| held(index, host)),
+        [1, 4, 0]
+    );
     let is_busy = neighbours.busy(&table);
     assert_eq!([is_busy(0), is_busy(1), is_busy(2)], [false, true, true]);
 }
@@ -99,7 +102,11 @@ fn in_this_zone_are_those_near_by_that_are_no_seeders_and_let_nothing_become_ove
     neighbours.strike(at(0), B, LEAST);
     assert_eq!(neighbours.local_hosts(&[]), 1);
     assert_eq!(neighbours.local_hosts(&[seeder(C)]), 0);
-    assert_eq!(neighbours.local_hosts(&[seeder(C), seeder(A)]), 0, "there are none to take away");
+    assert_eq!(
+        neighbours.local_hosts(&[seeder(C), seeder(A)]),
+        0,
+        "there are none to take away"
+    );
     neighbours.delivered(A);
     assert_eq!(neighbours.local_hosts(&[]), 2);
 }
@@ -135,8 +142,14 @@ fn a_turn_is_lost_for_twice_as_long_each_time_and_never_for_less_than_was_said_b
 
 #[test]
 fn who_was_overdue_three_times_or_late_six_times_in_a_row_is_of_no_use() {
-    for (strikes, misses, is_useless) in [(0, 5, false), (0, 6, true), (2, 0, false), (3, 0, true), (2, 3, false), (2, 4, true)]
-    {
+    for (strikes, misses, is_useless) in [
+        (0, 5, false),
+        (0, 6, true),
+        (2, 0, false),
+        (3, 0, true),
+        (2, 3, false),
+        (2, 4, true),
+    ] {
         let mut neighbours = three();
         (0..strikes).for_each(|_| neighbours.strike(at(0), A, LEAST));
         for _ in 0..misses {
@@ -147,7 +160,11 @@ fn who_was_overdue_three_times_or_late_six_times_in_a_row_is_of_no_use() {
         assert_eq!([0, 1].map(|index| neighbours.misses(index)), [strikes + misses, 0]);
         assert_eq!([A, B, NOBODY].map(|host| neighbours.strikes(host)), [strikes, 0, 0]);
         neighbours.delivered(B);
-        assert_eq!(neighbours.get(A).unwrap().is_useless(), is_useless, "another has delivered");
+        assert_eq!(
+            neighbours.get(A).unwrap().is_useless(),
+            is_useless,
+            "another has delivered"
+        );
         neighbours.delivered(A);
         assert!(!neighbours.get(A).unwrap().is_useless());
     }
@@ -174,7 +191,11 @@ fn who_turned_a_request_down_is_not_asked_at_all_until_the_time_that_is_told_or_
     assert_eq!(neighbours.shut(at(200), A, LEAST, MOST), at(400));
     neighbours.park(at(0), B, LEAST, MOST);
     let shut = |neighbours: &Neighbours, now| [0, 1, 2].map(|index| neighbours.is_shut(index, at(now)));
-    assert_eq!(shut(&neighbours, 399), [true, false, false], "to lose one's turn is something else");
+    assert_eq!(
+        shut(&neighbours, 399),
+        [true, false, false],
+        "to lose one's turn is something else"
+    );
     assert_eq!(shut(&neighbours, 400), [false; 3]);
     neighbours.delivered(A);
     assert_eq!(shut(&neighbours, 0), [false; 3]);
@@ -211,7 +232,10 @@ fn of_what_was_said_early_no_more_is_kept_than_a_build_can_have() {
     let mut early = EarlyHave::default();
     early.add(&[7, 8]);
     early.add(&vec![9; most as usize]);
-    assert_eq!((early.chunks.len(), &early.chunks[..3]), (most as usize, &[7, 8, 9][..]));
+    assert_eq!(
+        (early.chunks.len(), &early.chunks[..3]),
+        (most as usize, &[7, 8, 9][..])
+    );
     early.add(&[10]);
     assert_eq!(early.chunks.len(), most as usize);
 }

@@ -146,3 +146,6 @@ const HOLDERS_MAX: usize = 4;
 const LOOK_SETTLE: Duration = Duration::from_millis(50);
 /// A host that goes with a part of the build may only have lost its connection; it is back in less than this.
 const AWAY_PATIENCE: Duration = Duration::from_millis(1500);
+
+#[cfg(test)]
+mod rules;

@@ -83,6 +83,9 @@ const SILENT_PART: usize = 4;
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
+mod rules;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

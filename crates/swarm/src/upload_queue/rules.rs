@@ -40,19 +40,31 @@ fn crowded_by(host: HostId, slots: usize) -> UploadQueue {
 #[test]
 fn what_waits_and_what_is_served_are_both_in_the_queue() {
     let mut queue = queue(1);
-    assert_eq!((queue.len(), queue.has_waiting(), queue.has_free_slot(at(0))), (0, false, true));
+    assert_eq!(
+        (queue.len(), queue.has_waiting(), queue.has_free_slot(at(0))),
+        (0, false, true)
+    );
     push(&mut queue, at(0), A, 0, 0);
     push(&mut queue, at(0), B, 1, 0);
-    assert_eq!((queue.len(), queue.has_waiting(), queue.has_free_slot(at(0))), (2, true, false));
+    assert_eq!(
+        (queue.len(), queue.has_waiting(), queue.has_free_slot(at(0))),
+        (2, true, false)
+    );
     assert_eq!(next(&mut queue, at(5)), Some((A, 0)));
-    assert_eq!((queue.len(), queue.has_waiting(), queue.has_free_slot(at(5))), (2, true, false));
+    assert_eq!(
+        (queue.len(), queue.has_waiting(), queue.has_free_slot(at(5))),
+        (2, true, false)
+    );
     for (to, index, is_there) in [(A, 0, true), (B, 1, true), (A, 1, false), (B, 0, false), (C, 0, false)] {
         assert_eq!(queue.contains(to, chunk(index)), is_there, "{index} for {to}");
     }
     let since = [(A, 0), (A, 1), (B, 0), (B, 1)].map(|(to, index)| queue.since(to, chunk(index)));
     assert_eq!(since, [Some(at(5)), None, None, None], "what waits has not begun");
     assert_eq!(queue.cancel(B, chunk(1)), Cancelled::Waiting);
-    assert_eq!((queue.len(), queue.has_waiting(), queue.has_free_slot(at(5))), (1, false, false));
+    assert_eq!(
+        (queue.len(), queue.has_waiting(), queue.has_free_slot(at(5))),
+        (1, false, false)
+    );
     assert_eq!(queue.finish(at(7), A, chunk(1)), None, "it is sent another");
     assert_eq!(queue.finish(at(7), B, chunk(0)), None, "another is sent it");
     assert_eq!(queue.finish(at(7), A, chunk(0)), Some(Duration::from_millis(2)));
@@ -290,7 +302,11 @@ fn a_chunk_that_is_lost_is_taken_from_who_waits_and_its_servings_end() {
     assert_eq!(queue.remove_chunk(chunk(7)), (vec![C], vec![A]));
     assert!(queue.contains(A, chunk(7)) && !queue.contains(C, chunk(7)) && queue.contains(C, chunk(2)));
     assert_eq!(queue.finish(at(9), A, chunk(7)), None, "its time says nothing");
-    assert_eq!(queue.finish(at(9), B, chunk(1)), Some(Duration::from_millis(9)), "another's does");
+    assert_eq!(
+        queue.finish(at(9), B, chunk(1)),
+        Some(Duration::from_millis(9)),
+        "another's does"
+    );
 }
 
 #[test]
@@ -339,7 +355,9 @@ fn the_rate_of_the_uplink_is_seen_from_when_it_begins_to_when_it_rests() {
         push(&mut queue, at(0), A, index, 0);
         // It rests for as long as it sends: a second each.
         next(&mut queue, at(2000 * u64::from(index)));
-        let taken = queue.finish(at(2000 * u64::from(index) + 1000), A, chunk(index)).unwrap();
+        let taken = queue
+            .finish(at(2000 * u64::from(index) + 1000), A, chunk(index))
+            .unwrap();
         queue.learn(at(2000 * u64::from(index) + 1000), taken, 5000);
     }
     assert_eq!(queue.rate(), 5000);

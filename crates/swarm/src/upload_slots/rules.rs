@@ -12,10 +12,7 @@ impl Uplink {
     fn new(mut slots: UploadSlots, chunks: u32) -> Self {
         slots.set_chunks(chunks);
         slots.begins(Time::ZERO);
-        Self {
-            slots,
-            now: Time::ZERO,
-        }
+        Self { slots, now: Time::ZERO }
     }
 
     /// A host's, whose greatest rate was a million bytes a second.
@@ -57,13 +54,26 @@ fn below_93_percent_of_the_greatest_rate_there_is_one_more_and_from_98_on_one_fe
     ] {
         let mut uplink = Uplink::of_host(640);
         assert_eq!([500, 500].map(|filled| uplink.filled_to(filled, true)), [2, 3]);
-        assert_eq!(uplink.filled_to(thousandths, others_wait), expected, "{thousandths} {others_wait}");
+        assert_eq!(
+            uplink.filled_to(thousandths, others_wait),
+            expected,
+            "{thousandths} {others_wait}"
+        );
     }
 }
 
 #[test]
 fn a_host_sends_at_least_one_and_at_most_what_the_build_allows() {
-    for (chunks, most) in [(1, 2), (64, 2), (143, 2), (144, 3), (640, 6), (3000, 13), (4096, 16), (1_000_000, 16)] {
+    for (chunks, most) in [
+        (1, 2),
+        (64, 2),
+        (143, 2),
+        (144, 3),
+        (640, 6),
+        (3000, 13),
+        (4096, 16),
+        (1_000_000, 16),
+    ] {
         let mut uplink = Uplink::of_host(chunks);
         assert_eq!(uplink.filled_to(1000, true), 1);
         let numbers: Vec<usize> = (0..18).map(|_| uplink.filled_to(500, true)).collect();
@@ -75,7 +85,10 @@ fn a_host_sends_at_least_one_and_at_most_what_the_build_allows() {
 #[test]
 fn what_is_given_stays_whatever_is_seen() {
     let mut uplink = Uplink::new(UploadSlots::fixed(3), 1_000_000);
-    assert_eq!([1_000_000, 1, 1, 9_000_000, 1].map(|rate| uplink.look(rate, true)), [3; 5]);
+    assert_eq!(
+        [1_000_000, 1, 1, 9_000_000, 1].map(|rate| uplink.look(rate, true)),
+        [3; 5]
+    );
 }
 
 #[test]
@@ -94,7 +107,13 @@ fn slots_are_looked_at_when_two_chunks_have_left_for_each_and_two_more() {
 #[test]
 fn the_greatest_rate_fades_by_a_256th_with_each_look_and_a_greater_one_takes_its_place() {
     let mut uplink = Uplink::new(UploadSlots::fixed(1), 640);
-    for (rate, greatest) in [(256_000, 256_000), (10, 255_000), (10, 254_004), (254_000, 254_000), (300_000, 300_000)] {
+    for (rate, greatest) in [
+        (256_000, 256_000),
+        (10, 255_000),
+        (10, 254_004),
+        (254_000, 254_000),
+        (300_000, 300_000),
+    ] {
         uplink.look(rate, true);
         assert_eq!(uplink.slots.rate(), greatest);
     }
