@@ -224,8 +224,8 @@ fn who_dials_and_who_is_dialled_are_both_given_time_for_the_link() {
 #[test]
 fn who_is_in_a_zone_that_others_are_not_is_linked_to_two_hosts_of_each_of_them() {
     let mut tracker = Tracker::new(2);
-    for number in 1..=30 {
-        let zone = Some(ZoneId::named(["a", "b", "c"][number as usize % 3]));
+    for (number, name) in (1..=30).zip(["a", "b", "c"].into_iter().cycle()) {
+        let zone = Some(ZoneId::named(name));
         tracker.announce(at(0), host(number), Announced { zone, ..announced(0) });
     }
     let contacts = tracker.link_to_other_zones(at(500), host(1), &mut rng());
