@@ -466,4 +466,6 @@ const CHECKED_ALWAYS: u32 = 100;
 const CHECKED_EVERY: u32 = 64;
 
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,285 @@
+//! What members ask of a seeder, and what they say of each other.
+
+use super::*;
+
+#[test]
+fn a_chunk_that_is_not_of_the_build_ends_the_connection() {
+    let mut told = Told::new(2);
+    told.join(A);
+    let reason = DisconnectReason::ProtocolViolation;
+    assert!(told.ask(A, 2).contains(&Action::Disconnect { host: A, reason }));
+    assert_eq!(told.seeder.member_count(), 0);
+}
+
+#[test]
+fn a_seeder_sends_the_build_twice_and_then_only_who_starves_is_served() {
+    let mut told = Told::after_the_first_pass(3);
+    told.join(B);
+    for chunk in 0..3 {
+        told.now = told.now + Duration::from_secs(2);
+        told.sends(B, chunk);
+    }
+    told.now = told.now + Duration::from_secs(2);
+    told.join(C);
+    assert_eq!(told.ask(C, 0), [reject(C, 0, RejectReason::Spent)]);
+    assert_eq!(told.say(C, Message::HaveRequest), [Action::Send(C, Message::HaveAll)]);
+    // It starves for ten seconds, and for as long again after each chunk that it gets.
+    let starved_at = told.now;
+    told.now = starved_at + Duration::from_millis(9_999);
+    told.sends(C, 0);
+    told.now = told.now + Duration::from_millis(9_999);
+    told.sends(C, 1);
+    told.now = told.now + Duration::from_secs(10);
+    assert_eq!(told.ask(C, 2), [reject(C, 2, RejectReason::Spent)]);
+    // To have said so is over when it is complete.
+    told.say(C, Message::HaveRequest);
+    told.say(C, Message::Complete);
+    assert_eq!(told.ask(C, 2), [reject(C, 2, RejectReason::Spent)]);
+}
+
+#[test]
+fn what_waits_here_counts_towards_what_is_sent() {
+    let mut told = Told::after_the_first_pass(2);
+    told.join(B);
+    told.now = at(5000);
+    assert!(told.ask(B, 0).contains(&serve(B, 0)));
+    assert_eq!(told.ask(B, 1), [], "it waits");
+    assert_eq!(told.ask(A, 0), [reject(A, 0, RejectReason::Spent)]);
+}
+
+#[test]
+fn strangers_do_not_starve() {
+    let mut told = Told::after_the_first_pass(1);
+    told.tell(Event::Connected(B));
+    assert_eq!(told.say(B, Message::HaveRequest), [Action::Send(B, Message::HaveAll)]);
+    assert!(told.seeder.starving.is_empty());
+}
+
+#[test]
+fn in_the_first_pass_who_starves_becomes_a_client_up_to_twice_as_many_and_hears_its_offers_again() {
+    let mut told = Told::new(20);
+    for number in 1..=3 {
+        told.join(HostId::new(number));
+    }
+    assert_eq!(told.seeder.injection.client_count(), 1);
+    for (host, clients) in [(B, 2), (C, 2), (B, 2)] {
+        let actions = told.say(host, Message::HaveRequest);
+        let theirs: Vec<u32> = told.seeder.injection.offers_to(host).into_iter().collect();
+        assert!(actions.contains(&offer(host, &theirs)), "{actions:?}");
+        assert_eq!(told.seeder.injection.client_count(), clients);
+    }
+}
+
+#[test]
+fn after_the_first_pass_a_chunk_is_not_sent_again_before_who_got_it_can_pass_it_on() {
+    // How long a chunk takes, and for how long it is not sent again: sixteen times that, and a second at most.
+    for (taken, apart) in [(10, 160), (62, 992), (500, 1000)] {
+        for (since, is_sent) in [(apart - 1, false), (apart, true)] {
+            let mut told = Told::new(4);
+            told.join(A);
+            for chunk in 0..4 {
+                told.ask(A, chunk);
+                told.now = told.now + Duration::from_millis(taken);
+                told.served(A, chunk);
+            }
+            told.join(B);
+            told.now = at(3 * taken + since);
+            let answer = told.ask(B, 3);
+            if is_sent {
+                assert!(answer.contains(&serve(B, 3)), "after {since} ms");
+            } else {
+                assert_eq!(answer, [reject(B, 3, RejectReason::SentElsewhere)], "after {since} ms");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_that_is_taken_back_is_not_served_to_its_end_and_does_not_count() {
+    let mut told = Told::after_the_first_pass(2);
+    told.now = at(5000);
+    told.join(B);
+    assert!(told.ask(B, 0).contains(&serve(B, 0)));
+    told.ask(B, 1);
+    assert_eq!(told.say(B, Message::Cancel { chunk: 1 }), [], "it waited");
+    let stop = Action::StopServing {
+        to: B,
+        chunk: ChunkIndex::new(0),
+    };
+    assert_eq!(told.say(B, Message::Cancel { chunk: 0 }), [stop]);
+    told.served(B, 0);
+    assert_eq!(told.seeder.stats().chunks_served, 2);
+    assert_eq!(told.say(B, Message::Cancel { chunk: 99 }), [], "there is no such chunk");
+}
+
+#[test]
+fn bytes_that_are_gone_are_taken_from_everybody_and_offered_again_when_they_are_back() {
+    let lost = |chunk| Event::ChunkLost {
+        chunk: ChunkIndex::new(chunk),
+    };
+    let found = |chunk| Event::ChunkFound {
+        chunk: ChunkIndex::new(chunk),
+    };
+    let mut told = Told::new(6);
+    assert_eq!(Told::without_build(1, 1).tell(lost(0)), [], "of which nobody knows");
+    told.join(A);
+    told.ask(A, 0);
+    let actions = told.tell(lost(0));
+    let stop = Action::StopServing {
+        to: A,
+        chunk: ChunkIndex::new(0),
+    };
+    assert!(actions.contains(&stop));
+    let word = Action::Send(A, Message::Lost { chunk: 0 });
+    assert_eq!(actions.iter().filter(|action| **action == word).count(), 1, "said once");
+    assert_eq!(offers(&actions), [(A, 3)], "there is room for another");
+    assert_eq!(told.tell(lost(0)), [], "it is known");
+    told.served(A, 0);
+    assert_eq!(
+        (told.seeder.stats().chunks_served, told.seeder.stats().chunks_injected),
+        (0, 0)
+    );
+    assert_eq!(told.ask(A, 0), [reject(A, 0, RejectReason::NotHeld)]);
+    // One that waits to be sent is taken away as well.
+    told.ask(A, 1);
+    told.ask(A, 2);
+    assert!(
+        told.tell(lost(2))
+            .contains(&Action::Send(A, Message::Lost { chunk: 2 }))
+    );
+    assert_eq!(told.tell(found(5)), [], "it was not lost");
+    told.tell(found(0));
+    assert_eq!(
+        offers(&told.say(A, Message::Decline(list(&[3])))),
+        [(A, 0)],
+        "it goes first"
+    );
+}
+
+#[test]
+fn who_is_complained_of_by_most_of_its_neighbours_is_expelled_and_not_let_in_again_for_a_while() {
+    let mut told = Told::new(4);
+    for number in 1..=4 {
+        told.join(HostId::new(number));
+    }
+    let up = (1..=3).map(HostId::new).collect();
+    let links = LinkReport {
+        up,
+        ..LinkReport::default()
+    };
+    let accused = HostId::new(4);
+    told.say(
+        accused,
+        Message::Announce {
+            address: "here".into(),
+            wanted: 0,
+            complete: false,
+            zone: None,
+            links: Box::new(links),
+        },
+    );
+    let complaint = || Message::Complaint {
+        host: accused,
+        chunk: 0,
+    };
+    told.tell(Event::Connected(HostId::new(9)));
+    assert_eq!(told.say(HostId::new(9), complaint()), [], "it has not announced itself");
+    assert_eq!([A, B].map(|by| told.say(by, complaint()).len()), [0, 0]);
+    let reason = DisconnectReason::CorruptChunk;
+    assert!(
+        told.say(C, complaint())
+            .contains(&Action::Disconnect { host: accused, reason })
+    );
+    assert_eq!(
+        (told.seeder.stats().members_expelled, told.seeder.member_count()),
+        (1, 3)
+    );
+    let reason = DisconnectReason::Banned;
+    let banned = Action::Disconnect { host: accused, reason };
+    assert_eq!(told.tell(Event::Connected(accused)), [banned]);
+    told.wait_until(at(599_999));
+    assert_eq!(told.tell(Event::Connected(accused)).len(), 1);
+    told.wait_until(at(600_000));
+    assert_eq!(told.tell(Event::Connected(accused)), []);
+}
+
+#[test]
+fn that_this_seeder_sent_wrong_bytes_is_told_once_to_who_runs_it() {
+    let mut told = Told::new(4);
+    told.join(A);
+    told.join(B);
+    told.tell(Event::Connected(C));
+    let complaint = |chunk| Message::Complaint { host: SEEDER, chunk };
+    assert_eq!(told.say(C, complaint(0)), [], "a stranger's word");
+    assert_eq!(told.say(A, complaint(4)), [], "there is no such chunk");
+    assert_eq!(told.seeder.stats().messages_ignored, 2);
+    assert_eq!(told.say(A, complaint(3)), [Action::Suspect { by: A, chunk: 3 }]);
+    assert_eq!(told.say(B, complaint(1)), []);
+    assert_eq!(told.seeder.stats().complaints_of_self, 2);
+}
+
+#[test]
+fn a_member_that_misses_three_signs_of_life_is_let_go() {
+    let mut told = Told::new(4);
+    told.join(A);
+    told.now = at(1);
+    told.join(B);
+    let silent = |host| Action::Disconnect {
+        host,
+        reason: DisconnectReason::Silent,
+    };
+    let interval = ANNOUNCE_INTERVAL.as_millis() as u64;
+    assert!(!told.wait_until(at(3 * interval)).contains(&silent(A)));
+    told.say(B, announce(false));
+    let actions = told.wait_until(at(4 * interval));
+    assert!(actions.contains(&silent(A)) && !actions.contains(&silent(B)));
+}
+
+#[test]
+fn the_word_that_a_member_does_not_serve_counts_where_it_can_be_true() {
+    let word = |host| Message::NotServing { host, chunk: 0 };
+    let mut told = Told::without_build(1, 1);
+    told.seed(4);
+    for host in [A, B, C] {
+        told.join(host);
+    }
+    told.sends(A, 0);
+    told.tell(Event::Connected(HostId::new(9)));
+    for (by, about) in [(A, A), (HostId::new(9), A), (B, C)] {
+        told.say(by, word(about));
+    }
+    assert_eq!(
+        told.seeder.stats().messages_ignored,
+        3,
+        "itself, a stranger, and who was sent nothing"
+    );
+    told.say(B, word(A));
+    assert_eq!(told.seeder.stats().members_silent, 0);
+    let actions = told.say(C, word(A));
+    assert_eq!(told.seeder.stats().members_silent, 1);
+    assert!(
+        offers(&actions).iter().all(|(to, _)| *to != A),
+        "it gets no first copies"
+    );
+    assert!(told.seeder.injection.client_count() == 1 && !told.seeder.injection.is_client(A));
+    told.say(B, word(A));
+    assert_eq!(told.seeder.stats().messages_ignored, 4, "it is taken to have nothing");
+}
+
+#[test]
+fn who_takes_none_of_what_it_asked_for_is_let_go_and_does_not_keep_its_chunk() {
+    let mut told = Told::after_the_first_pass(4);
+    told.now = at(10_000);
+    told.join(B);
+    told.ask(B, 0);
+    let reason = DisconnectReason::NotReading;
+    let let_go = Action::Disconnect { host: B, reason };
+    for millis in [50_000, 100_000] {
+        told.wait_until(at(millis));
+        told.say(A, announce(false));
+        told.say(B, announce(false));
+    }
+    assert!(!told.wait_until(at(129_999)).contains(&let_go));
+    assert!(told.seeder.uploads.contains(B, ChunkIndex::new(0)));
+    assert!(told.wait_until(at(130_000)).contains(&let_go));
+}
