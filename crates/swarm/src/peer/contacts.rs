@@ -202,6 +202,9 @@ const NAMED_MAX: usize = 4;
 const TOLD_APART: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
+mod rules;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -467,3 +467,6 @@ const RECONNECT_FIRST: Duration = Duration::from_millis(500);
 const RECONNECT_MAX: Duration = Duration::from_secs(4);
 /// A dial that has neither succeeded nor failed after this is repeated.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod rules;

@@ -216,3 +216,6 @@ const ZONES_MAX: usize = 16;
 const OPEN_DOUBLINGS_MAX: u32 = 5;
 /// Chunks that such a host fetches at a time.
 const IMPORTS_AT_ONCE: u32 = 4;
+
+#[cfg(test)]
+mod rules;
