@@ -20,7 +20,7 @@ use crate::wire::{Contact, LINKS_MAX, LinkReport, Message};
 #[derive(Debug, Default)]
 pub(super) struct Contacts {
     /// Who is likeliest to be there comes last: it is dialled first, and forgotten last.
-    known: Vec<Contact>,
+    known: Vec<Known>,
     /// Neighbours that were asked for others and have not answered.
     asked: Vec<HostId>,
     /// Neighbours that were told of others a moment ago, and when.
@@ -29,38 +29,54 @@ pub(super) struct Contacts {
     has_told: bool,
 }
 
+#[derive(Clone, Debug)]
+struct Known {
+    contact: Contact,
+    /// Whether nobody but a neighbour has said so, and it was never connected.
+    hearsay: bool,
+}
+
 impl Contacts {
     /// A member is there, as a seeder says or as it says itself.
     fn note(&mut self, contact: Contact) {
-        self.known.retain(|known| known.host != contact.host);
+        self.known.retain(|known| known.contact.host != contact.host);
         if self.known.len() >= KNOWN_MAX {
             self.known.remove(0);
         }
-        self.known.push(contact);
+        let hearsay = false;
+        self.known.push(Known { contact, hearsay });
     }
 
-    /// A neighbour says that a member is there.
+    /// A neighbour says that a member is there. In a full book that takes the place of other hearsay, or none.
     fn note_hearsay(&mut self, contact: Contact) {
-        if self.known.iter().any(|known| known.host == contact.host) {
+        if self.place_of(contact.host).is_some() {
             return;
         }
-        if self.known.len() < KNOWN_MAX {
-            self.known.insert(0, contact);
-        } else {
-            self.known[0] = contact;
+        if self.known.len() >= KNOWN_MAX {
+            let Some(place) = self.known.iter().position(|known| known.hearsay) else {
+                return;
+            };
+            self.known.remove(place);
         }
+        let hearsay = true;
+        self.known.insert(0, Known { contact, hearsay });
+    }
+
+    fn place_of(&self, host: HostId) -> Option<usize> {
+        self.known.iter().position(|known| known.contact.host == host)
     }
 
     /// A member is connected.
     pub(super) fn link_up(&mut self, host: HostId) {
-        if let Some(place) = self.known.iter().position(|known| known.host == host) {
+        if let Some(place) = self.place_of(host) {
+            self.known[place].hearsay = false;
             self.known[place..].rotate_left(1);
         }
     }
 
     /// A member could not be reached: others are dialled before it is tried again.
     pub(super) fn unreachable(&mut self, host: HostId) {
-        if let Some(place) = self.known.iter().position(|known| known.host == host) {
+        if let Some(place) = self.place_of(host) {
             self.known[..=place].rotate_right(1);
         }
     }
@@ -147,7 +163,8 @@ impl Peer {
     /// Dials those that were there once, as many as are lacking.
     fn dial_known(&mut self, now: Time, wanted: u16) {
         let is_free = |contact: &&Contact| !self.is_linked(contact.host);
-        let known = self.contacts.known.iter().rev().filter(is_free);
+        let known = self.contacts.known.iter().rev().map(|known| &known.contact);
+        let known = known.filter(is_free);
         let contacts = known.take(wanted.into()).cloned().collect();
         self.dial_contacts(now, contacts);
     }
@@ -166,7 +183,8 @@ impl Peer {
             return;
         }
         let is_of_use = |contact: &&Contact| contact.host != host && !links.up.contains(&contact.host);
-        let of_use = self.contacts.known.iter().filter(is_of_use).cloned();
+        let known = self.contacts.known.iter().map(|known| &known.contact);
+        let of_use = known.filter(is_of_use).cloned();
         let (mut named, others): (Vec<Contact>, Vec<Contact>) =
             of_use.partition(|contact| self.neighbours.contains(contact.host));
         let start = self.random_below(named.len());
@@ -216,7 +234,7 @@ mod tests {
     }
 
     fn hosts(contacts: &Contacts) -> Vec<u64> {
-        contacts.known.iter().map(|known| known.host.get()).collect()
+        contacts.known.iter().map(|known| known.contact.host.get()).collect()
     }
 
     #[test]

@@ -198,7 +198,13 @@ fn a_neighbour_is_heard_only_when_it_was_asked_and_there_is_no_seeder_and_once()
         "as many as are lacking"
     );
     assert_eq!(told.peer.stats().members_named, 4);
-    let known: Vec<u64> = told.peer.contacts.known.iter().map(|known| known.host.get()).collect();
+    let known: Vec<u64> = told
+        .peer
+        .contacts
+        .known
+        .iter()
+        .map(|known| known.contact.host.get())
+        .collect();
     assert_eq!(known, [53, 52, 51, 50, 42, 41, 1, 2], "four of each at most");
 }
 
@@ -217,6 +223,26 @@ fn with_a_seeder_again_neighbours_are_asked_anew_when_it_is_lost_the_next_time()
 fn the_book_has_64_members_and_a_newly_named_one_takes_the_place_of_the_least_likely() {
     let mut book = Contacts::default();
     (1..=65).for_each(|number| book.note(contact(number)));
-    let known: Vec<u64> = book.known.iter().map(|known| known.host.get()).collect();
+    let known: Vec<u64> = book.known.iter().map(|known| known.contact.host.get()).collect();
     assert_eq!(known, (2..=65).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_neighbour_says_pushes_nobody_out_whom_a_seeder_named_or_who_was_connected() {
+    let mut book = Contacts::default();
+    (1..=62).for_each(|number| book.note(contact(number)));
+    book.note_hearsay(contact(100));
+    book.note_hearsay(contact(101));
+    book.link_up(HostId::new(101));
+    book.unreachable(HostId::new(5));
+    for number in 102..200 {
+        book.note_hearsay(contact(number));
+        assert_eq!(book.known[0].contact.host.get(), number, "only one place is left to it");
+    }
+    // A full book of those that were named has no room for hearsay at all.
+    book.note(contact(63));
+    book.note_hearsay(contact(300));
+    let mut known: Vec<u64> = book.known.iter().map(|known| known.contact.host.get()).collect();
+    known.sort_unstable();
+    assert_eq!(known, (1..=63).chain([101]).collect::<Vec<_>>());
 }

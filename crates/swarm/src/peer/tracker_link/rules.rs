@@ -424,7 +424,9 @@ fn a_new_address_is_told_in_a_moment_to_who_has_answered_and_tried_on_seeders_th
     });
     assert_eq!(address, Some("elsewhere".into()));
     told.now = at(5000);
-    [S, T].map(|seeder| told.tell(Event::Disconnected(seeder)));
+    for seeder in [S, T] {
+        told.tell(Event::Disconnected(seeder));
+    }
     told.peer.timers.set(Timer::Reconnect, at(60_000));
     told.peer.timers.clear(Timer::Announce);
     told.peer.set_address(at(6000), "nowhere".into());

@@ -11,12 +11,12 @@ fn chunk(index: u32) -> ChunkIndex {
 
 #[test]
 fn an_invitation_that_is_taken_up_ends_all_later_ones_to_the_same_chunk() {
-    let mut imports = Imports::default();
-    imports.open = 4;
-    imports.invited = [(A, 1), (B, 1), (A, 2), (B, 2)]
-        .map(|(host, index)| (host, chunk(index)))
-        .into_iter()
-        .collect();
+    let invited = [(A, 1), (B, 1), (A, 2), (B, 2)].map(|(host, index)| (host, chunk(index)));
+    let mut imports = Imports {
+        open: 4,
+        invited: invited.into_iter().collect(),
+        ..Imports::default()
+    };
     imports.imported(A, chunk(2));
     assert_eq!(imports.invited.as_slice(), [(A, chunk(1)), (B, chunk(1))]);
     imports.imported(B, chunk(1));
@@ -30,8 +30,10 @@ fn an_invitation_that_is_taken_up_ends_all_later_ones_to_the_same_chunk() {
 
 #[test]
 fn a_zone_that_starves_goes_on_while_what_it_fetches_so_comes_and_stops_as_its_own_hosts_deliver() {
-    let mut imports = Imports::default();
-    imports.open = 2;
+    let mut imports = Imports {
+        open: 2,
+        ..Imports::default()
+    };
     imports.imported(A, chunk(1));
     imports.imported(A, chunk(2));
     imports.imported(A, chunk(3));
@@ -79,9 +81,11 @@ fn what_is_lost_is_taken_from_the_zones_that_were_told_of_it_and_from_no_others(
 
 #[test]
 fn the_invitations_of_who_goes_go_with_it() {
-    let mut imports = Imports::default();
-    imports.early = vec![(A, 1), (B, 1)];
-    imports.invited = [(B, chunk(2)), (A, chunk(2))].into_iter().collect();
+    let mut imports = Imports {
+        early: vec![(A, 1), (B, 1)],
+        invited: [(B, chunk(2)), (A, chunk(2))].into_iter().collect(),
+        ..Imports::default()
+    };
     imports.host_gone(A);
     assert_eq!(
         (imports.early.as_slice(), imports.invited.as_slice()),

@@ -146,7 +146,11 @@ fn who_announces_itself_is_told_of_the_build_each_time_unless_it_has_it() {
     let mut told = Told::without_build(1, 1);
     told.tell(Event::Connected(A));
     let nobody = Action::Send(A, Message::Neighbours(Vec::new()));
-    assert_eq!(told.say(A, announce(false)), [nobody.clone()], "there is no build yet");
+    assert_eq!(
+        told.say(A, announce(false)),
+        std::slice::from_ref(&nobody),
+        "there is no build yet"
+    );
     assert_eq!(told.say(A, Message::ManifestRequest), []);
     assert_eq!(told.seeder.stats().messages_ignored, 1);
     let builds = |actions: &[Action]| {
