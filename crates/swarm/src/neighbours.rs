@@ -229,19 +229,27 @@ impl Neighbours {
         self.park(now, host, pause, pause);
     }
 
-    /// `host` has turned a request down: it loses its turn, and is not asked at all before the time that is told.
-    pub(crate) fn shut(&mut self, now: Time, host: HostId, least: Duration, most: Duration) -> Time {
+    /// `host` has turned a request down: it loses its turn, and is not asked at all until it has it again.
+    pub(crate) fn shut(&mut self, now: Time, host: HostId, least: Duration, most: Duration) {
         let until = self.park(now, host, least, most);
         if let Some(neighbour) = self.get_mut(host) {
             neighbour.shut_until = until;
         }
-        until
     }
 
     /// Whether the neighbour at `index` is not to be asked.
     #[inline]
     pub(crate) fn is_shut(&self, index: usize, now: Time) -> bool {
         self.missing > 0 && now < self.list[index].shut_until
+    }
+
+    /// When the next of those that are not to be asked may be again.
+    pub(crate) fn next_open(&self, now: Time) -> Option<Time> {
+        if self.missing == 0 {
+            return None;
+        }
+        let shut = self.list.iter().map(|neighbour| neighbour.shut_until);
+        shut.filter(|until| *until > now).min()
     }
 
     /// `host` has given up on a chunk once more; tells how often since it last delivered.

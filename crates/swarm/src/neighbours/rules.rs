@@ -186,9 +186,16 @@ fn each_time_that_something_was_overdue_the_turn_is_lost_for_twice_the_patience_
 #[test]
 fn who_turned_a_request_down_is_not_asked_at_all_until_the_time_that_is_told_or_it_delivers() {
     let mut neighbours = three();
-    assert_eq!(neighbours.shut(at(0), NOBODY, LEAST, MOST), at(0));
-    assert_eq!(neighbours.shut(at(0), A, LEAST, MOST), at(100));
-    assert_eq!(neighbours.shut(at(200), A, LEAST, MOST), at(400));
+    neighbours.shut(at(0), NOBODY, LEAST, MOST);
+    assert_eq!(neighbours.next_open(at(0)), None);
+    for (host, now, until) in [(C, 0, 100), (A, 0, 100), (A, 200, 400)] {
+        neighbours.shut(at(now), host, LEAST, MOST);
+        assert_eq!(neighbours.next_open(at(now)), Some(at(until)), "{host} at {now}");
+    }
+    assert_eq!(
+        [99, 100, 400].map(|now| neighbours.next_open(at(now))),
+        [Some(at(100)), Some(at(400)), None]
+    );
     neighbours.park(at(0), B, LEAST, MOST);
     let shut = |neighbours: &Neighbours, now| [0, 1, 2].map(|index| neighbours.is_shut(index, at(now)));
     assert_eq!(
@@ -198,7 +205,7 @@ fn who_turned_a_request_down_is_not_asked_at_all_until_the_time_that_is_told_or_
     );
     assert_eq!(shut(&neighbours, 400), [false; 3]);
     neighbours.delivered(A);
-    assert_eq!(shut(&neighbours, 0), [false; 3]);
+    assert_eq!(shut(&neighbours, 0), [false, false, true], "the other has not");
 }
 
 #[test]

@@ -178,8 +178,9 @@ impl Peer {
         let slow = if may_hedge { ledger.slow().min() } else { None };
         // What is slow already is so because nobody was there to be asked; somebody may be idle soon.
         let slow = slow.map(|(at, _)| at.max(now + (ledger.transfer().unwrap_or_default() / 2).max(LATE_AGAIN)));
-        // Whoever lost its turn, or turned a request down, may be asked again after a while.
-        let turn = self.is_hungry().then(|| self.tracker.next_turn(now)).flatten();
+        // Whoever turned a request down may be asked again after a while.
+        let turns = || [self.tracker.next_turn(now), self.neighbours.next_open(now)];
+        let turn = self.is_hungry().then(turns).into_iter().flatten().flatten();
         match slow.into_iter().chain(turn).min() {
             Some(at) => self.timers.set(Timer::Late, at),
             None => self.timers.clear(Timer::Late),
@@ -280,8 +281,7 @@ impl Peer {
         let has_it = reason != RejectReason::NotHeld;
         let makes_sense = self.does_not_send(now, from, chunk, has_it);
         if makes_sense && has_it && self.config.is_seeder(from) {
-            let again = self.tracker.refused(now, from, reason);
-            self.timers.set_at_latest(Timer::Late, again);
+            self.tracker.refused(now, from, reason);
         }
     }
 
@@ -309,8 +309,7 @@ impl Peer {
         let was_asked = download.ledger.is_asked(from, chunk);
         download.ledger.give_up(from, chunk);
         if was_asked && !self.config.is_seeder(from) {
-            let again = self.neighbours.shut(now, from, TURNED_DOWN, TURNED_DOWN_MAX);
-            self.timers.set_at_latest(Timer::Late, again);
+            self.neighbours.shut(now, from, TURNED_DOWN, TURNED_DOWN_MAX);
         }
         self.refill = true;
         true

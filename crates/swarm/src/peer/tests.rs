@@ -1,5 +1,7 @@
 //! What a peer decides between events, where a whole swarm would hide it.
 
+mod rules;
+
 use std::collections::BTreeSet;
 
 use super::*;

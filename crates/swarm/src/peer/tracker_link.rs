@@ -121,8 +121,8 @@ impl TrackerLink {
         self.refusals.iter().map(|refusal| refusal.seeder).collect()
     }
 
-    /// `seeder` turned down a request: the time until which it is not to be asked, twice as long each time.
-    pub(super) fn refused(&mut self, now: Time, seeder: HostId, reason: RejectReason) -> Time {
+    /// `seeder` turned down a request: it is not to be asked for a while, twice as long each time.
+    pub(super) fn refused(&mut self, now: Time, seeder: HostId, reason: RejectReason) {
         let first = if reason == RejectReason::Spent {
             REFUSED_SPENT
         } else {
@@ -134,7 +134,6 @@ impl TrackerLink {
         let until = now + (first * (1 << times.saturating_sub(1).min(10))).min(REFUSED_MAX);
         self.refusals.retain(|r| r.seeder != seeder);
         self.refusals.push(Refusal { seeder, until, times });
-        until
     }
 
     /// `seeder` has sent something, or says that it would.
