@@ -35,11 +35,6 @@ impl Availability {
         self.shift(chunk, count, count - 1);
     }
 
-    /// A neighbour with `set` has come.
-    pub fn add_set(&mut self, set: &Bitfield) {
-        set.iter().for_each(|chunk| self.add(chunk));
-    }
-
     /// A neighbour with `set` has gone.
     pub fn remove_set(&mut self, set: &Bitfield) {
         set.iter().for_each(|chunk| self.remove(chunk));

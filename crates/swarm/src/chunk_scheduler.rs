@@ -288,6 +288,9 @@ fn random_word(chance: &mut impl Rng, words: usize) -> usize {
 }
 
 #[cfg(test)]
+mod rules;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

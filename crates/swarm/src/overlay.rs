@@ -312,6 +312,9 @@ const CROSSING_EVERY: u16 = 6;
 const DRAWS_MAX: usize = 24;
 
 #[cfg(test)]
+mod rules;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

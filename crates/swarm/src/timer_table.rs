@@ -73,3 +73,6 @@ impl<T: TimerKind> TimerTable<T> {
         Some((timer, at))
     }
 }
+
+#[cfg(test)]
+mod rules;

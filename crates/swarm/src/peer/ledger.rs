@@ -467,4 +467,6 @@ impl Ledger {
 const HEDGES_PART: u32 = 64;
 
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod tests;

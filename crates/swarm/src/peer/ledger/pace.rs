@@ -349,6 +349,9 @@ const DOUBLINGS_MAX: u32 = 16;
 const PATIENCE_AT_FIRST: u64 = 5;
 
 #[cfg(test)]
+mod rules;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -503,3 +503,6 @@ const SOURCES_WITH_LATE_MAX: usize = 8;
 const SOURCES_OF_THE_SILENT_MAX: usize = 4;
 /// A tie takes its chunk off the candidates.
 const _: () = assert!(SOURCES_MAX == 2);
+
+#[cfg(test)]
+mod rules;

@@ -1,0 +1,93 @@
+//! What is learned of how long things take, each rule by its figures.
+
+use super::*;
+
+fn at(millis: u64) -> Time {
+    Time::from_nanos(millis * 1_000_000)
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn pace(round_trip: u64) -> Pace {
+    Pace::new(Duration::from_secs(2), millis(round_trip))
+}
+
+#[test]
+fn between_two_chunks_is_the_first_gap_and_then_each_counts_for_a_sixteenth() {
+    let mut pace = pace(1);
+    for (now, micros) in [(100, 0), (260, 160_000), (420, 160_000), (740, 170_000), (740, 159_375)] {
+        pace.completed(at(now), at(0), None);
+        assert_eq!(pace.between(), Duration::from_micros(micros), "at {now}");
+    }
+}
+
+#[test]
+fn a_round_trip_is_what_passes_but_for_the_wait_and_each_counts_for_a_sixteenth() {
+    let mut pace = pace(0);
+    for (after, waited, micros) in [
+        (50, None, 0),
+        // The first is taken as it is.
+        (50, Some(34), 16_000),
+        (40, Some(8), 17_000),
+        // One that is far out counts as four times the mean.
+        (10_000, Some(0), 20_187),
+        (5, Some(9), 18_925),
+    ] {
+        pace.begun(millis(after), waited.map(millis));
+        let seen = pace.round_trip().as_micros();
+        assert!(
+            seen.abs_diff(micros) <= 1,
+            "{seen} and not {micros} after {after} and {waited:?}"
+        );
+    }
+}
+
+#[test]
+fn the_shortest_of_the_last_eight_waits_is_what_a_tie_is_measured_by() {
+    let mut pace = pace(1);
+    (0..12).for_each(|_| pace.completed(at(1000), at(0), Some(at(968))));
+    assert!(pace.may_tie(), "a chunk takes 32 ms, a message one");
+    for count in 1..=8 {
+        pace.begun(millis(3), None);
+        assert_eq!(pace.may_tie(), count < 8, "after {count}");
+    }
+    pace.begun(millis(2), None);
+    assert!(pace.may_tie());
+    for count in 1..=8 {
+        pace.begun(millis(3), None);
+        assert_eq!(pace.may_tie(), count < 8, "after {count} more");
+    }
+}
+
+#[test]
+fn ties_count_as_chunks_that_went_well() {
+    let mut pace = pace(1);
+    (0..10).for_each(|_| pace.completed(at(1000), at(0), Some(at(900))));
+    for ties in 0..2 {
+        assert!(!pace.may_tie(), "{ties}");
+        pace.tied();
+    }
+    assert!(pace.may_tie(), "twelve");
+}
+
+#[test]
+fn as_many_may_be_on_their_way_twice_as_a_64th_of_the_build_and_four() {
+    for (chunks, twice, left) in [(0, 0, 4), (63, 0, 4), (64, 0, 5), (640, 3, 11), (64, 5, 0), (64, 9, 0)] {
+        let mut pace = pace(1);
+        (0..twice).for_each(|_| pace.twice_on_its_way());
+        assert_eq!(pace.twice_left(chunks), left, "{chunks} {twice}");
+    }
+}
+
+#[test]
+fn a_chunk_is_slow_when_it_takes_half_as_long_again_as_usual() {
+    let mut pace = pace(1);
+    assert_eq!((pace.transfer(), pace.slow_after()), (None, None));
+    pace.completed(at(500), at(0), Some(at(100)));
+    assert_eq!(
+        (pace.transfer(), pace.slow_after()),
+        (Some(millis(400)), Some(millis(600)))
+    );
+}

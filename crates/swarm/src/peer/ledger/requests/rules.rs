@@ -1,0 +1,65 @@
+//! What the book of requests notices when it is broken.
+
+use super::*;
+
+const A: HostId = HostId::new(1);
+
+fn requests(asked: &[(u64, u32)]) -> Requests {
+    let mut requests = Requests::default();
+    for (from, index) in asked.iter().copied() {
+        requests.list.push(Request {
+            chunk: ChunkIndex::new(index),
+            from: HostId::new(from),
+            asked_at: Time::ZERO,
+            progress_at: Time::ZERO,
+            state: State::Asked,
+            late: false,
+            told: false,
+            trickles: false,
+            again: false,
+            struck: false,
+        });
+    }
+    requests.count();
+    requests
+}
+
+#[test]
+fn a_request_made_twice_of_more_than_two_or_not_counted_is_told_of() {
+    for (asked, expected) in [
+        (&[(1, 7), (2, 7), (1, 8), (2, 8)][..], None),
+        (&[(1, 7), (2, 8), (1, 7)], Some("h1 is asked for chunk 7 twice")),
+        (&[(1, 7), (2, 7), (3, 7)], Some("chunk 7 is asked of more than 2")),
+    ] {
+        let broken = requests(asked).check().err();
+        assert_eq!(broken.as_deref(), expected, "{asked:?}");
+    }
+    for slow in [
+        |request: &mut Request| request.late = true,
+        |request: &mut Request| request.trickles = true,
+    ] {
+        let mut requests = requests(&[(1, 7), (2, 7), (3, 7)]);
+        requests.list.iter_mut().take(1).for_each(slow);
+        requests.count();
+        assert_eq!(requests.check(), Ok(()), "who is slow with it does not count");
+        requests.list.clear();
+        assert!(requests.check().unwrap_err().contains("and not"));
+    }
+}
+
+#[test]
+fn requests_are_late_or_slow_only_where_they_are() {
+    let mut requests = requests(&[(1, 7), (1, 8)]);
+    assert!(!requests.has_late() && !requests.has_overdue());
+    requests.list[0].trickles = true;
+    requests.count();
+    assert_eq!(
+        (
+            requests.has_late(),
+            requests.late_chunks(),
+            requests.late_sources(ChunkIndex::new(7))
+        ),
+        (true, 1, 1)
+    );
+    assert_eq!((requests.outstanding(A), requests.chunks_in_flight()), (2, 2));
+}
