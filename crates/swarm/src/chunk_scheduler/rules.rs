@@ -73,8 +73,7 @@ fn by_chance_every_useful_chunk_is_chosen_and_of_equally_rare_ones_those_of_ever
 fn who_counts_holders_hears_of_each_that_comes_and_of_each_that_loses_a_chunk_or_goes() {
     let mut scheduler = ChunkScheduler::new(ChunkPolicy::RarestFirst, set([]));
     let theirs = set([10, 20, 30]);
-    let choose =
-        |scheduler: &ChunkScheduler| scheduler.choose(&theirs, &[], &mut Xoshiro256PlusPlus::seed_from_u64(1));
+    let choose = |scheduler: &ChunkScheduler| scheduler.choose(&theirs, &[], &mut Xoshiro256PlusPlus::seed_from_u64(1));
     for (index, holders) in [(10, 2), (20, 3), (30, 4)] {
         (0..holders).for_each(|_| scheduler.neighbour_gained(chunk(index)));
     }

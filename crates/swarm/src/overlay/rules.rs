@@ -33,7 +33,11 @@ fn each_joiner_dials_as_many_as_it_wants_and_no_more() {
     let joiners = [(host(301), 0), (host(302), 1), (host(303), 7)];
     let dials = overlay.link_joiners(&joiners, 100, &mut rng(1));
     let counts: Vec<usize> = dials.iter().map(Vec::len).collect();
-    assert_eq!(counts.iter().sum::<usize>(), 8 + 1, "and one that connects who wants none");
+    assert_eq!(
+        counts.iter().sum::<usize>(),
+        8 + 1,
+        "and one that connects who wants none"
+    );
     assert!(counts[1] >= 1 && counts[2] >= 7, "{counts:?}");
 }
 

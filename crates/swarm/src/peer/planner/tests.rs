@@ -1,5 +1,7 @@
 //! A table for each reason to ask: what this host knows, and what it asks of whom.
 
+mod rules;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
