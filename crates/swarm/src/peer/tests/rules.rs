@@ -596,3 +596,65 @@ fn strangers_say_nothing() {
     }
     assert_eq!(driven.peer.stats().messages_ignored, 3);
 }
+
+/// A host of zone 1 with three neighbours of its own zone, numbers 11 to 13.
+fn in_zone_1(chunks: u32, has: u32) -> Driven {
+    let mut driven = Driven::in_zone(Some(zone(1)), chunks, has);
+    for number in 11..14 {
+        let host = HostId::new(number);
+        driven.tell(Event::Connected(host));
+        driven.tell(Event::Message(host, Message::Zone(zone(1))));
+    }
+    driven
+}
+
+#[test]
+fn an_invitation_is_taken_up_once_and_one_to_what_is_held_is_not_kept() {
+    let mut driven = in_zone_1(8, 0);
+    driven.tell(Event::Message(A, Message::Zone(zone(2))));
+    driven.tell(Event::StoreOpened { held: set(8, [1]) });
+    let invite = |index| Event::Message(A, Message::Invite { chunk: index });
+    assert_eq!(driven.asks_after(invite(1)), BTreeSet::new(), "it is here");
+    assert_eq!(driven.asks_after(invite(2)), BTreeSet::from([(A, 2)]));
+    assert_eq!(driven.asks_after(invite(2)), BTreeSet::new(), "it is on its way");
+    // Those that come before the store is open are taken up when it is.
+    let mut early = in_zone_1(8, 0);
+    early.tell(Event::Message(A, Message::Zone(zone(2))));
+    early.tell(invite(3));
+    assert_eq!(
+        early.asks_after(Event::StoreOpened { held: set(8, []) }),
+        BTreeSet::from([(A, 3)])
+    );
+}
+
+#[test]
+fn a_zone_that_starves_fetches_from_another_through_more_of_its_hosts_each_time() {
+    // Of four that see it one in four begins, then one in two, and from the third time on all.
+    let fetches = |seed, times| {
+        let mut driven = in_zone_1(8, 0);
+        driven.peer.rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        driven.tell(Event::Message(A, Message::Zone(zone(2))));
+        driven.tell(Event::StoreOpened { held: set(8, []) });
+        driven.peer.open_borders(times);
+        let have = Message::Have([5].into_iter().collect());
+        !driven.asks_after(Event::Message(A, have)).is_empty()
+    };
+    let begun = [1, 2, 3, 9].map(|times| (0..200).filter(|seed| fetches(*seed, times)).count());
+    assert!(
+        (25..=75).contains(&begun[0]) && (70..=130).contains(&begun[1]),
+        "{begun:?}"
+    );
+    assert_eq!(begun[2..], [200, 200]);
+}
+
+#[test]
+fn a_peer_that_has_lost_count_says_so() {
+    let mut driven = Driven::new(8, 3);
+    driven.asks_after(Event::StoreOpened { held: set(8, []) });
+    assert_eq!(driven.peer.check(), Ok(()));
+    let Build::Fetching(download) = &mut driven.peer.build else {
+        panic!("it fetches");
+    };
+    download.ledger.lose_count();
+    assert!(driven.peer.check().is_err());
+}

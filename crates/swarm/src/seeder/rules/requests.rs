@@ -283,3 +283,51 @@ fn who_takes_none_of_what_it_asked_for_is_let_go_and_does_not_keep_its_chunk() {
     assert!(told.seeder.uploads.contains(B, ChunkIndex::new(0)));
     assert!(told.wait_until(at(130_000)).contains(&let_go));
 }
+
+#[test]
+fn an_offer_that_waits_here_is_counted_on_and_one_that_is_being_sent_for_a_while() {
+    let is_offered = |told: &Told, index| told.seeder.injection.is_offered(A, ChunkIndex::new(index));
+    // Nothing is known of the links yet: ten seconds without a byte.
+    let mut told = Told::new(3);
+    told.join(A);
+    told.ask(A, 0);
+    told.ask(A, 1);
+    told.wait_until(at(9_999));
+    assert_eq!(
+        [0, 1, 2].map(|index| is_offered(&told, index)),
+        [true, true, true],
+        "the third is offered anew"
+    );
+    assert!(told.seeder.stats().offers_lost >= 1, "and was lost after two seconds");
+    let to = A;
+    let chunk = ChunkIndex::new(0);
+    told.tell(Event::ServingProgress { to, chunk });
+    let lost = told.seeder.stats().offers_lost;
+    told.wait_until(at(11_000));
+    assert!(
+        is_offered(&told, 0) && told.seeder.uploads.contains(A, chunk),
+        "bytes move"
+    );
+    assert!(told.seeder.stats().offers_lost <= lost + 1);
+    // Once it is known, sixteen times what a chunk usually takes, counted from when it began.
+    for (millis, is_lost) in [(7_999, false), (8_000, true)] {
+        let mut told = Told::new(2);
+        told.join(A);
+        told.ask(A, 0);
+        told.now = at(500);
+        told.served(A, 0);
+        told.ask(A, 1);
+        told.wait_until(at(500 + millis));
+        assert_eq!(told.seeder.stats().offers_lost == 1, is_lost, "after {millis} ms");
+    }
+}
+
+#[test]
+fn those_that_are_not_complete_are_counted() {
+    let mut told = Told::new(2);
+    for host in [A, B, C] {
+        told.join(host);
+    }
+    told.say(B, Message::Complete);
+    assert_eq!((told.seeder.member_count(), told.seeder.incomplete_count()), (3, 2));
+}
