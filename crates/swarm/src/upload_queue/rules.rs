@@ -363,3 +363,39 @@ fn the_rate_of_the_uplink_is_seen_from_when_it_begins_to_when_it_rests() {
     assert_eq!(queue.rate(), 5000);
     assert_eq!(queue.slots(), 1, "alone it fills the uplink");
 }
+
+#[test]
+fn bytes_have_moved_of_what_is_being_sent_only_and_servings_that_are_late_are_counted() {
+    let mut queue = queue(2);
+    for (to, index) in [(A, 0), (B, 1)] {
+        push(&mut queue, at(0), to, index, 0);
+        next(&mut queue, at(100));
+    }
+    push(&mut queue, at(0), C, 2, 0);
+    queue.progress(at(700), A);
+    let moved = [(A, 0), (B, 1), (C, 2), (A, 1), (B, 0)].map(|(to, index)| queue.moved_at(to, chunk(index)));
+    assert_eq!(moved, [Some(at(700)), Some(at(100)), None, None, None]);
+    // B has moved nothing for two seconds; A is given two more since its last byte.
+    assert_eq!([2099, 2100, 2699, 2700].map(|now| queue.late(at(now))), [0, 1, 1, 2]);
+}
+
+#[test]
+fn where_others_wait_and_the_uplink_is_not_full_one_more_is_sent_at_a_time() {
+    for (chunks, waits, expected) in [(3000, true, 3), (3000, false, 1), (1, true, 2)] {
+        let mut queue = UploadQueue::new(UploadSlots::measured());
+        queue.set_chunks(chunks);
+        if waits {
+            push(&mut queue, at(0), B, 0, 0);
+        }
+        queue.slots.begins(at(0));
+        queue.learn(at(1), Duration::from_millis(1), 1_000_000);
+        for second in 1..20 {
+            queue.learn(at(second * 1000), Duration::from_secs(1), 1);
+        }
+        assert!(
+            queue.slots() >= expected && (expected > 2 || queue.slots() == expected),
+            "{chunks} {waits}: {}",
+            queue.slots()
+        );
+    }
+}

@@ -581,6 +581,39 @@ fn a_seeder_that_showed_all_and_offers_again_is_asked_for_what_it_offers_only() 
 }
 
 #[test]
+fn who_is_silent_is_asked_for_the_manifest_in_turn_with_the_seeder_and_more_slowly_each_round() {
+    let seeder = Contact {
+        host: SEEDER,
+        address: "".into(),
+    };
+    let now = Time::ZERO;
+    let mut driven = Driven {
+        peer: Peer::new(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, now),
+        now,
+    };
+    assert!(driven.peer.is_seeder(SEEDER) && !driven.peer.is_seeder(A));
+    let manifest = Manifest::of("build", &[7; 100], 64).unwrap();
+    driven.tell(Event::Connected(SEEDER));
+    driven.tell(Event::Message(SEEDER, Message::Build(Box::new(manifest.info()))));
+    driven.tell(Event::Connected(A));
+    driven.tell(Event::Message(A, Message::HaveAll));
+    let mut gaps = Vec::new();
+    let mut hosts = Vec::new();
+    while gaps.len() < 16 {
+        let at = driven.peer.timers.get(Timer::ManifestRetry).unwrap();
+        gaps.push(at.since(driven.now).as_secs());
+        driven.now = at;
+        let actions = driven.tell(Event::Wakeup);
+        let asked = [A, SEEDER]
+            .into_iter()
+            .find(|host| sent_to(&actions, *host).contains(&Message::ManifestRequest));
+        hosts.push(asked.unwrap());
+    }
+    assert_eq!(gaps, [1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 16]);
+    assert_eq!(hosts[..4], [SEEDER, A, SEEDER, A]);
+}
+
+#[test]
 fn strangers_say_nothing() {
     let mut driven = holding(8, 4);
     assert_eq!(driven.tell(Event::Message(B, request(0))), []);
