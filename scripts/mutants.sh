@@ -63,7 +63,7 @@ run() {
     shift
     # 2 and 3 say that some were missed, or took too long.
     nice -n 15 cargo mutants -p swarm --all-features "${files[@]}" "${left_out[@]}" --shard "$shard" --sharding round-robin \
-        --output "$out" --iterate --timeout "$timeout" "-C=--config=profile.dev.package.swarm.opt-level=$optimised" "$@" || [ $? -le 3 ]
+        --output "$out" --iterate --timeout "$timeout" "-C=--config=profile.dev.package.swarm.opt-level=$optimised" "$@" || case $? in 2 | 3) ;; *) return 1 ;; esac
 }
 
 out=$results/${shard/\//-of-}${file:+-${file//\//-}}
