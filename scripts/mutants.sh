@@ -8,8 +8,8 @@
 #   scripts/mutants.sh table                  what was seen so far, by file
 #
 # Each shard has two stages: the unit tests but for the long ones, a few seconds for each change, and then all of crates/swarm's on what
-# these let pass. Results are in target/mutants/. What changes nothing that anybody could see is left out by scripts/mutants.exclude,
-# one pattern a line with the reason above it.
+# these let pass. Results are in target/mutants/, what was missed in missed.txt. What changes nothing that anybody could see is left out
+# by scripts/mutants.exclude, one pattern a line with the reason above it.
 #
 # CARGO_TARGET_DIR: where it builds (target/mutants/build). MUTANTS_TIMEOUT: seconds for a stage's tests of one change (60).
 set -euo pipefail
@@ -20,11 +20,12 @@ exclude=$PWD/scripts/mutants.exclude
 timeout=${MUTANTS_TIMEOUT:-60}
 
 table() {
-    cat "$results"/*/mutants.out/{caught,timeout,missed}.txt | sort -u > "$results/seen.txt"
-    cat "$results"/*/mutants.out/missed.txt | sort -u > "$results/missed.txt"
-    cut -d: -f1 "$results/seen.txt" | sort | uniq -c | while read -r viable file; do
+    # What a later stage noticed was missed by the one before.
+    cat "$results"/*/noticed.txt | sort -u > "$results/noticed.txt"
+    cat "$results"/*/missed.txt | sort -u | comm -23 - "$results/noticed.txt" > "$results/missed.txt"
+    cat "$results"/{noticed,missed}.txt | cut -d: -f1 | sort | uniq -c | while read -r viable file; do
         missed=$(grep -c "^$file:" "$results/missed.txt" || true)
-        printf '%-50s viable %4d  caught %4d  missed %3d  %3d %%\n' "$file" "$viable" "$((viable - missed))" "$missed" \
+        printf '%-50s viable %4d  noticed %4d  missed %3d  %3d %%\n' "$file" "$viable" "$((viable - missed))" "$missed" \
             "$((100 * (viable - missed) / viable))"
     done
 }
@@ -64,6 +65,9 @@ run() {
     # 2 and 3 say that some were missed, or took too long.
     nice -n 15 cargo mutants -p swarm --all-features "${files[@]}" "${left_out[@]}" --shard "$shard" --sharding round-robin \
         --output "$out" --iterate --timeout "$timeout" "-C=--config=profile.dev.package.swarm.opt-level=$optimised" "$@" || case $? in 2 | 3) ;; *) return 1 ;; esac
+    # The next stage begins its lists anew.
+    cat "$out"/mutants.out/{caught,timeout}.txt >> "$out/noticed.txt"
+    cp "$out/mutants.out/missed.txt" "$out/missed.txt"
 }
 
 out=$results/${shard/\//-of-}${file:+-${file//\//-}}
