@@ -231,22 +231,20 @@ fn offers_go_two_ahead_of_the_slots_and_one_goes_out_for_each_that_is_settled() 
 #[test]
 fn while_answers_are_on_their_way_more_is_offered_so_that_the_uplink_does_not_rest() {
     let mut told = Told::new(2000);
+    told.now = at(1000);
     told.join(A);
     // It answers after 100 ms, and a chunk takes 10 ms: ten pass meanwhile, and half as many again.
     for chunk in 0..3 {
-        told.now = at(100);
+        told.now = at(1100);
         told.ask(A, chunk);
     }
-    told.now = at(110);
+    told.now = at(1110);
     assert_eq!(told.seeder.answer, Duration::from_millis(100));
     assert_eq!(offers(&told.served(A, 0)).len(), 1 + 15);
     // An answer that takes longer says nothing of the path.
-    told.now = at(900);
+    told.now = at(1900);
     told.ask(A, 3);
     assert_eq!(told.seeder.answer, Duration::from_millis(100));
-    told.now = at(120);
-    told.ask(A, 4);
-    assert!(told.seeder.answer < Duration::from_millis(800));
 }
 
 #[test]
