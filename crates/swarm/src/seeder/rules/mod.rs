@@ -2,6 +2,7 @@
 
 mod requests;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;

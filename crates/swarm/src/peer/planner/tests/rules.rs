@@ -126,6 +126,7 @@ fn of_seeders_that_have_everything_the_next_one_that_may_be_asked_is() {
         table: &crate::holdings::Heard,
         limits: Limits {
             refused: &[],
+            wary_of: &[],
             chunks_in_flight_max: 2,
             requests_per_neighbour_max: 2,
             seeders: &scene.seeders,
