@@ -231,14 +231,16 @@ fn offers_go_two_ahead_of_the_slots_and_one_goes_out_for_each_that_is_settled() 
 
 #[test]
 fn while_answers_are_on_their_way_more_is_offered_so_that_the_uplink_does_not_rest() {
-    let mut told = Told::new(2000);
+    let mut told = Told::without_build(3, 1);
+    told.seed(2000);
     told.now = at(1000);
-    told.join(A);
+    [A, B, C].into_iter().for_each(|host| drop(told.join(host)));
     // It answers after 100 ms, and a chunk takes 10 ms: ten pass meanwhile, and half as many again.
-    for chunk in 0..3 {
-        told.now = at(1100);
-        told.ask(A, chunk);
-    }
+    told.now = at(1100);
+    [A, B, C]
+        .into_iter()
+        .zip(0..)
+        .for_each(|(host, chunk)| drop(told.ask(host, chunk)));
     told.now = at(1110);
     assert_eq!(told.seeder.answer, Duration::from_millis(100));
     assert_eq!(offers(&told.served(A, 0)).len(), 1 + 15);
@@ -250,11 +252,22 @@ fn while_answers_are_on_their_way_more_is_offered_so_that_the_uplink_does_not_re
 
 #[test]
 fn no_more_than_256_offers_are_on_their_way() {
+    let mut told = Told::without_build(20, 1);
+    told.seed(2000);
+    (1..=20).for_each(|number| drop(told.join(HostId::new(number))));
+    told.now = at(1500);
+    told.ask(A, 0);
+    assert_eq!(offers(&told.served(A, 0)).len(), 1 + 256);
+}
+
+#[test]
+fn nobody_is_offered_more_than_may_wait_of_it() {
     let mut told = Told::new(2000);
     told.join(A);
     told.now = at(1500);
     told.ask(A, 0);
-    assert_eq!(offers(&told.served(A, 0)).len(), 1 + 256);
+    told.served(A, 0);
+    assert_eq!(told.seeder.injection.offers_to(A).into_iter().count(), 16);
 }
 
 #[test]

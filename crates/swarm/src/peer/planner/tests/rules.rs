@@ -38,7 +38,7 @@ fn of_what_a_seeder_offers_two_chunks_are_asked_for_beyond_the_limit_however_man
 }
 
 #[test]
-fn while_others_send_a_seeder_that_has_everything_is_asked_for_one_chunk_at_a_time() {
+fn while_others_send_a_seeder_that_has_everything_is_asked_for_as_much_as_one_neighbour() {
     let full = full();
     let wide = |scene: &mut Scene| scene.chunks_in_flight_max = 3;
     check([
@@ -50,10 +50,14 @@ fn while_others_send_a_seeder_that_has_everything_is_asked_for_one_chunk_at_a_ti
             vec![(SEEDER, 5, Why::Rescue)],
         ),
         (
-            "none while one is asked of it",
-            Scene::new(&[1, 5, 6], &[(SEEDER, &full), (1, &[1])])
+            "none while two are asked of it",
+            Scene::new(&[1, 5, 6, 7], &[(SEEDER, &full), (1, &[1])])
                 .with(wide)
-                .asked(&[(1, 1, NOW, Some(NOW)), (SEEDER, 6, NOW, Some(NOW))]),
+                .asked(&[
+                    (1, 1, NOW, Some(NOW)),
+                    (SEEDER, 6, NOW, Some(NOW)),
+                    (SEEDER, 7, NOW, Some(NOW)),
+                ]),
             vec![],
         ),
         (
@@ -64,10 +68,10 @@ fn while_others_send_a_seeder_that_has_everything_is_asked_for_one_chunk_at_a_ti
             vec![(SEEDER, 5, Why::Rescue)],
         ),
         (
-            "none at the limit",
+            "at the limit too",
             Scene::new(&[1, 2, 5], &[(SEEDER, &full), (1, &[1, 2])])
                 .asked(&[(1, 1, NOW, Some(NOW)), (1, 2, NOW, Some(NOW))]),
-            vec![],
+            vec![(SEEDER, 5, Why::Rescue)],
         ),
         (
             "nothing where nothing is wanted",
