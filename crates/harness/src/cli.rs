@@ -1,5 +1,6 @@
 //! What the command line takes.
 
+mod certify;
 mod explain;
 mod outputs;
 mod runs;
@@ -16,6 +17,7 @@ use scenario::Override;
 use crate::commands::{Vary, parse_percent};
 use values::{few_seeds, seed, seeds, size, written_rate, written_size};
 
+pub(crate) use certify::{CertifyArguments, GuardArguments};
 pub(crate) use explain::ExplainArguments;
 pub(crate) use outputs::Outputs;
 pub(crate) use runs::{OfRuns, RunsArguments};
@@ -69,12 +71,14 @@ pub(crate) enum Command {
     Count(CountArguments),
     /// Upload a build to the global bucket: the pipeline does the rest.
     Upload(UploadArguments),
-    /// Make a key that signs builds: FILE with the secret, for its owner only, and FILE.pub for seeders and hosts.
+    /// Make a key that signs builds, or one that certifies members: FILE with the secret, for its owner only, and FILE.pub for seeders and hosts.
     Keygen(KeygenArguments),
     /// Sign a build: prints one line, which is metadata of its object (`fleetcast-signature`).
     Sign(SignArguments),
     /// Say whether a build is what a trusted key has signed. Exit 1 where it is not.
     Verify(VerifyArguments),
+    /// Make a member of a host or a seeder of a closed swarm: prints its certificate, which is for --certificate.
+    Certify(CertifyArguments),
     /// Follow a build through the pipeline to the last host.
     Watch(WatchArguments),
     /// Keep the seeders and hosts of a scenario up, waiting for builds.
@@ -121,10 +125,8 @@ pub(crate) struct RunArguments {
     /// Where the build travels: in servers of this run's own, or by the pipeline that `terraform/` or `harness bootstrap` makes.
     #[arg(long, value_enum, default_value_t = CloudKind::Embedded)]
     pub(crate) cloud: CloudKind,
-    /// Neither sign the build nor verify it. Otherwise it is signed with a key that is made of the seed, and seeders and hosts believe nothing
-    /// else, as those of a fleet that are started with --trust.
-    #[arg(long)]
-    pub(crate) unsigned: bool,
+    #[command(flatten)]
+    pub(crate) guards: GuardArguments,
     #[command(flatten)]
     pub(crate) place: Place,
     /// Folder for report.json and the embedded cloud's data; runs/<time>-<scenario> where absent. It must be new or empty.

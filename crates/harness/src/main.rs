@@ -54,6 +54,7 @@ fn main() -> ExitCode {
             Command::Count(arguments) => commands::count(arguments).await,
             Command::Upload(arguments) => commands::upload(arguments).await,
             Command::Keygen(arguments) => commands::keygen(&arguments),
+            Command::Certify(arguments) => commands::certify(&arguments),
             Command::Sign(arguments) => commands::sign(&arguments).await,
             Command::Verify(arguments) => commands::verify(&arguments).await,
             Command::Watch(arguments) => commands::watch(arguments).await,

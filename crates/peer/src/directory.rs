@@ -4,7 +4,7 @@
 //! travels in a round trip and an idle host costs a message in half a minute. The connection proves the directory's peer id, so whom a
 //! host believes is part of the address that it was given.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,8 +18,10 @@ use swarm::SwarmId;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::members::Members;
 use crate::node::{
-    Addresses, Endpoint, EndpointConfig, Hub, NodeError, NodeIdentity, TransportKind, cause_of, open, transport_of,
+    Addresses, Admission, Endpoint, EndpointConfig, FIRST_MESSAGE, Hub, NodeError, NodeIdentity, TransportKind,
+    cause_of, numbers_of, open, transport_of,
 };
 
 /// A build that hosts can fetch now.
@@ -47,6 +49,10 @@ impl SeededBuild {
 #[derive(Debug, Serialize, Deserialize)]
 struct Ask {
     known: Option<u64>,
+    /// What makes the one who asks a member, where the swarm is closed: shown anew in case it is another one than when the connection was
+    /// made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<String>,
 }
 
 /// All builds, and the generation that they are.
@@ -54,6 +60,9 @@ struct Ask {
 struct Answer {
     generation: u64,
     builds: Vec<SeededBuild>,
+    /// Likewise of the directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<String>,
 }
 
 type Behaviour = json::Behaviour<Ask, Answer>;
@@ -118,6 +127,33 @@ struct Both {
     directory: Behaviour,
 }
 
+/// Questions that wait for news, the oldest first: one of each who asks.
+#[derive(Default)]
+struct Questions {
+    asking: HashSet<PeerId>,
+    waiting: VecDeque<(Instant, PeerId, ResponseChannel<Answer>)>,
+}
+
+impl Questions {
+    /// Of each that asks the last question counts.
+    fn push(&mut self, peer: PeerId, channel: ResponseChannel<Answer>) {
+        if !self.asking.insert(peer) {
+            self.waiting.retain(|(_, other, _)| *other != peer);
+        }
+        self.waiting.push_back((Instant::now(), peer, channel));
+    }
+
+    /// Takes those that have waited since then, or longer.
+    fn take_since(&mut self, then: Instant) -> Vec<ResponseChannel<Answer>> {
+        let due = self.waiting.partition_point(|(since, ..)| *since <= then);
+        let taken = self.waiting.drain(..due).map(|(_, peer, channel)| {
+            self.asking.remove(&peer);
+            channel
+        });
+        taken.collect()
+    }
+}
+
 async fn serve(
     mut swarm: Swarm<Both>,
     hub: Arc<Hub>,
@@ -129,9 +165,10 @@ async fn serve(
         // A directory that was restarted is not taken for the one before.
         generation: generation_now(),
         builds: Vec::new(),
+        proof: None,
     };
     let mut is_told = false;
-    let mut waiting: Vec<(Instant, ResponseChannel<Answer>)> = Vec::new();
+    let mut waiting = Questions::default();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
@@ -148,10 +185,12 @@ async fn serve(
                 })) = event else {
                     continue;
                 };
+                take_proof(hub.members.as_ref(), peer, request.proof.as_deref());
+                answer.proof = proof_of(hub.members.as_ref());
                 followers.insert(peer, Instant::now());
                 count.store(followers.len(), Ordering::Relaxed);
                 if !is_told || request.known == Some(answer.generation) {
-                    waiting.push((Instant::now(), channel));
+                    waiting.push(peer, channel);
                 } else {
                     // Who is gone needs no answer.
                     let _ = swarm.behaviour_mut().directory.send_response(channel, answer.clone());
@@ -167,7 +206,7 @@ async fn serve(
                 answer.builds = builds;
                 answer.generation += 1;
                 is_told = true;
-                for (_, channel) in waiting.drain(..) {
+                for channel in waiting.take_since(Instant::now()) {
                     let _ = swarm.behaviour_mut().directory.send_response(channel, answer.clone());
                 }
             }
@@ -175,9 +214,8 @@ async fn serve(
                 // Who follows asks again as soon as it was answered.
                 followers.retain(|_, asked| asked.elapsed() < PATIENCE);
                 count.store(followers.len(), Ordering::Relaxed);
-                let due = waiting.partition_point(|(since, _)| since.elapsed() >= HOLD);
-                let due = if is_told { due } else { 0 };
-                for (_, channel) in waiting.drain(..due) {
+                let due = Instant::now().checked_sub(HOLD).filter(|_| is_told);
+                for channel in due.into_iter().flat_map(|due| waiting.take_since(due)) {
                     let _ = swarm.behaviour_mut().directory.send_response(channel, answer.clone());
                 }
             }
@@ -198,15 +236,27 @@ impl Directory {
     /// # Errors
     /// Where the transport cannot be set up.
     pub fn follow(directory: Addresses) -> Result<Self, NodeError> {
+        Self::follow_as(&NodeIdentity::random(), None, directory)
+    }
+
+    /// The same as one who is known, in a closed swarm where members are given.
+    ///
+    /// # Errors
+    /// Where the transport cannot be set up.
+    pub fn follow_as(
+        identity: &NodeIdentity,
+        members: Option<Arc<Members>>,
+        directory: Addresses,
+    ) -> Result<Self, NodeError> {
         let transport = directory.at().first().map_or(TransportKind::Tcp, TransportKind::of);
         // Each question has a stream of its own.
         let transport = match transport {
             TransportKind::Tcp => TransportKind::TcpStreams,
             other => other,
         };
-        let swarm = swarm_of(&NodeIdentity::random(), &transport)?;
+        let swarm = swarm_of(identity, members.clone(), &transport)?;
         let (told, builds) = watch::channel(Vec::new());
-        let task = tokio::spawn(ask(swarm, directory, told));
+        let task = tokio::spawn(ask(swarm, members, directory, told));
         Ok(Self { builds, task })
     }
 
@@ -223,16 +273,25 @@ impl Drop for Directory {
     }
 }
 
-async fn ask(mut swarm: Swarm<Behaviour>, directory: Addresses, told: watch::Sender<Vec<SeededBuild>>) {
+async fn ask(
+    mut swarm: Swarm<Behaviour>,
+    members: Option<Arc<Members>>,
+    directory: Addresses,
+    told: watch::Sender<Vec<SeededBuild>>,
+) {
     let (mut known, mut failures) = (None, 0_u32);
     let address = directory.to_string();
     loop {
         let answered = match directory.clone().resolved().await {
-            Ok(directory) => ask_once(&mut swarm, &directory, known).await,
+            Ok(directory) => {
+                let proof = proof_of(members.as_ref());
+                ask_once(&mut swarm, &directory, Ask { known, proof }).await
+            }
             Err(error) => Err(format!("the name is not known: {error}")),
         };
         match answered {
             Ok(answer) => {
+                take_proof(members.as_ref(), directory.peer(), answer.proof.as_deref());
                 if failures > 0 {
                     tracing::warn!(address, "the directory answers again");
                 }
@@ -260,11 +319,9 @@ async fn ask(mut swarm: Swarm<Behaviour>, directory: Addresses, told: watch::Sen
 }
 
 /// One question and its answer, or why there is none.
-async fn ask_once(swarm: &mut Swarm<Behaviour>, directory: &Addresses, known: Option<u64>) -> Result<Answer, String> {
+async fn ask_once(swarm: &mut Swarm<Behaviour>, directory: &Addresses, ask: Ask) -> Result<Answer, String> {
     let (peer, addresses) = (directory.peer(), directory.at().to_vec());
-    let question = swarm
-        .behaviour_mut()
-        .send_request_with_addresses(&peer, Ask { known }, addresses);
+    let question = swarm.behaviour_mut().send_request_with_addresses(&peer, ask, addresses);
     let mut dial_error = None;
     loop {
         match swarm.select_next_some().await {
@@ -282,13 +339,36 @@ async fn ask_once(swarm: &mut Swarm<Behaviour>, directory: &Addresses, known: Op
 }
 
 fn behaviour() -> Behaviour {
-    let config = RequestConfig::default().with_request_timeout(PATIENCE);
-    Behaviour::new([(PROTOCOL, ProtocolSupport::Full)], config)
+    let config = RequestConfig::default()
+        .with_request_timeout(PATIENCE)
+        .with_max_concurrent_streams(QUESTIONS_MAX);
+    let codec = json::codec::Codec::default().set_request_size_maximum(QUESTION_BYTES_MAX);
+    Behaviour::with_codec(codec, [(PROTOCOL, ProtocolSupport::Full)], config)
 }
 
-fn swarm_of(identity: &NodeIdentity, transport: &TransportKind) -> Result<Swarm<Behaviour>, NodeError> {
+/// Somebody shows anew what makes them a member.
+fn take_proof(members: Option<&Arc<Members>>, peer: PeerId, proof: Option<&str>) {
+    if let (Some(members), Some(proof)) = (members, proof) {
+        members.admit_again(numbers_of(peer), proof.as_bytes());
+    }
+}
+
+/// What this process shows, where the swarm is closed.
+fn proof_of(members: Option<&Arc<Members>>) -> Option<String> {
+    members.map(|members| members.shown().to_string())
+}
+
+fn swarm_of(
+    identity: &NodeIdentity,
+    members: Option<Arc<Members>>,
+    transport: &TransportKind,
+) -> Result<Swarm<Behaviour>, NodeError> {
     let config = Config::with_tokio_executor().with_idle_connection_timeout(2 * HOLD);
-    let transport = transport_of(transport, identity, None, None)?;
+    let admission = members.map(|members| Admission {
+        members,
+        patience: FIRST_MESSAGE,
+    });
+    let transport = transport_of(transport, identity, admission.as_ref(), None, None)?;
     Ok(Swarm::new(transport, behaviour(), identity.peer_id(), config))
 }
 
@@ -298,6 +378,10 @@ fn generation_now() -> u64 {
 }
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/fleetcast/builds/1");
+/// Questions of one connection that may be under way.
+const QUESTIONS_MAX: usize = 4;
+/// Bytes of a question: a generation and a certificate.
+const QUESTION_BYTES_MAX: u64 = 4 << 10;
 /// Without news a host is answered after this.
 const HOLD: Duration = Duration::from_secs(30);
 /// An answer that has not come after this does not come.

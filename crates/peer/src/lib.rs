@@ -2,10 +2,12 @@
 //!
 //! The same node, with the other half of the core, is the network side of the seeder.
 
+mod belonging;
 mod deployment_log;
 mod directory;
 mod files;
 mod logging;
+mod members;
 mod node;
 mod open_files;
 mod rate_limit;
@@ -13,18 +15,20 @@ mod store;
 mod threads;
 mod trust;
 
+pub use belonging::{BelongingError, MemberArguments, OPEN_SWARM};
 pub use deployment_log::{HostPlacement, deployment_log};
 pub use directory::{Directory, DirectoryServer, SeededBuild};
 pub use files::{Locked, read_at, replace_file, reserve_space, take_lock};
 pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};
 pub use logging::log_to_stderr;
+pub use members::{MemberFiles, Members, MembersError, Refusal};
 pub use node::{
     AddressError, Addresses, Clock, Downlinks, Endpoint, EndpointConfig, InProcessNetwork, Limits, Node, NodeConfig,
     NodeError, NodeIdentity, NodeReport, Observer, PathDelay, PathFaults, PathState, Role, Shaping, Standstill,
     Traffic, TransportKind, cause_of, host_of,
 };
-pub use open_files::raise_file_limit;
+pub use open_files::{connections_within, raise_file_limit};
 pub use rate_limit::{LinkUse, TokenBucket};
 pub use store::{
     Answer, ChunkPool, ChunkSink, ChunkStore, Claiming, ClaimingStore, Corrupt, CorruptStore, DiskOptions, DiskStore,

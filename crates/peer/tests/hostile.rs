@@ -15,9 +15,9 @@ use libp2p::core::transport::{DialOpts, PortUse};
 use libp2p::core::upgrade::Version;
 use libp2p::core::{Endpoint, Transport};
 use libp2p::{identity, noise, tcp, yamux};
-use peer::{Addresses, Multiaddr, TransportKind};
+use peer::{Addresses, DirectoryServer, EndpointConfig, Multiaddr, NodeIdentity, TransportKind};
 use rig::{Fleet, data};
-use swarm::wire::{self, Frame};
+use swarm::wire::{self, DataHeader, Frame};
 use swarm::{BuildInfo, Manifest, Message, SwarmId};
 use tokio::task::JoinHandle;
 
@@ -40,10 +40,13 @@ impl Stranger {
     }
 
     async fn connected(address: &Multiaddr) -> Self {
-        let keypair = identity::Keypair::generate_ed25519();
+        Self::as_peer(address, &identity::Keypair::generate_ed25519()).await
+    }
+
+    async fn as_peer(address: &Multiaddr, keypair: &identity::Keypair) -> Self {
         let mut transport = tcp::tokio::Transport::new(tcp::Config::default())
             .upgrade(Version::V1)
-            .authenticate(noise::Config::new(&keypair).unwrap())
+            .authenticate(noise::Config::new(keypair).unwrap())
             .multiplex(yamux::Config::default())
             .boxed();
         let opts = DialOpts {
@@ -171,8 +174,8 @@ async fn who_says_it_knows_the_build_and_does_not_tell_keeps_nobody_from_it() {
 async fn who_speaks_an_older_version_of_the_wire_format_is_told_that_nobody_does() {
     let fleet = Fleet::start(TransportKind::Tcp).await;
     let seeder = fleet.seeders[0].1.address();
-    assert_eq!(wire::PROTOCOL_NAME, "/fleetcast/swarm/6");
-    Stranger::speaking(&seeder, "/fleetcast/swarm/5", "na").await;
+    assert_eq!(wire::PROTOCOL_NAME, "/fleetcast/swarm/7");
+    Stranger::speaking(&seeder, "/fleetcast/swarm/6", "na").await;
     Stranger::at(&seeder).await;
 }
 
@@ -201,4 +204,179 @@ async fn nobody_is_a_seeder_who_does_not_have_its_key() {
     stranger.say(Message::Manifest(Arc::new(forged))).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(host.root(), None, "it believes a stranger");
+}
+
+/// Bytes that a stranger gets rid of until the connection ends, of so many at most.
+async fn pour(stranger: &mut Stranger, bytes: &[u8], most: usize) -> usize {
+    let mut sent = 0;
+    while sent < most {
+        match tokio::time::timeout(Duration::from_secs(5), stranger.stream.write_all(bytes)).await {
+            Ok(Ok(())) => sent += bytes.len(),
+            Ok(Err(_ended)) => break,
+            Err(_stuck) => panic!("it is neither read nor ended after {sent} bytes"),
+        }
+    }
+    sent
+}
+
+/// Chunks that nobody asked for use the downlink whether they are kept or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_chunks_that_nobody_asked_for_is_shown_the_door() {
+    const MOST: usize = 256 << 20;
+    let mut fleet = Fleet::start(TransportKind::Tcp).await;
+    fleet.add_many(1..=2).await;
+    let manifest = fleet.seed(&data(8 << 20), 256 << 10);
+    fleet.wait_complete(2).await;
+    let nodes = fleet
+        .hosts
+        .values()
+        .chain(fleet.seeders.iter().map(|(_, seeder)| seeder));
+    for node in nodes {
+        let mut stranger = Stranger::at(&node.address()).await;
+        stranger.say(Message::Hello { swarm: SwarmId::ONLY }).await;
+        stranger.say(Message::HaveAll).await;
+        let mut segment = BytesMut::new();
+        let length = 64 << 10;
+        let header = DataHeader {
+            chunk: manifest.chunk_count() - 1,
+            offset: 0,
+            length,
+        };
+        wire::encode(&Frame::Data(header), &mut segment);
+        segment.extend_from_slice(&vec![7; length as usize]);
+        let sent = pour(&mut stranger, &segment, MOST).await;
+        // What the buffers of a connection take on both sides.
+        assert!(sent < 16 << 20, "{} MiB were taken", sent >> 20);
+    }
+}
+
+/// A frame may be as long as a manifest, where one was asked for; nobody keeps the beginning of one from anybody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_begins_a_long_frame_without_having_been_asked_is_shown_the_door() {
+    let mut fleet = Fleet::start(TransportKind::Tcp).await;
+    fleet.add_many(1..=1).await;
+    fleet.seed(&data(1 << 20), 64 << 10);
+    fleet.wait_complete(1).await;
+    let nodes = fleet
+        .hosts
+        .values()
+        .chain(fleet.seeders.iter().map(|(_, seeder)| seeder));
+    let long = u32::try_from(wire::FRAME_LENGTH_MAX).unwrap().to_le_bytes();
+    for node in nodes {
+        // Before the hello, and after it.
+        for says_hello in [false, true] {
+            let mut stranger = Stranger::at(&node.address()).await;
+            if says_hello {
+                stranger.say(Message::Hello { swarm: SwarmId::ONLY }).await;
+            }
+            let before = Instant::now();
+            _ = stranger.stream.write_all(&long).await;
+            _ = stranger.stream.write_all(&[6; 1000]).await;
+            _ = stranger.stream.flush().await;
+            let mut answered = [0; 4096];
+            let ended = async { while let Ok(1..) = stranger.stream.read(&mut answered).await {} };
+            let ended = tokio::time::timeout(Duration::from_secs(5), ended).await;
+            assert!(
+                ended.is_ok(),
+                "after {:?} it is still there, hello {says_hello}",
+                before.elapsed()
+            );
+        }
+    }
+}
+
+/// Connections without a stream, and with one on which nothing is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_nothing_on_a_connection_is_gone_after_ten_seconds() {
+    let fleet = Fleet::start(TransportKind::Tcp).await;
+    let node = &fleet.seeders[0].1;
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        silent.push(Stranger::connected(&node.address()).await);
+        silent.push(Stranger::at(&node.address()).await);
+    }
+    assert!(node.endpoint().connections() >= 19);
+    let began = Instant::now();
+    while node.endpoint().connections() > 0 {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{}",
+            node.endpoint().connections()
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(began.elapsed() > Duration::from_secs(7), "{:?}", began.elapsed());
+}
+
+/// One key, and connections without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_peer_has_so_many_connections_and_no_more() {
+    let fleet = Fleet::start(TransportKind::Tcp).await;
+    let node = &fleet.seeders[0].1;
+    let keypair = identity::Keypair::generate_ed25519();
+    let mut connections = Vec::new();
+    for _ in 0..300 {
+        connections.push(Stranger::as_peer(&node.address(), &keypair).await);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let there = node.endpoint().connections();
+    assert!((64..200).contains(&there), "{there} connections of one peer");
+}
+
+/// A member says that it is where somebody else is: on an address that is not the one from which it comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_sent_to_a_bystander() {
+    let mut fleet = Fleet::start(TransportKind::Tcp).await;
+    let bystander = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let port = bystander.local_addr().unwrap().port();
+    let mut strangers = Vec::new();
+    for number in 0..4 {
+        let keypair = identity::Keypair::generate_ed25519();
+        let mut stranger = Stranger::as_peer(&fleet.seeders[0].1.address(), &keypair).await;
+        stranger.negotiate(wire::PROTOCOL_NAME, wire::PROTOCOL_NAME).await;
+        stranger.say(Message::Hello { swarm: SwarmId::ONLY }).await;
+        let at = [
+            format!("/ip4/127.0.0.2/tcp/{port}"),
+            format!("/dns4/localhost{number}/tcp/{port}"),
+            format!("/ip4/169.254.1.1/tcp/{port}"),
+        ];
+        let at = at.iter().map(|address| address.parse().unwrap());
+        let address = Addresses::new(keypair.public().to_peer_id(), at).encode();
+        let announce = Message::Announce {
+            address,
+            wanted: 0,
+            complete: false,
+            zone: None,
+            links: Box::default(),
+        };
+        stranger.say(announce).await;
+        strangers.push(stranger);
+    }
+    fleet.add_many(1..=4).await;
+    fleet.wait_joined(4).await;
+    fleet.seed(&data(1 << 20), 64 << 10);
+    fleet.wait_complete(4).await;
+    let came = tokio::time::timeout(Duration::from_secs(2), bystander.accept()).await;
+    assert!(came.is_err(), "somebody was sent to the bystander: {came:?}");
+}
+
+/// A question to a directory is a number and a certificate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_a_directory_at_length_is_not_heard_out() {
+    let directory = EndpointConfig::on_loopback(NodeIdentity::random(), TransportKind::Tcp);
+    let directory = DirectoryServer::start(directory).await.unwrap();
+    directory.publish(Vec::new());
+    let address = directory.endpoint().addresses().remove(0);
+    let mut stranger = Stranger::speaking(&address, "/fleetcast/builds/1", "/fleetcast/builds/1").await;
+    stranger.stream.write_all(b"{\"known\":null,\"more\":\"").await.unwrap();
+    let sent = pour(&mut stranger, &[b'x'; 4096], 64 << 20).await;
+    assert!(sent < 2 << 20, "{} KiB were taken", sent >> 10);
+    assert_eq!(directory.followers(), 0);
+    // Who asks as it is meant is answered all the same.
+    let mut follower = Stranger::speaking(&address, "/fleetcast/builds/1", "/fleetcast/builds/1").await;
+    follower.stream.write_all(b"{\"known\":null}").await.unwrap();
+    follower.stream.close().await.unwrap();
+    let mut answer = String::new();
+    follower.stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("\"builds\":[]"), "{answer}");
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser};
 use cloud::{Buckets, Cloud, CloudConfig, chain};
 use peer::{
-    Clock, Endpoint, EndpointConfig, Limits, Multiaddr, NodeIdentity, Shaping, TransportKind, agent_runtime, host_of,
-    log_to_stderr, raise_file_limit,
+    Clock, Endpoint, EndpointConfig, Limits, MemberArguments, Members, Multiaddr, NodeIdentity, OPEN_SWARM, Shaping,
+    TransportKind, agent_runtime, connections_within, host_of, log_to_stderr, raise_file_limit,
 };
 use seeder::{
     BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool,
@@ -31,7 +31,7 @@ type Trust = Option<Arc<TrustedKeys>>;
 #[command(version, about)]
 struct Arguments {
     /// The regional bucket.
-    #[arg(long, required_unless_present = "queue", requires = "key")]
+    #[arg(long, required_unless_present_any = ["queue", "print_id"], requires = "key")]
     bucket: Option<String>,
     /// The build's key.
     #[arg(long, requires = "bucket")]
@@ -84,6 +84,8 @@ struct Arguments {
     /// one takes the place of the other. Hosts decide for themselves. Without it whatever is in the bucket is seeded.
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
+    #[command(flatten)]
+    belonging: MemberArguments,
     /// Endpoint of S3; the standard AWS environment's where absent.
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
@@ -91,8 +93,6 @@ struct Arguments {
 
 fn main() -> ExitCode {
     log_to_stderr("info,libp2p_swarm=warn");
-    // Each host has a connection for each build.
-    raise_file_limit();
     let arguments = Arguments::parse();
     if arguments.queue.is_some() && !arguments.part.is_whole() {
         let message = "--part is for seeders of one build: each message of a --queue reaches one seeder only, which seeds \
@@ -112,6 +112,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.belonging.print_id {
+        return print_id(arguments);
+    }
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return fail(&error),
@@ -162,7 +165,8 @@ async fn seed_one(
     mut signals: Signals,
 ) -> ExitCode {
     let begin = async {
-        let endpoint = Endpoint::start(endpoint_config(arguments, NodeIdentity::random()));
+        let (identity, members) = who(arguments, NodeIdentity::random)?;
+        let endpoint = Endpoint::start(endpoint_config(arguments, identity, members));
         let endpoint = endpoint.await.map_err(|error| fail(&error))?;
         print_addresses(&endpoint);
         let seeder = start(arguments, &endpoint, folder, trust, SwarmId::ONLY);
@@ -235,15 +239,63 @@ async fn find(
 }
 
 /// Where this process listens, for all builds.
-fn endpoint_config(arguments: &Arguments, identity: NodeIdentity) -> EndpointConfig {
+fn endpoint_config(arguments: &Arguments, identity: NodeIdentity, members: Option<Arc<Members>>) -> EndpointConfig {
     let transport = arguments.listen.first().map_or(TransportKind::Tcp, TransportKind::of);
     let mut config = EndpointConfig::everywhere(identity, transport);
     if !arguments.listen.is_empty() {
         config.listen.clone_from(&arguments.listen);
     }
     config.advertise.clone_from(&arguments.advertise);
-    config.connections = arguments.hosts_max;
+    // Each host has a connection for each build.
+    let files = raise_file_limit();
+    config.connections = connections_within(files, arguments.hosts_max);
+    if config.connections < arguments.hosts_max {
+        let fit = config.connections;
+        eprintln!(
+            "seeder: the limit of {files} open files leaves room for {fit} connections, and hosts beyond are refused; `ulimit -n` raises it"
+        );
+    }
+    config.members = members;
     config
+}
+
+/// Who this seeder is, by its key or the one that there is `otherwise`, and whom it talks to. That this is everybody is told.
+fn who(
+    arguments: &Arguments,
+    otherwise: impl FnOnce() -> NodeIdentity,
+) -> Result<(NodeIdentity, Option<Arc<Members>>), ExitCode> {
+    let belonging = &arguments.belonging;
+    let known = belonging.own_identity(Some(&arguments.folder)).and_then(|identity| {
+        let identity = identity.unwrap_or_else(otherwise);
+        let members = belonging.members(&identity)?;
+        Ok((identity, members))
+    });
+    let known = known.map_err(|error| {
+        eprintln!("seeder: {}", chain(&error));
+        ExitCode::from(2)
+    })?;
+    if known.1.is_none() {
+        eprintln!("seeder: {OPEN_SWARM}");
+    }
+    Ok(known)
+}
+
+/// Prints the peer id of its key, for who certifies it.
+fn print_id(arguments: &Arguments) -> ExitCode {
+    match arguments.belonging.own_identity(Some(&arguments.folder)) {
+        Ok(identity) => {
+            print_line(
+                &identity
+                    .map(|identity| identity.peer_id().to_string())
+                    .unwrap_or_default(),
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("seeder: {}", chain(&error));
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Says where hosts reach it, each address in a line: any of them, or all, are given to hosts.

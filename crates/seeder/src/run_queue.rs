@@ -12,7 +12,7 @@ use swarm::SwarmId;
 use tokio::sync::oneshot;
 
 use crate::signals::Signals;
-use crate::{Arguments, Trust, endpoint_config, fail, print_addresses, print_line, pull_options, start};
+use crate::{Arguments, Trust, endpoint_config, fail, print_addresses, print_line, pull_options, start, who};
 
 /// Seeds what the queue tells of, until a signal comes.
 pub(crate) async fn seed_all(
@@ -22,15 +22,25 @@ pub(crate) async fn seed_all(
     (folder, trust): (&Arc<SpoolFolder>, &Trust),
     mut signals: Signals,
 ) -> ExitCode {
-    let key = folder.path().join(DIRECTORY_KEY);
-    let identity = match NodeIdentity::kept_in(&key) {
-        Ok(identity) => identity,
-        Err(error) => {
-            eprintln!("seeder: {}: {error}", key.display());
-            return ExitCode::from(4);
+    // Hosts are started with the directory's address, so it has a key that stays, of its own where nobody has said which.
+    let kept = match &arguments.belonging.identity {
+        Some(_) => None,
+        None => {
+            let key = folder.path().join(DIRECTORY_KEY);
+            match NodeIdentity::kept_in(&key) {
+                Ok(identity) => Some(identity),
+                Err(error) => {
+                    eprintln!("seeder: {}: {error}", key.display());
+                    return ExitCode::from(4);
+                }
+            }
         }
     };
-    let directory = match DirectoryServer::start(endpoint_config(arguments, identity)).await {
+    let (identity, members) = match who(arguments, || kept.unwrap_or_else(NodeIdentity::random)) {
+        Ok(who) => who,
+        Err(exit) => return exit,
+    };
+    let directory = match DirectoryServer::start(endpoint_config(arguments, identity, members)).await {
         Ok(directory) => directory,
         Err(error) => return fail(&error),
     };

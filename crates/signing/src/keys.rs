@@ -120,7 +120,7 @@ impl SecretKey {
     pub fn write(&self, path: &Path) -> Result<PathBuf, KeyError> {
         let public = public_file_of(path);
         let secret = format!(
-            "# Secret: who has it signs builds in your name. Its public key is in {}\n{SECRET_PREFIX}{}\n",
+            "# Secret: who has it signs in your name. Its public key is in {}\n{SECRET_PREFIX}{}\n",
             public.file_name().unwrap_or_default().display(),
             URL_SAFE_NO_PAD.encode(self.0.to_bytes())
         );
@@ -146,8 +146,12 @@ impl SecretKey {
 
     /// Vouches for what is claimed, whatever there is.
     pub fn sign_claim(&self, claim: &Claim<'_>) -> Signature {
-        let proof = self.0.sign(&claim.message()).to_bytes();
-        Signature::new(self.public(), claim, proof)
+        Signature::new(self.public(), claim, self.sign_message(&claim.message()))
+    }
+
+    /// Proves that it has said these bytes, which begin with what they are for.
+    pub(crate) fn sign_message(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
     }
 }
 
@@ -158,10 +162,10 @@ impl fmt::Debug for SecretKey {
 }
 
 impl PublicKey {
-    /// Whether `proof` is this key's of the claim.
-    pub(crate) fn has_signed(&self, claim: &Claim<'_>, proof: &[u8; 64]) -> bool {
+    /// Whether `proof` is this key's of these bytes.
+    pub(crate) fn has_signed(&self, message: &[u8], proof: &[u8; 64]) -> bool {
         let proof = ed25519_dalek::Signature::from_bytes(proof);
-        self.0.verify_strict(&claim.message(), &proof).is_ok()
+        self.0.verify_strict(message, &proof).is_ok()
     }
 }
 

@@ -36,7 +36,7 @@ pub enum NotASignature {
         length: usize,
     },
     /// A field is missing, or is in another's place.
-    #[error("its field {field} is missing; expected what `harness sign` prints")]
+    #[error("its field {field} is missing; expected the line as it was printed")]
     Missing {
         /// The field.
         field: &'static str,
@@ -107,7 +107,7 @@ impl Signature {
             root: self.root,
             terms: self.terms,
         };
-        self.key.has_signed(&claim, &self.proof)
+        self.key.has_signed(&claim.message(), &self.proof)
     }
 }
 
@@ -187,7 +187,7 @@ impl FromStr for Signature {
     }
 }
 
-fn parsed<T>(
+pub(crate) fn parsed<T>(
     field: &'static str,
     value: &str,
     expected: &'static str,
@@ -204,7 +204,7 @@ fn number(field: &'static str, value: &str) -> Result<u64, NotASignature> {
     parsed(field, value, "a number", |text| digits(text)?.parse().ok())
 }
 
-fn moment(text: &str) -> Option<Moment> {
+pub(crate) fn moment(text: &str) -> Option<Moment> {
     Moment::from_millis(digits(text)?.parse().ok()?)
 }
 

@@ -39,7 +39,7 @@ pub enum TrustError {
         reason: String,
     },
     /// No line has.
-    #[error("{} has no key in it, so no build would be believed; expected a public key in a line, as `harness keygen` writes it", path.display())]
+    #[error("{} has no key in it, so nothing would be believed; expected a public key in a line, as `harness keygen` writes it", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
@@ -204,7 +204,7 @@ fn trusted(count: usize) -> String {
 }
 
 /// How far the clocks of who signs and of who verifies may be apart.
-const CLOCKS_APART_MAX: Duration = Duration::from_secs(600);
+pub(crate) const CLOCKS_APART_MAX: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

@@ -73,7 +73,7 @@ pub(crate) struct VerifyArguments {
 }
 
 /// `90d`, `12h`, a time, or `never`.
-fn expiry(text: &str) -> Result<Expiry, String> {
+pub(super) fn expiry(text: &str) -> Result<Expiry, String> {
     if text == "never" {
         return Ok(Expiry::Never);
     }

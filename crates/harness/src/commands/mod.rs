@@ -2,6 +2,7 @@
 
 #[cfg(feature = "pipeline")]
 mod bootstrap;
+mod certify;
 mod check;
 mod compare;
 mod count;
@@ -39,6 +40,7 @@ use crate::live;
 
 #[cfg(feature = "pipeline")]
 pub(crate) use bootstrap::{bootstrap, doctor};
+pub(crate) use certify::certify;
 pub(crate) use check::check;
 pub(crate) use compare::{compare, parse_percent};
 pub(crate) use count::count;

@@ -134,7 +134,8 @@ fn words(arguments: &RunArguments, seed: u64) -> Vec<String> {
     }
     words.extend(cloud_options(arguments));
     let flags = [
-        (arguments.unsigned, "--unsigned"),
+        (arguments.guards.unsigned, "--unsigned"),
+        (arguments.guards.open, "--open"),
         (arguments.keep_cloud, "--keep-cloud"),
         (arguments.no_records, "--no-records"),
     ];

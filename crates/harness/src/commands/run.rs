@@ -66,7 +66,7 @@ fn choices(arguments: &RunArguments) -> Choices {
             CloudKind::Embedded => CloudChoice::Embedded,
             CloudKind::Aws => CloudChoice::Pipeline(arguments.place.config()),
         },
-        is_signed: !arguments.unsigned,
+        guards: arguments.guards.guards(),
         is_recorded: !arguments.no_records,
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn keygen(arguments: &KeygenArguments) -> Exit {
         Ok((public_file, public)) => {
             print(&format!("{public}\n"));
             eprintln!(
-                "harness: {} signs builds: keep it where only the publisher reads it; {} is for --trust of seeders and hosts",
+                "harness: {} is secret: keep it where only its owner reads it; {} is for seeders and hosts, --trust for builds that it signs and --members for members that it certifies",
                 arguments.file.display(),
                 public_file.display()
             );

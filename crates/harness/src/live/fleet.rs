@@ -21,8 +21,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::disturbances::{Disturbed, KeptChunks};
+use super::endpoints::host_endpoint;
 use super::held::{Held, stride};
-use super::node_parts::{contact, kept, listen, segment, shaping, store, transport};
+use super::membership::Certifier;
+use super::node_parts::{contact, kept, segment, shaping, store};
 use super::recorded::RecordedHost;
 use super::signed::Believed;
 use crate::machine::ProcessLoad;
@@ -51,6 +53,8 @@ pub(crate) struct Surroundings {
     pub(crate) seeders: Vec<Vec<Multiaddr>>,
     /// Whose builds are believed; every seeder's where absent.
     pub(crate) believed: Option<Believed>,
+    /// Who certifies members; everybody is let in where absent.
+    pub(crate) certifier: Option<Certifier>,
     /// Which chunks are recorded of each host; nothing is where absent.
     pub(crate) recorded: Option<Sample>,
 }
@@ -624,21 +628,9 @@ const fn add_bytes(traffic: &mut Traffic, earlier: &Traffic) {
 }
 
 fn endpoint_config(shared: &FleetShared, slot: usize, surroundings: &Surroundings) -> EndpointConfig {
-    let scenario = &shared.scenario;
-    let region = shared.slots[slot].region;
-    let plan = shared.plan(slot);
-    let identity = NodeIdentity::from_seed(shared.plans[region].seed, plan.id);
-    EndpointConfig {
-        connections: 4 * u32::from(scenario.swarm.degree) + 16,
-        path: surroundings.path.clone(),
-        faults: surroundings.paths.clone(),
-        standstill: shared.slots[slot].standstill.clone(),
-        ..EndpointConfig::at(
-            identity,
-            transport(scenario, &surroundings.network),
-            listen(scenario, region, plan.id),
-        )
-    }
+    let (own, plan) = (&shared.slots[slot], shared.plan(slot));
+    let fleet = &shared.plans[own.region];
+    host_endpoint(&shared.scenario, fleet, plan, own.standstill.clone(), surroundings)
 }
 
 fn node_config(

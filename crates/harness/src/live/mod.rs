@@ -1,7 +1,7 @@
 //! A live run: embedded cloud, seeders, hosts; a build goes into the global bucket and is followed to the last host.
 //!
 //! Map: `fleet` are the hosts of a process, `worker` spreads them over processes, `node_parts` is what their nodes are given,
-//! `build` what is uploaded, `seeders` are there or away, `signed` says who signs builds and who is believed. What goes wrong is put around them: `disturbances` with hosts,
+//! `build` what is uploaded, `seeders` are there or away, `signed` says who signs builds and who is believed, `membership` who is let in. What goes wrong is put around them: `disturbances` with hosts,
 //! `interruptions` between members.
 
 mod build;
@@ -11,10 +11,12 @@ mod by_pipeline;
 #[path = "no_pipeline.rs"]
 mod by_pipeline;
 mod disturbances;
+mod endpoints;
 mod error;
 mod fleet;
 mod held;
 mod interruptions;
+mod membership;
 mod node_parts;
 mod processes;
 mod recorded;
@@ -30,7 +32,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{Cloud, CloudConfig, EmbeddedCloud, RegionCopy, regional_bucket, replicate};
 use explain::{Records, Sample};
-use peer::{ChunkPool, Clock, Downlinks, EndpointConfig, InProcessNetwork, Limits, NodeIdentity, PathDelay};
+use peer::{ChunkPool, Clock, Downlinks, InProcessNetwork, Limits, PathDelay};
 use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Slack, Stop, Transport};
 use seeder::{BuildNotice, ChannelFeed, GetTurns, PullOptions, SeederOptions, Spool};
 use swarm::{SwarmId, Time};
@@ -40,6 +42,7 @@ use tokio::task::JoinHandle;
 use crate::estimates;
 use crate::machine::{self, MachineUse, ProcessLoad};
 use crate::progress::Progress;
+use endpoints::seeder_endpoint;
 use fleet::{Fleet, FleetResult, Slice, Surroundings};
 use interruptions::Interruptions;
 use recorded::RunTimes;
@@ -50,6 +53,7 @@ use worker::WorkerProcess;
 pub(crate) use build::{file, generated};
 pub(crate) use error::RunError;
 pub(crate) use fleet::FleetStatus;
+pub(crate) use membership::Guards;
 #[cfg(feature = "pipeline")]
 pub(crate) use region::deploy;
 #[cfg(feature = "pipeline")]
@@ -100,8 +104,8 @@ pub(crate) fn fits(scenario: &Scenario, folder: &Path, choice: &CloudChoice) -> 
 #[derive(Clone, Debug)]
 pub(crate) struct Choices {
     pub(crate) cloud: CloudChoice,
-    /// Whether its build is signed, and nothing else believed.
-    pub(crate) is_signed: bool,
+    /// What it does against who is not of it.
+    pub(crate) guards: Guards,
     /// Whether what passes at the hosts' cores is recorded.
     pub(crate) is_recorded: bool,
 }
@@ -164,6 +168,7 @@ pub(crate) async fn run(
         result: FleetResult::default(),
         times: RunTimes::default(),
     };
+    let (believed, certifier) = choices.guards.parts(scenario.seed);
     let mut surroundings = Surroundings {
         network: InProcessNetwork::default(),
         path: PathDelay::new(scenario.network.latency),
@@ -173,7 +178,8 @@ pub(crate) async fn run(
         clock: run.clock,
         cloud: config,
         seeders: Vec::new(),
-        believed: choices.is_signed.then(|| Believed::of_run(scenario.seed)),
+        believed,
+        certifier,
         recorded: choices.is_recorded.then(|| recorded::sample(scenario)),
     };
     let (mut stop, mut stopped_by) = (run.stop.clone(), None);
@@ -585,26 +591,6 @@ impl Run<'_> {
         }
         self.note_load();
         Ok(())
-    }
-}
-
-/// Where one of a region's seeders listens.
-fn seeder_endpoint(
-    scenario: &Scenario,
-    fleet: &RegionPlan,
-    plan: &SeederPlan,
-    surroundings: &Surroundings,
-) -> EndpointConfig {
-    let hosts = scenario.regions[fleet.region].hosts;
-    EndpointConfig {
-        connections: 2 * hosts + 64,
-        path: surroundings.path.clone(),
-        faults: surroundings.paths.clone(),
-        ..EndpointConfig::at(
-            NodeIdentity::from_seed(fleet.seed, plan.id),
-            node_parts::transport(scenario, &surroundings.network),
-            node_parts::listen(scenario, fleet.region, plan.id),
-        )
     }
 }
 

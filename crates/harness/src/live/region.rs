@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::fleet::{Fleet, FleetStatus, Slice, Surroundings};
 use super::signed::{self, Believed};
-use super::{RunError, seeder_endpoint, seeder_options};
+use super::{RunError, endpoints::seeder_endpoint, membership::Certifier, seeder_options};
 
 /// What came of it.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ pub(crate) async fn deploy(
         cloud: config.clone(),
         seeders: Vec::new(),
         believed: trust.cloned(),
+        certifier: Some(Certifier::of_run(scenario.seed)),
         recorded: None,
     };
     let began = surroundings.clock.now();
@@ -84,9 +85,8 @@ pub(crate) async fn deploy(
     }
     let addresses = seeders.iter().map(|(seeder, _)| seeder.address());
     surroundings.seeders.push(addresses.collect());
-    surroundings
-        .believed
-        .get_or_insert_with(|| Believed::of_run(scenario.seed));
+    let own_key = || Believed::of_run(scenario.seed);
+    surroundings.believed.get_or_insert_with(own_key);
     let clock = surroundings.clock;
     let mut fleet = Fleet::new(&own, plans, Slice { index: 0, count: 1 }, surroundings).await;
     fleet.start().await?;

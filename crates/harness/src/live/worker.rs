@@ -19,8 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::fleet::{Fleet, FleetResult, FleetStatus, Slice, Surroundings};
 use super::interruptions::{self, Interruptions};
-use super::signed::Believed;
-use super::{RunError, processes, recorded};
+use super::{Guards, RunError, processes, recorded};
 use crate::machine;
 
 /// What a worker is told.
@@ -41,8 +40,7 @@ struct Job {
     epoch_nanos: u64,
     cloud: CloudConfig,
     seeders: Vec<Vec<String>>,
-    /// Whether only what the run has signed is believed.
-    is_signed: bool,
+    guards: Guards,
     is_recorded: bool,
 }
 
@@ -103,7 +101,7 @@ impl WorkerProcess {
                 .iter()
                 .map(|region| region.iter().map(Multiaddr::to_string).collect())
                 .collect(),
-            is_signed: surroundings.believed.is_some(),
+            guards: Guards::of(surroundings),
             is_recorded: surroundings.recorded.is_some(),
         };
         worker.say(&ToWorker::Start(Box::new(job))).await.map_err(failed)?;
@@ -200,6 +198,7 @@ pub(crate) async fn serve() -> std::io::Result<()> {
     let plans: Arc<[RegionPlan]> = job.scenario.plans().into();
     let paths = interruptions::paths(&plans);
     let interruptions = paths.as_ref().map(|paths| Interruptions::new(&plans, paths));
+    let (believed, certifier) = job.guards.parts(job.scenario.seed);
     let surroundings = Surroundings {
         network: InProcessNetwork::default(),
         path: PathDelay::new(job.scenario.network.latency),
@@ -209,7 +208,8 @@ pub(crate) async fn serve() -> std::io::Result<()> {
         clock: machine::clock_since(job.epoch_nanos),
         cloud: job.cloud,
         seeders,
-        believed: job.is_signed.then(|| Believed::of_run(job.scenario.seed)),
+        believed,
+        certifier,
         recorded: job.is_recorded.then(|| recorded::sample(&job.scenario)),
     };
     let clock = surroundings.clock;

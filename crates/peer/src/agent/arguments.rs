@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use cloud::{CloudConfig, DeploymentLog};
-use peer::{HostPlacement, Multiaddr, NodeReport, deployment_log};
+use peer::{HostPlacement, MemberArguments, Multiaddr, NodeReport, deployment_log};
 
 /// Fetch a build, or every build of a region, from seeders and their swarms.
 #[derive(Clone, Debug, Parser)]
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         value_name = "MULTIADDR",
-        required_unless_present = "seeder",
+        required_unless_present_any = ["seeder", "print_id"],
         conflicts_with = "seeder",
         requires = "folder"
     )]
@@ -66,6 +66,8 @@ pub(crate) struct Arguments {
     /// nothing older is taken. Without it every build of the seeder is believed.
     #[arg(long, value_name = "FILE")]
     pub(crate) trust: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) belonging: MemberArguments,
     /// Do not say on stderr what has come. Warnings and errors are said all the same.
     #[arg(long)]
     pub(crate) quiet: bool,
@@ -89,14 +91,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "AWS_REGION", requires = "log")]
     pub(crate) log_region: Option<String>,
     /// This host's id in the row. Where absent the machine's name and eight digits made of its machine id; a directory's host keeps in
-    /// its folder what it was called first. Several agents of one machine that fetch the same builds need ids of their own.
+    /// its folder what it was called first. In a closed swarm its certificate says it. Several agents of one machine that fetch the same builds need ids of their own.
     #[arg(long, value_name = "ID")]
     pub(crate) host_id: Option<String>,
     /// This host's region in the row.
     #[arg(long, default_value = "unknown")]
     pub(crate) region: String,
     /// This host's availability zone: chunks come from hosts of the same zone where they can. Also in the row. On EC2 its metadata
-    /// service tells it.
+    /// service tells it; in a closed swarm the certificate does.
     #[arg(long, value_name = "ZONE")]
     pub(crate) zone: Option<String>,
 }

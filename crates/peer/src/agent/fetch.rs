@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use peer::{
-    Addresses, ChunkStore, Clock, DialError, Endpoint, EndpointConfig, Limits, Node, NodeConfig, NodeIdentity,
-    NodeReport, Observer, Role, Shaping, StoreError, StoreOpener, Traffic, TransportKind, Trust, cause_of, host_of,
+    Addresses, ChunkStore, Clock, DialError, Endpoint, EndpointConfig, Limits, Node, NodeConfig, NodeReport, Observer,
+    Role, Shaping, StoreError, StoreOpener, Traffic, TransportKind, Trust, cause_of, host_of,
 };
 use swarm::{Contact, HostId, PeerConfig, SwarmId, Time, ZoneId};
 use tokio::sync::Notify;
 
+use super::belonging::Who;
 use super::{Arguments, Failure};
 
 /// How far a build is.
@@ -67,24 +68,31 @@ impl Surroundings {
     /// Exit code and sentence where an address cannot be listened on.
     pub(crate) async fn start(
         arguments: &Arguments,
+        who: Who,
         seeders: &[Addresses],
         trust: Option<Arc<Trust>>,
     ) -> Result<Arc<Self>, Failure> {
         let first = seeders.first().and_then(|seeder| seeder.at().first());
         let transport = first.map_or(TransportKind::Tcp, TransportKind::of);
-        let identity = NodeIdentity::random();
         let are_here = seeders.iter().all(Addresses::is_on_loopback);
         let mut config = if are_here {
-            EndpointConfig::on_loopback(identity, transport)
+            EndpointConfig::on_loopback(who.identity, transport)
         } else {
-            EndpointConfig::everywhere(identity, transport)
+            EndpointConfig::everywhere(who.identity, transport)
         };
         if !arguments.listen.is_empty() {
             config.listen.clone_from(&arguments.listen);
         }
         config.advertise.clone_from(&arguments.advertise);
-        let files = u32::try_from(peer::raise_file_limit()).unwrap_or(u32::MAX);
-        config.connections = (files / 2).min(CONNECTIONS_MAX);
+        config.members = who.members;
+        let files = peer::raise_file_limit();
+        config.connections = peer::connections_within(files / 2, CONNECTIONS_MAX);
+        if config.connections < CONNECTIONS_MAX {
+            let fit = config.connections;
+            arguments.say(&format!(
+                "the limit of {files} open files leaves room for {fit} connections of others; `ulimit -n` raises it"
+            ));
+        }
         let endpoint = Endpoint::start(config)
             .await
             .map_err(|error| (4, cloud::chain(&error)))?;

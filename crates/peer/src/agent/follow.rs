@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use peer::{Addresses, Directory, Multiaddr};
 
+use super::belonging::Who;
 use super::builds::Builds;
 use super::fetch::{LOOK_EVERY, Surroundings};
 use super::kept::{BuildId, Kept};
@@ -22,6 +23,7 @@ use super::{Arguments, Failure, trusting};
 /// Keeps `folder` with what the directory at `address` lists, until it is stopped, which is no failure.
 pub(crate) async fn follow(
     arguments: &Arguments,
+    who: Who,
     address: &Multiaddr,
     folder: &Path,
     mut stop: Stop,
@@ -30,8 +32,9 @@ pub(crate) async fn follow(
     let kept = Kept::open(folder)?;
     stop.is_planned_from_now_on();
     let trust = trusting::trust(arguments, || kept.sequences_path())?;
-    let surroundings = Surroundings::start(arguments, std::slice::from_ref(&addresses), trust).await?;
-    let mut directory = Directory::follow(addresses).map_err(|error| (4, cloud::chain(&error)))?;
+    let directory = Directory::follow_as(&who.identity, who.members.clone(), addresses.clone());
+    let surroundings = Surroundings::start(arguments, who, std::slice::from_ref(&addresses), trust).await?;
+    let mut directory = directory.map_err(|error| (4, cloud::chain(&error)))?;
     let mut builds = Builds::new(arguments, folder, kept, &surroundings);
     let mut rows = RowsUnderWay::new(arguments);
     loop {

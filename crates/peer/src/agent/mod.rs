@@ -3,9 +3,10 @@
 //! Map: `single` is one build; `follow` the loop of a directory's host, `builds` what it does with each build, `build` one of them, `turns` which one
 //! comes next, `keep` which ones may go and `leftovers` how they go. `kept` is the agent's list on disk: what came, when, and what is still to be told
 //! of it, and `taking_up` what a process that was killed left to tell; `rows` writes to DynamoDB what is to be told there. `fetch` is one build on the network: the one place that starts a
-//! node. `machine` says what this host is called, `stop` hears signals, `trusting` says whom it believes, `speech` words what is said.
+//! node. `machine` says what this host is called, `stop` hears signals, `belonging` who this process is and whom it talks to, `trusting` whom it believes, `speech` words what is said.
 
 mod arguments;
+mod belonging;
 mod build;
 mod builds;
 mod fetch;
@@ -33,10 +34,19 @@ pub(crate) type Failure = (u8, String);
 /// Does what the arguments ask for, until it is done or stopped. The exit code is told beforehand to `stop`, which ends the
 /// process where this takes too long.
 pub(crate) async fn run(mut arguments: Arguments, stop: Stop) -> ExitCode {
-    arguments.find_zone().await;
+    if let Some(ended) = belonging::printed_id(&arguments) {
+        return ended.map_or_else(fail, |()| ExitCode::SUCCESS);
+    }
+    let who = match belonging::take_up(&mut arguments) {
+        Ok(who) => who,
+        Err(failure) => return fail(failure),
+    };
+    if who.members.is_none() {
+        arguments.find_zone().await;
+    }
     let ended = match (&arguments.directory, &arguments.folder, &arguments.out) {
-        (Some(directory), Some(folder), _) => follow::follow(&arguments, directory, folder, stop).await,
-        (_, _, Some(out)) => single::fetch(&arguments, out, stop).await,
+        (Some(directory), Some(folder), _) => follow::follow(&arguments, who, directory, folder, stop).await,
+        (_, _, Some(out)) => single::fetch(&arguments, who, out, stop).await,
         _ => Err((
             2,
             "expected --seeder with --out, or --directory with --folder".to_owned(),

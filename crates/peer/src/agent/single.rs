@@ -13,6 +13,7 @@ use peer::{Addresses, Placed, replace_file};
 use swarm::SwarmId;
 use tokio::sync::Notify;
 
+use super::belonging::Who;
 use super::fetch::{Fetch, FetchTo, LOOK_EVERY, State, Surroundings};
 use super::kept::milliseconds;
 use super::rows::{Rows, again_after};
@@ -20,10 +21,10 @@ use super::stop::{LAST_WORDS, Stop};
 use super::{Arguments, Failure, machine, speech, taking_up, trusting};
 
 /// Fetches the build of the seeders to `out`, writes its row, and serves it for as long as it is to linger.
-pub(crate) async fn fetch(arguments: &Arguments, out: &Path, mut stop: Stop) -> Result<(), Failure> {
+pub(crate) async fn fetch(arguments: &Arguments, who: Who, out: &Path, mut stop: Stop) -> Result<(), Failure> {
     let seeders = Addresses::by_peer(&arguments.seeder).map_err(|error| (2, format!("--seeder {error}")))?;
     let trust = trusting::trust(arguments, || beside(out, ".sequences"))?;
-    let surroundings = Surroundings::start(arguments, &seeders, trust).await?;
+    let surroundings = Surroundings::start(arguments, who, &seeders, trust).await?;
     let ended = fetch_and_serve(arguments, seeders, out, &mut stop, &surroundings).await;
     surroundings.endpoint.close().await;
     ended

@@ -44,6 +44,7 @@ impl Shared {
                     tracing::debug!(host = %self.host, other = %to, "asks for the manifest and does not take what waits for it");
                     return;
                 }
+                state.note_asked(to, &message);
                 let waiting = state.post(to, &Frame::Message(message));
                 if waiting > self.limits.outbox
                     && let Some(link) = state.links.get(&to)
@@ -78,7 +79,11 @@ impl Shared {
 
     fn serve_chunk(&self, state: &mut State, to: HostId, chunk: ChunkIndex) {
         let answer = state.store.as_ref().map(|store| store.answer(chunk));
-        match answer.unwrap_or_default() {
+        let ends = state.links.get(&to).is_some_and(|link| link.ends);
+        match answer
+            .filter(|_| !ends)
+            .unwrap_or(if ends { Answer::Busy } else { Answer::Chunk })
+        {
             Answer::Chunk => {
                 state.servings += 1;
                 if let Some(link) = state.links.get_mut(&to)
@@ -110,8 +115,11 @@ impl Shared {
                 state.seeders.push(mark);
             }
             self.find_way_to(state, &addresses);
-        } else if !state.towards_seeders.iter().all(IpAddr::is_loopback) {
-            addresses = addresses.without_loopback();
+        } else {
+            addresses = addresses.leading_elsewhere();
+            if !state.towards_seeders.iter().all(IpAddr::is_loopback) {
+                addresses = addresses.without_loopback();
+            }
         }
         if addresses.at().is_empty() {
             tracing::debug!(host = %self.host, other = %host, "has no address that leads to it from here");

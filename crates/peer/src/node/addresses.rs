@@ -130,6 +130,38 @@ impl Addresses {
         Some(self)
     }
 
+    /// What is told to others of a member that was seen to come from `seen`: where the socket shows it, and what else it says of itself that can
+    /// be true. In a closed swarm that is what it is `certified` for. Nobody is sent to loopback or to one link by who is not there, nor to
+    /// what `is_anothers`.
+    pub(super) fn told(
+        self,
+        seen: IpAddr,
+        certified: Option<&[IpAddr]>,
+        is_anothers: impl Fn(IpAddr, u16) -> bool,
+    ) -> Self {
+        let mut told = match self.clone().seen_at(seen) {
+            Some(with_seen) => with_seen,
+            None => self,
+        };
+        told.at.retain(|address| match ip_of(address) {
+            Some(ip) if ip == seen => ip.is_loopback() || is_routable(address),
+            Some(ip) => {
+                let port = port_of(address).unwrap_or_default();
+                is_routable(address) && certified.is_none_or(|of| of.contains(&ip)) && !is_anothers(ip, port)
+            }
+            // A name leads anywhere.
+            None => certified.is_none(),
+        });
+        told.at.truncate(TOLD_MAX);
+        told
+    }
+
+    /// Without addresses that lead whoever is on another machine to itself, or nowhere.
+    pub(super) fn leading_elsewhere(mut self) -> Self {
+        self.at.retain(|address| is_loopback(address) || is_routable(address));
+        self
+    }
+
     /// Without addresses of the loopback interface, which lead whoever is on another machine to itself.
     pub(super) fn without_loopback(mut self) -> Self {
         self.at.retain(|address| !is_loopback(address));
@@ -239,8 +271,14 @@ pub(super) fn is_wildcard(address: &Multiaddr) -> bool {
 /// Whether another machine may reach it: not loopback, and not of one link only, where it means nothing without an interface.
 pub(super) fn is_routable(address: &Multiaddr) -> bool {
     match ip_of(address) {
-        Some(IpAddr::V4(ip)) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
-        Some(IpAddr::V6(ip)) => !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unspecified(),
+        Some(IpAddr::V4(ip)) => {
+            let leads_nowhere = ip.is_loopback() || ip.is_link_local() || ip.is_unspecified();
+            !leads_nowhere && !ip.is_multicast() && !ip.is_broadcast()
+        }
+        Some(IpAddr::V6(ip)) => {
+            let leads_nowhere = ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified();
+            !leads_nowhere && !ip.is_multicast()
+        }
         // A name, or within this process.
         None => true,
     }
@@ -295,6 +333,9 @@ fn take_short<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     *bytes = rest;
     Some(taken)
 }
+
+/// Addresses of a member that others are told.
+const TOLD_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -356,6 +397,47 @@ mod tests {
         let v6 = seen.seen_at("fd00::5".parse().unwrap()).unwrap();
         assert_eq!(v6.at()[0], "/ip6/fd00::5/tcp/4001".parse().unwrap());
         assert_eq!(some(&["/memory/7"]).seen_at("10.0.0.5".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn what_is_told_of_a_member_is_where_its_socket_is_and_what_can_be_true() {
+        let said = some(&[
+            "/ip4/172.17.0.1/tcp/4001",
+            "/ip4/127.0.0.1/tcp/4001",
+            "/ip4/169.254.1.1/tcp/4001",
+            "/ip6/fe80::1/tcp/4001",
+            "/ip4/224.0.0.1/tcp/4001",
+            "/ip4/255.255.255.255/tcp/4001",
+            "/ip4/10.0.0.9/tcp/4001",
+            "/dns4/a.test/tcp/4001",
+        ]);
+        let seen = "10.0.0.5".parse().unwrap();
+        let nobodys = |_, _| false;
+        let open = said.clone().told(seen, None, nobodys);
+        let expected = [
+            "/ip4/10.0.0.5/tcp/4001",
+            "/ip4/172.17.0.1/tcp/4001",
+            "/ip4/10.0.0.9/tcp/4001",
+            "/dns4/a.test/tcp/4001",
+        ];
+        assert_eq!(open.at(), parsed(&expected));
+        let taken = said
+            .clone()
+            .told(seen, None, |ip, port| (ip, port) == ("10.0.0.9".parse().unwrap(), 4001));
+        assert!(!taken.at().contains(&parsed(&["/ip4/10.0.0.9/tcp/4001"])[0]));
+        // In a closed swarm nothing is told that is neither seen nor certified.
+        let closed = said.clone().told(seen, Some(&[]), nobodys);
+        assert_eq!(closed.at(), parsed(&["/ip4/10.0.0.5/tcp/4001"]));
+        let certified = said.clone().told(seen, Some(&["10.0.0.9".parse().unwrap()]), nobodys);
+        assert_eq!(
+            certified.at(),
+            parsed(&["/ip4/10.0.0.5/tcp/4001", "/ip4/10.0.0.9/tcp/4001"])
+        );
+        // Who is on loopback is told of to those who are there too; of one link nobody is.
+        let here = said.clone().told("127.0.0.1".parse().unwrap(), Some(&[]), nobodys);
+        assert_eq!(here.at(), parsed(&["/ip4/127.0.0.1/tcp/4001"]));
+        let on_link = said.told("fe80::1".parse().unwrap(), Some(&[]), nobodys);
+        assert!(on_link.at().is_empty());
     }
 
     #[test]

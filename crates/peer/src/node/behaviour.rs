@@ -7,36 +7,34 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
+use libp2p::connection_limits::Behaviour as OfAll;
 use libp2p::core::Endpoint;
 use libp2p::core::multiaddr::Protocol;
 use libp2p::core::transport::{PortUse, TransportError};
+use libp2p::core::upgrade::NegotiationError;
+use libp2p::swarm::behaviour::ConnectionEstablished;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{
     CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm,
-    NetworkBehaviour, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    ListenFailure, NetworkBehaviour, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 use swarm::HostId;
 
 use super::addresses::{Addresses, ip_of};
-use super::endpoint::{Command, Hub};
+use super::door::{Door, DoorLimits};
+use super::endpoint::{Command, EndpointConfig, Hub};
 use super::handler::{Closing, Handler, Side};
 use super::shared::Shared;
 
 pub(crate) struct Behaviour {
     hub: Arc<Hub>,
-    connections_max: u32,
+    door: Door,
+    limits: OfAll,
     /// Dials under way and connections made by them: for which member, and to whom.
     dialled: HashMap<ConnectionId, (Arc<Shared>, HostId)>,
     peers: HashMap<ConnectionId, PeerId>,
     closing: Vec<ConnectionId>,
-}
-
-/// There are more connections than the node takes.
-#[derive(Debug, thiserror::Error)]
-#[error("{limit} connections are the limit of this node")]
-struct TooManyConnections {
-    limit: u32,
 }
 
 /// A connection that no member asked for.
@@ -45,10 +43,12 @@ struct TooManyConnections {
 struct NobodyDialled;
 
 impl Behaviour {
-    pub(super) fn new(hub: Arc<Hub>, connections_max: u32) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, config: &EndpointConfig) -> Self {
+        let limits = DoorLimits::of(config.connections);
         Self {
             hub,
-            connections_max,
+            door: Door::new(limits),
+            limits: limits.of_all(),
             dialled: HashMap::new(),
             peers: HashMap::new(),
             closing: Vec::new(),
@@ -82,28 +82,30 @@ impl NetworkBehaviour for Behaviour {
 
     fn handle_pending_inbound_connection(
         &mut self,
-        _connection: ConnectionId,
-        _local: &Multiaddr,
-        _remote: &Multiaddr,
+        connection: ConnectionId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        if self.hub.connections.load(Ordering::Relaxed) >= self.connections_max {
-            let limit = self.connections_max;
-            return Err(ConnectionDenied::new(TooManyConnections { limit }));
-        }
-        Ok(())
+        self.limits
+            .handle_pending_inbound_connection(connection, local, remote)?;
+        let all = self.hub.connections.load(Ordering::Relaxed);
+        let begun = self.door.begin(connection, ip_of(remote), all);
+        begun.map_err(ConnectionDenied::new)
     }
 
     fn handle_established_inbound_connection(
         &mut self,
         connection: ConnectionId,
         peer: PeerId,
-        _local: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
+        self.limits
+            .handle_established_inbound_connection(connection, peer, local, remote)?;
         self.peers.insert(connection, peer);
+        self.hub.saw(connection, ip_of(remote));
         let side = Side::Accepted {
             hub: Arc::clone(&self.hub),
-            seen_at: ip_of(remote),
         };
         Ok(Handler::new(connection, peer, side))
     }
@@ -112,7 +114,7 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         connection: ConnectionId,
         peer: PeerId,
-        _addr: &Multiaddr,
+        remote: &Multiaddr,
         _role: Endpoint,
         _port: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
@@ -120,6 +122,7 @@ impl NetworkBehaviour for Behaviour {
             return Err(ConnectionDenied::new(NobodyDialled));
         };
         self.peers.insert(connection, peer);
+        self.hub.saw(connection, ip_of(remote));
         let side = Side::Dialled {
             member: Arc::clone(member),
         };
@@ -127,14 +130,21 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        self.limits.on_swarm_event(event);
         match event {
-            FromSwarm::ConnectionEstablished(_) => _ = self.hub.connections.fetch_add(1, Ordering::Relaxed),
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { connection_id, .. }) => {
+                self.door.made(connection_id);
+                self.hub.connections.fetch_add(1, Ordering::Relaxed);
+            }
+            FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => self.door.ended(connection_id),
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => {
+                self.door.ended(connection_id);
                 self.hub.connections.fetch_sub(1, Ordering::Relaxed);
                 self.peers.remove(&connection_id);
+                let accepted = self.hub.ended(connection_id);
                 if let Some((member, host)) = self.dialled.remove(&connection_id) {
                     member.link_down(connection_id, Some(host));
-                } else if let Some(member) = self.hub.ended(connection_id) {
+                } else if let Some(member) = accepted {
                     member.link_down(connection_id, None);
                 }
             }
@@ -172,6 +182,10 @@ impl NetworkBehaviour for Behaviour {
                     addresses,
                 }) => return Poll::Ready(self.dial(member, host, &addresses)),
                 Some(Command::Close(connection)) => self.closing.push(connection),
+                Some(Command::ClosePeer(peer)) => {
+                    let with = self.peers.iter().filter(|(_, other)| **other == peer);
+                    self.closing.extend(with.map(|(connection, _)| *connection));
+                }
                 Some(Command::CloseAll) => self.closing.extend(self.peers.keys().copied()),
                 None => return Poll::Pending,
             }
@@ -184,7 +198,7 @@ pub fn cause_of(error: &DialError) -> String {
     match error {
         DialError::Transport(failed) => {
             let reasons = failed.iter().map(|(address, error)| match error {
-                TransportError::Other(error) => format!("{address}: {}", innermost(error)),
+                TransportError::Other(error) => format!("{address}: {}", said_first(error)),
                 TransportError::MultiaddrNotSupported(_) => {
                     format!("{address}: not reachable by the transport that is used; expected TCP or QUIC, as this process listens")
                 }
@@ -194,12 +208,23 @@ pub fn cause_of(error: &DialError) -> String {
         DialError::WrongPeerId { obtained, address } => {
             format!("{address}: another peer answers there, {obtained}; is the address of an earlier run?")
         }
-        other => innermost(other),
+        other => said_first(other),
     }
 }
 
 /// What was said first: the errors around it tell which layer passed it on.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+fn said_first(error: &(dyn std::error::Error + 'static)) -> String {
+    let first = innermost(error).to_string();
+    // By its text: the errors around it hide which one it is.
+    if first == NegotiationError::Failed.to_string() {
+        return "what is there speaks no protocol of this process; is one of the two started with --members and the other without, or of an \
+                older version?"
+            .to_owned();
+    }
+    first
+}
+
+fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
     let mut innermost = error;
     loop {
         let inner = innermost
@@ -209,7 +234,7 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
             .or_else(|| innermost.source());
         match inner {
             Some(inner) => innermost = inner,
-            None => return innermost.to_string(),
+            None => return innermost,
         }
     }
 }

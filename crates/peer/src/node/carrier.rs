@@ -330,11 +330,14 @@ impl Carrier {
     }
 
     fn read_frames(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        let reader = &mut self.reader;
         let mut buffer = [0; FRAME_READ_MAX];
-        let Ok(wanted) = wire::bytes_wanted(&reader.frame) else {
+        let Ok(wanted) = wire::bytes_wanted(&self.reader.frame) else {
             return Poll::Ready(Err(End::Violation("frame beyond the limit")));
         };
+        if !self.shared.takes(self.remote, self.reader.frame.len(), wanted) {
+            return Poll::Ready(Err(End::Violation("a long frame that nobody asked for")));
+        }
+        let reader = &mut self.reader;
         let wanted = wanted.min(buffer.len());
         let count = ready!(Pin::new(&mut reader.stream).poll_read(cx, &mut buffer[..wanted]))?;
         if count == 0 {

@@ -2,8 +2,7 @@
 //! the firewall, and the first message of a connection says which swarm it is for.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, TcpListener, TcpStream};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +11,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use libp2p::core::transport::ListenerId;
 use libp2p::swarm::{Config, ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm};
 use parking_lot::Mutex;
@@ -22,10 +20,14 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::addresses::{self, Addresses};
 use super::behaviour::Behaviour;
+use super::listening::listen_at;
 use super::shared::Shared;
+use super::standing::keep_the_door;
 use super::{
-    Node, NodeConfig, NodeError, NodeIdentity, PathDelay, PathFaults, Standstill, TransportKind, host_of, transport_of,
+    Admission, Node, NodeConfig, NodeError, NodeIdentity, PathDelay, PathFaults, Standstill, TransportKind, host_of,
+    transport_of,
 };
+use crate::members::Members;
 
 /// What an endpoint needs to start.
 #[derive(Clone, Debug)]
@@ -41,6 +43,10 @@ pub struct EndpointConfig {
     pub advertise: Vec<Multiaddr>,
     /// Connections at a time. What comes beyond is refused.
     pub connections: u32,
+    /// Who may be talked to; everybody where absent.
+    pub members: Option<Arc<Members>>,
+    /// Who has connected shows within this who they are, and says what for.
+    pub first_message: Duration,
     /// What is between it and the others besides the network that is there, in a run on one machine.
     pub path: Option<PathDelay>,
     /// What goes wrong on its paths, likewise.
@@ -58,6 +64,8 @@ impl EndpointConfig {
             listen: vec![listen],
             advertise: Vec::new(),
             connections: CONNECTIONS,
+            members: None,
+            first_message: FIRST_MESSAGE,
             path: None,
             faults: None,
             standstill: None,
@@ -88,11 +96,16 @@ pub struct Endpoint(Arc<Running>);
 struct Running {
     hub: Arc<Hub>,
     task: AbortHandle,
+    /// Sees to who is a member, where that matters.
+    doorkeeper: Option<AbortHandle>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
+        if let Some(doorkeeper) = &self.doorkeeper {
+            doorkeeper.abort();
+        }
     }
 }
 
@@ -108,7 +121,9 @@ impl Endpoint {
     }
 
     pub(crate) fn running(hub: Arc<Hub>, task: AbortHandle) -> Self {
-        Self(Arc::new(Running { hub, task }))
+        let members = hub.members.clone();
+        let doorkeeper = members.map(|members| hub.spawn(keep_the_door(Arc::clone(&hub), members)).abort_handle());
+        Self(Arc::new(Running { hub, task, doorkeeper }))
     }
 
     /// Becomes a member of a swarm. Who comes for a swarm that it is in already is turned away until the first has ended.
@@ -168,6 +183,8 @@ pub(super) enum Command {
         addresses: Addresses,
     },
     Close(ConnectionId),
+    /// All that there are with this one.
+    ClosePeer(PeerId),
     CloseAll,
 }
 
@@ -176,6 +193,8 @@ pub(crate) struct Hub {
     peer: PeerId,
     pub(super) connections: AtomicU32,
     standstill: Option<Standstill>,
+    pub(crate) members: Option<Arc<Members>>,
+    pub(super) first_message: Duration,
     state: Mutex<HubState>,
 }
 
@@ -184,6 +203,8 @@ struct HubState {
     members: HashMap<SwarmId, Arc<Shared>>,
     /// Which swarm a connection is for that others made.
     accepted: HashMap<ConnectionId, Arc<Shared>>,
+    /// Where connections come from or lead to, where that is an IP address.
+    seen_at: HashMap<ConnectionId, IpAddr>,
     commands: VecDeque<Command>,
     behaviour: Option<Waker>,
     listening: Vec<Multiaddr>,
@@ -191,11 +212,14 @@ struct HubState {
 }
 
 impl Hub {
-    fn new(peer: PeerId, advertise: Vec<Multiaddr>, standstill: Option<Standstill>) -> Self {
+    fn new(config: &EndpointConfig) -> Self {
+        let advertise = config.advertise.clone();
         Self {
-            peer,
+            peer: config.identity.peer_id(),
             connections: AtomicU32::new(0),
-            standstill,
+            standstill: config.standstill.clone(),
+            members: config.members.clone(),
+            first_message: config.first_message,
             state: Mutex::new(HubState {
                 advertise,
                 ..HubState::default()
@@ -254,7 +278,26 @@ impl Hub {
 
     /// A connection has ended: whom it was for, where others made it.
     pub(super) fn ended(&self, connection: ConnectionId) -> Option<Arc<Shared>> {
-        self.state.lock().accepted.remove(&connection)
+        let mut state = self.state.lock();
+        state.seen_at.remove(&connection);
+        state.accepted.remove(&connection)
+    }
+
+    /// A connection comes from there, or leads there.
+    pub(super) fn saw(&self, connection: ConnectionId, ip: Option<IpAddr>) {
+        if let Some(ip) = ip {
+            self.state.lock().seen_at.insert(connection, ip.to_canonical());
+        }
+    }
+
+    /// What the socket of a connection shows of its other end.
+    pub(super) fn seen_at(&self, connection: ConnectionId) -> Option<IpAddr> {
+        self.state.lock().seen_at.get(&connection).copied()
+    }
+
+    /// Its parts in swarms.
+    pub(super) fn parts(&self) -> Vec<Arc<Shared>> {
+        self.state.lock().members.values().cloned().collect()
     }
 
     pub(super) fn command(&self, command: Command) {
@@ -328,8 +371,7 @@ impl Hub {
             }
             _ => return,
         }
-        let members: Vec<Arc<Shared>> = self.state.lock().members.values().cloned().collect();
-        for member in members {
+        for member in self.parts() {
             if let Some(ip) = lost {
                 member.address_lost(ip);
             }
@@ -351,143 +393,29 @@ pub(crate) async fn open<B: NetworkBehaviour>(
     around: impl FnOnce(Behaviour) -> B,
 ) -> Result<(Arc<Hub>, Swarm<B>), NodeError> {
     let (path, faults) = (config.path.as_ref(), config.faults.as_ref());
-    let transport = transport_of(&config.transport, &config.identity, path, faults)?;
-    let peer = config.identity.peer_id();
-    let hub = Arc::new(Hub::new(peer, config.advertise, config.standstill));
-    let behaviour = around(Behaviour::new(Arc::clone(&hub), config.connections));
+    let admission = config.members.clone().map(|members| Admission {
+        members,
+        patience: config.first_message,
+    });
+    let transport = transport_of(&config.transport, &config.identity, admission.as_ref(), path, faults)?;
+    let hub = Arc::new(Hub::new(&config));
+    let behaviour = around(Behaviour::new(Arc::clone(&hub), &config));
     let host = Arc::clone(&hub);
     let swarm_config = Config::with_executor(move |task: Task| _ = host.spawn(task))
-        .with_idle_connection_timeout(IDLE_CONNECTION)
+        .with_idle_connection_timeout(config.first_message)
         .with_substream_upgrade_protocol_override(libp2p::core::upgrade::Version::V1Lazy);
-    let mut swarm = Swarm::new(transport, behaviour, peer, swarm_config);
+    let mut swarm = Swarm::new(transport, behaviour, hub.peer, swarm_config);
     listen_at(&mut swarm, &hub, &config.listen).await?;
     Ok((hub, swarm))
-}
-
-/// Listens at all of `wanted`. Of several wildcards one may fail, for a machine may lack a family.
-async fn listen_at<B: NetworkBehaviour>(
-    swarm: &mut Swarm<B>,
-    hub: &Hub,
-    wanted: &[Multiaddr],
-) -> Result<(), NodeError> {
-    let failed = |address: &Multiaddr, source: Box<dyn std::error::Error + Send + Sync>| NodeError::Listen {
-        address: address.clone(),
-        source,
-    };
-    for address in wanted {
-        if is_taken(address) {
-            return Err(failed(address, io::Error::from(io::ErrorKind::AddrInUse).into()));
-        }
-    }
-    let is_everywhere = wanted.iter().any(addresses::is_wildcard);
-    let mut port = None;
-    let mut last_failure = None;
-    for address in wanted {
-        if let Some(reason) = cannot_be_listened_on(address) {
-            return Err(failed(address, reason.into()));
-        }
-        let same_port = port
-            .filter(|_| addresses::port_of(address) == Some(0))
-            .map(|port| addresses::with_port(address, port));
-        let begun = match same_port.map(|address| swarm.listen_on(address)) {
-            Some(Ok(listener)) => Ok(listener),
-            _ => swarm.listen_on(address.clone()),
-        };
-        match begun {
-            Ok(listener) => match first_address(swarm, hub, listener, address).await? {
-                Some(at) => port = addresses::port_of(&at),
-                None => tracing::warn!(%address, "no network interface has an address yet"),
-            },
-            Err(error) if wanted.len() > 1 && addresses::is_wildcard(address) => {
-                tracing::debug!(%address, %error, "this family is left out");
-                last_failure = Some(failed(address, Box::new(error)));
-            }
-            Err(error) => return Err(failed(address, Box::new(error))),
-        }
-    }
-    if let Some(failure) = last_failure.filter(|_| port.is_none()) {
-        return Err(failure);
-    }
-    // The addresses of a wildcard come one after the other, loopback first.
-    while is_everywhere && let Ok(event) = tokio::time::timeout(SETTLE, swarm.select_next_some()).await {
-        hub.note(&event);
-    }
-    Ok(())
-}
-
-/// Waits until a listener has an address; `None` where it has none for long, as without any interface.
-async fn first_address<B: NetworkBehaviour>(
-    swarm: &mut Swarm<B>,
-    hub: &Hub,
-    listener: ListenerId,
-    wanted: &Multiaddr,
-) -> Result<Option<Multiaddr>, NodeError> {
-    let failed = |source: io::Error| NodeError::Listen {
-        address: wanted.clone(),
-        source: source.into(),
-    };
-    loop {
-        let Ok(event) = tokio::time::timeout(FIRST_ADDRESS, swarm.select_next_some()).await else {
-            return Ok(None);
-        };
-        hub.note(&event);
-        match event {
-            SwarmEvent::NewListenAddr { listener_id, address } if listener_id == listener => return Ok(Some(address)),
-            SwarmEvent::ListenerError { listener_id, error } if listener_id == listener => return Err(failed(error)),
-            SwarmEvent::ListenerClosed {
-                listener_id,
-                reason: Err(error),
-                ..
-            } if listener_id == listener => return Err(failed(error)),
-            _ => {}
-        }
-    }
-}
-
-/// Whether somebody listens there already. TCP listeners of libp2p let others listen beside them, and then some connections
-/// reach the one and some the other.
-fn is_taken(address: &Multiaddr) -> bool {
-    use libp2p::core::multiaddr::Protocol;
-    let (Some(ip), Some(port)) = (addresses::ip_of(address), addresses::port_of(address)) else {
-        return false;
-    };
-    if port == 0 || !address.iter().any(|part| matches!(part, Protocol::Tcp(_))) {
-        return false;
-    }
-    match ip {
-        // All of IPv6 would be all of IPv4, too, which may be somebody else's.
-        IpAddr::V6(all) if all.is_unspecified() => {
-            let here = (Ipv6Addr::LOCALHOST, port).into();
-            TcpStream::connect_timeout(&here, PROBE).is_ok()
-        }
-        ip => TcpListener::bind((ip, port)).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse),
-    }
-}
-
-/// Why nobody can listen there, where the transport would only say that it does not support it.
-fn cannot_be_listened_on(address: &Multiaddr) -> Option<&'static str> {
-    use libp2p::core::multiaddr::Protocol;
-    match address.iter().next() {
-        Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)) => Some(
-            "a name; expected an address of this machine, /ip4/… or /ip6/…, and the name where others are told of it (--advertise)",
-        ),
-        _ => None,
-    }
 }
 
 /// What libp2p has run.
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Who has connected says within this who they are and what for.
+pub(crate) const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// Connections that an endpoint takes where nobody says how many.
 const CONNECTIONS: u32 = 512;
-/// A connection that nothing uses is closed after this.
-const IDLE_CONNECTION: Duration = Duration::from_secs(60);
-/// Who listens on this machine answers within this.
-const PROBE: Duration = Duration::from_millis(200);
-/// Without an address for so long there is no interface.
-const FIRST_ADDRESS: Duration = Duration::from_secs(2);
-/// The addresses of a wildcard come within this of each other.
-const SETTLE: Duration = Duration::from_millis(20);
 /// How often, and with what pause, the end of all connections is looked for.
 const CLOSE_TICKS: u32 = 200;
 const CLOSE_TICK: Duration = Duration::from_millis(5);

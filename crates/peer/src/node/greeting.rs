@@ -1,8 +1,6 @@
 //! What somebody who has made a connection says first: which swarm it is for.
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::AsyncReadExt;
@@ -11,7 +9,6 @@ use swarm::Message;
 use swarm::wire::{self, Frame};
 
 use super::endpoint::Hub;
-use super::link::PeerMark;
 use super::shared::Shared;
 
 /// What somebody who made a connection has said first.
@@ -29,10 +26,9 @@ pub(super) struct Greeted {
 pub(super) async fn greet(
     hub: Arc<Hub>,
     connection: ConnectionId,
-    (peer, seen_at): (PeerMark, Option<IpAddr>),
     mut stream: Stream,
 ) -> Result<Greeted, &'static str> {
-    let hello = match tokio::time::timeout(HELLO_PATIENCE, first_frame(&mut stream)).await {
+    let hello = match tokio::time::timeout(hub.first_message, first_frame(&mut stream)).await {
         Ok(frame) => frame?,
         Err(_late) => return Err("no hello for long"),
     };
@@ -42,9 +38,6 @@ pub(super) async fn greet(
     let Some(member) = hub.accept(swarm, connection) else {
         return Err("for a swarm that this process is not in");
     };
-    if let Some(ip) = seen_at {
-        member.saw(peer.number(), ip);
-    }
     Ok(Greeted { member, stream, hello })
 }
 
@@ -53,6 +46,9 @@ async fn first_frame(stream: &mut Stream) -> Result<Frame, &'static str> {
     let mut frame = BytesMut::new();
     loop {
         let wanted = wire::bytes_wanted(&frame).map_err(|_too_long| "frame beyond the limit")?;
+        if frame.len() + wanted > HELLO_MAX {
+            return Err("no hello");
+        }
         // As long as a hello, and part of the task's memory.
         let mut buffer = [0; 32];
         let wanted = wanted.min(buffer.len());
@@ -67,5 +63,5 @@ async fn first_frame(stream: &mut Stream) -> Result<Frame, &'static str> {
     }
 }
 
-/// Who has connected says which swarm it is for within this; a machine with thousands of peers may be that busy.
-const HELLO_PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of a hello at most. Nobody has a longer frame kept for them before they have said what for.
+const HELLO_MAX: usize = 64;

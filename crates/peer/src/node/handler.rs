@@ -1,7 +1,6 @@
 //! The libp2p side of a connection: opens its stream, has a task carry its bytes, and says when that has ended.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -31,8 +30,8 @@ pub(crate) struct Closing {
 pub(super) enum Side {
     /// A member of this process.
     Dialled { member: Arc<Shared> },
-    /// Somebody else, for one of the members here; where he was seen to come from.
-    Accepted { hub: Arc<Hub>, seen_at: Option<IpAddr> },
+    /// Somebody else, for one of the members here.
+    Accepted { hub: Arc<Hub> },
 }
 
 pub(crate) struct Handler {
@@ -92,7 +91,7 @@ impl Handler {
     fn hub(&self) -> &Hub {
         match &self.side {
             Side::Dialled { member } => &member.hub,
-            Side::Accepted { hub, .. } => hub,
+            Side::Accepted { hub } => hub,
         }
     }
 
@@ -106,9 +105,9 @@ impl Handler {
                 let carrier = Carrier::new(Arc::clone(member), self.connection, stream);
                 Phase::Carried(Task(self.hub().spawn(carrier.carry())))
             }
-            Side::Accepted { hub, seen_at } => {
-                let (connection, peer) = self.connection;
-                let greeting = greet(Arc::clone(hub), connection, (peer, *seen_at), stream);
+            Side::Accepted { hub } => {
+                let (connection, _) = self.connection;
+                let greeting = greet(Arc::clone(hub), connection, stream);
                 Phase::Greeted(Task(self.hub().spawn(greeting)))
             }
         };
@@ -136,11 +135,20 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = ();
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), ()).with_timeout(NEGOTIATION_TIMEOUT)
+        let patience = match &self.side {
+            Side::Dialled { .. } => NEGOTIATION_TIMEOUT,
+            Side::Accepted { hub } => hub.first_message,
+        };
+        SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), ()).with_timeout(patience)
     }
 
     fn connection_keep_alive(&self) -> bool {
-        !matches!(self.phase, Phase::Ended)
+        match (&self.phase, &self.side) {
+            (Phase::Ended, _) => false,
+            // Who opens no stream, here or of the directory, is not waited for longer than an idle connection is.
+            (Phase::Awaits, Side::Accepted { .. }) => false,
+            _ => true,
+        }
     }
 
     fn poll(

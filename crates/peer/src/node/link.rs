@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use futures::AsyncWrite;
 use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
 use swarm::wire::{self, DataHeader, Frame};
-use swarm::{ChunkIndex, HostId, Time};
+use swarm::{ChunkIndex, HostId, Time, ZoneId};
 
 use super::downlinks::Downlink;
 use super::transport::poll_through;
@@ -34,6 +35,18 @@ pub(super) struct Link<W> {
     /// Who has proven to be at the other end, and since when.
     peer: PeerMark,
     since: Time,
+    /// The address that is its own.
+    pub(super) claimed: Option<(IpAddr, u16)>,
+    /// Its zone, where that is known.
+    pub(super) zone: Option<ZoneId>,
+    /// It is no member any more, or this process is none: what is under way is finished, and nothing begun.
+    pub(super) ends: bool,
+    /// A chunk of it is being received.
+    pub(super) receives: bool,
+    /// Bytes of chunks that it was asked for and has not sent: it sends no others.
+    asked: u64,
+    /// Whether it was asked for the manifest.
+    pub(super) owes_manifest: bool,
 }
 
 /// Who is at the other end, in as few bytes as tell: there are very many connections.
@@ -51,6 +64,11 @@ impl PeerMark {
             number: HostId::new(number),
             more,
         }
+    }
+
+    /// All that is known of it here.
+    pub(super) const fn words(self) -> [u64; 2] {
+        [self.number.get(), self.more]
     }
 
     /// Its number in a swarm, which goes with its key: nobody has another's.
@@ -90,7 +108,32 @@ impl<W: AsyncWrite + Unpin> Link<W> {
             parked: None,
             peer,
             since,
+            claimed: None,
+            zone: None,
+            ends: false,
+            receives: false,
+            asked: 0,
+            owes_manifest: false,
         }
+    }
+
+    /// It is asked for a chunk of so many bytes.
+    pub(super) const fn ask(&mut self, length: u32) {
+        self.asked = self.asked.saturating_add(length as u64);
+    }
+
+    /// It sends so many bytes of a chunk. `false` where more than it was ever asked for comes.
+    pub(super) const fn sends(&mut self, length: u32) -> bool {
+        let left = self.asked.checked_sub(length as u64);
+        if let Some(left) = left {
+            self.asked = left;
+        }
+        left.is_some()
+    }
+
+    /// Who has proven to be at the other end.
+    pub(super) const fn peer(&self) -> PeerMark {
+        self.peer
     }
 
     /// Whether another connection of `peer` takes this one's place: who connects again has lost the first, though that may not

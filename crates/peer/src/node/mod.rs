@@ -3,7 +3,7 @@
 //!
 //! Map: `endpoint` is what a process has once for all its swarms; `shared` is one member's core with its connections, behind one lock that is never held while waiting, `acting` what the core
 //! wants done, `sending` and `receiving` what connections ask and tell of chunks, `losses` what is lost, `report` what is told outside; `link` is a connection
-//! as the core's driver sees it, `greeting` what comes first on it and `carrier` the task that moves its bytes; `disk_jobs` is what may wait for a disk; `alarm` keeps the core's time; `behaviour` and
+//! as the core's driver sees it, `standing` who is a member and what is told of members, `greeting` what comes first on a connection and `carrier` the task that moves its bytes; `listening` is where it listens, `door` how many connections there may be; `disk_jobs` is what may wait for a disk; `alarm` keeps the core's time; `behaviour` and
 //! `handler` are what libp2p asks for: they dial, close and open streams; `transport` are the ways to connect.
 
 mod acting;
@@ -12,22 +12,25 @@ mod alarm;
 mod behaviour;
 mod carrier;
 mod disk_jobs;
+mod door;
 mod downlinks;
 mod endpoint;
 mod greeting;
 mod handler;
 mod link;
+mod listening;
 mod losses;
 mod receiving;
 mod report;
 mod sending;
 mod shared;
+mod standing;
 mod standstill;
 mod timer;
 mod transport;
 
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,7 +42,7 @@ use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 use swarm::{
     ByteRate, ChunkIndex, Hash, HostId, Manifest, Peer, PeerConfig, PeerStats, Seeder, SeederConfig, SeederStats,
-    SwarmId, Time,
+    SwarmId, Time, ZoneId,
 };
 use tokio::task::AbortHandle;
 
@@ -47,7 +50,8 @@ use crate::store::{ChunkStore, StoreOpener};
 use shared::{Core, Shared};
 
 pub(crate) use behaviour::Behaviour as MembersBehaviour;
-pub(crate) use endpoint::{Hub, open};
+pub(crate) use endpoint::{FIRST_MESSAGE, Hub, open};
+pub(crate) use transport::Admission;
 
 pub use addresses::{AddressError, Addresses};
 pub use behaviour::cause_of;
@@ -102,10 +106,18 @@ impl NodeIdentity {
     /// The identity that is kept in `file`, 32 secret bytes; a new one is written there where there is none.
     ///
     /// # Errors
-    /// Where the file cannot be read or written, or is something else.
+    /// Where the file cannot be read or written, is something else, or can be read by others.
     pub fn kept_in(file: &Path) -> io::Result<Self> {
         let secret = match std::fs::read(file) {
-            Ok(secret) => secret,
+            Ok(secret) => {
+                let mode = std::fs::metadata(file)?.permissions().mode() & 0o7777;
+                if mode & 0o077 != 0 {
+                    let message =
+                        format!("it can be read by others (mode {mode:04o}); expected 0600, as by `chmod 600`");
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+                }
+                secret
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let identity = Keypair::generate_ed25519();
                 let secret = identity.clone().try_into_ed25519().map_err(io::Error::other)?;
@@ -115,7 +127,12 @@ impl NodeIdentity {
                 }
                 let mut options = std::fs::OpenOptions::new();
                 options.write(true).create_new(true).mode(0o600);
-                options.open(file)?.write_all(&secret)?;
+                let mut made = options.open(file)?;
+                if let Err(error) = made.write_all(&secret).and_then(|()| made.sync_all()) {
+                    // Half a key would be in the way of the next start.
+                    let _ = std::fs::remove_file(file);
+                    return Err(error);
+                }
                 secret
             }
             Err(error) => return Err(error),
@@ -154,7 +171,7 @@ pub fn host_of(peer: PeerId) -> HostId {
 }
 
 /// The first sixteen bytes of the hash of a peer id.
-fn numbers_of(peer: PeerId) -> [u64; 2] {
+pub(crate) fn numbers_of(peer: PeerId) -> [u64; 2] {
     let hash = blake3::hash(&peer.to_bytes());
     let (words, _) = hash.as_bytes().as_chunks::<8>();
     [words[0], words[1]].map(u64::from_le_bytes)
@@ -268,7 +285,11 @@ impl Node {
         let host = shared.host;
         let core = match config.role {
             Role::Host(configure) => {
-                let of_host = configure(host, endpoint.hub().contact(&[]));
+                let mut of_host = configure(host, endpoint.hub().contact(&[]));
+                if let Some(members) = &endpoint.hub().members {
+                    // Others go by the certificate, and so does it.
+                    of_host.zone = members.own().zone().map(ZoneId::named);
+                }
                 Core::Peer(Peer::new(PeerConfig { host, ..of_host }, config.seed, now))
             }
             Role::Seeder(seeder) => Core::Seeder(Seeder::new(SeederConfig { host, ..seeder }, config.seed, now)),
@@ -367,10 +388,11 @@ impl Node {
 pub(crate) fn transport_of(
     kind: &TransportKind,
     identity: &NodeIdentity,
+    admission: Option<&Admission>,
     path: Option<&PathDelay>,
     faults: Option<&PathFaults>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NodeError> {
-    transport::build(kind, &identity.0, path, faults).map_err(|error| NodeError::Transport(Box::new(error)))
+    transport::build(kind, &identity.0, admission, path, faults).map_err(|error| NodeError::Transport(Box::new(error)))
 }
 
 impl Drop for Node {

@@ -71,6 +71,10 @@ impl Shared {
         let Some(Core::Peer(peer)) = &state.core else {
             return Incoming::Violation;
         };
+        let link = state.links.get_mut(&from);
+        if !link.is_some_and(|link| link.sends(header.length)) {
+            return Incoming::Violation;
+        }
         if !peer.expects(from, chunk) {
             if header.length > 0 {
                 self.tell(state, Event::ChunkProgress { from, chunk });
@@ -88,6 +92,9 @@ impl Shared {
         } else {
             return Incoming::Discard;
         };
+        if let Some(link) = state.links.get_mut(&from) {
+            link.receives = true;
+        }
         self.tell(state, Event::ChunkProgress { from, chunk });
         incoming
     }
@@ -141,6 +148,9 @@ impl Shared {
         (chunk, length): (ChunkIndex, u32),
         received: Received,
     ) {
+        if let Some(link) = state.links.get_mut(&from) {
+            link.receives = false;
+        }
         let expected = matches!(&state.core, Some(Core::Peer(peer)) if peer.expects(from, chunk));
         match received {
             Received::Stored if expected => self.tell(state, Event::ChunkStored { from, chunk }),

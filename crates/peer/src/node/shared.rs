@@ -12,12 +12,11 @@ use std::task::{Context, Poll};
 use libp2p::swarm::{ConnectionId, DialError};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use swarm::wire::{ADDRESS_LENGTH_MAX, Frame};
+use swarm::wire::Frame;
 use swarm::{
     Action, ByteRate, Bytes as ByteCount, Event, Hash, HostId, Manifest, Message, Peer, Seeder, SwarmId, Time,
 };
 
-use super::addresses::Addresses;
 use super::alarm::Alarm;
 use super::carrier::Outlet;
 use super::disk_jobs::DiskJobs;
@@ -60,8 +59,8 @@ pub(super) struct State {
     pub(super) towards_seeders: Vec<IpAddr>,
     /// Who its seeders are.
     pub(super) seeders: SmallVec<[PeerMark; 1]>,
-    /// Where members of this seeder's swarm were seen to come from.
-    pub(super) seen_at: HashMap<HostId, IpAddr>,
+    /// Whose addresses these are, of members of this seeder's swarm that were seen there.
+    pub(super) claimed: HashMap<(IpAddr, u16), HostId>,
     /// Rings when the core wants to be woken.
     pub(super) alarm: Alarm,
     /// Events that carrying out an action gave rise to.
@@ -117,7 +116,7 @@ impl Shared {
                 servings: 0,
                 towards_seeders: Vec::new(),
                 seeders: SmallVec::new(),
-                seen_at: HashMap::new(),
+                claimed: HashMap::new(),
                 alarm: Alarm::default(),
                 feedback: VecDeque::new(),
                 store_opener,
@@ -173,14 +172,6 @@ impl Shared {
         let mut state = self.state.lock();
         self.set_address(&mut state);
         self.carry_out(&mut state);
-    }
-
-    /// A member of this seeder's swarm was seen to come from there.
-    pub(super) fn saw(&self, host: HostId, ip: IpAddr) {
-        let mut state = self.state.lock();
-        if matches!(state.core, Some(Core::Seeder(_))) {
-            state.seen_at.insert(host, ip);
-        }
     }
 
     pub(super) fn sign(&self, signature: bytes::Bytes) {
@@ -269,14 +260,9 @@ impl Shared {
 
     pub(super) fn handle_message(self: &Arc<Self>, from: HostId, mut message: Message) {
         let mut state = self.state.lock();
-        if let Message::Announce { address, .. } = &mut message
-            && let Some(ip) = state.seen_at.get(&from)
-            && let Ok(addresses) = Addresses::decode(address)
-            && let Some(seen) = addresses.seen_at(*ip)
-        {
-            *address = seen.encode_within(ADDRESS_LENGTH_MAX);
+        if self.is_as_shown(&mut state, from, &mut message) {
+            self.tell_awake(&mut state, from, Event::Message(from, message));
         }
-        self.tell_awake(&mut state, from, Event::Message(from, message));
     }
 
     /// Wakes the core whenever it wants to be woken. Ends with the node.
@@ -416,9 +402,12 @@ impl State {
     }
 
     pub(super) fn remove_link(&mut self, host: HostId) -> Option<Link<Outlet>> {
-        self.seen_at.remove(&host);
         self.attention.retain(|other| *other != host);
-        self.links.remove(&host)
+        let link = self.links.remove(&host)?;
+        if let Some(claimed) = link.claimed {
+            self.claimed.remove(&claimed);
+        }
+        Some(link)
     }
 
     /// Tells the core of something, and whoever looks on before.

@@ -22,8 +22,8 @@ use cloud::{Cloud, DeploymentLog, EmbeddedCloud, Faults};
 use limit::{Limit, last_words};
 use parking_lot::Mutex;
 use peer::{
-    ChunkPool, ChunkStore, Clock, DirectoryServer, EndpointConfig, Limits, MemoryStore, Multiaddr, Node, NodeConfig,
-    NodeIdentity, Observer, Role, SeededBuild, Shaping, StoreOpener, TransportKind,
+    ChunkPool, ChunkStore, Clock, DirectoryServer, EndpointConfig, Limits, Members, MemoryStore, Multiaddr, Node,
+    NodeConfig, NodeIdentity, Observer, Role, SeededBuild, Shaping, StoreOpener, TransportKind,
 };
 use rustix::process::{Pid, Signal};
 use swarm::{ByteRate, Manifest, Part, SeederConfig, SwarmId};
@@ -52,6 +52,8 @@ pub struct Seeding {
     pub swarm: Option<SwarmId>,
     /// Who vouches for its build.
     pub signature: Option<String>,
+    /// Who is let in; everybody where absent.
+    pub members: Option<Arc<Members>>,
 }
 
 impl Seeder {
@@ -82,8 +84,12 @@ impl Seeder {
         let identity = seeding.identity.unwrap_or_else(NodeIdentity::random);
         let host = identity.host();
         let transport = seeding.transport.unwrap_or(TransportKind::Tcp);
+        let endpoint = EndpointConfig {
+            members: seeding.members,
+            ..EndpointConfig::on_loopback(identity, transport)
+        };
         let node = Node::start(
-            EndpointConfig::on_loopback(identity, transport),
+            endpoint,
             NodeConfig {
                 swarm: seeding.swarm.unwrap_or_else(|| SwarmId::of_build(key, version)),
                 shaping: Shaping {
@@ -276,6 +282,17 @@ impl Host {
         }
         arguments.extend(more);
         Self::start(&arguments)
+    }
+
+    /// The same by a shell that allows it so many open files.
+    pub fn limited(files: u32, seeders: &[&Seeder], out: &Path, more: &[String]) -> Self {
+        let mut command = Command::new("sh");
+        let limit = format!("ulimit -n {files} && exec \"$@\"");
+        command.args(["-c", &limit, "sh"]).arg(binary()).arg("--out").arg(out);
+        for seeder in seeders {
+            command.args(["--seeder", &seeder.node.address().to_string()]);
+        }
+        Self::run(command.args(more))
     }
 
     pub fn id(&self) -> u32 {

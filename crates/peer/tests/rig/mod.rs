@@ -18,10 +18,11 @@ use bytes::Bytes;
 use limit::Limit;
 use parking_lot::Mutex;
 use peer::{
-    Addresses, ChunkPool, ChunkStore, Clock, EndpointConfig, InProcessNetwork, Limits, MemoryStore, Multiaddr, Node,
-    NodeConfig, NodeIdentity, Observer, PathDelay, PathFaults, Role, Shaping, StoreError, StoreOpener, Traffic,
-    TransportKind,
+    Addresses, ChunkPool, ChunkStore, Clock, EndpointConfig, InProcessNetwork, Limits, Members, MemoryStore, Multiaddr,
+    Node, NodeConfig, NodeIdentity, Observer, PathDelay, PathFaults, PeerId, Role, Shaping, StoreError, StoreOpener,
+    Traffic, TransportKind,
 };
+use signing::{Certificate, Member, MemberTerms, Moment, SecretKey, TrustedKeys};
 use swarm::{ChunkIndex, Contact, DisconnectReason, HostId, Manifest, Part, PeerConfig, SeederConfig, SwarmId, Time};
 use tokio::sync::Notify;
 
@@ -96,13 +97,20 @@ impl Seen {
 struct Paths {
     delay: Option<PathDelay>,
     faults: Option<PathFaults>,
+    /// Whom the member with this identity lets in; everybody where absent.
+    members: Option<Letting>,
 }
+
+/// Whom the member with an identity lets in.
+pub type Letting = Box<dyn Fn(&NodeIdentity) -> Arc<Members>>;
 
 impl Paths {
     fn put_on(&self, endpoint: EndpointConfig) -> EndpointConfig {
+        let members = self.members.as_ref().map(|members| members(&endpoint.identity));
         EndpointConfig {
             path: self.delay.clone(),
             faults: self.faults.clone(),
+            members,
             ..endpoint
         }
     }
@@ -147,6 +155,25 @@ impl Fleet {
     pub async fn breakable(transport: TransportKind, shaping: Shaping, faults: PathFaults) -> Self {
         let paths = Paths {
             faults: Some(faults),
+            ..Paths::default()
+        };
+        Self::new(transport, paths, shaping, 1).await
+    }
+
+    /// A fleet whose members are certified, and that talks to nobody else.
+    pub async fn closed(transport: TransportKind) -> Self {
+        let certified = |identity: &NodeIdentity| {
+            let certificate = certificate(&key(1), identity.peer_id(), |_| {});
+            let keys = TrustedKeys::of([key(1).public()]);
+            Arc::new(Members::of(identity.peer_id(), keys, certificate).unwrap())
+        };
+        Self::letting_in(transport, Shaping::default(), Box::new(certified)).await
+    }
+
+    /// A fleet whose members let in whom that says.
+    pub async fn letting_in(transport: TransportKind, shaping: Shaping, members: Letting) -> Self {
+        let paths = Paths {
+            members: Some(members),
             ..Paths::default()
         };
         Self::new(transport, paths, shaping, 1).await
@@ -287,6 +314,27 @@ impl Fleet {
     }
 }
 
+/// A key that certifies; those of closed fleets are by the first.
+pub fn key(number: u8) -> SecretKey {
+    SecretKey::from_bytes(&[number; 32])
+}
+
+/// A certificate of `peer`, for an hour from now unless it is changed.
+pub fn certificate(key: &SecretKey, peer: PeerId, change: impl FnOnce(&mut MemberTerms)) -> Certificate {
+    let now = Moment::now();
+    let mut terms = MemberTerms {
+        peer: peer.to_base58(),
+        host: "host-1".to_owned(),
+        zone: None,
+        groups: Vec::new(),
+        addresses: Vec::new(),
+        not_before: now,
+        not_after: now.plus(Duration::from_secs(3600)),
+    };
+    change(&mut terms);
+    key.certify(Member::new(terms).unwrap())
+}
+
 /// The number of the member at this place of a test's swarm.
 pub fn member(place: u64) -> HostId {
     identity(place).host()
@@ -297,7 +345,7 @@ pub fn seeder() -> HostId {
     member(SEEDER)
 }
 
-fn identity(place: u64) -> NodeIdentity {
+pub fn identity(place: u64) -> NodeIdentity {
     NodeIdentity::from_seed(1, HostId::new(place))
 }
 

@@ -373,6 +373,7 @@ impl Peer {
             Message::Lost { chunk } => self.handle_lost_at(now, host, chunk),
             Message::Reject { chunk, reason } => self.handle_reject(now, host, chunk, reason),
             Message::Hello { .. }
+            | Message::Proof(_)
             | Message::Announce { .. }
             | Message::Build(_)
             | Message::Offer(_)

@@ -375,6 +375,7 @@ impl Seeder {
                 }
             }
             Message::Hello { .. }
+            | Message::Proof(_)
             | Message::Neighbours(_)
             | Message::Build(_)
             | Message::Manifest(_)

@@ -43,6 +43,8 @@ pub enum Message {
         /// What the connection is for.
         swarm: SwarmId,
     },
+    /// I prove anew that I belong here: at most [`super::PROOF_LENGTH_MAX`] bytes, which are between the drivers. The core does not read them.
+    Proof(ByteBuffer),
     /// Host to seeder: I am here, reach me there. Repeated as a sign of life and when neighbours are lacking.
     Announce {
         /// Where others can dial this host.

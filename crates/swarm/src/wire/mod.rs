@@ -1,4 +1,4 @@
-//! The swarm's wire format, version 6: length-prefixed frames with hard limits.
+//! The swarm's wire format, version 7: length-prefixed frames with hard limits.
 //!
 //! A frame is a little-endian `u32` length of what follows, one byte for its kind, and the body. Payload bytes of a
 //! [`DataHeader`] come after its frame and are not counted in the length. The version is part of the name under which
@@ -13,7 +13,7 @@ pub use message::{ChunkList, Contact, DataHeader, Frame, LinkReport, Message, Re
 pub use waited::Waited;
 
 /// The name to negotiate on a connection. A change of the format changes the number.
-pub const PROTOCOL_NAME: &str = "/fleetcast/swarm/6";
+pub const PROTOCOL_NAME: &str = "/fleetcast/swarm/7";
 
 /// Bytes of a frame after its length prefix, at most: a manifest of the most chunks and its build id fit.
 pub const FRAME_LENGTH_MAX: usize = 32 * crate::manifest::CHUNKS_MAX as usize + 2048;
@@ -25,6 +25,8 @@ pub const CONTACTS_MAX: usize = 256;
 pub const LINKS_MAX: usize = 256;
 /// Bytes of a build's signature at most. They are those of whoever verifies it.
 pub const SIGNATURE_LENGTH_MAX: usize = 512;
+/// Bytes at most of what proves that somebody belongs to a swarm. They are those of whoever looks at it.
+pub const PROOF_LENGTH_MAX: usize = 2048;
 /// Payload bytes behind one [`DataHeader`] at most. Small enough that a control message waits for little.
 pub const DATA_LENGTH_MAX: u32 = 256 << 10;
 

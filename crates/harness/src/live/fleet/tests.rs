@@ -137,6 +137,7 @@ async fn fleet(scenario: &Scenario, plans: &Arc<[RegionPlan]>, slice: Slice) -> 
             .map(|plan| (0..plan.seeders.len()).map(address).collect())
             .collect(),
         believed: Some(Believed::of_run(scenario.seed)),
+        certifier: Some(Certifier::of_run(scenario.seed)),
         recorded: None,
     };
     Fleet::new(scenario, Arc::clone(plans), slice, surroundings).await

@@ -1,5 +1,6 @@
 //! How peers reach each other: the four transports behind one type.
 
+mod admission;
 mod delayed;
 mod handover;
 mod in_process;
@@ -25,12 +26,14 @@ use libp2p::core::upgrade::{SelectUpgrade, Version};
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, noise, plaintext, tcp, yamux};
 
+use admission::Admitting;
 use delayed::Delayed;
 use large_reads::LargeReads;
 use one_stream::OneStream;
 use socket::Socket;
 use tls::{Security, SecurityError};
 
+pub(crate) use admission::Admission;
 pub(crate) use handover::{Arrived, read_shared, write_shared};
 pub use in_process::InProcessNetwork;
 pub use path::PathDelay;
@@ -63,6 +66,11 @@ impl TransportKind {
 }
 
 impl TransportKind {
+    /// Whether connections are secured by us, on one stream of bytes.
+    const fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp | Self::TcpStreams | Self::TcpNoise)
+    }
+
     /// Any port of `ip`, which is written as a multiaddr, such as `/ip4/127.0.0.1`.
     ///
     /// # Panics
@@ -97,10 +105,15 @@ pub(crate) enum TransportError {
 pub(crate) fn build(
     kind: &TransportKind,
     keypair: &Keypair,
+    admission: Option<&Admission>,
     path: Option<&PathDelay>,
     faults: Option<&PathFaults>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
-    let transport = over_path(kind, keypair, path)?;
+    let mut transport = over_path(kind, keypair, admission, path)?;
+    if let Some(admission) = admission.filter(|_| !kind.is_tcp()).cloned() {
+        let admitted = transport.and_then(move |(peer, muxer), point| admission.pass(peer, muxer, point));
+        transport = admitted.boxed();
+    }
     let Some(faults) = faults.cloned() else {
         return Ok(transport);
     };
@@ -115,6 +128,7 @@ pub(crate) fn build(
 fn over_path(
     kind: &TransportKind,
     keypair: &Keypair,
+    admission: Option<&Admission>,
     path: Option<&PathDelay>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
     let transport = match kind {
@@ -129,16 +143,16 @@ fn over_path(
             .multiplex(yamux::Config::default())
             .timeout(UPGRADE_TIMEOUT)
             .boxed(),
-        TransportKind::Tcp => over_tcp(keypair, UPGRADE_TIMEOUT)?,
+        TransportKind::Tcp => over_tcp(keypair, admission.cloned(), UPGRADE_TIMEOUT)?,
         TransportKind::TcpStreams => tcp_connections()
             .upgrade(Version::V1Lazy)
-            .authenticate(Security::new(keypair)?)
+            .authenticate(Admitting::new(Security::new(keypair)?, admission.cloned()))
             .multiplex(yamux::Config::default())
             .timeout(UPGRADE_TIMEOUT)
             .boxed(),
         TransportKind::TcpNoise => tcp_connections()
             .upgrade(Version::V1Lazy)
-            .authenticate(noise::Config::new(keypair)?)
+            .authenticate(Admitting::new(noise::Config::new(keypair)?, admission.cloned()))
             .multiplex(yamux::Config::default())
             .timeout(UPGRADE_TIMEOUT)
             .boxed(),
@@ -156,11 +170,15 @@ fn over_path(
 }
 
 /// How members of today connect, with the time that a connection has to become one.
-fn over_tcp(keypair: &Keypair, patience: Duration) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
+fn over_tcp(
+    keypair: &Keypair,
+    admission: Option<Admission>,
+    patience: Duration,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
     let transport = tcp_connections()
         .map(|stream, _| LargeReads::new(stream))
         .upgrade(Version::V1Lazy)
-        .authenticate(Security::new(keypair)?)
+        .authenticate(Admitting::new(Security::new(keypair)?, admission))
         .multiplex(SelectUpgrade::new(OneStream, yamux::Config::default()))
         .timeout(patience);
     Ok(transport.boxed())

@@ -10,7 +10,9 @@ use crate::bitfield::Bitfield;
 use crate::manifest::{BUILD_ID_LENGTH_MAX, BuildInfo, CHUNKS_MAX, Hash, Manifest};
 use crate::units::{Bytes, HostId, SwarmId, ZoneId};
 use crate::wire::message::{ChunkList, Contact, DataHeader, Frame, LinkReport, Message, RejectReason};
-use crate::wire::{ADDRESS_LENGTH_MAX, CONTACTS_MAX, DATA_LENGTH_MAX, LINKS_MAX, SIGNATURE_LENGTH_MAX, Waited};
+use crate::wire::{
+    ADDRESS_LENGTH_MAX, CONTACTS_MAX, DATA_LENGTH_MAX, LINKS_MAX, PROOF_LENGTH_MAX, SIGNATURE_LENGTH_MAX, Waited,
+};
 
 /// The body of a frame, from which fields are taken in order.
 pub(super) struct Body<'a> {
@@ -41,6 +43,7 @@ impl<'a> Body<'a> {
             kind::HELLO => Message::Hello {
                 swarm: SwarmId::from_bytes(self.array()?),
             },
+            kind::PROOF => Message::Proof(self.short_bytes("proof.length", PROOF_LENGTH_MAX)?),
             kind::ANNOUNCE => self.announce()?,
             kind::NEIGHBOURS => self.neighbours()?,
             kind::BUILD => self.build()?,

@@ -14,6 +14,10 @@ pub(super) fn put_message(message: &Message, out: &mut BytesMut) {
             out.put_u8(kind::HELLO);
             out.put_slice(swarm.as_bytes());
         }
+        Message::Proof(proof) => {
+            out.put_u8(kind::PROOF);
+            put_short_bytes(out, proof);
+        }
         Message::Announce {
             address,
             wanted,

@@ -24,7 +24,8 @@ pub(super) const NOT_SERVING: u8 = 21;
 pub(super) const OFFER: u8 = 22;
 pub(super) const DECLINE: u8 = 23;
 pub(super) const LOST: u8 = 24;
+pub(super) const PROOF: u8 = 25;
 
 /// The highest of them.
 #[cfg(test)]
-pub(super) const LAST: u8 = LOST;
+pub(super) const LAST: u8 = PROOF;

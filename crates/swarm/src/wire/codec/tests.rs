@@ -57,6 +57,7 @@ fn frame() -> impl Strategy<Value = Frame> {
                 links: Box::new(links),
             }
         }),
+        prop::collection::vec(any::<u8>(), 0..300).prop_map(|proof| Message::Proof(proof.into())),
         any::<NonZeroU32>().prop_map(|zone| Message::Zone(ZoneId::new(zone))),
         any::<u32>().prop_map(|chunk| Message::Invite { chunk }),
         prop::collection::vec(contact(), 0..20).prop_map(Message::Neighbours),
