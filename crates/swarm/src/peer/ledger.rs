@@ -5,6 +5,7 @@
 //!
 //! Each of the ways in keeps it, so that nothing outside can break it. Does not choose what to ask, and does not send.
 
+mod counts;
 mod pace;
 mod recalled;
 mod request;

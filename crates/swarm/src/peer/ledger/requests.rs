@@ -9,6 +9,7 @@
 
 use smallvec::SmallVec;
 
+use super::counts::Counts;
 use super::pace::Pace;
 use super::recalled::Recalled;
 use super::request::{Request, Sign, State};
@@ -26,18 +27,6 @@ pub(super) struct Requests {
     recalled: Recalled,
     /// What is asked after every event, counted when requests change.
     counts: Counts,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    /// Requests that are not overdue, and different chunks of them.
-    live: usize,
-    chunks: usize,
-    overdue: usize,
-    /// Different chunks of which every live request is late or trickles.
-    late: usize,
-    /// Live requests that are late or trickle.
-    slow: usize,
 }
 
 /// What has become overdue.
@@ -471,27 +460,6 @@ impl Requests {
     #[inline]
     fn count(&mut self) {
         self.counts = Counts::of(&self.list);
-    }
-}
-
-impl Counts {
-    #[inline]
-    fn of(requests: &[Request]) -> Self {
-        let mut counts = Self::default();
-        for (index, request) in requests.iter().enumerate() {
-            if request.is_overdue() {
-                counts.overdue += 1;
-                continue;
-            }
-            counts.live += 1;
-            counts.slow += usize::from(request.is_slow());
-            let is_same = |other: &Request| other.chunk == request.chunk && !other.is_overdue();
-            if !requests[..index].iter().any(is_same) {
-                counts.chunks += 1;
-                counts.late += usize::from(requests[index..].iter().all(|r| r.is_slow() || !is_same(r)));
-            }
-        }
-        counts
     }
 }
 

@@ -56,8 +56,9 @@ fn beyond_its_share_a_seeder_sends_to_who_would_be_done_if_all_were_as_fast_and_
     }
     told.join(B);
     let joined = told.now;
-    // The build takes 80 ms at its rate: all would have it after three times that and 64 chunks with their answers.
-    let done = joined + Duration::from_millis(240) + (Duration::from_millis(10) + told.seeder.answer) * 64;
+    // After three times what the build takes at its rate, and 64 chunks with their answers.
+    let step = told.seeder.uploads.usual() + told.seeder.answer;
+    let done = joined + told.seeder.uploads.at_full_rate(8 * u64::from(CHUNK_SIZE)) * 3 + step * 64;
     assert!(told.seeder.is_spent(done, B));
     told.now = done + Duration::from_nanos(1);
     assert!(!told.seeder.is_spent(told.now, B));
