@@ -16,7 +16,10 @@ const NOT_YET: &[(Class, &[Invariant])] = &[
     (Class::Partition, &[Invariant::Late, Invariant::Waste]),
     (Class::Blackhole, &[Invariant::Late, Invariant::Quiet]),
     (Class::OneWay, &[Invariant::Late]),
-    (Class::Slow, &[Invariant::Late, Invariant::Never]),
+    (
+        Class::Slow,
+        &[Invariant::Late, Invariant::Never, Invariant::SeederBuilds],
+    ),
     (Class::SlowDown, &[Invariant::Late, Invariant::Never]),
     (Class::Stall, &[Invariant::Late]),
     (Class::Liar, &[Invariant::Late]),

@@ -263,19 +263,15 @@ fn each_chunk_that_a_seeder_offers_is_asked_for_or_declined() {
         _ => None,
     });
     let asked: BTreeSet<u32> = asked.collect();
-    let declined = self::declined(actions);
-    assert_eq!(declined, [1, 2, 5], "on their way, or held");
+    let needless = declined(actions);
+    assert_eq!(needless, [1, 2, 5], "on their way, or held");
     assert!(
-        !asked.is_empty() && asked.iter().all(|chunk| !declined.contains(chunk)),
+        !asked.is_empty() && asked.iter().all(|chunk| !needless.contains(chunk)),
         "{asked:?}"
     );
     // It is reminded of them: that it waits for them there is no reason to decline them.
     let actions = driven.tell(Event::Message(SEEDER, Message::Offer(asked.iter().copied().collect())));
-    assert_eq!(
-        self::declined(actions),
-        [0; 0],
-        "{asked:?} are asked of the seeder itself"
-    );
+    assert_eq!(declined(actions), [0; 0], "{asked:?} are asked of the seeder itself");
 }
 
 /// A host that is started again has much of what it is offered, and knows that only when its store is open.

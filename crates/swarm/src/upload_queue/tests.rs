@@ -163,7 +163,9 @@ fn who_takes_bytes_is_not_stuck_but_has_its_slot_for_a_while_only() {
 fn what_moves_over_a_link_that_nobody_knows_yet_is_not_late_before_long() {
     let mut queue = UploadQueue::new(UploadSlots::fixed(2));
     let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
-    (0..20).for_each(|number| drop(queue.push(Time::ZERO, HostId::new(number), chunk(0), 0)));
+    for number in 0..20 {
+        queue.push(Time::ZERO, HostId::new(number), chunk(0), 0);
+    }
     let mut begun = Vec::new();
     for second in 0..=40 {
         while let Some((to, _)) = next(&mut queue, at(second)) {

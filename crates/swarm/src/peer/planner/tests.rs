@@ -626,7 +626,7 @@ fn a_seeder_that_has_everything_rescues_what_nobody_else_has() {
             Scene::new(&(0..40).collect::<Vec<_>>(), &[(SEEDER, &full), (1, &[])])
                 .with(|scene| scene.chunks_in_flight_max = 40)
                 .asked(
-                    &(0..UPLOAD_QUEUE_PER_HOST_MAX as u32 - 1)
+                    &(0..u32::try_from(UPLOAD_QUEUE_PER_HOST_MAX).unwrap() - 1)
                         .map(|index| (SEEDER, index, 0, None))
                         .collect::<Vec<_>>(),
                 )
