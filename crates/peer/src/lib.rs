@@ -10,6 +10,7 @@ mod logging;
 mod members;
 mod node;
 mod open_files;
+mod proven;
 mod rate_limit;
 mod store;
 mod threads;

@@ -16,6 +16,7 @@ use signing::{
 };
 
 use crate::node::numbers_of;
+use crate::proven;
 
 /// Where it is written who is a member, and what this process shows.
 #[derive(Clone, Debug)]
@@ -161,19 +162,20 @@ impl Members {
     /// # Errors
     /// Where it does not, and why.
     pub(crate) fn admit(&self, peer: PeerId, shown: &[u8]) -> Result<(), Refusal> {
-        let certificate = parsed(shown)?;
         let (known, now, mark) = (self.known(), (self.now)(), numbers_of(peer));
-        let before = self.admitted.lock().get(&mark).cloned();
-        if before.is_some_and(|before| *before.certificate == certificate) {
-            // Proven already.
-            return known.still_admits(&certificate, now);
-        }
-        known.admit(peer, &certificate, now)?;
+        let certificate = if let Some(certificate) = proven::known(shown) {
+            known.admit_proven(peer, &certificate, now)?;
+            certificate
+        } else {
+            let certificate = Arc::new(parsed(shown)?);
+            known.admit(peer, &certificate, now)?;
+            proven::note(shown, &certificate);
+            certificate
+        };
         let mut admitted = self.admitted.lock();
         if admitted.len() >= ADMITTED_MAX && !admitted.contains_key(&mark) {
             admitted.retain(|_, other| other.certificate.member().not_after() >= now);
         }
-        let certificate = Arc::new(certificate);
         admitted.insert(mark, Admitted { peer, certificate });
         Ok(())
     }
@@ -318,6 +320,12 @@ impl Known {
 
     fn admit(&self, peer: PeerId, certificate: &Certificate, now: Moment) -> Result<(), Refusal> {
         self.keys.admit(certificate, &peer.to_base58(), now)?;
+        self.wants(certificate.member())
+    }
+
+    /// Of a certificate that was found proven before.
+    fn admit_proven(&self, peer: PeerId, certificate: &Certificate, now: Moment) -> Result<(), Refusal> {
+        self.keys.admit_proven(certificate, &peer.to_base58(), now)?;
         self.wants(certificate.member())
     }
 
