@@ -164,7 +164,7 @@ impl Members {
     pub(crate) fn admit(&self, peer: PeerId, shown: &[u8]) -> Result<(), Refusal> {
         let (known, now, mark) = (self.known(), (self.now)(), numbers_of(peer));
         let certificate = if let Some(certificate) = proven::known(shown) {
-            known.admit_proven(peer, &certificate, now)?;
+            known.admit_proven(&peer.to_base58(), &certificate, now)?;
             certificate
         } else {
             let certificate = Arc::new(parsed(shown)?);
@@ -324,16 +324,14 @@ impl Known {
     }
 
     /// Of a certificate that was found proven before.
-    fn admit_proven(&self, peer: PeerId, certificate: &Certificate, now: Moment) -> Result<(), Refusal> {
-        self.keys.admit_proven(certificate, &peer.to_base58(), now)?;
+    fn admit_proven(&self, peer: &str, certificate: &Certificate, now: Moment) -> Result<(), Refusal> {
+        self.keys.admit_proven(certificate, peer, now)?;
         self.wants(certificate.member())
     }
 
     /// Of one who was admitted with that.
     fn still_admits(&self, certificate: &Certificate, now: Moment) -> Result<(), Refusal> {
-        let member = certificate.member();
-        self.keys.admit_proven(certificate, member.peer(), now)?;
-        self.wants(member)
+        self.admit_proven(certificate.member().peer(), certificate, now)
     }
 
     fn wants(&self, member: &Member) -> Result<(), Refusal> {

@@ -15,20 +15,12 @@ use crate::keys::{PublicKey, SecretKey, read_short};
 use crate::moment::Moment;
 use crate::signature::{NotASignature as Wrong, moment, parsed};
 
-/// What is said of a member.
+/// What is said of a member, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    peer: String,
-    host: String,
-    zone: Option<String>,
-    groups: Vec<String>,
-    addresses: Vec<IpAddr>,
-    not_before: Moment,
-    not_after: Moment,
-}
+pub struct Member(MemberTerms);
 
 /// What a member may be said to be, before it is checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberTerms {
     /// The peer id that its key hashes to, as text.
     pub peer: String,
@@ -135,21 +127,21 @@ impl Member {
             addresses,
             not_before,
             not_after,
-        } = terms;
+        } = &terms;
         let wrong = |field, value: &str, expected| NotAMember {
             field,
             value: value.chars().take(80).collect(),
             expected,
         };
-        if !is_name(&peer, PEER_MAX) || !peer.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        if !is_name(peer, PEER_MAX) || !peer.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(wrong(
                 "peer",
-                &peer,
+                peer,
                 "a peer id such as 12D3Koo…, as `peer --print-id` prints it",
             ));
         }
-        if !is_name(&host, HOST_MAX) {
-            return Err(wrong("host", &host, "1 to 128 letters, digits and . _ : @ / + -"));
+        if !is_name(host, HOST_MAX) {
+            return Err(wrong("host", host, "1 to 128 letters, digits and . _ : @ / + -"));
         }
         if let Some(zone) = zone.as_ref().filter(|zone| !is_name(zone, ZONE_MAX)) {
             return Err(wrong("zone", zone, "1 to 64 letters, digits and . _ : @ / + -"));
@@ -174,64 +166,56 @@ impl Member {
                 "a time after that from which it is one",
             ));
         }
-        Ok(Self {
-            peer,
-            host,
-            zone,
-            groups,
-            addresses,
-            not_before,
-            not_after,
-        })
+        Ok(Self(terms))
     }
 
     /// Its peer id, as text.
     pub fn peer(&self) -> &str {
-        &self.peer
+        &self.0.peer
     }
 
     /// What the host is called.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.0.host
     }
 
     /// Its availability zone.
     pub fn zone(&self) -> Option<&str> {
-        self.zone.as_deref()
+        self.0.zone.as_deref()
     }
 
     /// What it belongs to.
     pub fn groups(&self) -> &[String] {
-        &self.groups
+        &self.0.groups
     }
 
     /// Where others may be told to dial it, besides where it is seen to come from.
     pub fn addresses(&self) -> &[IpAddr] {
-        &self.addresses
+        &self.0.addresses
     }
 
     /// From when on it is one.
     pub const fn not_before(&self) -> Moment {
-        self.not_before
+        self.0.not_before
     }
 
     /// Until when.
     pub const fn not_after(&self) -> Moment {
-        self.not_after
+        self.0.not_after
     }
 
     /// The bytes that are signed. Each field has a fixed length or comes behind its length or count: no two members have the same bytes.
     pub fn message(&self) -> Vec<u8> {
         let mut message = Vec::with_capacity(512);
         message.extend_from_slice(DOMAIN);
-        message.extend_from_slice(&self.not_before.as_millis().to_le_bytes());
-        message.extend_from_slice(&self.not_after.as_millis().to_le_bytes());
-        put(&mut message, &self.peer);
-        put(&mut message, &self.host);
+        message.extend_from_slice(&self.0.not_before.as_millis().to_le_bytes());
+        message.extend_from_slice(&self.0.not_after.as_millis().to_le_bytes());
+        put(&mut message, &self.0.peer);
+        put(&mut message, &self.0.host);
         // No zone has an empty name.
-        put(&mut message, self.zone.as_deref().unwrap_or_default());
-        put_list(&mut message, self.groups.iter());
-        put_list(&mut message, self.addresses.iter().map(IpAddr::to_string));
+        put(&mut message, self.0.zone.as_deref().unwrap_or_default());
+        put_list(&mut message, self.0.groups.iter());
+        put_list(&mut message, self.0.addresses.iter().map(IpAddr::to_string));
         message
     }
 }
@@ -281,7 +265,7 @@ impl SecretKey {
 
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Member {
+        let Member(MemberTerms {
             peer,
             host,
             zone,
@@ -289,7 +273,7 @@ impl fmt::Display for Certificate {
             addresses,
             not_before,
             not_after,
-        } = &self.member;
+        }) = &self.member;
         let zone = zone.as_deref().unwrap_or_default();
         let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
         write!(f, "{PREFIX};key={};peer={peer};host={host};zone={zone}", self.key)?;
@@ -369,7 +353,7 @@ impl DenyList {
 
     /// Whether this member is on it.
     pub fn has(&self, member: &Member) -> bool {
-        self.names.contains(&member.peer) || self.names.contains(&member.host)
+        self.names.contains(member.peer()) || self.names.contains(member.host())
     }
 }
 

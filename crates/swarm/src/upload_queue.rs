@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::units::{ChunkIndex, HostId, Time};
+use crate::units::{ByteRate, Bytes, ChunkIndex, HostId, Time};
 use crate::upload_slots::UploadSlots;
 use crate::wire::Waited;
 
@@ -168,8 +168,8 @@ impl UploadQueue {
 
     /// How long so many bytes take at the full rate of the uplink, as far as it was seen.
     pub(crate) fn at_full_rate(&self, bytes: u64) -> Duration {
-        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate().max(1));
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        let rate = ByteRate::from_bytes_per_second(self.rate().max(1)).expect("it is one at least");
+        rate.transfer_time(Bytes::new(bytes))
     }
 
     /// The build has so many chunks.
@@ -230,14 +230,16 @@ impl UploadQueue {
 
     /// When bytes of `chunk` last went out to `to`, or began to, where it is being sent.
     pub(crate) fn moved_at(&self, to: HostId, chunk: ChunkIndex) -> Option<Time> {
-        let active = self.active.iter().find(|a| a.to == to && a.chunk == chunk);
-        active.map(|active| active.progress_at)
+        self.serving(to, chunk).map(|active| active.progress_at)
     }
 
     /// Since when `chunk` is being sent to `to`.
     pub(crate) fn since(&self, to: HostId, chunk: ChunkIndex) -> Option<Time> {
-        let active = self.active.iter().find(|a| a.to == to && a.chunk == chunk);
-        active.map(|active| active.since)
+        self.serving(to, chunk).map(|active| active.since)
+    }
+
+    fn serving(&self, to: HostId, chunk: ChunkIndex) -> Option<&Active> {
+        self.active.iter().find(|a| a.to == to && a.chunk == chunk)
     }
 
     /// Whether a request would be served at once.
@@ -402,8 +404,7 @@ impl UploadQueue {
 
     /// Whether this request waits or is being served.
     pub(crate) fn contains(&self, to: HostId, chunk: ChunkIndex) -> bool {
-        self.waiting.iter().any(|w| w.to == to && w.chunk == chunk)
-            || self.active.iter().any(|a| a.to == to && a.chunk == chunk)
+        self.waiting.iter().any(|w| w.to == to && w.chunk == chunk) || self.serving(to, chunk).is_some()
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::download::Download;
 use super::planner::beside;
 use super::{Peer, PeerConfig};
 use crate::event::{Action, Event};
@@ -56,17 +57,13 @@ impl Peer {
     /// Whether it would ask for more if a neighbour had it: for what it lacks, or a second one for what is late.
     #[inline]
     pub fn is_hungry(&self) -> bool {
-        self.download().is_some_and(|download| {
-            let beside = beside(
-                &download.ledger,
-                &self.neighbours,
-                &self.config.seeders,
-                self.requests_per_neighbour_max(),
-            );
-            let asked = download.ledger.chunks_in_flight();
-            let in_time = asked.saturating_sub(download.ledger.late_chunks() + beside);
-            let lacks = in_time < self.window && download.ledger.wanted_count() > 0;
-            lacks || download.ledger.has_late()
+        self.download().is_some_and(|Download { ledger, .. }| {
+            let has_room = || {
+                let of_each = self.requests_per_neighbour_max();
+                let beside = beside(ledger, &self.neighbours, &self.config.seeders, of_each);
+                ledger.chunks_in_flight().saturating_sub(ledger.late_chunks() + beside) < self.window
+            };
+            ledger.has_late() || (ledger.wanted_count() > 0 && has_room())
         })
     }
 

@@ -251,11 +251,14 @@ impl Seeder {
 fn lost_at(now: Time, uploads: &UploadQueue) -> impl Fn(Time, HostId, ChunkIndex) -> Time {
     let usual = uploads.usual();
     let taken = (usual * TAKEN_PATIENCE_TIMES).max(OFFER_PATIENCE);
-    move |at, to, chunk| match (uploads.moved_at(to, chunk), uploads.since(to, chunk)) {
-        (Some(moved_at), _) if usual.is_zero() => moved_at + TAKEN_PATIENCE_AT_FIRST,
-        (Some(_), Some(since)) => since + taken,
-        _ if uploads.contains(to, chunk) => now + OFFER_PATIENCE,
-        _ => at + OFFER_PATIENCE,
+    move |at, to, chunk| {
+        let lost_at = if usual.is_zero() {
+            uploads.moved_at(to, chunk).map(|at| at + TAKEN_PATIENCE_AT_FIRST)
+        } else {
+            uploads.since(to, chunk).map(|at| at + taken)
+        };
+        let waits = || uploads.contains(to, chunk);
+        lost_at.unwrap_or_else(|| if waits() { now } else { at } + OFFER_PATIENCE)
     }
 }
 

@@ -128,9 +128,8 @@ impl Seeder {
             return false;
         }
         let here_since = self.connected.get(&host).copied().unwrap_or(now);
-        let whole = u64::from(build.chunk_count()) * u64::from(build.chunk_size());
         let step = self.uploads.usual() + self.answer;
-        let done_after = self.uploads.at_full_rate(whole) * DONE_AFTER_TIMES + step * DONE_AFTER_STEPS;
+        let done_after = self.uploads.at_full_rate(build.size().get()) * DONE_AFTER_TIMES + step * DONE_AFTER_STEPS;
         let is_late = now.since(here_since.max(self.seeding_since)) > done_after;
         !is_late || self.sent_to_slow >= u64::from(build.chunk_count()) / SLOW_PART
     }

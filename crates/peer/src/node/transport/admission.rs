@@ -248,11 +248,8 @@ where
     fn upgrade_inbound(self, socket: C, name: Self::Info) -> Self::Future {
         Box::pin(async move {
             let secured = self.security.upgrade_inbound(socket, name.of_security).await;
-            let (peer, mut stream) = secured.map_err(SecurityFailed)?;
-            if let Some(admission) = &self.admission {
-                admission.exchange(Side::Accepted, peer, &mut stream).await?;
-            }
-            Ok((peer, stream))
+            let secured = secured.map_err(SecurityFailed)?;
+            Ok(let_in(self.admission.as_ref(), Side::Accepted, secured).await?)
         })
     }
 }
@@ -272,13 +269,22 @@ where
     fn upgrade_outbound(self, socket: C, name: Self::Info) -> Self::Future {
         Box::pin(async move {
             let secured = self.security.upgrade_outbound(socket, name.of_security).await;
-            let (peer, mut stream) = secured.map_err(SecurityFailed)?;
-            if let Some(admission) = &self.admission {
-                admission.exchange(Side::Dialled, peer, &mut stream).await?;
-            }
-            Ok((peer, stream))
+            let secured = secured.map_err(SecurityFailed)?;
+            Ok(let_in(self.admission.as_ref(), Side::Dialled, secured).await?)
         })
     }
+}
+
+/// Who has proven its key shows its certificate next, where the swarm is closed.
+async fn let_in<D: AsyncRead + AsyncWrite + Send + Unpin>(
+    admission: Option<&Admission>,
+    side: Side,
+    (peer, mut stream): (PeerId, D),
+) -> Result<(PeerId, D), AdmissionError> {
+    if let Some(admission) = admission {
+        admission.exchange(side, peer, &mut stream).await?;
+    }
+    Ok((peer, stream))
 }
 
 /// Why somebody is not let in, in a byte, for those who have a certificate.
