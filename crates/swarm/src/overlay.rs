@@ -162,6 +162,12 @@ impl Overlay {
         }
     }
 
+    /// Whether at least `count` hosts do not talk to this one.
+    pub fn is_barred_by(&self, host: HostId, count: usize) -> bool {
+        let by = self.barred.values().filter(|theirs| theirs.contains(&host));
+        by.take(count).count() == count
+    }
+
     fn is_barred(&self, a: HostId, b: HostId) -> bool {
         let bars = |host, other| self.barred.get(&host).is_some_and(|theirs| theirs.contains(&other));
         !self.barred.is_empty() && (bars(a, b) || bars(b, a))

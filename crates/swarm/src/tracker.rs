@@ -229,6 +229,11 @@ impl Tracker {
         true
     }
 
+    /// Whether at least `count` members do not talk to `host`.
+    pub(crate) fn is_barred_by(&self, host: HostId, count: usize) -> bool {
+        self.overlay.is_barred_by(host, count)
+    }
+
     pub(crate) fn is_expelled(&self, now: Time, host: HostId) -> bool {
         self.expelled.get(&host).is_some_and(|until| now < *until)
     }

@@ -100,6 +100,19 @@ impl Copies {
         self.held.contains_key(&host)
     }
 
+    /// Whether `host` holds `chunk`, and nobody else, as far as is known.
+    pub(super) fn is_only_at(&self, host: HostId, chunk: ChunkIndex) -> bool {
+        self.holders[chunk.as_usize()].as_slice() == [host]
+    }
+
+    /// What `host` holds and nobody else, as far as is known.
+    pub(super) fn only_at(&self, host: HostId) -> impl Iterator<Item = ChunkIndex> {
+        let chunks = (0..).map(ChunkIndex::new).zip(&self.holders);
+        chunks
+            .filter(move |(_, holders)| holders.as_slice() == [host])
+            .map(|(chunk, _)| chunk)
+    }
+
     /// What `host` holds does not count, as if it did not hold it.
     pub(super) fn discard(&mut self, host: HostId) {
         self.changed = true;

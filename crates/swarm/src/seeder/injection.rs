@@ -271,6 +271,19 @@ impl Injection {
         Some((to, chunk))
     }
 
+    /// Offers `chunk`, which is out, to a client that is not `host`; tells which. It is not out meanwhile.
+    pub(super) fn offer_elsewhere(&mut self, now: Time, host: HostId, chunk: ChunkIndex) -> Option<HostId> {
+        let others = self.clients.iter().filter(|(client, _)| **client != host);
+        let to = others
+            .min_by_key(|(_, client)| (client.strikes, client.offered_last))
+            .map(|(to, _)| *to)?;
+        if !self.out.remove(chunk) {
+            return None;
+        }
+        self.offer(now, to, chunk);
+        Some(to)
+    }
+
     fn offer(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
         self.offers_made += 1;
         if let Some(client) = self.clients.get_mut(&to) {

@@ -113,6 +113,8 @@ enum SeederTimer {
     /// Look for chunks that nobody holds any more.
     InjectLost,
     UploadStuck,
+    /// Offer others what somebody does not seem to pass on.
+    BeginTrials,
 }
 
 impl TimerKind for SeederTimer {
@@ -122,6 +124,7 @@ impl TimerKind for SeederTimer {
         Self::ExpireOffers,
         Self::InjectLost,
         Self::UploadStuck,
+        Self::BeginTrials,
     ];
 
     fn index(self) -> usize {
@@ -329,6 +332,7 @@ impl Seeder {
             SeederTimer::ExpireOffers => self.expire_offers(now),
             SeederTimer::InjectLost => self.inject_lost(now),
             SeederTimer::UploadStuck => self.drop_stuck_receivers(now),
+            SeederTimer::BeginTrials => self.begin_trials(now),
         }
     }
 
@@ -358,22 +362,20 @@ impl Seeder {
             Message::HaveRequest => self.rescue(now, host),
             Message::Decline(chunks) => {
                 for chunk in chunks {
+                    if let Some(chunk) = self.chunk(chunk) {
+                        self.others_have(host, chunk);
+                    }
                     self.settle_offer(now, host, chunk);
                 }
             }
             Message::Request { chunk, held } => self.handle_request(now, host, chunk, held),
             Message::Cancel { chunk } => self.handle_cancel(now, host, chunk),
             Message::Complete => self.member_complete(now, host),
-            Message::NotServing { host: about, .. } => self.hear_not_serving(now, host, about),
+            Message::NotServing { host: about, chunk } => self.hear_not_serving(now, host, about, chunk),
             Message::Complaint { host: about, chunk } if about == self.config.host => {
                 self.hear_complaint(host, chunk);
             }
-            Message::Complaint { host: about, .. } => {
-                if self.tracker.contains(host) && self.tracker.complain(now, host, about) {
-                    self.stats.members_expelled += 1;
-                    self.disconnect(now, about, DisconnectReason::CorruptChunk);
-                }
-            }
+            Message::Complaint { host: about, chunk } => self.hear_complaint_of(now, host, about, chunk),
             Message::Hello { .. }
             | Message::Proof(_)
             | Message::Neighbours(_)
@@ -421,6 +423,18 @@ impl Seeder {
         self.stats.complaints_of_self += 1;
         if self.stats.complaints_of_self == 1 {
             self.actions.push_back(Action::Suspect { by, chunk });
+        }
+    }
+
+    /// Who sends wrong bytes is as good as silent before it is expelled.
+    fn hear_complaint_of(&mut self, now: Time, by: HostId, about: HostId, chunk: u32) {
+        if self.tracker.contains(by) && self.tracker.complain(now, by, about) {
+            self.stats.members_expelled += 1;
+            self.copies.discard(about);
+            self.disconnect(now, about, DisconnectReason::CorruptChunk);
+            self.inject_lost(now);
+        } else if self.copies.has_some(about) {
+            self.hear_not_serving(now, by, about, chunk);
         }
     }
 

@@ -8,6 +8,7 @@ use rand::seq::SliceRandom;
 use super::{Seeder, SeederTimer};
 use crate::event::Action;
 use crate::manifest::BuildInfo;
+use crate::tracker::Tracker;
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::upload_queue::UploadQueue;
 use crate::wire::{ChunkList, Message};
@@ -39,11 +40,15 @@ impl Seeder {
     pub(super) fn pump_offers(&mut self, now: Time) {
         let at_once = self.at_once() + self.uploads.late(now);
         while let Some((to, chunk)) = self.injection.offer_next(now, at_once) {
-            self.send(to, Message::Offer(ChunkList::from_slice(&[chunk.get()])));
-            self.timers
-                .set_at_latest(SeederTimer::ExpireOffers, now + OFFER_PATIENCE);
+            self.send_offer(now, to, chunk);
         }
         self.offer_slow(now);
+    }
+
+    pub(super) fn send_offer(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
+        self.send(to, Message::Offer(ChunkList::from_slice(&[chunk.get()])));
+        self.timers
+            .set_at_latest(SeederTimer::ExpireOffers, now + OFFER_PATIENCE);
     }
 
     /// When all that is left of the first pass is on its way to slow hosts, others are offered it too, while a slot is free: one at a
@@ -118,7 +123,9 @@ impl Seeder {
         while self.injection.client_count() < self.config.clients {
             let injection = &self.injection;
             let is_new = |host| !injection.is_client(host) && !self.silence.is_silent(now, host);
-            let Some(host) = self.tracker.random_incomplete(&mut self.rng, is_new) else {
+            let (rng, tracker) = (&mut self.rng, &self.tracker);
+            let best = tracker.random_incomplete(rng, |host| is_new(host) && !is_shunned(tracker, host));
+            let Some(host) = best.or_else(|| tracker.random_incomplete(rng, is_new)) else {
                 return;
             };
             self.add_client(now, host, &info);
@@ -178,7 +185,10 @@ impl Seeder {
             return;
         };
         if self.injection.is_first_pass() {
-            if !self.injection.is_client(host) && self.injection.client_count() < 2 * self.config.clients {
+            // Who sends wrong bytes is soon without neighbours, and first copies are of no use there.
+            let is_of_use = !self.silence.is_silent(now, host) && !is_shunned(&self.tracker, host);
+            let room = if is_of_use { 2 } else { 1 };
+            if !self.injection.is_client(host) && self.injection.client_count() < room * self.config.clients {
                 self.add_client(now, host, &info);
             }
             // What was offered may have been lost on its way.
@@ -245,6 +255,11 @@ impl Seeder {
     }
 }
 
+/// Whether members do not talk to `host`, so that it hardly passes anything on.
+fn is_shunned(tracker: &Tracker, host: HostId) -> bool {
+    tracker.is_barred_by(host, SHUNNED_BY)
+}
+
 /// Until when the seeder counts on an offer that was made at a time. What waits here has been taken up, and it is for the seeder to send it.
 /// What is being sent is counted on while bytes go out; but who takes far longer than others may be so slow that a chunk is with it as good
 /// as nowhere.
@@ -262,6 +277,8 @@ fn lost_at(now: Time, uploads: &UploadQueue) -> impl Fn(Time, HostId, ChunkIndex
     }
 }
 
+/// Members that do not talk to somebody who is to be a client last.
+const SHUNNED_BY: usize = 2;
 /// Offers beyond the upload slots, so that the uplink does not wait for a client's answer.
 const OFFERS_AHEAD: usize = 2;
 /// Offers whose answers are on their way, at most.

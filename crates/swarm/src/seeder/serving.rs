@@ -22,6 +22,9 @@ impl Seeder {
                 self.answer.min(answer)
             };
         }
+        if self.injection.is_offered(host, index) {
+            self.others_lack(now, host, index);
+        }
         self.injection.asked_by(host);
         let reason = if self.injection.is_withdrawn(index) {
             RejectReason::NotHeld

@@ -2,17 +2,20 @@
 //! [`SILENT_FOR`], and no more than one in [`SILENT_PART`] members are at a time.
 //!
 //! A first copy at a host that serves nobody is as good as none, and the seeder cannot see that. Hosts that wait for such a chunk say
-//! so. Then the silent member is sent no first copies for a while, and what only it got goes out again. The word of two can be wrong:
-//! it costs the accused nothing but that, and the swarm a few chunks that are sent once more. Where messages take long all seem silent
-//! to each other in the beginning. Were they believed, one would be left, and all others would wait for what it alone was sent.
+//! so. Then the silent member is sent no first copies for a while, and what only it got goes out again.
+//!
+//! The word of two is often wrong: who was sent something that many want looks silent to the last of them. So it is tried: what they wait for is
+//! offered to another client, as soon as it should have been passed on. Who has it by then had it of the accused, which is cleared; who asks
+//! for it says that it was not passed on. Where messages take long all seem silent to each other in the beginning. Were they believed, one
+//! would be left, and all others would wait for what it alone was sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::Seeder;
-use crate::units::{HostId, Time};
+use super::{Seeder, SeederTimer};
+use crate::units::{ChunkIndex, HostId, Time};
 
 /// Who is said not to serve.
 #[derive(Debug, Default)]
@@ -24,10 +27,13 @@ pub(super) struct Silence {
 struct Accused {
     by: SmallVec<[(HostId, Time); 2]>,
     silent_until: Time,
+    /// What it is tried by, and since when; or from when on, where the chunk is yet to be offered.
+    trial: Option<(ChunkIndex, Time)>,
+    is_offered: bool,
 }
 
 impl Silence {
-    /// `by` says that `host`, one of so many members, does not serve. Whether that makes it silent.
+    /// `by` says that `host`, one of so many members, does not serve. Whether that is to be looked into.
     fn accuse(&mut self, now: Time, by: HostId, host: HostId, members: usize) -> bool {
         let silent = self.accused.values().filter(|other| now < other.silent_until).count();
         let accused = self.accused.entry(host).or_default();
@@ -35,12 +41,44 @@ impl Silence {
             .by
             .retain(|(other, at)| *other != by && now.since(*at) < HEARD_FOR);
         accused.by.push((by, now));
-        if accused.by.len() < ACCUSERS || silent >= (members / SILENT_PART).max(1) {
+        let is_tried = accused.trial.is_some_and(|(_, since)| now < since + TRIAL_MAX);
+        if accused.by.len() < ACCUSERS || is_tried || silent >= (members / SILENT_PART).max(1) {
             return false;
         }
         accused.by.clear();
-        accused.silent_until = now + SILENT_FOR;
         true
+    }
+
+    /// What is said of `host` is shown by whether another client, who is offered `chunk` from `at` on, has it.
+    fn try_by(&mut self, at: Time, host: HostId, chunk: ChunkIndex) {
+        let accused = self.accused.entry(host).or_default();
+        (accused.trial, accused.is_offered) = (Some((chunk, at)), false);
+    }
+
+    /// The next trial that is to begin, and when.
+    fn next_trial(&self) -> Option<(Time, HostId, ChunkIndex)> {
+        let yet_to_begin = self.accused.iter().filter(|(_, accused)| !accused.is_offered);
+        let trials = yet_to_begin.filter_map(|(host, accused)| accused.trial.map(|(chunk, at)| (at, *host, chunk)));
+        trials.min()
+    }
+
+    fn trial_begins(&mut self, host: HostId) {
+        self.accused.entry(host).or_default().is_offered = true;
+    }
+
+    /// Whom it tells something of whether `by` has `chunk`. That trial ends.
+    fn end_trial(&mut self, by: HostId, chunk: ChunkIndex) -> Option<HostId> {
+        let is_by = |(host, accused): &(&HostId, &Accused)| {
+            **host != by && accused.is_offered && accused.trial.is_some_and(|(of, _)| of == chunk)
+        };
+        let host = *self.accused.iter().find(is_by)?.0;
+        self.accused.entry(host).or_default().trial = None;
+        Some(host)
+    }
+
+    /// `host` is to be sent no first copies for a while.
+    fn condemn(&mut self, now: Time, host: HostId) {
+        self.accused.entry(host).or_default().silent_until = now + SILENT_FOR;
     }
 
     /// Whether `host` is to be sent no first copies.
@@ -57,19 +95,65 @@ impl Silence {
 }
 
 impl Seeder {
-    /// `by` waits for a chunk that only `host` has, as far as it knows.
-    pub(super) fn hear_not_serving(&mut self, now: Time, by: HostId, host: HostId) {
+    /// `by` waits for `chunk`, which only `host` has as far as it knows, or had wrong bytes of it.
+    pub(super) fn hear_not_serving(&mut self, now: Time, by: HostId, host: HostId, chunk: u32) {
         let makes_sense = by != host && self.tracker.contains(by) && self.copies.has_some(host);
         if !makes_sense {
             self.stats.messages_ignored += 1;
             return;
         }
-        if !self.silence.is_silent(now, host) && self.silence.accuse(now, by, host, self.tracker.len()) {
-            self.stats.members_silent += 1;
-            self.copies.discard(host);
-            self.drop_client(now, host);
-            self.inject_lost(now);
+        if self.silence.is_silent(now, host) || !self.silence.accuse(now, by, host, self.tracker.len()) {
+            return;
         }
+        // What somebody else was sent too says nothing.
+        let sent_at = |chunk: &ChunkIndex| self.sent_at[chunk.as_usize()].unwrap_or(Time::ZERO);
+        let named = self.chunk(chunk).filter(|chunk| self.copies.is_only_at(host, *chunk));
+        match named.or_else(|| self.copies.only_at(host).min_by_key(|chunk| (sent_at(chunk), *chunk))) {
+            Some(chunk) => {
+                let passed_on_after = self.uploads.usual() * PASSED_ON_AFTER_TIMES;
+                let at = sent_at(&chunk) + passed_on_after;
+                self.silence.try_by(at.max(now), host, chunk);
+                self.begin_trials(now);
+            }
+            None => self.condemn(now, host),
+        }
+    }
+
+    /// Offers other clients what those got longest ago enough who are said to be silent.
+    pub(super) fn begin_trials(&mut self, now: Time) {
+        while let Some((at, host, chunk)) = self.silence.next_trial() {
+            if at > now {
+                self.timers.set_at_latest(SeederTimer::BeginTrials, at);
+                return;
+            }
+            self.silence.trial_begins(host);
+            match self.injection.offer_elsewhere(now, host, chunk) {
+                Some(to) => self.send_offer(now, to, chunk),
+                // It goes out again already.
+                None if !self.injection.is_out(chunk) => {}
+                None => self.condemn(now, host),
+            }
+        }
+    }
+
+    /// `by` has `chunk` from somebody, and was not sent it by this seeder: whoever was is not silent.
+    pub(super) fn others_have(&mut self, by: HostId, chunk: ChunkIndex) {
+        self.silence.end_trial(by, chunk);
+    }
+
+    /// `by` asks for `chunk`, which it was offered: whoever got it before has not passed it on.
+    pub(super) fn others_lack(&mut self, now: Time, by: HostId, chunk: ChunkIndex) {
+        if let Some(host) = self.silence.end_trial(by, chunk) {
+            self.condemn(now, host);
+        }
+    }
+
+    fn condemn(&mut self, now: Time, host: HostId) {
+        self.silence.condemn(now, host);
+        self.stats.members_silent += 1;
+        self.copies.discard(host);
+        self.drop_client(now, host);
+        self.inject_lost(now);
     }
 }
 
@@ -79,6 +163,10 @@ const ACCUSERS: usize = 2;
 const HEARD_FOR: Duration = Duration::from_secs(10);
 /// Of so many members one is silent at most, and one of fewer.
 const SILENT_PART: usize = 4;
+/// What was sent so many usual servings ago should have been passed on.
+const PASSED_ON_AFTER_TIMES: u32 = 16;
+/// A trial that shows nothing ends after this: the offer was lost.
+const TRIAL_MAX: Duration = Duration::from_secs(4);
 /// Who is silent is sent first copies again after this.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
@@ -100,6 +188,7 @@ mod tests {
         );
         assert!(!silence.accuse(at(11), b, host, 9), "the first is forgotten");
         assert!(silence.accuse(at(12), a, host, 9));
+        silence.condemn(at(12), host);
         assert!(silence.is_silent(at(41), host) && !silence.is_silent(at(42), host));
         assert!(!silence.accuse(at(43), a, host, 9), "it takes two again");
         silence.forget(host);
@@ -113,7 +202,11 @@ mod tests {
             let mut accuse = |host: u64| {
                 let by = [HostId::new(1000), HostId::new(1001)];
                 let accused = by.map(|by| silence.accuse(Time::ZERO, by, HostId::new(host), members));
-                accused.contains(&true)
+                let is_silent = accused.contains(&true);
+                if is_silent {
+                    silence.condemn(Time::ZERO, HostId::new(host));
+                }
+                is_silent
             };
             assert_eq!(
                 (0..members as u64).filter(|host| accuse(*host)).count(),

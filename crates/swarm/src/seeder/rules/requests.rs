@@ -370,3 +370,93 @@ fn those_that_are_not_complete_are_counted() {
     told.say(B, Message::Complete);
     assert_eq!((told.seeder.member_count(), told.seeder.incomplete_count()), (3, 2));
 }
+
+/// A seeder with two clients that has sent each of three chunks to one of them, a long time ago; and whom it sent the first to, and the other.
+fn told_with_two_clients() -> (Told, HostId, HostId) {
+    let mut told = Told::without_build(2, 1);
+    told.seed(30);
+    for host in [A, B, C] {
+        told.join(host);
+    }
+    let first = [A, B, C]
+        .into_iter()
+        .find(|host| told.seeder.injection.is_offered(*host, ChunkIndex::new(0)))
+        .expect("it is offered to somebody");
+    told.ask(first, 0);
+    told.now = at(10);
+    told.served(first, 0);
+    let clients = told.seeder.injection.clients();
+    let other = clients.into_iter().find(|host| *host != first).expect("there are two");
+    told.now = at(10_000);
+    (told, first, other)
+}
+
+/// Two members that are not `host` say that it does not serve.
+fn accuse(told: &mut Told, host: HostId) -> Vec<Action> {
+    let others = [A, B, C].into_iter().filter(|by| *by != host);
+    others
+        .flat_map(|by| told.say(by, Message::NotServing { host, chunk: 0 }))
+        .collect()
+}
+
+#[test]
+fn who_is_said_not_to_serve_is_cleared_by_another_client_that_has_what_only_it_was_sent() {
+    let (mut told, first, other) = told_with_two_clients();
+    assert!(accuse(&mut told, first).contains(&offer(other, &[0])));
+    told.say(other, Message::Decline(list(&[0])));
+    assert_eq!(told.seeder.stats().members_silent, 0);
+    assert!(told.seeder.injection.is_client(first) && told.seeder.injection.is_out(ChunkIndex::new(0)));
+}
+
+#[test]
+fn who_is_said_not_to_serve_is_silent_where_another_client_asks_for_what_only_it_was_sent() {
+    let (mut told, first, other) = told_with_two_clients();
+    accuse(&mut told, first);
+    told.ask(other, 0);
+    assert_eq!(told.seeder.stats().members_silent, 1);
+    assert!(!told.seeder.injection.is_client(first));
+}
+
+#[test]
+fn what_was_sent_a_moment_ago_is_tried_when_it_should_have_been_passed_on() {
+    let (mut told, first, other) = told_with_two_clients();
+    assert_eq!(told.seeder.uploads.usual(), Duration::from_millis(10));
+    // It began to be sent at the beginning.
+    told.now = at(20);
+    let is_tried = |actions: &[Action]| actions.contains(&offer(other, &[0]));
+    assert!(!is_tried(&accuse(&mut told, first)));
+    let before = told.wait_until(Time::from_nanos(159_999_999));
+    assert!(!is_tried(&before));
+    assert!(is_tried(&told.wait_until(at(160))));
+}
+
+#[test]
+fn who_sends_wrong_bytes_is_looked_into_as_who_sends_none() {
+    let (mut told, first, other) = told_with_two_clients();
+    let complaints = [A, B, C].into_iter().filter(|by| *by != first);
+    let actions: Vec<Action> = complaints
+        .flat_map(|by| told.say(by, Message::Complaint { host: first, chunk: 0 }))
+        .collect();
+    assert!(actions.contains(&offer(other, &[0])), "{actions:?}");
+}
+
+#[test]
+fn whom_two_members_do_not_talk_to_becomes_a_client_last() {
+    for (by, expected) in [(1, 2), (2, 1)] {
+        let mut told = Told::new(20);
+        told.join(A);
+        told.join(B);
+        let reporters = [A, HostId::new(8)];
+        told.join(reporters[1]);
+        for reporter in &reporters[..by] {
+            let mut word = announce(false);
+            if let Message::Announce { links, .. } = &mut word {
+                links.up.push(HostId::new(9));
+                links.barred.push(B);
+            }
+            told.say(*reporter, word);
+        }
+        told.say(B, Message::HaveRequest);
+        assert_eq!(told.seeder.injection.client_count(), expected, "{by} bar it");
+    }
+}

@@ -16,8 +16,7 @@ fn two_words_count_together_for_less_than_ten_seconds() {
         let mut silence = Silence::default();
         assert!(!silence.accuse(at(0), A, HOST, 9));
         assert_eq!(silence.accuse(at(second), B, HOST, 9), is_silent);
-        assert_eq!(silence.is_silent(at(second), HOST), is_silent);
-        assert!(!silence.is_silent(at(second), A));
+        assert!(!silence.is_silent(at(second), HOST), "that is looked into first");
     }
 }
 
@@ -32,9 +31,7 @@ fn who_repeats_its_word_is_one_and_its_last_word_counts() {
 #[test]
 fn silence_lasts_for_half_a_minute_and_room_for_another_comes_with_its_end() {
     let mut silence = Silence::default();
-    for by in [A, B] {
-        silence.accuse(at(0), by, HOST, 7);
-    }
+    silence.condemn(at(0), HOST);
     let other = HostId::new(9);
     for (now, has_room) in [(29_999, false), (30_000, true)] {
         assert_eq!(silence.is_silent(at(now), HOST), !has_room, "at {now}");
@@ -42,4 +39,26 @@ fn silence_lasts_for_half_a_minute_and_room_for_another_comes_with_its_end() {
         assert_eq!(accused, [false, has_room], "at {now}");
         silence.forget(other);
     }
+}
+
+#[test]
+fn who_is_tried_is_not_accused_again_until_the_trial_has_shown_something_or_was_lost() {
+    let chunk = ChunkIndex::new(5);
+    let accused =
+        |silence: &mut Silence, millis| [A, B].map(|by| silence.accuse(at(millis), by, HOST, 9)).contains(&true);
+    let mut silence = Silence::default();
+    assert!(accused(&mut silence, 0));
+    silence.try_by(at(0), HOST, chunk);
+    assert!(!accused(&mut silence, 3_999));
+    assert!(accused(&mut silence, 4_000), "the offer was lost");
+    silence.try_by(at(4_000), HOST, chunk);
+    assert_eq!(silence.next_trial(), Some((at(4_000), HOST, chunk)));
+    assert_eq!(silence.end_trial(A, chunk), None, "it is not offered to anybody yet");
+    silence.trial_begins(HOST);
+    assert_eq!(silence.next_trial(), None);
+    assert_eq!(silence.end_trial(HOST, chunk), None, "its own word");
+    assert_eq!(silence.end_trial(A, ChunkIndex::new(6)), None, "another chunk");
+    assert_eq!(silence.end_trial(A, chunk), Some(HOST));
+    assert_eq!(silence.end_trial(B, chunk), None, "it has ended");
+    assert!(accused(&mut silence, 4_001));
 }
