@@ -45,8 +45,8 @@ pub(super) struct Link<W> {
     pub(super) receives: bool,
     /// Bytes of chunks that it was asked for and has not sent: it sends no others.
     asked: u64,
-    /// Whether it was asked for the manifest.
-    pub(super) owes_manifest: bool,
+    /// Manifests that it may send: one for each time it was asked, and a seeder one with its build.
+    pub(super) manifests_owed: u8,
 }
 
 /// Who is at the other end, in as few bytes as tell: there are very many connections.
@@ -113,7 +113,7 @@ impl<W: AsyncWrite + Unpin> Link<W> {
             ends: false,
             receives: false,
             asked: 0,
-            owes_manifest: false,
+            manifests_owed: 0,
         }
     }
 

@@ -205,7 +205,10 @@ impl Shared {
             }
             self.cut(&mut state, host);
         }
-        let link = Link::new(connection, peer, now, self.downlinks.of(host));
+        let mut link = Link::new(connection, peer, now, self.downlinks.of(host));
+        // A seeder sends the manifest with what it says of its build.
+        let is_seeder = matches!(&state.core, Some(Core::Peer(core)) if core.is_seeder(host));
+        link.manifests_owed = u8::from(is_seeder);
         state.links.insert(host, link);
         tracing::debug!(host = %self.host, other = %host, links = state.links.len(), "connected");
         self.tell(&mut state, Event::Connected(host));

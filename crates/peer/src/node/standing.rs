@@ -116,7 +116,7 @@ impl Shared {
             },
             Message::Manifest(_) => {
                 if let Some(link) = state.links.get_mut(&from) {
-                    link.owes_manifest = false;
+                    link.manifests_owed = link.manifests_owed.saturating_sub(1);
                 }
                 true
             }
@@ -184,7 +184,7 @@ impl State {
                 let length = manifest.and_then(|manifest| Some(manifest.length(manifest.chunk(*chunk)?)));
                 link.ask(length.unwrap_or_default());
             }
-            Message::ManifestRequest => link.owes_manifest = true,
+            Message::ManifestRequest => link.manifests_owed = link.manifests_owed.saturating_add(1),
             _ => {}
         }
     }
@@ -200,7 +200,7 @@ impl Shared {
         }
         let state = self.state.lock();
         let link = from.and_then(|from| state.links.get(&from));
-        link.is_some_and(|link| link.owes_manifest)
+        link.is_some_and(|link| link.manifests_owed > 0)
     }
 }
 

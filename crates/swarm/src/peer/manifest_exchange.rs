@@ -73,6 +73,7 @@ impl Peer {
             info,
             by,
             signed,
+            asked_of,
             asked_at,
             ..
         } = &self.build
@@ -80,7 +81,8 @@ impl Peer {
             self.stats.messages_ignored += 1;
             return;
         };
-        let round_trip = now.since(*asked_at);
+        // One that comes without having been asked for shows no round trip.
+        let round_trip = asked_of.map_or(Duration::ZERO, |_| now.since(*asked_at));
         if manifest.root() != info.root {
             self.ban(now, from, DisconnectReason::WrongManifest);
             self.request_manifest(now);

@@ -21,7 +21,7 @@ use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::event::{Action, DisconnectReason, Event};
-use crate::manifest::{BuildInfo, Manifest};
+use crate::manifest::{BuildInfo, Hash, Manifest};
 use crate::peer::ANNOUNCE_INTERVAL;
 use crate::stats::SeederStats;
 use crate::timer_table::{TimerKind, TimerTable};
@@ -91,6 +91,8 @@ pub struct Seeder {
     usual_at_first: std::time::Duration,
     /// Chunks that were sent, beyond that, to hosts that took them slowly.
     sent_to_slow: u64,
+    /// Members that may be sent the manifest without having asked for it.
+    manifests_left: u64,
     /// When the build came.
     seeding_since: Time,
     /// Hosts that said that nobody else serves them, and until when that is believed.
@@ -154,6 +156,7 @@ impl Seeder {
             budget: 0,
             usual_at_first: std::time::Duration::ZERO,
             sent_to_slow: 0,
+            manifests_left: 0,
             seeding_since: now,
             starving: BTreeMap::new(),
             sent_at: Vec::new(),
@@ -194,6 +197,8 @@ impl Seeder {
         self.uploads.set_chunks(manifest.chunk_count());
         self.budget = u64::from(manifest.chunk_count()) * u64::from(self.config.copies_max);
         self.seeding_since = now;
+        self.manifests_left =
+            manifest.size().get() / MANIFESTS_PART / (size_of::<Hash>() as u64 * manifest.hashes().len().max(1) as u64);
         self.sent_at = vec![None; manifest.chunk_count() as usize];
         self.build = Some(manifest);
         // Clients first: they are to be ready for the manifest and the first chunks while the others are being told.
@@ -207,7 +212,7 @@ impl Seeder {
             return;
         };
         for host in hosts {
-            self.send(host, Message::Build(Box::new(info.clone())));
+            self.tell_of_build(host, &info);
         }
         self.pump_offers(now);
     }
@@ -473,6 +478,8 @@ impl Seeder {
     }
 }
 
+/// Manifests that nobody has asked for take one in so many parts of what the build does.
+const MANIFESTS_PART: u64 = 256;
 /// Signs of life that a member may miss.
 const SIGNS_OF_LIFE_MISSED: u32 = 3;
 /// Seeders of builds of up to so many chunks are checked after every event, where assertions are on.

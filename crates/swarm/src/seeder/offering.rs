@@ -162,13 +162,23 @@ impl Seeder {
     fn add_client(&mut self, now: Time, host: HostId, info: &BuildInfo) {
         self.injection.admit(host);
         self.link_to_other_zones(now, host);
-        self.send(host, Message::Build(Box::new(info.clone())));
+        self.tell_of_build(host, info);
         let holdings = if self.injection.is_first_pass() {
             Message::Offer(ChunkList::new())
         } else {
             Message::HaveAll
         };
         self.send(host, holdings);
+    }
+
+    /// Tells `host` what is to be fetched, and of what it is made, or it would ask somebody for that first: as long as that costs little of
+    /// this uplink.
+    pub(super) fn tell_of_build(&mut self, host: HostId, info: &BuildInfo) {
+        self.send(host, Message::Build(Box::new(info.clone())));
+        if let Some(manifest) = self.build.clone().filter(|_| self.manifests_left > 0) {
+            self.manifests_left -= 1;
+            self.send(host, Message::Manifest(manifest));
+        }
     }
 
     /// `host` is to be offered nothing more: it has gone, or has all it needs, or does not pass chunks on.

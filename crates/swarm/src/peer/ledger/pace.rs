@@ -26,6 +26,8 @@ pub(super) struct Pace {
     /// When the last chunk came, and the mean time between two.
     last: Option<Time>,
     between_nanos: u64,
+    /// When the last few came, in turn.
+    recent: [Time; RECENT],
     ties: u32,
     completed: u32,
     /// Times that payload came which was not wanted any more.
@@ -50,6 +52,7 @@ impl Pace {
             round_trip_nanos: nanos(round_trip),
             last: None,
             between_nanos: 0,
+            recent: [Time::ZERO; RECENT],
             ties: 0,
             completed: 0,
             doubled: 0,
@@ -136,6 +139,8 @@ impl Pace {
     #[inline]
     pub(super) fn completed(&mut self, now: Time, asked_at: Time, started_at: Option<Time>) {
         self.usual.observe(now.since(asked_at));
+        let place = self.completed as usize % RECENT;
+        let first = std::mem::replace(&mut self.recent[place], now);
         self.completed += 1;
         (self.trickled, self.given_up) = (0, 0);
         if let Some(last) = self.last.replace(now) {
@@ -145,6 +150,10 @@ impl Pace {
             } else {
                 self.between_nanos / BETWEEN_PART * (BETWEEN_PART - 1) + passed / BETWEEN_PART
             };
+            // In the beginning each few come faster than those before, and a mean that remembers long would hold them up.
+            if (RECENT as u32 + 1..=STARTUP).contains(&self.completed) {
+                self.between_nanos = self.between_nanos.min(nanos(now.since(first)) / RECENT as u64);
+            }
         }
         if let Some(started_at) = started_at {
             // Not when it begins: to say that one does is easy.
@@ -302,6 +311,10 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 16)
 }
 
+/// Chunks that count in the beginning …
+const RECENT: usize = 4;
+/// … which so many chunks are.
+const STARTUP: u32 = 64;
 /// Each chunk counts for so many parts of the mean time between two.
 const BETWEEN_PART: u64 = 16;
 /// When all that is missing is on its way a chunk is slow after this multiple of what a chunk usually takes.
@@ -407,6 +420,32 @@ mod tests {
         assert!(after.transfer_max < before.transfer_max * 3);
         (0..20).for_each(|_| pace.completed(at(60_000), at(0), Some(at(30_000))));
         assert!(pace.patience() > Duration::from_secs(60) && pace.wait_max() > Duration::from_secs(30));
+    }
+
+    #[test]
+    fn in_the_beginning_what_passes_between_two_is_that_of_the_last_few() {
+        let mut pace = Pace::new(PATIENCE, Duration::from_millis(1));
+        let mut now = 0;
+        for _ in 0..4 {
+            now += 160;
+            pace.completed(at(now), at(now - 20), None);
+        }
+        assert_eq!(pace.between(), Duration::from_millis(160));
+        for _ in 0..4 {
+            now += 10;
+            pace.completed(at(now), at(now - 20), None);
+        }
+        assert_eq!(pace.between(), Duration::from_millis(10), "ten times as fast at once");
+        (0..60).for_each(|_| {
+            now += 160;
+            pace.completed(at(now), at(now - 20), None);
+        });
+        let before = pace.between();
+        for _ in 0..4 {
+            now += 10;
+            pace.completed(at(now), at(now - 20), None);
+        }
+        assert!(pace.between() > before / 2, "and later not: {:?}", pace.between());
     }
 
     /// Whoever sends nothing says soon that it begins, or after long: that is neither what neighbours take that send.

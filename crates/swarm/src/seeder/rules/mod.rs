@@ -451,3 +451,24 @@ fn who_connects_anew_without_a_word_is_taken_to_have_gone_before() {
     assert_eq!((told.seeder.member_count(), told.seeder.uploads.len()), (0, 0));
     assert_ne!(told.say(A, announce(false)), []);
 }
+
+#[test]
+fn with_its_build_a_seeder_sends_the_manifest_to_as_many_as_cost_a_256th_of_it() {
+    for (chunk_size, expected) in [(8 << 10, 1), (16 << 10, 2), (8 * 1024 - 1, 0)] {
+        let mut told = Told::without_build(1, 1);
+        for host in [A, B, C] {
+            told.join(host);
+        }
+        let hashes = (0..40_u32)
+            .map(|chunk| crate::manifest::Hash::of(&chunk.to_le_bytes()))
+            .collect();
+        let size = crate::units::Bytes::new(40 * u64::from(chunk_size));
+        let manifest = Arc::new(Manifest::new("build.zip", size, chunk_size, hashes).unwrap());
+        told.seeder.seed(told.now, Arc::clone(&manifest));
+        let actions = told.actions();
+        let sent = |action: &&Action| matches!(action, Action::Send(_, Message::Manifest(sent)) if *sent == manifest);
+        assert_eq!(actions.iter().filter(sent).count(), expected, "chunks of {chunk_size}");
+        let told_of_it = |action: &&Action| matches!(action, Action::Send(_, Message::Build(_)));
+        assert_eq!(actions.iter().filter(told_of_it).count(), 3);
+    }
+}
