@@ -40,7 +40,7 @@ pub(crate) struct UploadSlots {
 enum Search {
     /// It is given.
     No,
-    /// By half as many again, while that brings more: BBR's startup. The rate and the number before.
+    /// By twice as many, while that brings more: BBR's startup. The rate and the number before.
     Startup { rate: u64, slots: usize },
     /// By one.
     Steps,
@@ -169,7 +169,7 @@ impl UploadSlots {
                 rate: seen,
                 slots: self.now,
             };
-            self.now = (self.now + (self.now / 2).max(1)).min(self.most);
+            self.now = (self.now * 2).min(self.most);
         } else {
             self.now = slots;
             // Of what it sends a receiver has only what its neighbours leave.

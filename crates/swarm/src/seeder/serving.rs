@@ -131,8 +131,10 @@ impl Seeder {
             return false;
         }
         let here_since = self.connected.get(&host).copied().unwrap_or(now);
-        let step = self.uploads.usual() + self.answer;
-        let done_after = self.uploads.at_full_rate(build.size().get()) * DONE_AFTER_TIMES + step * DONE_AFTER_STEPS;
+        let step = self.uploads.at_full_rate(build.chunk_size().into()) + self.answer;
+        let members = u32::try_from(self.tracker.len()).unwrap_or(u32::MAX);
+        let times = DONE_AFTER_TIMES.max(members / MEMBERS_A_TIME);
+        let done_after = self.uploads.at_full_rate(build.size().get()) * times + step * DONE_AFTER_STEPS;
         let is_late = now.since(here_since.max(self.seeding_since)) > done_after;
         !is_late || self.sent_to_slow >= u64::from(build.chunk_count()) / SLOW_PART
     }
@@ -180,6 +182,8 @@ impl Seeder {
 
 /// A host should be done after so many times of what the build takes at the full rate of this uplink …
 const DONE_AFTER_TIMES: u32 = 3;
+/// … or once for so many members, where those are more: what this uplink adds to theirs is little then …
+const MEMBERS_A_TIME: u32 = 16;
 /// … and so many chunks with a round trip each, which is much where there are few.
 const DONE_AFTER_STEPS: u32 = 64;
 /// Who takes so many times as long for a chunk as was usual in the first pass is slow.

@@ -151,18 +151,18 @@ fn while_nothing_is_sent_no_time_passes_for_the_rate() {
 }
 
 #[test]
-fn a_seeder_takes_half_as_many_again_while_half_of_that_shows_in_the_rate() {
+fn a_seeder_takes_twice_as_many_while_half_of_that_shows_in_the_rate() {
     let mut uplink = Uplink::new(UploadSlots::measured_of_seeder(), 640);
-    let numbers: Vec<usize> = (1..13).map(|doubled| uplink.look(1000 << doubled, true)).collect();
-    assert_eq!(numbers, [3, 4, 6, 9, 13, 19, 28, 42, 63, 64, 64, 64]);
-    // Two brought 1000; a third is to bring a quarter more, and a fourth a sixth of what three brought.
+    let numbers: Vec<usize> = (1..8).map(|doubled| uplink.look(1000 << doubled, true)).collect();
+    assert_eq!(numbers, [4, 8, 16, 32, 64, 64, 64]);
+    // Twice as many are to bring half as much again.
     for (rates, expected) in [
-        (&[1000, 1250][..], 2),
-        (&[1000, 1251], 4),
-        (&[1000, 1500, 1750], 3),
-        (&[1000, 1500, 1751], 6),
-        (&[1000, 1500, 3000, 3750], 4),
-        (&[1000, 1500, 3000, 3751], 9),
+        (&[1000, 1500][..], 2),
+        (&[1000, 1501], 8),
+        (&[1000, 2000, 3000], 4),
+        (&[1000, 2000, 3001], 16),
+        (&[1000, 2000, 4000, 6000], 8),
+        (&[1000, 2000, 4000, 6001], 32),
     ] {
         let mut uplink = Uplink::new(UploadSlots::measured_of_seeder(), 640);
         let last = rates.iter().map(|rate| uplink.look(*rate, false)).last();
@@ -174,7 +174,7 @@ fn a_seeder_takes_half_as_many_again_while_half_of_that_shows_in_the_rate() {
 fn a_seeder_that_has_found_its_number_goes_by_one_to_half_more_than_hosts_may_and_never_below_two() {
     for (chunks, most) in [(64, 4), (640, 10), (3000, 20)] {
         let mut uplink = Uplink::new(UploadSlots::measured_of_seeder(), chunks);
-        assert_eq!([1_000_000, 1_000_000].map(|rate| uplink.look(rate, true)), [3, 2]);
+        assert_eq!([1_000_000, 1_000_000].map(|rate| uplink.look(rate, true)), [4, 2]);
         assert_eq!(uplink.filled_to(1000, true), 2);
         let numbers: Vec<usize> = (0..25).map(|_| uplink.filled_to(500, true)).collect();
         let expected: Vec<usize> = (3..28).map(|number: usize| number.min(most)).collect();
@@ -183,7 +183,7 @@ fn a_seeder_that_has_found_its_number_goes_by_one_to_half_more_than_hosts_may_an
     // What it has found may be more than that.
     let mut uplink = Uplink::new(UploadSlots::measured_of_seeder(), 1);
     let rates = [1000, 2000, 4000, 8000, 16_000, 16_000];
-    assert_eq!(rates.map(|rate| uplink.look(rate, true)), [3, 4, 6, 9, 13, 9]);
-    assert_eq!(uplink.filled_to(500, true), 9);
-    assert_eq!(uplink.filled_to(1000, true), 8);
+    assert_eq!(rates.map(|rate| uplink.look(rate, true)), [4, 8, 16, 32, 64, 32]);
+    assert_eq!(uplink.filled_to(500, true), 32);
+    assert_eq!(uplink.filled_to(1000, true), 31);
 }

@@ -57,7 +57,7 @@ fn beyond_its_share_a_seeder_sends_to_who_would_be_done_if_all_were_as_fast_and_
     told.join(B);
     let joined = told.now;
     // After three times what the build takes at its rate, and 64 chunks with their answers.
-    let step = told.seeder.uploads.usual() + told.seeder.answer;
+    let step = told.seeder.uploads.at_full_rate(u64::from(CHUNK_SIZE)) + told.seeder.answer;
     let done = joined + told.seeder.uploads.at_full_rate(8 * u64::from(CHUNK_SIZE)) * 3 + step * 64;
     assert!(told.seeder.is_spent(done, B));
     told.now = done + Duration::from_nanos(1);
@@ -149,6 +149,26 @@ fn a_request_that_is_taken_back_is_not_served_to_its_end_and_does_not_count() {
     told.served(B, 0);
     assert_eq!(told.seeder.stats().chunks_served, 2);
     assert_eq!(told.say(B, Message::Cancel { chunk: 99 }), [], "there is no such chunk");
+}
+
+/// What its uplink adds to theirs is little then.
+#[test]
+fn of_many_members_nobody_is_late_before_they_would_be_done_without_this_seeder() {
+    let spent_after = |members: u64| {
+        let mut told = Told::after_the_first_pass(8);
+        (0..8).for_each(|chunk| {
+            told.now = told.now + Duration::from_secs(2);
+            told.ask(A, chunk);
+            told.now = told.now + Duration::from_millis(10);
+            told.served(A, chunk);
+        });
+        (2..=members).for_each(|member| drop(told.join(HostId::new(member))));
+        let build = told.seeder.uploads.at_full_rate(8 * u64::from(CHUNK_SIZE));
+        let step = told.seeder.uploads.at_full_rate(u64::from(CHUNK_SIZE)) + told.seeder.answer;
+        let is_late = |times: &u32| !told.seeder.is_spent(told.now + build * *times + step * 65, B);
+        (1..100).find(is_late)
+    };
+    assert_eq!([2, 63, 64, 320].map(spent_after), [Some(3), Some(3), Some(4), Some(20)]);
 }
 
 #[test]
