@@ -74,7 +74,7 @@ impl From<OnLostWorker> for OnLost {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let expected = || "expected seconds, more than 0 and no more than 86400".to_owned();
-    let seconds: f64 = text.parse().map_err(|_| expected())?;
+    let seconds: f64 = text.parse().map_err(|_unread| expected())?;
     if seconds > 0.0 && seconds <= 86_400.0 {
         Ok(Duration::from_secs_f64(seconds))
     } else {

@@ -47,7 +47,7 @@ fn index(arguments: &WorkerArguments) -> Result<Option<u32>, String> {
             let index = text.parse();
             return index
                 .map(Some)
-                .map_err(|_| format!("{name} is {text:?}; expected a number from 0, or --index"));
+                .map_err(|_unread| format!("{name} is {text:?}; expected a number from 0, or --index"));
         }
     }
     Ok(None)

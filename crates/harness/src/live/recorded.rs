@@ -48,7 +48,7 @@ impl RecordedHost {
 
 impl RecordedHost {
     /// Maps its times to the run's clock.
-    pub(super) fn to_run_clock(&mut self, clock: ClockLine) {
+    pub(super) fn map_to_run(&mut self, clock: ClockLine) {
         let Some(mut record) = HostRecord::from_text(&self.record) else {
             return;
         };

@@ -221,7 +221,7 @@ impl Workers {
                 }
             };
             if worker.is_remote() {
-                result.to_run_clock(clock, begun);
+                result.map_to_run(clock, begun);
             }
             live.workers.push(facts(worker, clock, &result));
             live.cpu_seconds += result.cpu_seconds;
@@ -309,7 +309,7 @@ impl FleetResult {
     }
 
     /// Maps all times, once: until then they are by the worker's clock.
-    fn to_run_clock(&mut self, clock: ClockLine, begun: Option<&[Time]>) {
+    fn map_to_run(&mut self, clock: ClockLine, begun: Option<&[Time]>) {
         for (outcome, times) in self.outcomes.iter_mut().zip(&self.times) {
             let at = |nanos: Option<u64>| nanos.map(|nanos| clock.to_run(Time::from_nanos(nanos)));
             let (started, complete) = (at(times.started), at(times.complete));
@@ -319,7 +319,7 @@ impl FleetResult {
             }
         }
         for record in &mut self.records {
-            record.to_run_clock(clock);
+            record.map_to_run(clock);
         }
     }
 

@@ -27,8 +27,8 @@ impl FromStr for Part {
         let expected = || "expected K/N with K from 0 and below N, such as 0/40".to_owned();
         let (index, of) = text.split_once('/').ok_or_else(expected)?;
         let (index, of) = (
-            index.parse().map_err(|_| expected())?,
-            of.parse().map_err(|_| expected())?,
+            index.parse().map_err(|_unread| expected())?,
+            of.parse().map_err(|_unread| expected())?,
         );
         if index < of {
             Ok(Self { index, of })
