@@ -140,7 +140,7 @@ impl From<&HostState> for State {
         match state {
             HostState::Verified => Self::Verified,
             HostState::Failed(_) => Self::Failed,
-            HostState::Pending => Self::Pending,
+            HostState::Pending | HostState::Lost => Self::Pending,
             HostState::Excused => Self::Excused,
         }
     }

@@ -3,10 +3,13 @@
 mod certify;
 mod explain;
 mod outputs;
+mod render;
 mod runs;
 mod signed;
 mod solve;
+mod sweep;
 mod values;
+mod workers;
 
 use std::path::PathBuf;
 
@@ -14,15 +17,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use cloud::{BuildId, CloudConfig};
 use scenario::Override;
 
-use crate::commands::{Vary, parse_percent};
+use crate::commands::parse_percent;
 use values::{few_seeds, seed, seeds, size, written_rate, written_size};
 
 pub(crate) use certify::{CertifyArguments, GuardArguments};
 pub(crate) use explain::ExplainArguments;
 pub(crate) use outputs::Outputs;
+pub(crate) use render::{Engine, RenderArguments};
 pub(crate) use runs::{OfRuns, RunsArguments};
 pub(crate) use signed::{Expiry, KeygenArguments, SignArguments, TermArguments, VerifyArguments};
 pub(crate) use solve::SolveArguments;
+pub(crate) use sweep::SweepArguments;
+pub(crate) use workers::{KeyArguments, SpreadArguments, WorkerArguments};
 
 /// fleetcast's harness: distribute a build over a fleet of real peers on this machine and measure it, or forecast it for any
 /// fleet.
@@ -101,9 +107,11 @@ pub(crate) enum Command {
         #[arg(value_enum, default_value_t = SchemaOf::Scenario)]
         of: SchemaOf,
     },
-    /// Run a part of the hosts of a run; started by `run`, which speaks to it over stdin and stdout.
-    #[command(hide = true)]
-    Worker,
+    /// Print what an engine is given so that it starts a run over several machines: manifests of Kubernetes, a script for Slurm, a job of AWS
+    /// Batch.
+    Render(RenderArguments),
+    /// Run a part of the hosts of a run on another machine: `harness run --workers` gives it its part.
+    Worker(WorkerArguments),
 }
 
 #[derive(Debug, Args)]
@@ -127,6 +135,8 @@ pub(crate) struct RunArguments {
     pub(crate) cloud: CloudKind,
     #[command(flatten)]
     pub(crate) guards: GuardArguments,
+    #[command(flatten)]
+    pub(crate) spread: SpreadArguments,
     #[command(flatten)]
     pub(crate) place: Place,
     /// Folder for report.json and the embedded cloud's data; runs/<time>-<scenario> where absent. It must be new or empty.
@@ -218,6 +228,15 @@ pub(crate) struct CheckArguments {
     /// All values, those that nobody has given too.
     #[arg(long)]
     pub(crate) all: bool,
+    /// Over so many workers of other machines: what each takes. Exit 1 where that does not fit.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) workers: Option<u32>,
+    /// Memory of each of these machines, such as 16GiB; what this one has free where absent.
+    #[arg(long, value_name = "SIZE", requires = "workers", value_parser = size)]
+    pub(crate) node_memory: Option<u64>,
+    /// Open files that a process may have there; as here where absent.
+    #[arg(long, value_name = "COUNT", requires = "workers")]
+    pub(crate) node_files: Option<u64>,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -242,30 +261,6 @@ pub(crate) struct CompareArguments {
     /// verdict (5). More hosts left behind than in A fail without it.
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub(crate) max_regression: Option<f64>,
-    /// What to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SweepArguments {
-    /// The scenario.
-    pub(crate) scenario: PathBuf,
-    /// A key and its values, such as swarm.degree=4,8,16; can be given several times.
-    #[arg(long, value_name = "KEY=VALUE,…", required = true)]
-    pub(crate) vary: Vec<Vary>,
-    /// Change a value in all cells; can be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) overrides: Vec<Override>,
-    /// Seed of everything random, instead of the scenario's.
-    #[arg(long, allow_hyphen_values = true, value_parser = seed)]
-    pub(crate) seed: Option<u64>,
-    /// Field of the report to sort by, least first, such as regions.region-a.stretch.max.
-    #[arg(long, value_name = "FIELD", default_value = "stretch.max")]
-    pub(crate) metric: String,
-    /// Folder for sweep.json; runs/<time>-<scenario>-sweep where absent. It must be new or empty.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) out: Option<PathBuf>,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

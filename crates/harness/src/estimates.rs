@@ -75,6 +75,11 @@ pub(crate) fn of_forecast(scenario: &Scenario, threads: usize) -> OfForecast {
 
 /// Bytes that a run takes, about: what was measured for each transport, and the build once, since hosts share its chunks.
 pub(crate) fn memory_of_run(scenario: &Scenario) -> u64 {
+    memory_of_hosts(scenario, scenario.host_count())
+}
+
+/// Bytes that so many of its hosts take.
+pub(crate) fn memory_of_hosts(scenario: &Scenario, hosts: u32) -> u64 {
     // `harness run` of 10,000 hosts in process (1 GiB) and over TCP (6.8 GiB), and of 100 over QUIC (304 MiB), each with 12
     // neighbours wanted, which makes some 13 links of a host.
     let (host_kib, link_kib) = match scenario.network.transport {
@@ -84,7 +89,7 @@ pub(crate) fn memory_of_run(scenario: &Scenario) -> u64 {
         Transport::Quic => (700, 130),
     };
     let of_host = (host_kib + link_kib * (u64::from(scenario.swarm.degree) + 1)) << 10;
-    u64::from(scenario.host_count()) * of_host + scenario.build_size().get()
+    u64::from(hosts) * of_host + scenario.build_size().get()
 }
 
 /// Why there is no room under `folder` for the cloud of a run, where there is none.

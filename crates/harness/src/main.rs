@@ -65,7 +65,8 @@ fn main() -> ExitCode {
             Command::Scenarios(arguments) => commands::scenarios(&arguments),
             Command::Init(arguments) => commands::init(&arguments),
             Command::Schema { of } => commands::schema(of),
-            Command::Worker => commands::worker().await,
+            Command::Render(arguments) => commands::render(&arguments),
+            Command::Worker(arguments) => Box::pin(commands::worker(arguments)).await,
         }
     });
     // Ten thousand nodes need not be taken apart one by one.

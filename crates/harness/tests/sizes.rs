@@ -17,14 +17,13 @@ const TESTS: Limits = Limits {
 };
 
 /// Files that are longer, or have a longer function, and how many lines they have. None may be added, and none may grow.
-const LONGER: [(&str, usize); 7] = [
+const LONGER: [(&str, usize); 6] = [
     ("swarm/tests/lower_bound.rs", 603),
     ("harness/src/commands/up.rs", 224),
     ("harness/src/commands/upload.rs", 179),
-    ("harness/src/live/fleet.rs", 694),
-    ("harness/src/live/mod.rs", 640),
+    ("harness/src/live/fleet.rs", 692),
+    ("harness/src/live/mod.rs", 628),
     ("harness/src/live/region.rs", 131),
-    ("harness/src/live/worker.rs", 284),
 ];
 
 /// Lines at most.

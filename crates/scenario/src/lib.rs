@@ -49,8 +49,8 @@ pub use reader::SEED_MAX;
 pub use report_fields::{REPORT_FIELDS, REPORT_LISTS, ReportField, ReportsOf, Unit, UnknownField, find_in_report};
 pub use report_schema::{REPORT_SCHEMA_VERSION, report_schema};
 pub use run_outcome::{
-    Facts, FaultCounts, ForecastFacts, KernelDifference, LiveFacts, RegionEnd, RegionOutcome, RegionStages, RunOutcome,
-    Stages, Stop, protocol_counts,
+    ClockFacts, Facts, FaultCounts, ForecastFacts, KernelDifference, LiveFacts, RegionEnd, RegionOutcome, RegionStages,
+    RunOutcome, Stages, Stop, WorkerFacts, protocol_counts,
 };
 pub use schema::schema;
 pub use swarm::ChunkPolicy as Policy;

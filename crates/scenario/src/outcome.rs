@@ -18,6 +18,8 @@ pub enum HostState {
     Failed(String),
     /// It was not done when the run ended.
     Pending,
+    /// Whoever ran it was lost before it was done: nothing more is known of it.
+    Lost,
     /// The scenario made it leave, or made it one that nobody talks to; nothing is expected of it.
     Excused,
 }

@@ -110,6 +110,7 @@ pub const REPORT_FIELDS: &[ReportField] = &[
     field("hosts.verified", Count, Both, "Hosts that have the whole build, each chunk of it verified."),
     field("hosts.failed", Count, Both, "Hosts that could not go on, for want of disk for example."),
     field("hosts.pending", Count, Both, "Hosts that were not done when the run ended."),
+    field("hosts.lost", Count, Both, "Those of them whose worker was lost before they were done."),
     field("hosts.excused", Count, Both, "Hosts of which nothing was expected: the scenario made them leave, or corrupt what they send."),
     field("build.id", Text, Both, "Key of the build."),
     field("build.bytes", Bytes, Both, "Size of the build."),
@@ -171,6 +172,7 @@ pub const REPORT_FIELDS: &[ReportField] = &[
     field("machine.load.wall_clock_set_seconds", Seconds, NO_MACHINE, "By how much the clock was set meanwhile."),
     field("limited_because", Text, NO_MACHINE, "The figures that say what the limit was."),
     field("limited_by", Words(&["shaping", "machine", "model"]), NO_MACHINE, "What latencies measure: the links of the scenario, this machine, or the model."),
+    field("clock_uncertainty_ms", Milliseconds, NO_MACHINE, "How far from the truth times of other machines may be; null where all hosts were on this one."),
     field("joined_after_ms", Milliseconds, NO_MACHINE, "When all hosts had their place in the overlay."),
     field("stages.uploaded_ms", Milliseconds, NO_CLOUD, "The build was in the global bucket, from the beginning of the upload."),
     field("stages.workflow_started_ms", Milliseconds, NO_CLOUD, "The workflow began."),
@@ -216,6 +218,7 @@ pub const REPORT_LISTS: &[&str] = &[
     "warnings",
     "held_back",
     "lost",
+    "workers",
 ];
 
 impl ReportField {

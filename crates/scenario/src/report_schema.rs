@@ -204,8 +204,9 @@ fn lists() -> Vec<(&'static str, Value)> {
         ),
         (
             "lost",
-            texts("Parts of the run that were lost: nothing is known of their hosts."),
+            texts("Parts of the run that were lost: nothing more is known of their hosts."),
         ),
+        ("workers", workers()),
         (
             "logs.failed",
             texts("Rows that were not written, some of them, and why."),
@@ -221,6 +222,27 @@ fn lists() -> Vec<(&'static str, Value)> {
             list_of("Hosts that others banned for what they sent.", &banned),
         ),
     ]
+}
+
+fn workers() -> Value {
+    let number = |doc: &str| or_null(&["number"], doc);
+    let fields = [
+        ("name", text("What it is called, and where it was.")),
+        ("hosts", count("Its hosts.")),
+        ("not_done", count("Those of them that were not done.")),
+        ("p50_ms", number("When half of them were done.")),
+        ("last_ms", number("When all of them were done.")),
+        (
+            "clock_offset_ms",
+            number("What its clock was ahead of the run's; null where that is the same one."),
+        ),
+        ("clock_drift_ppm", number("What it gained, in millionths.")),
+        (
+            "clock_uncertainty_ms",
+            number("How far from the truth its times may be that were mapped."),
+        ),
+    ];
+    list_of("Worker processes, where there were any.", &fields)
 }
 
 fn thresholds() -> Value {

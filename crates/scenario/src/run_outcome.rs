@@ -96,12 +96,46 @@ pub struct LiveFacts {
     pub rows_failed: Vec<String>,
     /// Parts of the run that were lost, as a worker process that was killed: nothing is known of their hosts.
     pub lost: Vec<String>,
+    /// Whether those parts are only counted: their hosts that were not done are lost, and the run went on.
+    pub is_lost_counted: bool,
+    /// What its worker processes came to, where there were any.
+    pub workers: Vec<WorkerFacts>,
+    /// Processors of all machines, where there were others.
+    pub cores: Option<usize>,
     /// CPU seconds of all processes.
     pub cpu_seconds: f64,
     /// Peak memory of all processes.
     pub peak_rss_bytes: u64,
     /// Of a run by the pipeline.
     pub stages: Option<Stages>,
+}
+
+/// What the hosts of a worker process came to.
+#[derive(Clone, Debug)]
+pub struct WorkerFacts {
+    /// What it is called, and where it was.
+    pub name: String,
+    /// Its hosts.
+    pub hosts: usize,
+    /// Those of them that were not done.
+    pub not_done: usize,
+    /// When half of them were done.
+    pub p50: Option<Duration>,
+    /// When all of them were done.
+    pub last: Option<Duration>,
+    /// Where it was on another machine.
+    pub clock: Option<ClockFacts>,
+}
+
+/// How the clock of another machine ran beside the run's.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockFacts {
+    /// What it was ahead.
+    pub offset_ms: f64,
+    /// What it gained, in millionths.
+    pub drift_ppm: f64,
+    /// How far from the truth its times may be that were mapped.
+    pub uncertainty: Duration,
 }
 
 /// When what had happened, in milliseconds from the beginning of the upload.

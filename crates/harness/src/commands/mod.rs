@@ -13,6 +13,7 @@ mod forecasts;
 mod no_pipeline;
 mod plan;
 mod reach;
+mod render;
 mod repeat;
 mod run;
 mod runs;
@@ -29,6 +30,7 @@ mod up;
 mod upload;
 mod watch;
 mod words;
+mod worker;
 
 use std::io::{ErrorKind, Write};
 
@@ -36,7 +38,6 @@ use scenario::Scenario;
 
 use crate::cli::SchemaOf;
 use crate::exit::{Exit, complain};
-use crate::live;
 
 #[cfg(feature = "pipeline")]
 pub(crate) use bootstrap::{bootstrap, doctor};
@@ -48,6 +49,7 @@ pub(crate) use explain::explain;
 #[cfg(not(feature = "pipeline"))]
 pub(crate) use no_pipeline::{bootstrap, doctor, status, up};
 pub(crate) use plan::plan;
+pub(crate) use render::render;
 pub(crate) use run::run;
 pub(crate) use runs::runs;
 pub(crate) use sign::{keygen, sign, verify};
@@ -55,12 +57,13 @@ pub(crate) use solve::{Span, solve};
 pub(crate) use starters::{init, scenarios};
 #[cfg(feature = "pipeline")]
 pub(crate) use status::status;
-pub(crate) use sweep::{Vary, sweep};
+pub(crate) use sweep::{Part, Vary, sweep};
 pub(crate) use torture::torture;
 #[cfg(feature = "pipeline")]
 pub(crate) use up::up;
 pub(crate) use upload::upload;
 pub(crate) use watch::watch;
+pub(crate) use worker::worker;
 
 /// Prints a result to stdout.
 fn print(text: &str) {
@@ -97,15 +100,4 @@ pub(crate) fn schema(of: SchemaOf) -> Exit {
     };
     print(&format!("{schema:#}\n"));
     Exit::Well
-}
-
-/// `harness worker`.
-pub(crate) async fn worker() -> Exit {
-    match live::serve_worker().await {
-        Ok(()) => Exit::Well,
-        Err(error) => {
-            complain("worker", &error);
-            Exit::Failed
-        }
-    }
 }

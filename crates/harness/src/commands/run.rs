@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::plan::{write, write_for_ci, write_records};
-use super::{folder, print, reach, repeat, warn};
+use super::{folder, print, reach, repeat, warn, worker};
 use crate::cli::{CloudKind, Format, RunArguments};
 use crate::exit::{Exit, complain};
 use crate::live::{self, Choices, CloudChoice, RunError};
@@ -38,6 +38,10 @@ async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
         Exit::Usage
     })?;
     warn([&scenario]);
+    let choices = choices(&arguments).map_err(|message| {
+        say!("harness: {message}");
+        Exit::Usage
+    })?;
     if arguments.cloud == CloudKind::Aws {
         reach::look(&arguments.place)?;
     }
@@ -50,7 +54,6 @@ async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
         Exit::Failed
     })?;
     let mut progress = Progress::new(&scenario);
-    let choices = choices(&arguments);
     let ran = Box::pin(live::run(&scenario, &choices, &folder, &mut progress, stop)).await;
     progress.finish();
     let (outcome, records) = ran.map_err(|error| failed(&error, &folder))?;
@@ -60,15 +63,17 @@ async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
     Ok(report.exit(outcome.stopped))
 }
 
-fn choices(arguments: &RunArguments) -> Choices {
-    Choices {
+fn choices(arguments: &RunArguments) -> Result<Choices, String> {
+    Ok(Choices {
         cloud: match arguments.cloud {
             CloudKind::Embedded => CloudChoice::Embedded,
             CloudKind::Aws => CloudChoice::Pipeline(arguments.place.config()),
         },
         guards: arguments.guards.guards(),
         is_recorded: !arguments.no_records,
-    }
+        awaited: worker::awaited(&arguments.spread)?,
+        on_lost: arguments.spread.on_lost_worker.into(),
+    })
 }
 
 /// Says why there is no run.
@@ -76,7 +81,9 @@ fn failed(error: &RunError, folder: &Path) -> Exit {
     complain("the run has failed", error);
     folder::leave_if_empty(folder);
     match error {
-        RunError::WorkersWithoutSockets { .. } | RunError::OnlyInForecasts { .. } => Exit::Usage,
+        RunError::WorkersWithoutSockets { .. }
+        | RunError::OnlyInForecasts { .. }
+        | RunError::MoreWorkersThanHosts { .. } => Exit::Usage,
         #[cfg(not(feature = "pipeline"))]
         RunError::NotBuilt => Exit::Usage,
         _ => Exit::Failed,

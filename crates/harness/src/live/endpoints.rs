@@ -56,12 +56,12 @@ fn endpoint(
     let identity = NodeIdentity::from_seed(fleet.seed, host);
     let certifier = surroundings.certifier.as_ref();
     let members = certifier.map(|certifier| certifier.members(&identity, name, zone));
-    let at = listen(scenario, fleet.region, host);
+    let at = listen(scenario, fleet.region, host, &surroundings.place);
     EndpointConfig {
         members,
         first_message: FIRST_MESSAGE,
         path: surroundings.path.clone(),
         faults: surroundings.paths.clone(),
-        ..EndpointConfig::at(identity, transport(scenario, &surroundings.network), at)
+        ..EndpointConfig::at(identity, transport(scenario, &surroundings.place), at)
     }
 }

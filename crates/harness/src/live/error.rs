@@ -43,10 +43,17 @@ pub(crate) enum RunError {
     NotDelivered { region: String, patience: Duration },
     #[error("a host has not started")]
     Host(#[from] NodeError),
-    #[error("worker process {index} has failed")]
-    Worker { index: u32, source: std::io::Error },
-    #[error("worker process {index} {message}")]
-    WorkerSaid { index: usize, message: String },
+    #[error("{name} has failed")]
+    Worker { name: String, source: std::io::Error },
+    #[error("{name} {message}")]
+    WorkerSaid { name: String, message: String },
+    #[error("workers cannot be awaited at {at}; expected an address of this machine and a port that is free")]
+    Listen {
+        at: std::net::SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("{hosts} hosts are fewer than {workers} workers; expected no more workers than hosts")]
+    MoreWorkersThanHosts { hosts: u32, workers: u32 },
     #[error("failed to read the build {}", path.display())]
     Build { path: PathBuf, source: std::io::Error },
     #[error("build {build} could not be read to be signed")]

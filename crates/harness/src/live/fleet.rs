@@ -1,33 +1,35 @@
 //! Real hosts in this process: all of a run's, or a worker's part. Starts them, carries out their faults, notes when each
 //! is done and writes its deployment log.
 
+mod configs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use cloud::{Cloud, CloudConfig, DeploymentLog, DeploymentLogWriter};
+use cloud::DeploymentLog;
 use explain::{Recorder, Sample};
 use parking_lot::Mutex;
 use peer::{
-    ChunkPool, Clock, Downlinks, EndpointConfig, HostPlacement, InProcessNetwork, Limits, Multiaddr, Node, NodeConfig,
-    NodeError, NodeIdentity, NodeReport, Observer, PathDelay, PathFaults, Role, Standstill, StoreError, Traffic,
-    deployment_log,
+    ChunkPool, Clock, Downlinks, HostPlacement, Multiaddr, Node, NodeError, NodeIdentity, NodeReport, Observer,
+    PathDelay, PathFaults, Standstill, StoreError, Traffic, deployment_log,
 };
 use scenario::{Disturbance, FaultCounts, HostOutcome, HostPlan, HostState, RegionPlan, Scenario, Trouble};
 use serde::{Deserialize, Serialize};
-use swarm::{Action, Contact, DisconnectReason, Event, HostId, PeerConfig, PeerStats, SwarmId, Time};
+use swarm::{Action, DisconnectReason, Event, HostId, PeerStats, Time};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::disturbances::{Disturbed, KeptChunks};
-use super::endpoints::host_endpoint;
 use super::held::{Held, stride};
 use super::membership::Certifier;
-use super::node_parts::{contact, kept, segment, shaping, store};
+use super::node_parts::Place;
 use super::recorded::RecordedHost;
+use super::rows::{Rows, RowsTo};
 use super::signed::Believed;
 use crate::machine::ProcessLoad;
+use configs::{endpoint_config, node_config};
 
 /// Which hosts: every `count`-th from `index` on.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -36,10 +38,21 @@ pub(crate) struct Slice {
     pub(crate) count: u32,
 }
 
+impl Slice {
+    /// Its hosts, with the indices of their regions.
+    pub(super) fn of(self, plans: &[RegionPlan]) -> impl Iterator<Item = (usize, &HostPlan)> {
+        let hosts = plans
+            .iter()
+            .flat_map(|plan| plan.hosts.iter().map(|host| (plan.region, host)));
+        hosts.skip(self.index as usize).step_by(self.count as usize)
+    }
+}
+
 /// Where a fleet is connected to.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
-    pub(crate) network: InProcessNetwork,
+    /// Where its members listen.
+    pub(crate) place: Place,
     /// The scenario's latency, which the machine does not have by itself.
     pub(crate) path: Option<PathDelay>,
     /// Where paths may break, or let nothing pass.
@@ -48,7 +61,8 @@ pub(crate) struct Surroundings {
     pub(crate) downlinks: Vec<Downlinks>,
     pub(crate) pool: ChunkPool,
     pub(crate) clock: Clock,
-    pub(crate) cloud: CloudConfig,
+    /// Where deployment logs go.
+    pub(crate) rows: RowsTo,
     /// Addresses of each region's seeders.
     pub(crate) seeders: Vec<Vec<Multiaddr>>,
     /// Whose builds are believed; every seeder's where absent.
@@ -76,10 +90,28 @@ pub(crate) struct FleetStatus {
     pub(crate) held: Vec<Held>,
 }
 
+/// What has become of a host.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct News {
+    pub(crate) region: usize,
+    pub(crate) host: u32,
+    /// When it had the build, nanoseconds of the fleet's clock; it has it not any more where absent.
+    pub(crate) at: Option<u64>,
+}
+
+/// When what happened to a host, nanoseconds of the fleet's clock.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct HostTimes {
+    pub(crate) started: Option<u64>,
+    pub(crate) complete: Option<u64>,
+}
+
 /// What a fleet has come to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct FleetResult {
     pub(crate) outcomes: Vec<HostOutcome>,
+    /// Of each of them.
+    pub(crate) times: Vec<HostTimes>,
     /// Members that were banned for what they sent, by how many others, as region and host index.
     pub(crate) banned: Vec<(usize, u32)>,
     #[serde(with = "scenario::protocol_counts")]
@@ -105,7 +137,7 @@ pub(crate) struct Fleet {
     surroundings: Surroundings,
     faults: Vec<JoinHandle<()>>,
     held: Mutex<(Option<Instant>, Vec<Held>)>,
-    log: JoinHandle<DeploymentLogWriter>,
+    log: JoinHandle<Rows>,
     finished: mpsc::Sender<usize>,
 }
 
@@ -120,6 +152,8 @@ pub(super) struct FleetShared {
     failed: Mutex<Vec<(usize, String)>>,
     /// By region: the numbers of those that were banned in it.
     banned: Mutex<Vec<(usize, HostId)>>,
+    /// What nobody was told yet.
+    news: Mutex<Vec<News>>,
     /// Of hosts that were stopped.
     protocol: Mutex<PeerStats>,
     pub(super) faults: Mutex<FaultCounts>,
@@ -146,6 +180,15 @@ struct Slot {
     /// What it holds, where it goes down at some time.
     kept: KeptChunks,
     recorder: Option<Mutex<Recorder>>,
+}
+
+impl Slot {
+    fn times(&self) -> HostTimes {
+        HostTimes {
+            started: self.started_at.get().map(|at| at.as_nanos()),
+            complete: self.complete_at.lock().map(Time::as_nanos),
+        }
+    }
 }
 
 struct HostObserver {
@@ -187,6 +230,7 @@ impl Observer for HostObserver {
         }
         *complete_at = Some(at);
         drop(complete_at);
+        self.shared.note_news(self.slot, Some(at));
         self.shared.done[slot.region].fetch_add(1, Ordering::Relaxed);
         if !slot.was_complete.swap(true, Ordering::Relaxed) {
             // There is room for every host of the fleet.
@@ -225,14 +269,15 @@ impl Fleet {
             done: scenario.regions.iter().map(|_| AtomicU32::new(0)).collect(),
             failed: Mutex::default(),
             banned: Mutex::default(),
+            news: Mutex::default(),
             protocol: Mutex::default(),
             faults: Mutex::default(),
             begun: OnceLock::new(),
             has_begun: Notify::new(),
             slots,
         });
-        let writer = DeploymentLogWriter::start(Cloud::connect(&surroundings.cloud).await.deployment_logs());
-        let log = tokio::spawn(write_logs(Arc::clone(&shared), inbox, writer));
+        let rows = surroundings.rows.open().await;
+        let log = tokio::spawn(write_logs(Arc::clone(&shared), inbox, rows));
         Self {
             shared,
             surroundings,
@@ -290,6 +335,11 @@ impl Fleet {
         }
         let _ = self.shared.begun.set(complete_at);
         self.shared.has_begun.notify_waiters();
+    }
+
+    /// What has become of hosts since this was last asked.
+    pub(crate) fn news(&self) -> Vec<News> {
+        std::mem::take(&mut self.shared.news.lock())
     }
 
     pub(crate) fn status(&self) -> FleetStatus {
@@ -354,7 +404,7 @@ impl Fleet {
                     outcome.chunks_held, outcome.chunks_total
                 ),
                 HostState::Failed(error) => error.clone(),
-                HostState::Verified | HostState::Excused => return None,
+                HostState::Verified | HostState::Lost | HostState::Excused => return None,
             };
             Some(self.shared.row(slot, &self.shared.report(slot), Some(error), now))
         });
@@ -372,6 +422,7 @@ impl Fleet {
         let mut result = FleetResult {
             protocol,
             records: self.shared.records(&outcomes),
+            times: self.shared.slots.iter().map(Slot::times).collect(),
             outcomes,
             faults: *self.shared.faults.lock(),
             banned: self.shared.banned_places(),
@@ -381,11 +432,11 @@ impl Fleet {
         if begun.is_some() {
             // Behind the last host that was done; there is room for it.
             let _ = self.finished.try_send(END_OF_LOG);
-            if let Ok(writer) = self.log.await {
+            if let Ok(rows) = self.log.await {
                 for row in unfinished {
-                    writer.write(row).await;
+                    rows.write(row).await;
                 }
-                let written = writer.finish().await;
+                let written = rows.finish().await;
                 result.rows_after = self.surroundings.clock.now().since(now);
                 result.rows_written = written.rows_written;
                 result.rows_unprocessed = written.rows_unprocessed;
@@ -468,11 +519,20 @@ impl FleetShared {
     }
 
     /// A host that had the build has not all of it any more.
-    pub(super) fn is_not_done(&self, slot: usize) {
-        let slot = &self.slots[slot];
+    pub(super) fn is_not_done(&self, index: usize) {
+        let slot = &self.slots[index];
         if slot.complete_at.lock().take().is_some() {
             self.done[slot.region].fetch_sub(1, Ordering::Relaxed);
+            self.note_news(index, None);
         }
+    }
+
+    fn note_news(&self, slot: usize, at: Option<Time>) {
+        let Slot {
+            region, index: host, ..
+        } = self.slots[slot];
+        let at = at.map(Time::as_nanos);
+        self.news.lock().push(News { region, host, at });
     }
 
     /// A host cannot go on.
@@ -552,11 +612,7 @@ impl FleetShared {
 }
 
 /// Writes the row of each host as it is done.
-async fn write_logs(
-    shared: Arc<FleetShared>,
-    mut inbox: mpsc::Receiver<usize>,
-    writer: DeploymentLogWriter,
-) -> DeploymentLogWriter {
+async fn write_logs(shared: Arc<FleetShared>, mut inbox: mpsc::Receiver<usize>, rows: Rows) -> Rows {
     // A fast host of a worker may be done before the worker has heard when the build was complete.
     while shared.begun.get().is_none() {
         let notified = shared.has_begun.notified();
@@ -566,9 +622,9 @@ async fn write_logs(
     }
     while let Some(slot) = inbox.recv().await.filter(|slot| *slot != END_OF_LOG) {
         let row = shared.row(slot, &shared.report(slot), None, Time::ZERO);
-        writer.write(row).await;
+        rows.write(row).await;
     }
-    writer
+    rows
 }
 
 pub(super) async fn start_host(
@@ -590,11 +646,8 @@ pub(super) async fn start_host(
 
 /// Every `count`-th host of the fleet.
 fn slots(plans: &[RegionPlan], slice: Slice, recorded: Option<&Sample>) -> Vec<Slot> {
-    let hosts = plans
-        .iter()
-        .flat_map(|plan| plan.hosts.iter().map(move |host| (plan, host.index)));
-    let own = hosts.skip(slice.index as usize).step_by(slice.count as usize);
-    own.map(|(plan, index)| {
+    let of_slice = |(region, host): (usize, &HostPlan)| {
+        let (plan, index) = (&plans[region], host.index);
         let found = plan
             .disturbances
             .binary_search_by_key(&index, |disturbance| disturbance.host);
@@ -613,8 +666,8 @@ fn slots(plans: &[RegionPlan], slice: Slice, recorded: Option<&Sample>) -> Vec<S
             kept: KeptChunks::default(),
             recorder: recorded.map(|sample| Mutex::new(Recorder::new(sample.clone(), 1))),
         }
-    })
-    .collect()
+    };
+    slice.of(plans).map(of_slice).collect()
 }
 
 /// Adds the bytes of an earlier life of a host. How it used its links then does not count.
@@ -625,53 +678,6 @@ const fn add_bytes(traffic: &mut Traffic, earlier: &Traffic) {
     traffic.wasted += earlier.wasted;
     traffic.sent += earlier.sent;
     traffic.control_sent += earlier.control_sent;
-}
-
-fn endpoint_config(shared: &FleetShared, slot: usize, surroundings: &Surroundings) -> EndpointConfig {
-    let (own, plan) = (&shared.slots[slot], shared.plan(slot));
-    let fleet = &shared.plans[own.region];
-    host_endpoint(&shared.scenario, fleet, plan, own.standstill.clone(), surroundings)
-}
-
-fn node_config(
-    shared: &Arc<FleetShared>,
-    slot: usize,
-    surroundings: &Surroundings,
-    finished: &mpsc::Sender<usize>,
-) -> NodeConfig {
-    let scenario = &shared.scenario;
-    let own = &shared.slots[slot];
-    let region = own.region;
-    let plan = shared.plan(slot);
-    let seeders: Vec<Contact> = surroundings.seeders[region].iter().map(contact).collect();
-    let (settings, host) = (scenario.swarm.clone(), plan.clone());
-    let believed = surroundings.believed.as_ref();
-    let verifier = believed.map(|believed| believed.verifier(&scenario.build.id));
-    let configure = move |number, address| {
-        let base = PeerConfig::with_seeders(number, address, seeders);
-        PeerConfig {
-            verifier,
-            ..settings.peer_config(&host, base)
-        }
-    };
-    NodeConfig {
-        swarm: SwarmId::ONLY,
-        shaping: shaping(plan.links.as_ref(), &surroundings.downlinks[region]),
-        limits: Limits {
-            segment: segment(scenario, plan.links.as_ref()),
-            ..Limits::default()
-        },
-        store: store(plan.serves, kept(own.disturbance, &own.kept, &surroundings.pool)),
-        role: Role::Host(Box::new(configure)),
-        seed: plan.seed,
-        clock: surroundings.clock,
-        observer: Arc::new(HostObserver {
-            clock: surroundings.clock,
-            shared: Arc::clone(shared),
-            slot,
-            finished: finished.clone(),
-        }),
-    }
 }
 
 /// Instead of a slot: there are no more.

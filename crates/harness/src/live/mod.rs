@@ -1,6 +1,8 @@
 //! A live run: embedded cloud, seeders, hosts; a build goes into the global bucket and is followed to the last host.
 //!
-//! Map: `fleet` are the hosts of a process, `worker` spreads them over processes, `node_parts` is what their nodes are given,
+//! Map: `fleet` are the hosts of a process. `workers` are all that have a part of them, `worker` one of those as the run sees it, `serving` its
+//! own side; they speak `protocol` over a `pipe`. Those of other machines come to `gathering` by `connecting`, `sealed` with the run's key, after a
+//! `greeting`, and `clocks` maps their times; of the hosts of one that is gone `lost` tells. `node_parts` is what their nodes are given,
 //! `build` what is uploaded, `seeders` are there or away, `signed` says who signs builds and who is believed, `membership` who is let in. What goes wrong is put around them: `disturbances` with hosts,
 //! `interruptions` between members.
 
@@ -10,32 +12,44 @@ mod by_pipeline;
 #[cfg(not(feature = "pipeline"))]
 #[path = "no_pipeline.rs"]
 mod by_pipeline;
+mod clocks;
+mod connecting;
 mod disturbances;
 mod endpoints;
 mod error;
 mod fleet;
+mod gathering;
+mod greeting;
 mod held;
 mod interruptions;
+mod lost;
 mod membership;
 mod node_parts;
+mod pipe;
 mod processes;
+mod protocol;
 mod recorded;
 #[cfg(feature = "pipeline")]
 mod region;
+mod rows;
+mod sealed;
 mod seeders;
+mod serving;
 mod signed;
 mod worker;
+mod workers;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{Cloud, CloudConfig, EmbeddedCloud, RegionCopy, regional_bucket, replicate};
 use explain::{Records, Sample};
-use peer::{ChunkPool, Clock, Downlinks, InProcessNetwork, Limits, PathDelay};
+use peer::{ChunkPool, Clock, Downlinks, PathDelay};
 use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Slack, Stop, Transport};
-use seeder::{BuildNotice, ChannelFeed, GetTurns, PullOptions, SeederOptions, Spool};
-use swarm::{SwarmId, Time};
+use seeder::{BuildNotice, ChannelFeed};
+use swarm::Time;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -44,22 +58,29 @@ use crate::machine::{self, MachineUse, ProcessLoad};
 use crate::progress::Progress;
 use endpoints::seeder_endpoint;
 use fleet::{Fleet, FleetResult, Slice, Surroundings};
+use gathering::Gathered;
 use interruptions::Interruptions;
+use node_parts::Place;
 use recorded::RunTimes;
-use seeders::LiveSeeder;
-use signed::Believed;
-use worker::WorkerProcess;
+use rows::RowsTo;
+use seeders::{LiveSeeder, seeder_options};
+use workers::{Others, Workers};
 
 pub(crate) use build::{file, generated};
+pub(crate) use connecting::{Connecting, work};
 pub(crate) use error::RunError;
 pub(crate) use fleet::FleetStatus;
+pub(crate) use gathering::Awaited;
 pub(crate) use membership::Guards;
+pub(crate) use processes::{OfNodes, of_nodes};
 #[cfg(feature = "pipeline")]
 pub(crate) use region::deploy;
+pub(crate) use sealed::RunKey;
+pub(crate) use serving::serve_parent;
 #[cfg(feature = "pipeline")]
 pub(crate) use signed::Believed as BelievedBuilds;
 pub(crate) use signed::manifest as manifest_of;
-pub(crate) use worker::serve as serve_worker;
+pub(crate) use workers::OnLost;
 
 /// Which cloud a run is on.
 #[derive(Clone, Debug)]
@@ -73,7 +94,14 @@ pub(crate) enum CloudChoice {
 /// The hosts of a run, wherever they are.
 enum Hosts {
     Local(Box<Fleet>),
-    Workers(Vec<WorkerProcess>),
+    Workers(Box<Workers>),
+}
+
+/// Where they will be.
+enum Spread {
+    /// In so many processes of this machine, 0 for this one.
+    Here(u32),
+    Others(Others),
 }
 
 /// Over how many worker processes this machine can run `scenario`, with an embedded cloud's data under `folder`; 0 for none.
@@ -81,6 +109,14 @@ enum Hosts {
 /// # Errors
 /// The first thing that is in the way.
 pub(crate) fn fits(scenario: &Scenario, folder: &Path, choice: &CloudChoice) -> Result<u32, RunError> {
+    fits_beside_hosts(scenario, folder, choice)?;
+    let workers = processes::worker_count(scenario, peer::raise_file_limit())?;
+    processes::fits_into_memory(scenario)?;
+    Ok(workers)
+}
+
+/// What does not depend on where the hosts are.
+fn fits_beside_hosts(scenario: &Scenario, folder: &Path, choice: &CloudChoice) -> Result<(), RunError> {
     let only_in_forecasts = scenario.only_in_forecasts();
     if !only_in_forecasts.is_empty() {
         return Err(RunError::OnlyInForecasts {
@@ -90,14 +126,12 @@ pub(crate) fn fits(scenario: &Scenario, folder: &Path, choice: &CloudChoice) -> 
     if scenario.network.transport == Transport::Quic && !cfg!(feature = "quic") {
         return Err(RunError::NoQuic);
     }
-    let workers = processes::worker_count(scenario, peer::raise_file_limit())?;
     if let CloudChoice::Embedded = choice
         && let Some(message) = estimates::lacks_disk(scenario, folder)
     {
         return Err(RunError::Disk { message });
     }
-    processes::fits_into_memory(scenario)?;
-    Ok(workers)
+    Ok(())
 }
 
 /// How a run is made, beside its scenario.
@@ -108,6 +142,9 @@ pub(crate) struct Choices {
     pub(crate) guards: Guards,
     /// Whether what passes at the hosts' cores is recorded.
     pub(crate) is_recorded: bool,
+    /// Workers of other machines, where its hosts are to be there.
+    pub(crate) awaited: Option<Awaited>,
+    pub(crate) on_lost: OnLost,
 }
 
 /// Runs `scenario` with the cloud's data under `folder`. `stop` ends it early, with what was measured by then, and what was recorded.
@@ -121,7 +158,22 @@ pub(crate) async fn run(
     let choice = &choices.cloud;
     let started = Instant::now();
     let epoch = machine::monotonic_nanos();
-    let workers = fits(scenario, folder, choice)?;
+    let (spread, place) = match &choices.awaited {
+        None => (Spread::Here(fits(scenario, folder, choice)?), Place::default()),
+        Some(awaited) => {
+            fits_beside_hosts(scenario, folder, choice)?;
+            processes::seeders_fit(scenario, awaited.workers, peer::raise_file_limit())?;
+            match gathering::gather(awaited, progress, stop.clone()).await? {
+                Gathered::All(others, place) => (Spread::Others(others), place),
+                Gathered::Missing(why) => {
+                    return Ok((lost::nothing_ran(scenario, Some(why), None, started.elapsed()), None));
+                }
+                Gathered::Stopped(by) => {
+                    return Ok((lost::nothing_ran(scenario, None, Some(by), started.elapsed()), None));
+                }
+            }
+        }
+    };
     processes::settle_memory(scenario);
     let regions: Vec<String> = scenario.regions.iter().map(|region| region.name.clone()).collect();
     let (embedded, config) = match choice {
@@ -155,6 +207,8 @@ pub(crate) async fn run(
         plans,
         seeders: Vec::new(),
         hosts: None,
+        on_lost: choices.on_lost,
+        is_spread: choices.awaited.is_some(),
         tasks: Vec::new(),
         stop,
         watch: None,
@@ -170,13 +224,13 @@ pub(crate) async fn run(
     };
     let (believed, certifier) = choices.guards.parts(scenario.seed);
     let mut surroundings = Surroundings {
-        network: InProcessNetwork::default(),
+        place,
         path: PathDelay::new(scenario.network.latency),
         paths,
         downlinks: regions.iter().map(|_| Downlinks::default()).collect(),
         pool: ChunkPool::default(),
         clock: run.clock,
-        cloud: config,
+        rows: RowsTo::Table(config),
         seeders: Vec::new(),
         believed,
         certifier,
@@ -184,7 +238,7 @@ pub(crate) async fn run(
     };
     let (mut stop, mut stopped_by) = (run.stop.clone(), None);
     let went = tokio::select! {
-        went = run.go(progress, &mut surroundings, workers, epoch) => went,
+        went = run.go(progress, &mut surroundings, spread, epoch) => went,
         stopped = stop.wait_for(Option::is_some) => {
             stopped_by = stopped.ok().and_then(|stop| *stop);
             Ok(())
@@ -194,7 +248,7 @@ pub(crate) async fn run(
     let finished = run.finish().await;
     match went {
         // What the others have measured is there.
-        Err(RunError::WorkerSaid { .. }) if run.live.joined_after.is_some() => {}
+        Err(RunError::WorkerSaid { name, message }) if run.is_partial() => run.note_loss(&name, &message),
         went => went?,
     }
     finished?;
@@ -240,6 +294,9 @@ struct Run<'a> {
     /// By region.
     seeders: Vec<Vec<Arc<LiveSeeder>>>,
     hosts: Option<Hosts>,
+    on_lost: OnLost,
+    /// Whether its hosts are to be on other machines.
+    is_spread: bool,
     /// What carries out faults in this process.
     tasks: Vec<JoinHandle<()>>,
     stop: watch::Receiver<Option<Stop>>,
@@ -259,7 +316,7 @@ impl Run<'_> {
         &mut self,
         progress: &mut Progress,
         surroundings: &mut Surroundings,
-        workers: u32,
+        spread: Spread,
         epoch: u64,
     ) -> Result<(), RunError> {
         for fleet in &*Arc::clone(&self.plans) {
@@ -272,7 +329,7 @@ impl Run<'_> {
             self.seeders.push(seeders);
         }
         progress.phase("starting hosts");
-        self.start_hosts(surroundings, workers, epoch).await?;
+        self.start_hosts(surroundings, spread, epoch).await?;
         self.wait_joined(progress).await?;
         self.live.joined_after = Some(self.clock.now().since(Time::ZERO));
 
@@ -331,12 +388,7 @@ impl Run<'_> {
         }
         match &mut self.hosts {
             Some(Hosts::Local(fleet)) => fleet.begin(complete_at.to_vec()),
-            Some(Hosts::Workers(workers)) => {
-                for (index, worker) in (0..).zip(workers) {
-                    let said = worker.begin(complete_at).await;
-                    said.map_err(|source| RunError::Worker { index, source })?;
-                }
-            }
+            Some(Hosts::Workers(workers)) => workers.begin(complete_at).await,
             None => {}
         }
         Ok(())
@@ -366,35 +418,36 @@ impl Run<'_> {
             })
     }
 
-    async fn start_hosts(&mut self, surroundings: &Surroundings, workers: u32, epoch: u64) -> Result<(), RunError> {
-        if workers == 0 {
-            let slice = Slice { index: 0, count: 1 };
-            let plans = Arc::clone(&self.plans);
-            let fleet = Fleet::new(self.scenario, plans, slice, surroundings.clone()).await;
-            let fleet = self.hosts.insert(Hosts::Local(Box::new(fleet)));
-            if let Hosts::Local(fleet) = fleet {
-                fleet.start().await?;
+    async fn start_hosts(&mut self, surroundings: &Surroundings, spread: Spread, epoch: u64) -> Result<(), RunError> {
+        let workers = match spread {
+            Spread::Here(0) => {
+                let slice = Slice { index: 0, count: 1 };
+                let plans = Arc::clone(&self.plans);
+                let fleet = Fleet::new(self.scenario, plans, slice, surroundings.clone()).await;
+                let fleet = self.hosts.insert(Hosts::Local(Box::new(fleet)));
+                if let Hosts::Local(fleet) = fleet {
+                    fleet.start().await?;
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
-        let mut processes = Vec::new();
-        for index in 0..workers {
-            let slice = Slice { index, count: workers };
-            processes.push(WorkerProcess::spawn(self.scenario, slice, epoch, surroundings).await?);
-        }
-        self.hosts = Some(Hosts::Workers(processes));
+            Spread::Here(count) => Workers::spawn(count, self.on_lost, (self.scenario, epoch), surroundings).await?,
+            Spread::Others(others) => {
+                Workers::engage(others, self.on_lost, self.scenario, (surroundings, &self.cloud)).await?
+            }
+        };
+        self.hosts = Some(Hosts::Workers(Box::new(workers)));
         Ok(())
     }
 
     /// Waits until every host that is there from the start has its place in the overlay.
-    async fn wait_joined(&self, progress: &mut Progress) -> Result<(), RunError> {
+    async fn wait_joined(&mut self, progress: &mut Progress) -> Result<(), RunError> {
         let hosts = self.plans.iter().flat_map(|plan| &plan.hosts);
         let expected = hosts.filter(|host| host.join_at.is_none()).count();
         progress.phase("hosts are joining");
         let patience = fleet::join_patience(self.scenario.host_count());
         let began = Instant::now();
         loop {
-            let status = self.status()?;
+            let status = self.status().await?;
             progress.hosts(status.joined);
             if status.joined >= expected {
                 return Ok(());
@@ -452,11 +505,11 @@ impl Run<'_> {
     }
 
     /// Waits until every host of which it is expected is done, or the deadline has passed.
-    async fn wait_done(&self, progress: &Progress, complete_at: &[Time]) -> Result<(), RunError> {
+    async fn wait_done(&mut self, progress: &Progress, complete_at: &[Time]) -> Result<(), RunError> {
         let begin = complete_at.iter().copied().max().unwrap_or_default();
         let end = begin + self.deadline;
         loop {
-            let status = self.status()?;
+            let status = self.status().await?;
             progress.fan_out(&status);
             let done: u32 = status.done.iter().sum();
             if done as usize + status.failed >= self.scenario.host_count() as usize {
@@ -473,35 +526,25 @@ impl Run<'_> {
         }
     }
 
-    fn status(&self) -> Result<FleetStatus, RunError> {
-        match &self.hosts {
+    async fn status(&mut self) -> Result<FleetStatus, RunError> {
+        match &mut self.hosts {
             Some(Hosts::Local(fleet)) => Ok(fleet.status()),
-            Some(Hosts::Workers(workers)) => {
-                let mut total = FleetStatus {
-                    done: vec![0; self.scenario.regions.len()],
-                    held: vec![held::Held::default(); self.scenario.regions.len()],
-                    ..FleetStatus::default()
-                };
-                for (index, worker) in workers.iter().enumerate() {
-                    if worker.is_gone() {
-                        let message = "has ended early; its errors are above".to_owned();
-                        return Err(RunError::WorkerSaid { index, message });
-                    }
-                    let status = worker.status();
-                    total.started += status.started;
-                    total.joined += status.joined;
-                    total.failed += status.failed;
-                    total.pending += status.pending;
-                    for (sum, held) in total.held.iter_mut().zip(status.held) {
-                        sum.add(held);
-                    }
-                    for (sum, done) in total.done.iter_mut().zip(status.done) {
-                        *sum += done;
-                    }
-                }
-                Ok(total)
-            }
+            Some(Hosts::Workers(workers)) => workers.status().await,
             None => Ok(FleetStatus::default()),
+        }
+    }
+
+    /// Whether there is something to report where a worker is lost.
+    const fn is_partial(&self) -> bool {
+        self.live.joined_after.is_some() || self.is_spread
+    }
+
+    /// Why a worker was lost, in all words: who has come in its place is told here only.
+    fn note_loss(&mut self, name: &str, message: &str) {
+        let whole = format!("{name} {message}");
+        match self.live.lost.iter_mut().find(|lost| lost.starts_with(name)) {
+            Some(lost) => *lost = whole,
+            None => self.live.lost.push(whole),
         }
     }
 
@@ -522,7 +565,11 @@ impl Run<'_> {
                     processes.note_links(region, self.scenario.build_size(), &seeder.traffic());
                 }
             }
-            self.live.load = Some(machine::machine_load(&processes, &machine, machine::cores()));
+            self.live.load = Some(machine::machine_load(
+                &processes,
+                &machine,
+                self.live.cores.unwrap_or_else(machine::cores),
+            ));
         }
     }
 
@@ -553,33 +600,15 @@ impl Run<'_> {
                 self.result = result;
             }
             Some(Hosts::Workers(workers)) => {
-                let mut failure = None;
-                for (index, worker) in workers.into_iter().enumerate() {
-                    match worker.finish().await {
-                        Ok(result) => {
-                            let all = &mut self.result;
-                            all.outcomes.extend(result.outcomes);
-                            all.banned.extend(result.banned);
-                            all.protocol.add(&result.protocol);
-                            all.faults.add(&result.faults);
-                            all.rows_written += result.rows_written;
-                            all.rows_unprocessed += result.rows_unprocessed;
-                            all.rows_failed.extend(result.rows_failed);
-                            all.load.add(&result.load);
-                            all.records.extend(result.records);
-                            all.rows_after = all.rows_after.max(result.rows_after);
-                            self.live.cpu_seconds += result.cpu_seconds;
-                            self.live.peak_rss_bytes += result.peak_rss_bytes;
-                        }
-                        Err(message) => {
-                            self.live.lost.push(format!("worker process {index} {message}"));
-                            failure = failure.or(Some(RunError::WorkerSaid { index, message }));
-                        }
-                    }
-                }
-                if let Some(failure) = failure.filter(|_| self.live.joined_after.is_none()) {
+                let (result, failure) = workers.finish(&self.plans, &mut self.live).await;
+                self.result = result;
+                if let Some(failure) = failure.filter(|_| !self.is_partial()) {
                     return Err(failure);
                 }
+            }
+            None if self.is_spread => {
+                let whole = Slice { index: 0, count: 1 };
+                self.result.outcomes = lost::outcomes(&self.plans, whole, &BTreeMap::new(), None);
             }
             None => {}
         }
@@ -591,33 +620,6 @@ impl Run<'_> {
         }
         self.note_load();
         Ok(())
-    }
-}
-
-/// One of a region's seeders.
-fn seeder_options(
-    scenario: &Scenario,
-    fleet: &RegionPlan,
-    plan: &SeederPlan,
-    surroundings: &Surroundings,
-    chunk_size: Option<u32>,
-) -> SeederOptions {
-    SeederOptions {
-        swarm: SwarmId::ONLY,
-        core: scenario.swarm.seeder_config(plan),
-        shaping: node_parts::shaping(plan.links.as_ref(), &surroundings.downlinks[fleet.region]),
-        limits: Limits {
-            segment: node_parts::segment(scenario, plan.links.as_ref()),
-            ..Limits::default()
-        },
-        seed: plan.seed,
-        clock: surroundings.clock,
-        pull: PullOptions {
-            chunk_size,
-            turns: GetTurns::new(8),
-            spool: Spool::Memory(surroundings.pool.clone()),
-            trust: surroundings.believed.as_ref().map(Believed::keys),
-        },
     }
 }
 

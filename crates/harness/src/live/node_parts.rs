@@ -1,5 +1,6 @@
 //! What the nodes of a run are given, hosts and seeders alike: transport, address, links, and a store with what goes wrong around it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use peer::{
@@ -40,21 +41,50 @@ pub(super) fn store(serves: Serves, right: StoreOpener) -> StoreOpener {
     }
 }
 
-pub(super) fn transport(scenario: &Scenario, network: &InProcessNetwork) -> TransportKind {
+/// Where the nodes of a process are.
+#[derive(Clone)]
+pub(crate) struct Place {
+    /// What those that speak in this process find each other by.
+    network: InProcessNetwork,
+    /// Where the others listen.
+    ip: IpAddr,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::at(Ipv4Addr::LOCALHOST.into())
+    }
+}
+
+impl Place {
+    pub(super) fn at(ip: IpAddr) -> Self {
+        Self {
+            network: InProcessNetwork::default(),
+            ip,
+        }
+    }
+
+    pub(super) const fn ip(&self) -> IpAddr {
+        self.ip
+    }
+}
+
+pub(super) fn transport(scenario: &Scenario, place: &Place) -> TransportKind {
     match scenario.network.transport {
-        Transport::InProcess => TransportKind::InProcess(network.clone()),
+        Transport::InProcess => TransportKind::InProcess(place.network.clone()),
         Transport::Memory => TransportKind::Memory,
         Transport::Tcp => TransportKind::Tcp,
         Transport::Quic => TransportKind::Quic,
     }
 }
 
-pub(super) fn listen(scenario: &Scenario, region: usize, host: HostId) -> Multiaddr {
+pub(super) fn listen(scenario: &Scenario, region: usize, host: HostId, place: &Place) -> Multiaddr {
     let number = (region as u64 + 1) << 40 | (host.get() + 1);
+    let family = if place.ip.is_ipv4() { "ip4" } else { "ip6" };
     let address = match scenario.network.transport {
         Transport::InProcess | Transport::Memory => format!("/memory/{number}"),
-        Transport::Tcp => "/ip4/127.0.0.1/tcp/0".to_owned(),
-        Transport::Quic => "/ip4/127.0.0.1/udp/0/quic-v1".to_owned(),
+        Transport::Tcp => format!("/{family}/{}/tcp/0", place.ip),
+        Transport::Quic => format!("/{family}/{}/udp/0/quic-v1", place.ip),
     };
     address.parse().expect("written as a multiaddr above")
 }

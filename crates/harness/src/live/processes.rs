@@ -1,9 +1,11 @@
 //! Over how many processes a run's hosts are spread, so that each keeps to the limit of open files, or why they do not fit.
 
 use scenario::{Scenario, Transport};
+use serde::Serialize;
 use swarm::Bytes;
 
 use super::RunError;
+use super::fleet::Slice;
 use crate::{estimates, machine};
 
 /// How many worker processes a run takes, 0 for none.
@@ -57,6 +59,91 @@ pub(super) fn fits_into_memory(scenario: &Scenario) -> Result<(), RunError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// What a run over several machines takes of each.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct OfNodes {
+    /// At most.
+    pub(crate) hosts_of_worker: u32,
+    pub(crate) worker_memory_bytes: u64,
+    pub(crate) worker_files: u64,
+    /// Ends of connections.
+    pub(crate) worker_connections: u64,
+    pub(crate) run_memory_bytes: u64,
+    pub(crate) run_files: u64,
+    pub(crate) run_connections: u64,
+}
+
+/// Of a run of `scenario` over so many workers.
+pub(crate) fn of_nodes(scenario: &Scenario, workers: u32) -> OfNodes {
+    let files = Files::of(scenario);
+    let hosts = scenario.host_count().div_ceil(workers.max(1));
+    let seeders = scenario.regions.iter().map(|region| u64::from(region.seeders)).max();
+    let of_host = seeders.unwrap_or(1) + u64::from(scenario.swarm.degree);
+    OfNodes {
+        hosts_of_worker: hosts,
+        worker_memory_bytes: estimates::memory_of_hosts(scenario, hosts),
+        worker_files: u64::from(hosts) * files.per_host + FILES_OF_THE_REST,
+        worker_connections: u64::from(hosts) * of_host,
+        run_memory_bytes: scenario.build_size().get() * 2 + files.of_seeders * MEMORY_OF_A_LINK,
+        run_files: files.of_seeders + u64::from(workers) + FILES_OF_THE_REST,
+        run_connections: u64::from(scenario.host_count()) * seeders.unwrap_or(1) + u64::from(workers),
+    }
+}
+
+/// Whether this process may have the seeders' ends of connections, and `workers` beside them.
+///
+/// # Errors
+/// Where the hosts have no sockets, there are fewer of them than workers, or not so many files are allowed.
+pub(super) fn seeders_fit(scenario: &Scenario, workers: u32, limit: u64) -> Result<(), RunError> {
+    match scenario.network.transport {
+        Transport::InProcess => {
+            return Err(RunError::WorkersWithoutSockets {
+                transport: "in-process",
+            });
+        }
+        Transport::Memory => return Err(RunError::WorkersWithoutSockets { transport: "memory" }),
+        Transport::Tcp | Transport::Quic => {}
+    }
+    let hosts = scenario.host_count();
+    if workers > hosts {
+        return Err(RunError::MoreWorkersThanHosts { hosts, workers });
+    }
+    let needed = Files::of(scenario).of_seeders + u64::from(workers) + FILES_OF_THE_REST;
+    within(
+        needed,
+        limit,
+        "this process has the seeders' ends of all connections; expected a higher limit",
+    )
+}
+
+/// Whether a worker on a machine of its own may have the files and the memory for its part.
+///
+/// # Errors
+/// Where it may not: what would help.
+pub(super) fn slice_fits(scenario: &Scenario, slice: Slice, limit: u64) -> Result<(), RunError> {
+    let takes = of_nodes(scenario, slice.count);
+    within(takes.worker_files, limit, "expected a higher limit, more workers")?;
+    match machine::free_memory() {
+        Some(free) if takes.worker_memory_bytes > free.bytes => Err(RunError::Memory {
+            hosts: takes.hosts_of_worker,
+            needed: Bytes::new(takes.worker_memory_bytes),
+            free: free.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn within(needed: u64, limit: u64, advice: &str) -> Result<(), RunError> {
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(RunError::FileLimit {
+        needed,
+        limit,
+        advice: format!("{advice} (ulimit -n {needed})"),
+    })
 }
 
 /// Open files of a run.
@@ -132,6 +219,8 @@ impl Files {
 const FILES_OF_THE_REST: u64 = 400;
 /// Open files of the parent for each worker: its standard streams, and the connections over which it writes rows to the parent's cloud.
 const FILES_OF_A_WORKER: u64 = 11;
+/// Bytes of a seeder's end of a connection, as `estimates` has it of hosts.
+const MEMORY_OF_A_LINK: u64 = 45 << 10;
 /// More worker processes than this cost more than they bring: each has threads and clients of its own.
 const WORKERS_MAX: u32 = 64;
 

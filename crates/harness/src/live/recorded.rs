@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use explain::{HostRecord, Recorder, Records, RegionRecords, RunFacts, Sample, ticks};
+use explain::{HostRecord, Recorder, Records, RegionRecords, RunFacts, Sample, TICK_NANOS, ticks};
 use peer::NodeIdentity;
 use scenario::{HostOutcome, HostState, RegionPlan, Scenario, Stop};
 use serde::{Deserialize, Serialize};
 use swarm::Time;
+
+use super::clocks::ClockLine;
 
 /// What was recorded of a host. It names members as [`Recorder::named`] does, since only the parent knows who is who.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,9 +40,42 @@ impl RecordedHost {
             record: record.to_text(),
             error: match &outcome.state {
                 HostState::Failed(error) => Some(error.clone()),
-                HostState::Verified | HostState::Pending | HostState::Excused => None,
+                HostState::Verified | HostState::Pending | HostState::Lost | HostState::Excused => None,
             },
         }
+    }
+}
+
+impl RecordedHost {
+    /// Maps its times to the run's clock.
+    pub(super) fn map_to_run(&mut self, clock: ClockLine) {
+        let Some(mut record) = HostRecord::from_text(&self.record) else {
+            return;
+        };
+        // 0 is never, whatever the clock.
+        let map = |tick: &mut u32| {
+            if *tick != 0 {
+                *tick = ticks(clock.to_run(Time::from_nanos(u64::from(*tick) * TICK_NANOS)));
+            }
+        };
+        let HostRecord {
+            started,
+            learned,
+            opened,
+            complete,
+            done,
+            chunks,
+            state: _,
+        } = &mut record;
+        [started, learned, opened, complete, done].into_iter().for_each(map);
+        for chunk in chunks {
+            map(&mut chunk.stored);
+            for asked in &mut chunk.asked {
+                map(&mut asked.at);
+                map(&mut asked.began);
+            }
+        }
+        self.record = record.to_text();
     }
 }
 

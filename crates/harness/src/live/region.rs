@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cloud::{Cloud, CloudConfig};
-use peer::{ChunkPool, Clock, Downlinks, InProcessNetwork, PathDelay};
+use peer::{ChunkPool, Clock, Downlinks, PathDelay};
 use scenario::{BuildSource, HostState, LatencySummary, RegionPlan, Scenario};
 use seeder::{Delivery, RegionalSeeder};
 use tokio::sync::watch;
 
 use super::fleet::{Fleet, FleetStatus, Slice, Surroundings};
 use super::signed::{self, Believed};
-use super::{RunError, endpoints::seeder_endpoint, membership::Certifier, seeder_options};
+use super::{Place, RowsTo, RunError, endpoints::seeder_endpoint, membership::Certifier, seeder_options};
 
 /// What came of it.
 #[derive(Debug)]
@@ -43,13 +43,13 @@ pub(crate) async fn deploy(
         source: Box::new(error),
     };
     let mut surroundings = Surroundings {
-        network: InProcessNetwork::default(),
+        place: Place::default(),
         path: PathDelay::new(scenario.network.latency),
         paths: None,
         downlinks: vec![Downlinks::default()],
         pool: ChunkPool::default(),
         clock: Clock::start(),
-        cloud: config.clone(),
+        rows: RowsTo::Table(config.clone()),
         seeders: Vec::new(),
         believed: trust.cloned(),
         certifier: Some(Certifier::of_run(scenario.seed)),

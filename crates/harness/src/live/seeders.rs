@@ -5,10 +5,15 @@ use std::time::Duration;
 
 use cloud::Buckets;
 use parking_lot::Mutex;
-use peer::{EndpointConfig, Multiaddr, NodeError, Traffic};
-use scenario::{Absence, FaultCounts};
-use seeder::{BuildFeed, Delivery, Pulled, RegionalSeeder, SeedError, SeederOptions};
+use peer::{EndpointConfig, Limits, Multiaddr, NodeError, Traffic};
+use scenario::{Absence, FaultCounts, RegionPlan, Scenario, SeederPlan};
+use seeder::{BuildFeed, Delivery, GetTurns, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool};
+use swarm::SwarmId;
 use tokio::task::JoinHandle;
+
+use super::fleet::Surroundings;
+use super::node_parts;
+use super::signed::Believed;
 
 /// One of a region's seeders, there or away.
 pub(super) struct LiveSeeder {
@@ -151,6 +156,33 @@ impl LiveSeeder {
             }
         }
         tracing::error!(address = %self.address, "a seeder could not be started again");
+    }
+}
+
+/// What one of a region's seeders is given.
+pub(super) fn seeder_options(
+    scenario: &Scenario,
+    fleet: &RegionPlan,
+    plan: &SeederPlan,
+    surroundings: &Surroundings,
+    chunk_size: Option<u32>,
+) -> SeederOptions {
+    SeederOptions {
+        swarm: SwarmId::ONLY,
+        core: scenario.swarm.seeder_config(plan),
+        shaping: node_parts::shaping(plan.links.as_ref(), &surroundings.downlinks[fleet.region]),
+        limits: Limits {
+            segment: node_parts::segment(scenario, plan.links.as_ref()),
+            ..Limits::default()
+        },
+        seed: plan.seed,
+        clock: surroundings.clock,
+        pull: PullOptions {
+            chunk_size,
+            turns: GetTurns::new(8),
+            spool: Spool::Memory(surroundings.pool.clone()),
+            trust: surroundings.believed.as_ref().map(Believed::keys),
+        },
     }
 }
 

@@ -1,75 +1,68 @@
-//! A part of the hosts in a process of its own, and how the parent speaks to it: one JSON value a line, on stdin and
-//! stdout. A worker ends when its stdin does, so none outlives its parent.
+//! A worker, seen from the run: a process of this machine or one that has come from another. It has a part of the hosts, and says what
+//! becomes of them.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloud::CloudConfig;
+use cloud::DeploymentLog;
 use parking_lot::Mutex;
-use peer::{ChunkPool, Downlinks, InProcessNetwork, Multiaddr, PathDelay};
-use scenario::{RegionPlan, Scenario};
-use serde::{Deserialize, Serialize};
+use peer::Clock;
 use swarm::Time;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::fleet::{Fleet, FleetResult, FleetStatus, Slice, Surroundings};
-use super::interruptions::{self, Interruptions};
-use super::{Guards, RunError, processes, recorded};
-use crate::machine;
+use super::RunError;
+use super::clocks::{ClockLine, Probes};
+use super::fleet::{FleetResult, FleetStatus, News, Slice};
+use super::gathering::Arrived;
+use super::pipe::{self, Ended, Listener, Pipe};
+use super::protocol::{FromWorker, Job, ToWorker};
 
-/// What a worker is told.
-#[derive(Serialize, Deserialize)]
-enum ToWorker {
-    /// Start your part of the hosts. Said once, first.
-    Start(Box<Job>),
-    /// The build is complete in the regional buckets, at these nanoseconds of the run.
-    Begin(Vec<u64>),
-    /// Tell your result and end.
-    Finish,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Job {
-    scenario: Scenario,
+pub(super) struct Worker {
+    /// As people are told of it.
+    name: String,
     slice: Slice,
-    epoch_nanos: u64,
-    cloud: CloudConfig,
-    seeders: Vec<Vec<String>>,
-    guards: Guards,
-    is_recorded: bool,
-}
-
-/// What a worker says.
-#[derive(Serialize, Deserialize)]
-enum FromWorker {
-    Status(FleetStatus),
-    Failed(String),
-    Result(Box<FleetResult>),
-}
-
-/// A worker, seen from the parent.
-pub(super) struct WorkerProcess {
-    child: Child,
-    stdin: ChildStdin,
-    status: Arc<Mutex<FleetStatus>>,
+    /// Where it is a process of this machine.
+    child: Option<Child>,
+    out: mpsc::Sender<ToWorker>,
+    known: Arc<Mutex<Known>>,
     reader: JoinHandle<Result<FleetResult, String>>,
+    /// Asks a worker of another machine what its clock says.
+    probing: Option<JoinHandle<()>>,
+    clock: Clock,
+    /// Why it is lost, once it is.
+    lost: Option<String>,
 }
 
-impl WorkerProcess {
-    /// Starts a worker on its part of the hosts.
-    pub(super) async fn spawn(
-        scenario: &Scenario,
-        slice: Slice,
-        epoch_nanos: u64,
-        surroundings: &Surroundings,
-    ) -> Result<Self, RunError> {
+/// What is known of a worker by what it has said.
+#[derive(Default)]
+pub(super) struct Known {
+    status: FleetStatus,
+    /// Hosts that have the build, by region and index: since when, by the worker's clock.
+    done: BTreeMap<(usize, u32), Time>,
+    probes: Probes,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.reader.abort();
+        if let Some(probing) = &self.probing {
+            probing.abort();
+        }
+    }
+}
+
+impl Worker {
+    /// Starts a process on its part of the hosts.
+    pub(super) async fn spawn(job: Job, clock: Clock) -> Result<Self, RunError> {
+        let slice = job.slice;
+        let name = format!("worker process {}", slice.index);
         let failed = |source| RunError::Worker {
-            index: slice.index,
+            name: format!("worker process {}", slice.index),
             source,
         };
         let program = std::env::current_exe().map_err(failed)?;
@@ -83,202 +76,225 @@ impl WorkerProcess {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
         };
-        let status = Arc::new(Mutex::new(FleetStatus::default()));
-        let reader = tokio::spawn(listen_to(BufReader::new(stdout).lines(), Arc::clone(&status)));
-        let mut worker = Self {
-            child,
-            stdin,
-            status,
-            reader,
-        };
-        let job = Job {
-            scenario: scenario.clone(),
-            slice,
-            epoch_nanos,
-            cloud: surroundings.cloud.clone(),
-            seeders: surroundings
-                .seeders
-                .iter()
-                .map(|region| region.iter().map(Multiaddr::to_string).collect())
-                .collect(),
-            guards: Guards::of(surroundings),
-            is_recorded: surroundings.recorded.is_some(),
-        };
-        worker.say(&ToWorker::Start(Box::new(job))).await.map_err(failed)?;
+        let mut worker = Self::at(Pipe::plain(stdout, stdin), (name, slice), clock, None);
+        worker.child = Some(child);
+        worker.say(ToWorker::Start(Box::new(job))).await;
         Ok(worker)
     }
 
-    pub(super) async fn begin(&mut self, complete_at: &[Time]) -> std::io::Result<()> {
-        self.say(&ToWorker::Begin(complete_at.iter().map(|at| at.as_nanos()).collect()))
-            .await
+    /// Gives its part to one that has come from another machine. Its rows are written here.
+    pub(super) async fn engage(arrived: Arrived, job: Job, clock: Clock, rows: mpsc::Sender<DeploymentLog>) -> Self {
+        let slice = job.slice;
+        let name = format!("worker {} of {} ({})", slice.index, slice.count, arrived.ip);
+        let mut worker = Self::at(arrived.pipe, (name, slice), clock, Some(rows));
+        worker.probing = Some(tokio::spawn(probe(worker.out.clone(), clock)));
+        worker.say(ToWorker::Start(Box::new(job))).await;
+        worker
+    }
+
+    fn at(pipe: Pipe, (name, slice): (String, Slice), clock: Clock, rows: Option<mpsc::Sender<DeploymentLog>>) -> Self {
+        let (out, _speaking) = pipe::speak(pipe.writer);
+        let known = Arc::new(Mutex::new(Known::default()));
+        let listener = Listener::new(pipe.reader);
+        let reader = listen_to(listener, Arc::clone(&known), clock, (rows, pipe.ended));
+        Self {
+            name,
+            slice,
+            child: None,
+            out,
+            known,
+            reader: tokio::spawn(reader),
+            probing: None,
+            clock,
+            lost: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) const fn slice(&self) -> Slice {
+        self.slice
+    }
+
+    pub(super) const fn is_remote(&self) -> bool {
+        self.probing.is_some()
+    }
+
+    /// The build is complete, at these times of the run.
+    pub(super) async fn begin(&self, complete_at: &[Time]) {
+        let clock = self.clock_line();
+        let by_its_clock = complete_at.iter().map(|at| clock.to_worker(*at).as_nanos());
+        self.say(ToWorker::Begin(by_its_clock.collect())).await;
     }
 
     pub(super) fn status(&self) -> FleetStatus {
-        self.status.lock().clone()
+        let known = self.known.lock();
+        if self.lost.is_none() {
+            return known.status.clone();
+        }
+        // Nobody waits for the others.
+        let mut status = FleetStatus {
+            pending: 0,
+            joined: 0,
+            ..known.status.clone()
+        };
+        status.done.fill(0);
+        for (region, _) in known.done.keys() {
+            if let Some(done) = status.done.get_mut(*region) {
+                *done += 1;
+            }
+        }
+        status
     }
 
-    /// Whether it has ended before its time.
-    pub(super) fn is_gone(&self) -> bool {
-        self.reader.is_finished()
+    /// How its clock runs.
+    pub(super) fn clock_line(&self) -> ClockLine {
+        let line = self.known.lock().probes.line();
+        line.filter(|_| self.is_remote()).unwrap_or(ClockLine::SAME)
+    }
+
+    /// Hosts that had the build when it last spoke: when, by the run's clock.
+    pub(super) fn done(&self) -> BTreeMap<(usize, u32), Time> {
+        let clock = self.clock_line();
+        let known = self.known.lock();
+        known.done.iter().map(|(host, at)| (*host, clock.to_run(*at))).collect()
+    }
+
+    /// Why it has ended before its time; `None` where it has not.
+    pub(super) async fn loss(&mut self) -> Option<String> {
+        if self.lost.is_none() && self.reader.is_finished() {
+            let why = match (&mut self.reader).await {
+                Ok(Err(why)) => why,
+                Ok(Ok(_)) => "has told its result before it was asked".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            self.lost = Some(self.killed().await.unwrap_or(why));
+        }
+        self.lost.clone()
     }
 
     /// Its result, and its end.
-    pub(super) async fn finish(mut self) -> Result<FleetResult, String> {
-        let said = self.say(&ToWorker::Finish).await;
+    pub(super) async fn finish(&mut self) -> Result<FleetResult, String> {
+        if let Some(lost) = self.loss().await {
+            return Err(lost);
+        }
+        if self.is_remote() {
+            for _ in 0..PROBES_AT_ONCE {
+                let _ = self.out.try_send(ToWorker::Probe(self.clock.now().as_nanos()));
+                tokio::time::sleep(PROBE_PAUSE).await;
+            }
+        }
+        self.say(ToWorker::Finish).await;
         let result = match tokio::time::timeout(FINISH_PATIENCE, &mut self.reader).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("did not tell its result in time".to_owned()),
+            Err(_) => Err(format!(
+                "did not tell its result within {} s",
+                FINISH_PATIENCE.as_secs()
+            )),
         };
-        drop(self.stdin);
-        let ended = tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await;
-        if ended.is_err() {
-            let _ = self.child.kill().await;
-        }
-        if let (Err(_), Ok(Ok(status))) = (&result, &ended)
-            && let Some(signal) = status.signal()
+        let killed = match result {
+            Ok(_) => None,
+            Err(_) => self.killed().await,
+        };
+        // Its end is the end of what it hears.
+        self.out = mpsc::channel(1).0;
+        if let Some(child) = &mut self.child
+            && tokio::time::timeout(END_PATIENCE, child.wait()).await.is_err()
         {
-            let why = if signal == rustix::process::Signal::KILL.as_raw() {
-                " (was there no memory left?)"
-            } else {
-                ""
-            };
-            return Err(format!("was killed by signal {signal}{why}"));
+            let _ = child.kill().await;
         }
-        match (result, said) {
-            (Err(_), Err(error)) => Err(format!("has ended early: {error}")),
-            (result, _) => result,
+        match killed {
+            Some(killed) => Err(killed),
+            None => result,
         }
+        .inspect_err(|why| self.lost = Some(why.clone()))
     }
 
-    async fn say(&mut self, message: &ToWorker) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(message)?;
-        line.push(b'\n');
-        self.stdin.write_all(&line).await?;
-        self.stdin.flush().await
+    /// What has ended its process, where that was a signal.
+    async fn killed(&mut self) -> Option<String> {
+        let child = self.child.as_mut()?;
+        let ended = tokio::time::timeout(END_PATIENCE, child.wait()).await;
+        let signal = ended.ok()?.ok()?.signal()?;
+        let why = if signal == rustix::process::Signal::KILL.as_raw() {
+            " (was there no memory left?)"
+        } else {
+            ""
+        };
+        Some(format!("was killed by signal {signal}{why}"))
+    }
+
+    /// Where it is gone, its reader says so.
+    async fn say(&self, message: ToWorker) {
+        let _ = self.out.send_timeout(message, SAY_PATIENCE).await;
+    }
+}
+
+/// Asks what its clock says, for as long as somebody answers: often at first, so that something is known soon.
+async fn probe(out: mpsc::Sender<ToWorker>, clock: Clock) {
+    let mut probes = 0;
+    loop {
+        match out.try_send(ToWorker::Probe(clock.now().as_nanos())) {
+            Err(mpsc::error::TrySendError::Closed(_)) => return,
+            // Behind a queue that is full it would say nothing of use.
+            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => probes += 1,
+        }
+        tokio::time::sleep(if probes < PROBES_AT_ONCE {
+            PROBE_PAUSE
+        } else {
+            PROBE_EVERY
+        })
+        .await;
     }
 }
 
 async fn listen_to(
-    mut lines: Lines<BufReader<ChildStdout>>,
-    status: Arc<Mutex<FleetStatus>>,
+    mut listener: Listener<FromWorker>,
+    known: Arc<Mutex<Known>>,
+    clock: Clock,
+    (rows, ended): (Option<mpsc::Sender<DeploymentLog>>, Ended),
 ) -> Result<FleetResult, String> {
     loop {
-        let line = match lines.next_line().await {
-            Ok(Some(line)) => line,
-            Ok(None) => return Err("has ended early".to_owned()),
-            Err(error) => return Err(error.to_string()),
+        let Some(message) = listener.next().await? else {
+            let gone = ended.why().map(|why| format!("is gone: {why}"));
+            return Err(gone.unwrap_or_else(|| "has ended early".to_owned()));
         };
-        match serde_json::from_str(&line) {
-            Ok(FromWorker::Status(news)) => *status.lock() = news,
-            Ok(FromWorker::Failed(error)) => return Err(error),
-            Ok(FromWorker::Result(result)) => return Ok(*result),
-            Err(error) => return Err(format!("said something that is not understood: {error}")),
+        let heard = clock.now();
+        match message {
+            FromWorker::Status(news) => known.lock().status = news,
+            FromWorker::News(news) => known.lock().note(&news),
+            FromWorker::Probed(probed) => known.lock().probes.note(probed, heard),
+            FromWorker::Row(row) => {
+                if let Some(rows) = &rows {
+                    // They are taken until all who have some are gone.
+                    let _ = rows.send(*row).await;
+                }
+            }
+            FromWorker::Failed(error) => return Err(error),
+            FromWorker::Result(result) => return Ok(*result),
         }
     }
 }
 
-/// The worker's side: runs its hosts as it is told on stdin.
-pub(crate) async fn serve() -> std::io::Result<()> {
-    peer::raise_file_limit();
-    // Ctrl-C goes to all processes of a terminal, and `timeout` and systemd end all of a group; a worker ends when its parent
-    // says so, or is gone.
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-        let mut signals = signal(kind)?;
-        tokio::spawn(async move { while signals.recv().await.is_some() {} });
-    }
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    let Some(ToWorker::Start(job)) = next(&mut lines).await? else {
-        return Ok(());
-    };
-    processes::settle_memory(&job.scenario);
-    let parse = |addresses: &Vec<String>| addresses.iter().map(|address| address.parse()).collect();
-    let seeders: Result<Vec<Vec<Multiaddr>>, _> = job.seeders.iter().map(parse).collect();
-    let seeders = seeders.map_err(std::io::Error::other)?;
-    let plans: Arc<[RegionPlan]> = job.scenario.plans().into();
-    let paths = interruptions::paths(&plans);
-    let interruptions = paths.as_ref().map(|paths| Interruptions::new(&plans, paths));
-    let (believed, certifier) = job.guards.parts(job.scenario.seed);
-    let surroundings = Surroundings {
-        network: InProcessNetwork::default(),
-        path: PathDelay::new(job.scenario.network.latency),
-        paths,
-        downlinks: job.scenario.regions.iter().map(|_| Downlinks::default()).collect(),
-        pool: ChunkPool::default(),
-        clock: machine::clock_since(job.epoch_nanos),
-        cloud: job.cloud,
-        seeders,
-        believed,
-        certifier,
-        recorded: job.is_recorded.then(|| recorded::sample(&job.scenario)),
-    };
-    let clock = surroundings.clock;
-    let mut fleet = Fleet::new(&job.scenario, plans, job.slice, surroundings).await;
-    let mut stdout = tokio::io::stdout();
-    let starting = tokio::select! {
-        started = fleet.start() => started,
-        // The parent is gone, or has given up.
-        _ = next(&mut lines) => return Ok(()),
-    };
-    if let Err(error) = starting {
-        return say(&mut stdout, &FromWorker::Failed(crate::exit::chain(&error))).await;
-    }
-    let mut tick = tokio::time::interval(STATUS_INTERVAL);
-    let mut watch: Option<machine::Watch> = None;
-    let mut seen = machine::ProcessLoad::default();
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {
-                let status = fleet.status();
-                // What comes after the last host is not what the run measured.
-                if status.pending == 0 && let Some(watch) = watch.take() {
-                    seen = watch.stop().0;
-                }
-                say(&mut stdout, &FromWorker::Status(status)).await?;
-            }
-            message = next(&mut lines) => match message? {
-                Some(ToWorker::Begin(at)) => {
-                    watch = Some(machine::Watch::start());
-                    let complete_at: Vec<Time> = at.into_iter().map(Time::from_nanos).collect();
-                    if let Some(interruptions) = &interruptions {
-                        // They end with the process.
-                        interruptions.begin(clock, &complete_at);
-                    }
-                    fleet.begin(complete_at);
-                }
-                Some(ToWorker::Finish) => {
-                    if let Some(watch) = watch.take() {
-                        seen = watch.stop().0;
-                    }
-                    let mut result = fleet.finish().await;
-                    result.load.add(&seen);
-                    if let Some(interruptions) = &interruptions {
-                        // That they happened is said by the parent, once.
-                        result.faults.connections_cut += interruptions.counts().connections_cut;
-                    }
-                    return say(&mut stdout, &FromWorker::Result(Box::new(result))).await;
-                }
-                Some(ToWorker::Start(_)) => {}
-                None => return Ok(()),
+impl Known {
+    fn note(&mut self, news: &[News]) {
+        for News { region, host, at } in news {
+            match at {
+                Some(at) => _ = self.done.insert((*region, *host), Time::from_nanos(*at)),
+                None => _ = self.done.remove(&(*region, *host)),
             }
         }
     }
 }
 
-async fn next(lines: &mut Lines<BufReader<tokio::io::Stdin>>) -> std::io::Result<Option<ToWorker>> {
-    match lines.next_line().await? {
-        Some(line) => Ok(Some(serde_json::from_str(&line)?)),
-        None => Ok(None),
-    }
-}
-
-async fn say(stdout: &mut tokio::io::Stdout, message: &FromWorker) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(message)?;
-    line.push(b'\n');
-    stdout.write_all(&line).await?;
-    stdout.flush().await
-}
-
-const STATUS_INTERVAL: Duration = Duration::from_millis(200);
 /// A worker gets this long to write its last rows.
 const FINISH_PATIENCE: Duration = Duration::from_secs(60);
+/// A process that has nothing to do any more has ended within this.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+/// Who takes nothing for so long is as good as gone: its silence will say so.
+const SAY_PATIENCE: Duration = Duration::from_secs(30);
+const PROBES_AT_ONCE: u32 = 8;
+const PROBE_PAUSE: Duration = Duration::from_millis(10);
+const PROBE_EVERY: Duration = Duration::from_millis(250);

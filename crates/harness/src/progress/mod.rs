@@ -74,6 +74,12 @@ impl Progress {
             .show(&[vec![self.phase.clone(), format!("{count} of {all} hosts")]]);
     }
 
+    /// So many workers of this phase are there.
+    pub(crate) fn workers(&self, there: usize, of: u32) {
+        self.screen
+            .show(&[vec![self.phase.clone(), format!("{there} of {of} are there")]]);
+    }
+
     /// How the fan-out stands.
     pub(crate) fn fan_out(&self, status: &FleetStatus) {
         let regions = self.regions.iter().enumerate().map(|(index, (name, of))| {

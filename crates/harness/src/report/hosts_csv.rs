@@ -20,6 +20,7 @@ pub(super) fn hosts_csv(scenario: &Scenario, outcome: &RunOutcome) -> Option<Str
             HostState::Verified => "verified",
             HostState::Failed(_) => "failed",
             HostState::Pending => "pending",
+            HostState::Lost => "lost",
             HostState::Excused => "excused",
         };
         let after = host

@@ -15,7 +15,7 @@ use super::simulation::Simulation;
 use super::stretch::{LIVE_SLACK, RegionStretch, Stretch};
 use super::{
     About, BannedHost, BuildFacts, Histograms, HostCounts, Latencies, Logs, Machine, RegionReport, Report, StuckHost,
-    ThresholdLeftOut, ThresholdReport, Traffic, milliseconds, round,
+    ThresholdLeftOut, ThresholdReport, Traffic, milliseconds, round, workers,
 };
 use crate::exit::Exit;
 use crate::machine::{self, LimitedBy, Shaped};
@@ -59,7 +59,10 @@ impl Report {
             logs: logs(live),
             thresholds: Vec::new(),
             thresholds_left_out: Vec::new(),
-            warnings: scenario.warnings(),
+            warnings: warnings(scenario, outcome),
+            workers: workers::workers(live),
+            clock_uncertainty_ms: workers::clock_uncertainty(live).map(milliseconds),
+            is_lost_counted: live.is_some_and(|live| live.is_lost_counted),
             held_back: scenario.held_back(),
             lost: live.map(|live| live.lost.clone()).unwrap_or_default(),
             machine: live.map(of_machine),
@@ -95,7 +98,7 @@ impl Report {
             Some(Stop::Terminated) => return Exit::Terminated,
             None => {}
         }
-        if !self.lost.is_empty() {
+        if !self.lost.is_empty() && !self.is_lost_counted {
             Exit::Failed
         } else if self.hosts.pending + self.hosts.failed > 0 {
             Exit::NotConverged
@@ -138,6 +141,14 @@ impl Report {
             |threshold: &&scenario::Threshold| self.simulation.is_none() || threshold.not_of_forecasts().is_none();
         scenario.thresholds.iter().filter(applies).map(check).collect()
     }
+}
+
+/// What of the scenario is hardly meant, and what of the run is hard to believe.
+fn warnings(scenario: &Scenario, outcome: &RunOutcome) -> Vec<String> {
+    let p50 = summarize(&outcome.hosts, |outcome| outcome.verified_after).p50;
+    let mut warnings = scenario.warnings();
+    warnings.extend(workers::warnings(outcome.live(), p50));
+    warnings
 }
 
 fn stretches(scenario: &Scenario, outcome: &RunOutcome) -> Vec<RegionStretch> {
@@ -238,6 +249,7 @@ fn count_hosts<'a>(total: u32, outcomes: impl IntoIterator<Item = &'a HostOutcom
         verified: 0,
         failed: 0,
         pending: 0,
+        lost: 0,
         excused: 0,
     };
     for outcome in outcomes {
@@ -245,6 +257,7 @@ fn count_hosts<'a>(total: u32, outcomes: impl IntoIterator<Item = &'a HostOutcom
             HostState::Verified => counts.verified += 1,
             HostState::Failed(_) => counts.failed += 1,
             HostState::Excused => counts.excused += 1,
+            HostState::Lost => counts.lost += 1,
             HostState::Pending => {}
         }
     }
@@ -304,7 +317,7 @@ fn histograms(scenario: &Scenario, outcomes: &[HostOutcome]) -> Histograms {
 fn stuck(scenario: &Scenario, outcomes: &[HostOutcome]) -> Vec<StuckHost> {
     let stuck = outcomes
         .iter()
-        .filter(|o| matches!(o.state, HostState::Pending | HostState::Failed(_)));
+        .filter(|o| matches!(o.state, HostState::Pending | HostState::Lost | HostState::Failed(_)));
     let describe = |outcome: &HostOutcome| StuckHost {
         host: scenario.regions[outcome.region].host_name(outcome.host),
         chunks_held: outcome.chunks_held,
@@ -313,6 +326,7 @@ fn stuck(scenario: &Scenario, outcomes: &[HostOutcome]) -> Vec<StuckHost> {
         neighbours: outcome.neighbours,
         error: match &outcome.state {
             HostState::Failed(error) => Some(error.clone()),
+            HostState::Lost => Some("its worker was lost".to_owned()),
             HostState::Verified | HostState::Pending | HostState::Excused => None,
         },
     };

@@ -11,6 +11,7 @@ mod series;
 mod simulation;
 mod stretch;
 mod summary;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,8 +24,9 @@ use groups::Group;
 use series::Curve;
 use simulation::Simulation;
 use stretch::Stretch;
+use workers::WorkerReport;
 
-pub(crate) use about::{About, Asked, Made};
+pub(crate) use about::{About, Asked, Made, quote};
 pub(crate) use causes::slack;
 pub(crate) use summary::time;
 
@@ -63,8 +65,15 @@ pub(crate) struct Report {
     warnings: Vec<String>,
     /// Which hosts their disks or processors keep from using their links.
     held_back: Vec<String>,
-    /// Parts of the run that were lost: nothing is known of their hosts.
+    /// Parts of the run that were lost: nothing more is known of their hosts.
     lost: Vec<String>,
+    /// Whether the run was to go on without them.
+    #[serde(skip)]
+    is_lost_counted: bool,
+    /// Worker processes, where there were any.
+    workers: Vec<WorkerReport>,
+    /// How well the clocks of other machines are known; null where there are none.
+    clock_uncertainty_ms: Option<f64>,
     machine: Option<Machine>,
     /// Of a run by the pipeline.
     stages: Option<Stages>,
@@ -98,6 +107,8 @@ struct HostCounts {
     verified: usize,
     failed: usize,
     pending: usize,
+    /// Those of them whose worker was lost.
+    lost: usize,
     /// Hosts of which nothing was expected: the scenario made them leave or corrupt.
     excused: usize,
 }

@@ -221,6 +221,13 @@ impl Report {
         if let Some(because) = &self.limited_because {
             writeln!(f, "  since {because}")?;
         }
+        if let Some(uncertainty) = self.clock_uncertainty_ms {
+            let workers = self.workers.len();
+            writeln!(
+                f,
+                "  {workers} workers of other machines; the clocks of all are known to {uncertainty} ms"
+            )?;
+        }
         let set = m.load.as_ref().map_or(0.0, |load| load.wall_clock_set_seconds);
         if set != 0.0 {
             writeln!(

@@ -2,7 +2,8 @@
 
 use super::*;
 use bytes::Bytes;
-use peer::{Answer, StoreOpener};
+use cloud::CloudConfig;
+use peer::{Answer, Role, StoreOpener};
 use scenario::{Links, LoadOptions, Serves};
 use swarm::Manifest;
 
@@ -114,14 +115,14 @@ async fn fleet(scenario: &Scenario, plans: &Arc<[RegionPlan]>, slice: Slice) -> 
         format!("/memory/{}/p2p/{peer}", seeder + 1).parse().unwrap()
     };
     let surroundings = Surroundings {
-        network: InProcessNetwork::default(),
+        place: Place::default(),
         path: PathDelay::new(Duration::ZERO),
         paths: None,
         downlinks: plans.iter().map(|_| Downlinks::default()).collect(),
         pool: ChunkPool::default(),
         clock: Clock::start(),
         // Nothing is written: the fleet is not started.
-        cloud: CloudConfig {
+        rows: RowsTo::Table(CloudConfig {
             s3_endpoint: None,
             dynamodb_endpoint: Some("http://127.0.0.1:1".to_owned()),
             endpoint: None,
@@ -131,7 +132,7 @@ async fn fleet(scenario: &Scenario, plans: &Arc<[RegionPlan]>, slice: Slice) -> 
                 access_key_id: "test".to_owned(),
                 secret_access_key: "test".to_owned(),
             }),
-        },
+        }),
         seeders: plans
             .iter()
             .map(|plan| (0..plan.seeders.len()).map(address).collect())

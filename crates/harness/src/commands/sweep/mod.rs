@@ -1,4 +1,6 @@
-//! `harness sweep`: forecasts of a scenario over a grid of values, as one table.
+//! `harness sweep`: forecasts of a scenario over a grid of values, as one table. `parts` makes it in several processes.
+
+mod parts;
 
 use std::cmp::Ordering;
 use std::fmt::Write;
@@ -8,6 +10,7 @@ use std::str::FromStr;
 use console::style;
 use scenario::{LoadOptions, Override, ReportField, ReportsOf, Scenario, Stop, Unit};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::compare::number;
 use super::folder::{self, write_whole};
@@ -17,6 +20,9 @@ use super::{print, warn};
 use crate::cli::{Format, SweepArguments};
 use crate::exit::{Exit, complain};
 use crate::report::{Asked, Report};
+use parts::Identity;
+
+pub(crate) use parts::Part;
 
 /// A key and the values that it takes, `swarm.degree=4,8,16`.
 #[derive(Clone, Debug)]
@@ -61,27 +67,42 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Exit {
     made(arguments).unwrap_or_else(|exit| exit)
 }
 
+/// What has come of a grid.
+struct Swept {
+    scenario: String,
+    /// Null where the cells have different ones.
+    seed: Option<u64>,
+    metric: String,
+    keys: Vec<String>,
+    /// Those that were forecast.
+    cells: Vec<Cell>,
+    /// Of so many.
+    of: usize,
+}
+
 fn made(arguments: &SweepArguments) -> Result<Exit, Exit> {
-    let refuse = |message: String| {
-        say!("harness: {message}");
-        Exit::Usage
-    };
-    contradiction(arguments).map_err(refuse)?;
-    let grid = grid(&arguments.vary);
-    let loaded = grid.iter().map(|values| load(arguments, values)).collect();
-    let all: Vec<ToForecast> = Result::map_err(loaded, |message: String| {
-        say!("{message}");
-        Exit::Usage
-    })?;
+    if let Some(folder) = &arguments.collect {
+        return collected(arguments, folder);
+    }
+    let (grid, all) = loaded(arguments)?;
     let scenario = &all[0].scenario;
-    check_metric(&arguments.metric, scenario).map_err(|message| refuse(format!("--metric {message}")))?;
-    warn(all.iter().map(|one| &one.scenario));
-    let folder = folder::make(arguments.out.clone(), &format!("{}-sweep", scenario.name)).map_err(|error| {
-        complain("there is no folder for the sweep", &error);
-        Exit::Failed
-    })?;
     let stop = watch_signals().map_err(|error| {
         complain("failed to listen for signals", &error);
+        Exit::Failed
+    })?;
+    let swept = |cells: Vec<Cell>| Swept {
+        scenario: scenario.name.clone(),
+        seed: Some(scenario.seed).filter(|seed| all.iter().all(|one| one.scenario.seed == *seed)),
+        metric: arguments.metric.clone(),
+        keys: arguments.vary.iter().map(|vary| vary.key.clone()).collect(),
+        cells,
+        of: grid.len(),
+    };
+    if let Some(part) = arguments.cell {
+        return make_part(arguments, part, (&grid, &all), (swept, &stop));
+    }
+    let folder = folder::make(arguments.out.clone(), &format!("{}-sweep", scenario.name)).map_err(|error| {
+        complain("there is no folder for the sweep", &error);
         Exit::Failed
     })?;
     let reports = forecast_all(&all, "cell", &stop).map_err(|message| {
@@ -92,25 +113,88 @@ fn made(arguments: &SweepArguments) -> Result<Exit, Exit> {
         .iter()
         .zip(&reports)
         .filter_map(|(values, report)| Some(cell(report.as_ref()?, values, &arguments.metric)));
-    let mut cells: Vec<Cell> = cells.collect();
-    cells.sort_by(best_first);
-    let keys: Vec<&str> = arguments.vary.iter().map(|vary| vary.key.as_str()).collect();
-    // Null where the cells have different ones.
-    let seed = Some(scenario.seed).filter(|seed| all.iter().all(|one| one.scenario.seed == *seed));
-    let json = serde_json::json!({
-        "scenario": scenario.name, "seed": seed, "metric": arguments.metric, "keys": keys, "cells": cells,
-        "cells_left_out": all.len() - cells.len(),
-    });
-    let path = folder.join("sweep.json");
-    write_whole(&path, format!("{json:#}\n")).map_err(|error| {
-        complain(&format!("failed to write {}", path.display()), &error);
+    let swept = swept(cells.collect()).end(&folder, arguments.format)?;
+    Ok(exit(&swept, *stop.borrow()))
+}
+
+/// Makes some of the cells. What they came to is judged when they are collected.
+fn make_part(
+    arguments: &SweepArguments,
+    part: Part,
+    (grid, all): (&[Vec<String>], &[ToForecast]),
+    (swept, stop): (impl Fn(Vec<Cell>) -> Swept, &watch::Receiver<Option<Stop>>),
+) -> Result<Exit, Exit> {
+    let (Some(folder), Some(file)) = (&arguments.out, &arguments.scenario) else {
+        return Err(refuse(
+            "--cell is written for others to collect; expected --out FOLDER".to_owned(),
+        ));
+    };
+    let failed = |error: std::io::Error| {
+        complain(&format!("failed to write into {}", folder.display()), &error);
+        Exit::Failed
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let identity = Identity::of(arguments, file).map_err(failed)?;
+    for (index, one) in all.iter().enumerate().skip(part.index).step_by(part.of) {
+        let reports = forecast_all(std::slice::from_ref(one), "cell", stop).map_err(refuse)?;
+        let Some(Some(report)) = reports.first() else {
+            break;
+        };
+        let swept = swept(vec![cell(report, &grid[index], &arguments.metric)]);
+        parts::keep(folder, (part, index), &identity, (&swept, one.scenario.seed)).map_err(failed)?;
+    }
+    let stopped = *stop.borrow();
+    Ok(stopped.map_or(Exit::Well, Exit::from))
+}
+
+/// Puts together what others have made.
+fn collected(arguments: &SweepArguments, folder: &Path) -> Result<Exit, Exit> {
+    let swept = parts::collect(folder).map_err(|error| {
+        say!("harness: {}", crate::exit::chain(&error));
         Exit::Failed
     })?;
-    match arguments.format {
-        Format::Text => print(&table(&keys, &arguments.metric, &cells, &path)),
-        Format::Json => print(&format!("{json:#}\n")),
+    let swept = swept.end(folder, arguments.format)?;
+    Ok(exit(&swept, None))
+}
+
+/// The grid, and a scenario for each of its cells.
+fn loaded(arguments: &SweepArguments) -> Result<(Vec<Vec<String>>, Vec<ToForecast>), Exit> {
+    contradiction(arguments).map_err(refuse)?;
+    let grid = grid(&arguments.vary);
+    let loaded = grid.iter().map(|values| load(arguments, values)).collect();
+    let all: Vec<ToForecast> = Result::map_err(loaded, |message: String| {
+        say!("{message}");
+        Exit::Usage
+    })?;
+    check_metric(&arguments.metric, &all[0].scenario).map_err(|message| refuse(format!("--metric {message}")))?;
+    warn(all.iter().map(|one| &one.scenario));
+    Ok((grid, all))
+}
+
+fn refuse(message: String) -> Exit {
+    say!("harness: {message}");
+    Exit::Usage
+}
+
+impl Swept {
+    /// Writes and prints it, the best first.
+    fn end(mut self, folder: &Path, format: Format) -> Result<Self, Exit> {
+        self.cells.sort_by(best_first);
+        let json = serde_json::json!({
+            "scenario": self.scenario, "seed": self.seed, "metric": self.metric, "keys": self.keys, "cells": self.cells,
+            "cells_left_out": self.of - self.cells.len(),
+        });
+        let path = folder.join("sweep.json");
+        write_whole(&path, format!("{json:#}\n")).map_err(|error| {
+            complain(&format!("failed to write {}", path.display()), &error);
+            Exit::Failed
+        })?;
+        match format {
+            Format::Text => print(&table(&self, &path)),
+            Format::Json => print(&format!("{json:#}\n")),
+        }
+        Ok(self)
     }
-    Ok(exit(arguments, &cells, all.len(), *stop.borrow()))
 }
 
 /// The least first. A cell in which hosts were left behind is worse than any other, whatever its figure says: that of hosts
@@ -121,7 +205,8 @@ fn best_first(a: &Cell, b: &Cell) -> Ordering {
     left_behind(a).cmp(&left_behind(b)).then(key(a).total_cmp(&key(b)))
 }
 
-fn exit(arguments: &SweepArguments, cells: &[Cell], of: usize, stopped: Option<Stop>) -> Exit {
+fn exit(swept: &Swept, stopped: Option<Stop>) -> Exit {
+    let Swept { cells, of, metric, .. } = swept;
     if let Some(stopped) = stopped {
         say!(
             "harness: {} of {of} cells were forecast before it was stopped",
@@ -130,7 +215,7 @@ fn exit(arguments: &SweepArguments, cells: &[Cell], of: usize, stopped: Option<S
         return stopped.into();
     }
     if cells.iter().all(|cell| cell.metric.is_none()) {
-        say!("harness: no cell has {}: it is null in each report", arguments.metric);
+        say!("harness: no cell has {metric}: it is null in each report");
         return Exit::NoVerdict;
     }
     match cells.iter().filter(|cell| !cell.thresholds_missed.is_empty()).count() {
@@ -210,8 +295,11 @@ fn load(arguments: &SweepArguments, values: &[String]) -> Result<ToForecast, Str
         seed: arguments.seed,
         build: None,
     };
-    let scenario = Scenario::load(&arguments.scenario, &options).map_err(|error| error.to_string())?;
-    let asked = Asked::new("plan", &arguments.scenario, &options);
+    let Some(file) = &arguments.scenario else {
+        return Err("harness: expected a scenario".to_owned());
+    };
+    let scenario = Scenario::load(file, &options).map_err(|error| error.to_string())?;
+    let asked = Asked::new("plan", file, &options);
     Ok(ToForecast { scenario, asked })
 }
 
@@ -236,8 +324,11 @@ fn cell(report: &Report, values: &[String], metric: &str) -> Cell {
     }
 }
 
-fn table(keys: &[&str], metric: &str, cells: &[Cell], path: &Path) -> String {
-    let width = |key: &&str| key.len().max(12);
+fn table(swept: &Swept, path: &Path) -> String {
+    let Swept {
+        keys, metric, cells, ..
+    } = swept;
+    let width = |key: &String| key.len().max(12);
     let mut text = String::new();
     for key in keys {
         let _ = write!(text, "{key:>width$} ", width = width(key));

@@ -1,4 +1,6 @@
-//! `harness check`: what a scenario comes to, before anything runs.
+//! `harness check`: what a scenario comes to, before anything runs. `spread` is of runs over several machines.
+
+mod spread;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -16,6 +18,7 @@ use crate::exit::{Exit, chain};
 use crate::live::{self, CloudChoice};
 use crate::machine;
 use crate::progress::seconds;
+use spread::Spread;
 
 /// What a scenario comes to on this machine.
 struct Checked {
@@ -30,6 +33,7 @@ struct Checked {
     /// Why there is no forecast of it here.
     no_forecast: Option<String>,
     threads: usize,
+    spread: Option<Spread>,
 }
 
 pub(crate) fn check(arguments: &CheckArguments) -> Exit {
@@ -53,19 +57,20 @@ pub(crate) fn check(arguments: &CheckArguments) -> Exit {
             return Exit::Usage;
         }
     };
-    let checked = Checked::new(scenario);
+    let checked = Checked::new(scenario, arguments);
     match arguments.format {
         Format::Text => print(&checked.text(arguments.all)),
         Format::Json => print(&format!("{:#}\n", checked.json())),
     }
     match (&checked.no_run, &checked.no_forecast) {
-        (Some(_), Some(_)) => Exit::No,
+        _ if checked.spread.as_ref().is_some_and(|spread| !spread.fits()) => Exit::No,
+        (Some(_), Some(_)) if checked.spread.is_none() => Exit::No,
         _ => Exit::Well,
     }
 }
 
 impl Checked {
-    fn new(scenario: Scenario) -> Self {
+    fn new(scenario: Scenario, arguments: &CheckArguments) -> Self {
         let bound = |region| {
             let plan = scenario.plan(region);
             Some(scenario.bounds(&plan, Slack::default())?.makespan())
@@ -84,6 +89,7 @@ impl Checked {
                 (is_kernel && !keys.is_empty()).then(|| format!("the kernel fidelity has no {}", keys.join(", ")))
             }),
             deadline: scenario.time_limit(),
+            spread: Spread::of(&scenario, arguments),
             bounds,
             threads,
             scenario,
@@ -123,6 +129,7 @@ impl Checked {
             );
         }
         text.push_str(&self.what_it_takes());
+        text.extend(self.spread.as_ref().map(Spread::text));
         text
     }
 
@@ -209,6 +216,7 @@ impl Checked {
             "deadline_seconds": self.deadline.as_secs_f64(),
             "run": self.run, "no_run": self.no_run,
             "plan": self.forecast, "no_plan": self.no_forecast,
+            "spread": self.spread,
         })
     }
 }
