@@ -244,4 +244,4 @@ pub(crate) fn changed(object: &ObjectInfo, found: &str) -> CloudError {
 }
 
 /// Metadata of a build: who vouches for it.
-const SIGNATURE: &str = "fleetcast-signature";
+pub(crate) const SIGNATURE: &str = "fleetcast-signature";
