@@ -14,11 +14,13 @@ found=$PWD/target/fuzz
 
 # Its own folder and an explicit target: build scripts and macros are not instrumented. The edges are counted as libFuzzer wants it;
 # assertions stay on.
-build() {
+build() { # TARGET
+    local features=--no-default-features
+    case $1 in directory | events) features=--features=edges ;; esac
     RUSTFLAGS="--cfg fleetcast_fuzz -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
         -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1" \
-        cargo build --quiet -p fleetcast-fuzz --target "$host" --target-dir target/fuzz-build
+        cargo build --quiet -p fleetcast-fuzz "$features" --target "$host" --target-dir target/fuzz-build
 }
 
 run() { # TARGET LIBFUZZER-ARGUMENT...
@@ -38,18 +40,19 @@ fuzz() { # TARGET SECONDS OPTION...
 case ${1:-} in
     "" | -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" ;;
     merge)
-        build
-        mkdir -p "$found/${2:?expected a target}" "fuzz/corpus/$2"
+        build "${2:?expected a target}"
+        mkdir -p "$found/$2" "fuzz/corpus/$2"
         run "$2" -merge=1 -max_len=4096 "fuzz/corpus/$2" "$found/$2"
         ;;
     all)
-        build
         for folder in fuzz/corpus/*/; do
-            fuzz "$(basename "$folder")" "${2:-60}"
+            target=$(basename "$folder")
+            build "$target"
+            fuzz "$target" "${2:-60}"
         done
         ;;
     *)
-        build
+        build "$1"
         target=$1 seconds=${2:-60}
         shift $(($# > 2 ? 2 : $#))
         fuzz "$target" "$seconds" "$@"

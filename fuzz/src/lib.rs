@@ -10,9 +10,11 @@ mod targets;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by name.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: &[Target] = &[
     ("certificate", targets::certificate::run),
+    #[cfg(feature = "edges")]
     ("directory", targets::directory::run),
+    #[cfg(feature = "edges")]
     ("events", targets::events::run),
     ("manifest", targets::manifest::run),
     ("peer", targets::peer::run),

@@ -38,7 +38,7 @@ impl Drop for Playing<'_> {
 
 #[test]
 fn every_target_lets_its_corpus_pass() {
-    for (target, run) in TARGETS {
+    for &(target, run) in TARGETS {
         let corpus = corpus(target);
         assert!(!corpus.is_empty(), "{target} has no corpus");
         for (name, data) in &corpus {
@@ -51,7 +51,7 @@ fn every_target_lets_its_corpus_pass() {
 
 #[test]
 fn every_target_lets_changes_of_its_corpus_pass() {
-    for (target, run) in TARGETS {
+    for &(target, run) in TARGETS {
         let corpus = corpus(target);
         for seed in 0..CHANGES {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -89,7 +89,7 @@ fn changed(data: &[u8], other: &[u8], rng: &mut impl Rng) -> Vec<u8> {
 /// Inputs that may be long cost time and bring nothing: the corpus is what everybody clones.
 #[test]
 fn the_corpus_is_small() {
-    for (target, _) in TARGETS {
+    for &(target, _) in TARGETS {
         let corpus = corpus(target);
         let bytes: usize = corpus.iter().map(|(_, data)| data.len()).sum();
         assert!(

@@ -147,7 +147,7 @@ impl<C: Core> Driven<C> {
     }
 
     fn answer_dial(&mut self, input: &mut Input<'_>) {
-        let (Some(host), went_well) = (self.dialled.pop_front(), input.byte() % 4 != 0) else {
+        let (Some(host), went_well) = (self.dialled.pop_front(), !input.byte().is_multiple_of(4)) else {
             return;
         };
         if !went_well {
@@ -184,7 +184,7 @@ impl<C: Core> Driven<C> {
 
     /// A serving moves, or ends.
     fn serve(&mut self, input: &mut Input<'_>) {
-        let (index, moves) = (input.below(self.serving.len()), input.byte() % 2 == 0);
+        let (index, moves) = (input.below(self.serving.len()), input.byte().is_multiple_of(2));
         let Some((to, chunk)) = self.serving.get(index).copied() else {
             return;
         };
@@ -317,7 +317,7 @@ fn message(input: &mut Input<'_>) -> Message {
         1 => Message::Announce {
             address: address(),
             wanted: chunk.try_into().unwrap_or_default(),
-            complete: input.byte() % 2 == 0,
+            complete: input.byte().is_multiple_of(2),
             zone: None,
             links: Box::default(),
         },
@@ -325,9 +325,9 @@ fn message(input: &mut Input<'_>) -> Message {
             host,
             address: address(),
         }]),
-        3 | 4 => Message::Build(Box::new(build(usize::from(input.byte() % 8 == 0)).info())),
+        3 | 4 => Message::Build(Box::new(build(usize::from(input.byte().is_multiple_of(8))).info())),
         5 => Message::ManifestRequest,
-        6 | 7 => Message::Manifest(std::sync::Arc::new(build(usize::from(input.byte() % 8 == 0)))),
+        6 | 7 => Message::Manifest(std::sync::Arc::new(build(usize::from(input.byte().is_multiple_of(8))))),
         8 => Message::Have((chunk..chunk + u32::from(input.byte() % 4)).collect()),
         9 => Message::HaveAll,
         10 => Message::HaveRequest,
@@ -340,7 +340,7 @@ fn message(input: &mut Input<'_>) -> Message {
             waited: swarm::wire::Waited::of(Duration::from_millis(input.byte().into())),
         },
         14 => Message::Busy {
-            waiting: chunk % 2 == 0,
+            waiting: chunk.is_multiple_of(2),
         },
         15 => Message::Invite { chunk },
         16 => Message::Offer((chunk..chunk + u32::from(input.byte() % 4)).collect()),

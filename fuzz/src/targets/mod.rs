@@ -1,8 +1,10 @@
 //! The targets, a file each, and the machinery of those that drive a state machine.
 
 pub(crate) mod certificate;
+#[cfg(feature = "edges")]
 pub(crate) mod directory;
 mod driven;
+#[cfg(feature = "edges")]
 pub(crate) mod events;
 pub(crate) mod manifest;
 pub(crate) mod peer;
