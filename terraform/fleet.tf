@@ -45,7 +45,7 @@ resource "aws_iam_policy" "host" {
   })
 }
 
-# Whoever runs `harness upload`, `watch`, `status`, `count` and `doctor`.
+# Whoever runs `harness upload`, `watch`, `status`, `count`, `doctor` and `dead-letters`.
 resource "aws_iam_policy" "operator" {
   name        = "${local.iam_prefix}operator${local.suffix}"
   description = "An operator: uploads builds, posts to the API, and sees how the pipeline stands"
@@ -99,6 +99,30 @@ resource "aws_iam_policy" "operator" {
           "arn:${local.partition}:sqs:*:${local.account}:*-builds-events-dead-letter${local.suffix}",
           "arn:${local.partition}:sqs:*:${local.account}:${local.function_dead_letter_queue}",
         ]
+      },
+      {
+        # Looking at a message is to take it up.
+        Sid    = "SeeToDeadLetters"
+        Effect = "Allow"
+        Action = ["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"]
+        Resource = [
+          "arn:${local.partition}:sqs:*:${local.account}:*-builds-events-dead-letter${local.suffix}",
+          "arn:${local.partition}:sqs:*:${local.account}:${local.function_dead_letter_queue}",
+        ]
+      },
+      {
+        Sid      = "SendDeadLettersBack"
+        Effect   = "Allow"
+        Action   = ["sqs:SendMessage"]
+        Resource = local.any_region_queue
+      },
+      {
+        # Why no seeder could take it up: what is there of it in its region's bucket.
+        Sid       = "SeeCopies"
+        Effect    = "Allow"
+        Action    = ["s3:GetObject"]
+        Resource  = "${local.any_regional_bucket}/*"
+        Condition = local.of_this_account
       },
       {
         Sid      = "TryFunctions"

@@ -143,7 +143,20 @@ impl Buckets {
 
     /// The same, and who vouches for it: what [`Buckets::signed`] gave it, whatever that is.
     pub async fn head_signed(&self, bucket: &str, key: &str) -> Result<(ObjectInfo, Option<String>), CloudError> {
-        let (object, mut headers) = self.head_version(bucket, key, None).await?.split();
+        let (object, mut headers) = match self.head_version(bucket, key, None).await {
+            Ok(there) => there.split(),
+            Err(error @ CloudError::ObjectMissing { .. }) => {
+                // The answer to HEAD has no body, which would say what is missing.
+                let is_there = !matches!(self.region_of(bucket).await, Err(CloudError::BucketMissing { .. }));
+                let bucket = bucket.to_owned();
+                return Err(if is_there {
+                    error
+                } else {
+                    CloudError::BucketMissing { bucket }
+                });
+            }
+            Err(error) => return Err(error),
+        };
         Ok((object, headers.metadata.remove(SIGNATURE)))
     }
 
@@ -244,4 +257,4 @@ pub(crate) fn changed(object: &ObjectInfo, found: &str) -> CloudError {
 }
 
 /// Metadata of a build: who vouches for it.
-const SIGNATURE: &str = "fleetcast-signature";
+pub(crate) const SIGNATURE: &str = "fleetcast-signature";

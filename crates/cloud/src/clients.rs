@@ -222,6 +222,10 @@ async fn shared_config(config: &CloudConfig) -> SdkConfig {
             .credentials_provider(credentials)
             .region(Region::new("us-east-1"));
     }
+    if endpoint.is_some() {
+        // Which of AWS's own endpoints are asked means nothing where another one is named, and the SDK refuses both together.
+        loader = loader.use_fips(false).use_dual_stack(false);
+    }
     if let Some(region) = &config.region {
         loader = loader.region(Region::new(region.clone()));
     }

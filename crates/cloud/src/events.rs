@@ -39,6 +39,27 @@ pub fn objects_created(event: &Value) -> Result<Vec<ObjectCreated>, EventError> 
     Ok(objects)
 }
 
+/// The builds that a message of a region's queue tells of: `{"bucket": …, "key": …}` as `regional-sync` says it, or an event of S3 in
+/// whichever way a bucket sends it. None where it is S3's test of a new notification.
+///
+/// # Errors
+/// Where it is neither.
+pub fn builds_told(body: &str) -> Result<Vec<ObjectCreated>, EventError> {
+    let value: Value = serde_json::from_str(body).map_err(|error| wrong(&format!("not JSON: {error}")))?;
+    let text = |name: &str| value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let (Some(bucket), Some(key)) = (text("bucket"), text("key")) else {
+        return objects_created(&value);
+    };
+    Ok(vec![ObjectCreated {
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+        size: value.get("size").and_then(Value::as_u64),
+        version: text("version").unwrap_or_default().to_owned(),
+        version_id: None,
+        sequencer: text("sequencer").map(str::to_owned),
+    }])
+}
+
 fn wrong(message: &str) -> EventError {
     let message = message.to_owned();
     EventError { message }

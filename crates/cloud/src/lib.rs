@@ -31,7 +31,7 @@ pub use deployment_log_writer::{DeploymentLogWriter, Undelivered, WriterReport};
 #[cfg(feature = "embedded")]
 pub use embedded::{EmbeddedCloud, EmbeddedError, Faults, FaultsHappened};
 pub use error::{CloudError, chain};
-pub use events::{EventError, ObjectCreated, objects_created};
+pub use events::{EventError, ObjectCreated, builds_told, objects_created};
 pub use instance::{availability_zone, is_on_ec2};
 pub use names::{
     BUILD_SUFFIXES, BuildId, BuildIdError, BuildKeyError, DEPLOYMENT_LOG_SHARDS, FAILURE_TOPIC,

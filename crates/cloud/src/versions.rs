@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use aws_sdk_s3::config::Region;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 
-use crate::buckets::{Buckets, ObjectInfo, missing};
+use crate::buckets::{Buckets, ObjectInfo, SIGNATURE, missing};
 use crate::error::CloudError;
 use crate::names::fnv1a;
 use crate::retry::Backoff;
@@ -51,6 +51,11 @@ impl ObjectVersion {
     /// What tells it from another version of its key: its id or, where there is none, the ETag.
     pub fn version(&self) -> &str {
         self.version_id.as_deref().unwrap_or(&self.etag)
+    }
+
+    /// Who vouches for it, where somebody does.
+    pub fn signature(&self) -> Option<&str> {
+        self.headers.metadata.get(SIGNATURE).map(String::as_str)
     }
 
     /// The object, and what it says of itself.

@@ -51,6 +51,16 @@ async fn a_missing_object_is_named_with_its_bucket() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_is_missing_is_told_from_an_object_that_is() {
+    let test = TestCloud::start().await;
+    let buckets = test.cloud.buckets();
+    let error = buckets.head(GLOBAL_BUCKET, "nothing.zip").await.unwrap_err();
+    assert!(matches!(error, CloudError::ObjectMissing { .. }), "{error}");
+    let error = buckets.head("no-such-bucket", "nothing.zip").await.unwrap_err();
+    assert!(matches!(error, CloudError::BucketMissing { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn an_object_that_was_overwritten_meanwhile_is_noticed() {
     let test = TestCloud::start().await;
     let buckets = test.cloud.buckets();

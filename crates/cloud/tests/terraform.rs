@@ -411,6 +411,44 @@ fn the_policy_of_each_role_has_the_calls_that_it_makes() {
     );
 }
 
+/// What `harness` calls is in the policy of who runs it.
+#[test]
+fn an_operator_may_see_to_dead_letters() {
+    let infrastructure = Infrastructure::on_aws("prod");
+    let policy = infrastructure.block("resource", &["aws_iam_policy", "operator"]);
+    let policy = infrastructure.evaluate(attribute(policy, "policy"));
+    let may = |action: &str, on: &str| {
+        let mut statements = array(&policy["Statement"]).iter();
+        statements.any(|statement| {
+            let has = array(&statement["Action"]).iter().any(|has| has == action);
+            has && statement["Resource"].to_string().contains(on)
+        })
+    };
+    let letters = fs::read_to_string(root().join("crates/pipeline/src/dead_letters.rs")).unwrap();
+    let queues = fs::read_to_string(root().join("crates/pipeline/src/queues.rs")).unwrap();
+    for (call, action, on) in [
+        ("receive_message()", "sqs:ReceiveMessage", "events-dead-letter"),
+        ("receive_message()", "sqs:ReceiveMessage", "lambda-dead-letter"),
+        (
+            "change_message_visibility()",
+            "sqs:ChangeMessageVisibility",
+            "events-dead-letter",
+        ),
+        ("delete_message()", "sqs:DeleteMessage", "lambda-dead-letter"),
+        ("send_message()", "sqs:SendMessage", "-builds-events-prod"),
+        ("get_queue_attributes()", "sqs:GetQueueAttributes", "lambda-dead-letter"),
+    ] {
+        assert!(queues.contains(call), "queues.rs does not call {call} any more");
+        assert!(
+            may(action, on),
+            "harness dead-letters calls {call} and an operator may not {action} on {on}"
+        );
+    }
+    assert!(letters.contains(".invoke()") && may("lambda:InvokeFunction", "regional-sync-prod"));
+    assert!(letters.contains("head_version(") && may("s3:GetObject", "*-builds-prod/*"));
+    assert!(policy.to_string().len() < 6144, "{}", policy.to_string().len());
+}
+
 /// AWS's limits, for as many regions as are allowed: the environment of a function has 4 KB, a managed policy 6,144 characters, a
 /// function's own policy 20 KB, and an execution's failure 32 KiB of cause.
 #[test]

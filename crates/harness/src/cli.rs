@@ -1,7 +1,10 @@
 //! What the command line takes.
 
 mod certify;
+mod cost;
+mod dead_letters;
 mod explain;
+mod manual;
 mod outputs;
 mod render;
 mod runs;
@@ -21,7 +24,10 @@ use crate::commands::parse_percent;
 use values::{few_seeds, seed, seeds, size, written_rate, written_size};
 
 pub(crate) use certify::{CertifyArguments, GuardArguments};
+pub(crate) use cost::CostArguments;
+pub(crate) use dead_letters::{DeadLettersArguments, OfDeadLetters};
 pub(crate) use explain::ExplainArguments;
+pub(crate) use manual::{CompletionsArguments, ManArguments};
 pub(crate) use outputs::Outputs;
 pub(crate) use render::{Engine, RenderArguments};
 pub(crate) use runs::{OfRuns, RunsArguments};
@@ -73,6 +79,8 @@ pub(crate) enum Command {
     /// Try the protocol's core on days with faults, drawn by the thousand, and check what is promised. Exit 1 where a promise is
     /// broken; what is printed then has the command that plays that day again.
     Torture(TortureArguments),
+    /// Say what a deploy costs on AWS, line by line, and what stays of it for a month.
+    Cost(CostArguments),
     /// Count the hosts that have a build, by their deployment logs.
     Count(CountArguments),
     /// Upload a build to the global bucket: the pipeline does the rest.
@@ -95,12 +103,18 @@ pub(crate) enum Command {
     Bootstrap(BootstrapArguments),
     /// Say what of the pipeline is there and what is missing.
     Doctor(DoctorArguments),
+    /// Name the queues of what nobody could take up, show each message with its reason, send it back, or take it away.
+    DeadLetters(DeadLettersArguments),
     /// List the scenarios that come with the program, or print one.
     Scenarios(ScenariosArguments),
     /// Write a commented scenario of your own.
     Init(InitArguments),
     /// List the runs that were kept, show one again, or remove old ones.
     Runs(RunsArguments),
+    /// Print what a shell needs to complete commands and options of this program.
+    Completions(CompletionsArguments),
+    /// Write a page for `man` of each command.
+    Man(ManArguments),
     /// Print the JSON Schema of a scenario file, or of a report.json.
     Schema {
         /// Of which.
@@ -343,10 +357,16 @@ pub(crate) enum CloudKind {
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Place {
     /// Endpoint of a local stack; the standard AWS environment's where absent.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     pub(crate) endpoint_url: Option<String>,
     /// The stage whose names are meant, such as staging.
-    #[arg(long, value_name = "STAGE", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "STAGE",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
     pub(crate) stage: String,
 }
 

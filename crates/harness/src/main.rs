@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod cli;
 mod commands;
+mod cost;
 mod estimates;
 mod exit;
 mod live;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
             Command::Sweep(arguments) => tokio::task::block_in_place(|| commands::sweep(&arguments)),
             Command::Solve(arguments) => tokio::task::block_in_place(|| commands::solve(&arguments)),
             Command::Torture(arguments) => commands::torture(arguments).await,
+            Command::Cost(arguments) => tokio::task::block_in_place(|| commands::cost(&arguments)),
             Command::Count(arguments) => commands::count(arguments).await,
             Command::Upload(arguments) => commands::upload(arguments).await,
             Command::Keygen(arguments) => commands::keygen(&arguments),
@@ -62,8 +64,11 @@ fn main() -> ExitCode {
             Command::Status(arguments) => commands::status(&arguments).await,
             Command::Bootstrap(arguments) => commands::bootstrap(arguments).await,
             Command::Doctor(arguments) => commands::doctor(&arguments).await,
+            Command::DeadLetters(arguments) => commands::dead_letters(&arguments).await,
             Command::Scenarios(arguments) => commands::scenarios(&arguments),
             Command::Init(arguments) => commands::init(&arguments),
+            Command::Completions(arguments) => commands::completions(&arguments),
+            Command::Man(arguments) => commands::man(&arguments),
             Command::Schema { of } => commands::schema(of),
             Command::Render(arguments) => commands::render(&arguments),
             Command::Worker(arguments) => Box::pin(commands::worker(arguments)).await,

@@ -256,3 +256,15 @@ fn a_sweep_that_is_stopped_has_the_cells_that_were_done_and_ranks_no_fleet_that_
     assert_eq!(ranked["cells"][0]["values"][0], "60s");
     assert_eq!(ranked["cells"][1]["thresholds_missed"][0], "everyone");
 }
+
+/// Whoever has to use FIPS endpoints or dual stack on AWS has these set everywhere. The embedded cloud is none of AWS's endpoints.
+#[test]
+fn settings_of_awss_own_endpoints_do_not_keep_a_run_from_its_cloud() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = small("run", &folder.path().join("run"));
+    for name in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
+        run.env(name, "true");
+    }
+    let output = run.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}

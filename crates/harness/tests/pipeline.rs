@@ -5,13 +5,14 @@
 #[path = "../../lambdas/tests/rig/mod.rs"]
 mod rig;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cloud::GLOBAL_BUCKET;
-use pipeline::{PipelineClients, Queue};
+use pipeline::{PipelineClients, Queue, QueueMessage};
 use rig::{Stack, eventually};
 use serde_json::Value;
 
@@ -90,6 +91,7 @@ async fn builds_travel_from_an_upload_to_every_host_and_everything_that_is_print
     a_run_tells_of_its_stages(stack).await;
     hosts_that_are_up_get_whatever_is_uploaded(stack).await;
     what_cannot_be_seeded_ends_in_the_dead_letter_queue(stack).await;
+    dead_letters_are_told_sent_back_and_dropped(stack).await;
     // Last: what it refuses stays in the queues.
     hosts_that_trust_a_key_get_what_it_has_signed_and_nothing_else(stack).await;
 }
@@ -301,12 +303,20 @@ async fn what_cannot_be_seeded_ends_in_the_dead_letter_queue(stack: &Stack) {
         .await
         .unwrap();
     let up = Up::start(stack, &[]);
+    let mut held = Vec::new();
     for _ in 0..2 {
-        let body = eventually("a message in the dead-letter queue", || take(&dead)).await;
-        let known = ["nonsense", "never-there.zip"].iter().any(|part| body.contains(part));
-        assert!(known, "{body}");
+        let message = eventually("a message in the dead-letter queue", || take(&dead)).await;
+        let known = ["nonsense", "never-there.zip"]
+            .iter()
+            .any(|part| message.body.contains(part));
+        assert!(known, "{}", message.body);
+        // For who comes next.
+        held.push(message);
     }
     drop(up);
+    for message in &held {
+        dead.extend(message, Duration::ZERO).await.unwrap();
+    }
     let refused = eventually("the row of an empty build", || async {
         cloud.tracking().get("empty.zip", GLOBAL_BUCKET).await.unwrap()
     })
@@ -318,12 +328,145 @@ async fn what_cannot_be_seeded_ends_in_the_dead_letter_queue(stack: &Stack) {
     assert!(stdout(&watched).contains("REFUSED"), "{}", stdout(&watched));
 }
 
-async fn take(queue: &Queue) -> Option<String> {
-    let message = queue
-        .take(Duration::from_secs(1), Duration::from_secs(600))
+async fn take(queue: &Queue) -> Option<QueueMessage> {
+    let taken = queue.take(Duration::from_secs(1), Duration::from_secs(600)).await;
+    taken.unwrap()
+}
+
+/// The two messages of before, and two events that functions refuse: one that is nonsense, and one of a bucket of no region.
+async fn dead_letters_are_told_sent_back_and_dropped(stack: &Stack) {
+    let letters = async |arguments: &[&str]| {
+        let arguments = [&["dead-letters"], arguments].concat();
+        harness(stack, &arguments).await
+    };
+    let list = async || {
+        let listed = json(&letters(&["list", "--format", "json"]).await);
+        let of = |queue: &Value| (queue["queue"].as_str().unwrap().to_owned(), queue["messages"].clone());
+        let counts: BTreeMap<String, Value> = listed.as_array().unwrap().iter().map(of).collect();
+        counts
+    };
+    let counts = list().await;
+    let expected = [
+        ("lambda-dead-letter", 0),
+        ("region-a-builds-events-dead-letter", 2),
+        ("region-b-builds-events-dead-letter", 0),
+    ];
+    assert_eq!(
+        counts,
+        expected.map(|(queue, count)| (queue.to_owned(), count.into())).into()
+    );
+
+    two_are_shown_with_their_reasons(stack).await;
+
+    // Whoever looks takes nothing away, and takes it from nobody.
+    assert_eq!(list().await["region-a-builds-events-dead-letter"], 2);
+    let shown = json(&letters(&["show", "--format", "json"]).await);
+    let shown = shown.as_array().unwrap();
+    assert_eq!(shown.len(), 2);
+    let nonsense = shown.iter().find(|letter| letter["body"] == "nonsense").unwrap();
+    let nonsense = nonsense["id"].as_str().unwrap();
+
+    // Away goes only what is named, or all with --yes.
+    let without = letters(&["drop"]).await;
+    assert_eq!(without.status.code(), Some(2), "{}", stderr(&without));
+    assert!(stderr(&without).contains("--yes"), "{}", stderr(&without));
+    let unknown = letters(&["drop", "00000000-no-such-id"]).await;
+    assert_eq!(unknown.status.code(), Some(1), "{}", stderr(&unknown));
+    assert!(stderr(&unknown).contains("00000000-no-such-id"), "{}", stderr(&unknown));
+    let short = letters(&["drop", "0"]).await;
+    assert_eq!(short.status.code(), Some(2), "{}", stderr(&short));
+    let other = letters(&["show", "--queue", "region-c"]).await;
+    assert_eq!(other.status.code(), Some(2), "{}", stderr(&other));
+    assert!(
+        stderr(&other).contains("region-a-builds-events-dead-letter"),
+        "{}",
+        stderr(&other)
+    );
+    let dropped = letters(&["drop", &nonsense[..8]]).await;
+    assert_eq!(dropped.status.code(), Some(0), "{}", stderr(&dropped));
+    assert_eq!(stdout(&dropped), format!("{nonsense}  dropped\n"));
+
+    // What is sent back is in the queue that it came from, and no more here.
+    let back = letters(&["retry"]).await;
+    assert_eq!(back.status.code(), Some(0), "{}", stderr(&back));
+    assert!(
+        stdout(&back).contains("sent back to queue region-a-builds-events\n"),
+        "{}",
+        stdout(&back)
+    );
+    assert_eq!(list().await["region-a-builds-events-dead-letter"], 0);
+    let source = stack
+        .cloud()
         .await
-        .unwrap()?;
-    Some(message.body)
+        .queues()
+        .named("region-a-builds-events")
+        .await
+        .unwrap();
+    let again = eventually("the message that was sent back", || take(&source)).await;
+    assert!(again.body.contains("never-there.zip"), "{}", again.body);
+    assert_eq!(again.taken_up, 1, "it has all of its attempts again");
+    source.delete(&again).await.unwrap();
+
+    events_that_functions_refused_go_back_to_them(stack).await;
+}
+
+async fn two_are_shown_with_their_reasons(stack: &Stack) {
+    let shown = harness(stack, &["dead-letters", "show"]).await;
+    assert_eq!(shown.status.code(), Some(0), "{}", stderr(&shown));
+    for part in [
+        "  in region-a-builds-events-dead-letter\n",
+        "    nonsense\n",
+        "it is no notice of a build: not an event of S3: not JSON",
+        "    never-there.zip, in bucket region-a-builds\n",
+        "there is no never-there.zip in bucket region-a-builds, or it has been deleted",
+        "    taken up ",
+    ] {
+        assert!(stdout(&shown).contains(part), "{part:?} in {}", stdout(&shown));
+    }
+}
+
+async fn events_that_functions_refused_go_back_to_them(stack: &Stack) {
+    let cloud = stack.cloud().await;
+    let dead = cloud.queues().named("lambda-dead-letter").await.unwrap();
+    // As AWS leaves them: the event itself.
+    let event = |bucket: &str, key: &str| {
+        let object =
+            serde_json::json!({"bucket": {"name": bucket}, "object": {"key": key, "size": 3, "versionId": "v1"}});
+        serde_json::json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": object}]}).to_string()
+    };
+    dead.send(&event("region-a-builds", "sent+back.zip")).await.unwrap();
+    dead.send(&event("of-nobody", "lost.zip")).await.unwrap();
+    let tried = harness(stack, &["dead-letters", "retry", "--format", "json"]).await;
+    assert_eq!(tried.status.code(), Some(4), "{}", stderr(&tried));
+    let tried: Value = serde_json::from_slice(&tried.stdout).unwrap();
+    let of = |key: &str| {
+        let mut letters = tried.as_array().unwrap().iter();
+        letters.find(|letter| letter["builds"][0]["key"] == key).unwrap()
+    };
+    let back = of("sent back.zip");
+    assert_eq!(
+        (&back["outcome"], &back["sent_back_to"], &back["builds"][0]["version"]),
+        (&"retried".into(), &"function regional-sync".into(), &"v1".into())
+    );
+    let stays = of("lost.zip");
+    assert_eq!(stays["outcome"], "stays", "{stays}");
+    assert!(
+        stays["error"].as_str().unwrap().contains("can only be dropped"),
+        "{stays}"
+    );
+    // The function was called: it tells the seeders.
+    let source = cloud.queues().named("region-a-builds-events").await.unwrap();
+    let told = eventually("what regional-sync tells the seeders", || take(&source)).await;
+    assert!(told.body.contains("sent back.zip"), "{}", told.body);
+    source.delete(&told).await.unwrap();
+    let dropped = harness(
+        stack,
+        &["dead-letters", "drop", "--yes", "--queue", "lambda-dead-letter"],
+    )
+    .await;
+    assert_eq!(dropped.status.code(), Some(0), "{}", stderr(&dropped));
+    let left = harness(stack, &["dead-letters", "show"]).await;
+    assert_eq!(stdout(&left), "no dead letters\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

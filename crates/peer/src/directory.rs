@@ -67,6 +67,20 @@ struct Answer {
 
 type Behaviour = json::Behaviour<Ask, Answer>;
 
+/// The builds that a directory's answer lists, read from its bytes as they are read from a connection. For those who try bytes.
+#[doc(hidden)]
+pub fn read_answer(bytes: &[u8]) -> Option<Vec<SeededBuild>> {
+    let answer: Answer = serde_json::from_slice(bytes).ok()?;
+    Some(answer.builds)
+}
+
+/// What a host shows to a directory with its question, likewise; nothing where it shows nothing.
+#[doc(hidden)]
+pub fn read_question(bytes: &[u8]) -> Option<String> {
+    let ask: Ask = serde_json::from_slice(bytes).ok()?;
+    Some(ask.proof.unwrap_or_default())
+}
+
 /// A directory. Dropping it ends it.
 #[derive(Debug)]
 pub struct DirectoryServer {

@@ -19,6 +19,8 @@ mod trust;
 pub use belonging::{BelongingError, MemberArguments, OPEN_SWARM};
 pub use deployment_log::{HostPlacement, deployment_log};
 pub use directory::{Directory, DirectoryServer, SeededBuild};
+#[doc(hidden)]
+pub use directory::{read_answer, read_question};
 pub use files::{Locked, read_at, replace_file, reserve_space, take_lock};
 pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};

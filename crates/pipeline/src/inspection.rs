@@ -150,16 +150,16 @@ impl Pipeline {
     }
 
     /// The pipeline as seen from another AWS region.
-    fn in_region(&self, region: &str) -> Self {
+    pub(crate) fn in_region(&self, region: &str) -> Self {
         Self::new(&self.cloud.in_region(region), &self.regions)
     }
 
-    fn aws_region(&self) -> &str {
+    pub(crate) fn aws_region(&self) -> &str {
         self.cloud.shared().region().map_or("", |region| region.as_ref())
     }
 
     /// A name, with the AWS region where that is another one than the pipeline's own.
-    fn shown(&self, name: &str, home: &Self) -> String {
+    pub(crate) fn shown(&self, name: &str, home: &Self) -> String {
         if self.aws_region() == home.aws_region() {
             return name.to_owned();
         }

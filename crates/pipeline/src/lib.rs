@@ -3,6 +3,7 @@
 //! They stand apart from `cloud`, which has what every run needs, because they take longer to compile than all of it and only the
 //! commands of the pipeline call them. No AWS type leaves this crate.
 
+mod dead_letters;
 mod inspection;
 mod notifications;
 mod pipeline_jobs;
@@ -13,6 +14,7 @@ mod workflow;
 
 use cloud::Cloud;
 
+pub use dead_letters::{DeadLetter, DeadLetterQueue, NamedDeadLetters};
 pub use inspection::{Inspection, PartState};
 pub use pipeline_jobs::PipelineJobs;
 pub use provision::{Pipeline, ProvisionError, Provisioned};

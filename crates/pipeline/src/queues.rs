@@ -1,9 +1,9 @@
 //! SQS: how a region's seeder hears of builds.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 
 use cloud::{Backoff, CloudError, fnv1a};
 
@@ -24,12 +24,18 @@ pub struct Queue {
 /// A message that was taken up. It comes back when its visibility ends, unless it is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueMessage {
+    /// The queue's name for it, which stays when it is moved to a dead-letter queue.
+    pub id: String,
     /// What it says.
     pub body: String,
     /// By which it is extended and deleted.
     pub receipt: String,
     /// How often it was taken up, this time included.
     pub taken_up: u32,
+    /// When it was sent.
+    pub sent_at: Option<SystemTime>,
+    /// What Lambda says of an event that it gave up: a status and a message.
+    pub error: Option<String>,
 }
 
 impl Queues {
@@ -82,31 +88,33 @@ impl Queue {
     /// Takes up a message, waiting for one up to `wait` (20 s at most); it is nobody else's for `visible_after`. One attempt:
     /// whoever listens does so again and again.
     pub async fn take(&self, wait: Duration, visible_after: Duration) -> Result<Option<QueueMessage>, CloudError> {
+        Ok(self.take_some(1, wait, visible_after).await?.into_iter().next())
+    }
+
+    /// Likewise up to `count` messages, ten at most.
+    pub async fn take_some(
+        &self,
+        count: usize,
+        wait: Duration,
+        visible_after: Duration,
+    ) -> Result<Vec<QueueMessage>, CloudError> {
         let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
         let taken = self
             .client
             .receive_message()
             .queue_url(&self.url)
-            .max_number_of_messages(1)
+            .max_number_of_messages(i32::try_from(count.clamp(1, 10)).unwrap_or(1))
             .wait_time_seconds(seconds(wait).min(20))
             .visibility_timeout(seconds(visible_after))
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_attribute_names("ErrorCode")
+            .message_attribute_names("ErrorMessage")
             .send()
             .await
             .map_err(|error| CloudError::service(format!("listen to queue {}", self.name), &error))?;
-        let message = taken.messages.unwrap_or_default().into_iter().next();
-        Ok(message.and_then(|message| {
-            let count = message
-                .attributes
-                .as_ref()
-                .and_then(|all| all.get(&MessageSystemAttributeName::ApproximateReceiveCount))
-                .and_then(|count| count.parse().ok());
-            Some(QueueMessage {
-                body: message.body.unwrap_or_default(),
-                receipt: message.receipt_handle?,
-                taken_up: count.unwrap_or(1),
-            })
-        }))
+        let messages = taken.messages.unwrap_or_default().into_iter();
+        Ok(messages.filter_map(read).collect())
     }
 
     /// The message stays nobody else's for `more` from now on; with nothing it is there for others at once.
@@ -147,4 +155,24 @@ impl Queue {
         let number = |name| attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
         Ok((number(&names[0]), number(&names[1])))
     }
+}
+
+/// `None` for a message that cannot be answered.
+fn read(message: Message) -> Option<QueueMessage> {
+    let number = |name| -> Option<u64> { message.attributes.as_ref()?.get(&name)?.parse().ok() };
+    let taken_up = number(MessageSystemAttributeName::ApproximateReceiveCount);
+    let sent_at = number(MessageSystemAttributeName::SentTimestamp).map(|ms| UNIX_EPOCH + Duration::from_millis(ms));
+    let text = |name: &str| message.message_attributes.as_ref()?.get(name)?.string_value.clone();
+    let error = match (text("ErrorCode"), text("ErrorMessage")) {
+        (Some(code), Some(message)) => Some(format!("{message} (status {code})")),
+        (_, message) => message,
+    };
+    Some(QueueMessage {
+        id: message.message_id.unwrap_or_default(),
+        body: message.body.unwrap_or_default(),
+        receipt: message.receipt_handle?,
+        taken_up: taken_up.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
+        sent_at,
+        error,
+    })
 }

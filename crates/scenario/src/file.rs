@@ -144,7 +144,16 @@ pub(crate) fn given_twice(options: &LoadOptions) -> Vec<String> {
 
 /// Reads `path` with what it extends and puts the command line's values on top.
 pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Table, ScenarioError> {
-    let mut tree = load_file(path, &mut Vec::new())?;
+    with(load_file(path, &mut Vec::new())?, options)
+}
+
+/// Likewise of a text, which extends nothing.
+pub(crate) fn load_text(name: &str, text: String, options: &LoadOptions) -> Result<Table, ScenarioError> {
+    with(parse(name.to_owned(), text)?, options)
+}
+
+/// The command line's values on top.
+fn with(mut tree: Table, options: &LoadOptions) -> Result<Table, ScenarioError> {
     for set in &options.overrides {
         let layer = set.layer()?;
         if let Some(extends) = layer.entries.get("extends") {

@@ -292,6 +292,12 @@ impl Scenario {
         reader::read(path, &tree, file::given_twice(options))
     }
 
+    /// Checks a scenario that is in no file, and is called `name`.
+    pub fn of_text(name: &str, text: &str, options: &LoadOptions) -> Result<Self, ScenarioError> {
+        let tree = file::load_text(name, text.to_owned(), options)?;
+        reader::read(Path::new(name), &tree, file::given_twice(options))
+    }
+
     /// Hosts of all regions.
     pub fn host_count(&self) -> u32 {
         self.regions.iter().map(|region| region.hosts).sum()

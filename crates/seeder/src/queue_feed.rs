@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use cloud::{Backoff, CloudError, ObjectCreated, objects_created};
+use cloud::{Backoff, CloudError, ObjectCreated, builds_told};
 use pipeline::{Queue, QueueMessage};
-use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::build_feed::{BuildFeed, BuildNotice, Delivery, Held};
@@ -158,16 +157,9 @@ impl BuildFeed for QueueFeed {
     }
 }
 
-/// The builds that a message tells of: `{"bucket": …, "key": …}` as `regional-sync` says it, or an event of S3 in whichever way a
-/// bucket sends it. None where it is S3's test of a new notification.
+/// The builds that a message tells of; none where it is S3's test of a new notification.
 fn notices(body: &str) -> Result<Vec<BuildNotice>, String> {
-    let value: Value = serde_json::from_str(body).map_err(|error| format!("not JSON: {error}"))?;
-    let text = |name: &str| value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    if let (Some(bucket), Some(key)) = (text("bucket"), text("key")) {
-        let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        return Ok(vec![BuildNotice { bucket, key }]);
-    }
-    let objects = objects_created(&value).map_err(|error| error.to_string())?;
+    let objects = builds_told(body).map_err(|error| error.to_string())?;
     let notice = |object: ObjectCreated| BuildNotice {
         bucket: object.bucket,
         key: object.key,

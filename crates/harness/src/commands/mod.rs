@@ -5,10 +5,17 @@ mod bootstrap;
 mod certify;
 mod check;
 mod compare;
+mod cost;
 mod count;
+#[cfg(feature = "pipeline")]
+mod dead_letters;
 mod explain;
 mod folder;
 mod forecasts;
+#[cfg(feature = "manual")]
+mod manual;
+#[cfg(not(feature = "manual"))]
+mod no_manual;
 #[cfg(not(feature = "pipeline"))]
 mod no_pipeline;
 mod plan;
@@ -44,10 +51,17 @@ pub(crate) use bootstrap::{bootstrap, doctor};
 pub(crate) use certify::certify;
 pub(crate) use check::check;
 pub(crate) use compare::{compare, parse_percent};
+pub(crate) use cost::cost;
 pub(crate) use count::count;
+#[cfg(feature = "pipeline")]
+pub(crate) use dead_letters::dead_letters;
 pub(crate) use explain::explain;
+#[cfg(feature = "manual")]
+pub(crate) use manual::{completions, man};
+#[cfg(not(feature = "manual"))]
+pub(crate) use no_manual::{completions, man};
 #[cfg(not(feature = "pipeline"))]
-pub(crate) use no_pipeline::{bootstrap, doctor, status, up};
+pub(crate) use no_pipeline::{bootstrap, dead_letters, doctor, status, up};
 pub(crate) use plan::plan;
 pub(crate) use render::render;
 pub(crate) use run::run;
@@ -62,7 +76,7 @@ pub(crate) use torture::torture;
 #[cfg(feature = "pipeline")]
 pub(crate) use up::up;
 pub(crate) use upload::upload;
-pub(crate) use watch::watch;
+pub(crate) use watch::{watch, watch_interval};
 pub(crate) use worker::worker;
 
 /// Prints a result to stdout.

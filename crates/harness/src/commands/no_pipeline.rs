@@ -1,7 +1,7 @@
 //! In place of the pipeline's commands where the program is built without its clients, which take longer to compile than all
 //! that `run` and `plan` need.
 
-use crate::cli::{BootstrapArguments, DoctorArguments, StatusArguments, UpArguments};
+use crate::cli::{BootstrapArguments, DeadLettersArguments, DoctorArguments, StatusArguments, UpArguments};
 use crate::exit::Exit;
 
 pub(crate) async fn up(_arguments: UpArguments) -> Exit {
@@ -18,6 +18,10 @@ pub(crate) async fn bootstrap(_arguments: BootstrapArguments) -> Exit {
 
 pub(crate) async fn doctor(_arguments: &DoctorArguments) -> Exit {
     refuse("doctor")
+}
+
+pub(crate) async fn dead_letters(_arguments: &DeadLettersArguments) -> Exit {
+    refuse("dead-letters")
 }
 
 fn refuse(command: &str) -> Exit {

@@ -76,7 +76,7 @@ async fn follow(arguments: &WatchArguments, scenario: &Scenario) -> Result<Exit,
         if began.elapsed() > timeout {
             break Exit::NotConverged;
         }
-        tokio::time::sleep(poll_interval(scenario)).await;
+        tokio::time::sleep(watch_interval(scenario.host_count().into())).await;
     };
     watching.screen.finish();
     if let Some(view) = watching.last {
@@ -311,8 +311,7 @@ fn of_this_version(rows: Vec<DeploymentLog>, since: Option<SystemTime>) -> Vec<D
 }
 
 /// Between two looks. Each reads every row, and is paid by the row: a large fleet is looked at less often.
-fn poll_interval(scenario: &Scenario) -> Duration {
-    let hosts: u64 = scenario.regions.iter().map(|region| u64::from(region.hosts)).sum();
+pub(crate) fn watch_interval(hosts: u64) -> Duration {
     POLL_INTERVAL.max(Duration::from_millis(hosts / HOSTS_PER_MILLISECOND))
 }
 

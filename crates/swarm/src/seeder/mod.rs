@@ -453,8 +453,10 @@ impl Seeder {
 
     fn forget(&mut self, now: Time, host: HostId) {
         self.connected.remove(&host);
-        if let Some(was_complete) = self.tracker.remove(host) {
-            let at = self.copies.member_gone(now, host, was_complete);
+        let was_complete = self.tracker.remove(host);
+        // Who was served before it announced itself holds chunks and is no member yet.
+        if was_complete.is_some() || self.copies.has_some(host) {
+            let at = self.copies.member_gone(now, host, was_complete.unwrap_or_default());
             self.timers.set_at_latest(SeederTimer::InjectLost, at);
         }
         self.starving.remove(&host);

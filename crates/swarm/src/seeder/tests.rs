@@ -359,3 +359,24 @@ fn one_that_asked_and_fell_silent_does_not_keep_a_chunk_from_the_other() {
     stage.finish_with(other, Duration::from_secs(60));
     assert_eq!(stage.seeder.stats().chunks_injected, 16);
 }
+
+/// Found by fuzzing: a host that is served before it announces itself, or never does, is no member. It was named as holder of what it had
+/// got for ever after it was gone, and nobody was offered that any more.
+#[test]
+fn who_goes_without_having_announced_itself_holds_nothing() {
+    let mut stage = Stage::new(4, 2, 2);
+    let host = HostId::new(7);
+    stage.here.insert(host);
+    stage.tell(Event::Connected(host));
+    for chunk in 0..4 {
+        stage.say(host, Message::Request { chunk, held: 0 });
+        let chunk = stage.seeder.chunk(chunk).unwrap();
+        stage.tell(Event::ChunkServed { to: host, chunk });
+    }
+    assert!(stage.seeder.copies.has_some(host), "it was served");
+    stage.here.remove(&host);
+    stage.tell(Event::Disconnected(host));
+    assert_eq!(stage.seeder.check(), Ok(()));
+    let lost = stage.seeder.copies.lost(stage.now + Duration::from_secs(3600));
+    assert_eq!(lost.len(), 4, "what it held is held by nobody");
+}

@@ -1,0 +1,48 @@
+//! A seeder, whose members say whatever they like.
+
+use std::sync::Arc;
+
+use swarm::{Action, Bitfield, ChunkIndex, Event, HostId, Part, Seeder, SeederConfig, Time};
+
+use super::driven::{Core, Driven, OWN, build};
+use crate::input::Input;
+
+pub(crate) fn run(data: &[u8]) {
+    let mut input = Input::new(data);
+    let how = input.byte();
+    let mut config = SeederConfig::new(OWN);
+    config.degree = [12, 1, 3][usize::from(how) % 3];
+    config.clients = [32, 1, 2][usize::from(how >> 2) % 3];
+    config.upload_slots = (how & 0x10 != 0).then_some(1);
+    config.copies_max = if how & 0x20 == 0 { 2 } else { 1 };
+    if how & 0x40 != 0 {
+        config.part = Part::new(1, 2).expect("the second of two");
+    }
+    let mut seeder = Seeder::new(config, input.byte().into(), Time::ZERO);
+    let manifest = Arc::new(build(0));
+    let store = Bitfield::full(manifest.chunk_count());
+    seeder.seed(Time::ZERO, manifest);
+    Driven::new(seeder, Some(store)).play(&mut input);
+}
+
+impl Core for Seeder {
+    fn handle_event(&mut self, now: Time, event: Event) {
+        Self::handle_event(self, now, event);
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        Self::poll_action(self)
+    }
+
+    fn next_wakeup(&self) -> Option<Time> {
+        Self::next_wakeup(self)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        Self::check(self)
+    }
+
+    fn expects(&self, _from: HostId, _chunk: ChunkIndex) -> bool {
+        false
+    }
+}
