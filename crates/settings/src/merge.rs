@@ -306,6 +306,8 @@ mod tests {
 
     #[test]
     fn flags_come_before_the_environment_before_the_file_and_lists_are_not_mixed() {
+        assert_eq!(line(&[], &[], "keep-size = 12\n"), "p --keep-size=12");
+        assert_eq!(line(&[], &[], "keep-size = \"1 B\"\n"), "p --keep-size=1 B");
         let text = "folder = \"f\"\nkeep = 1\nlisten = [\"a\", \"b\"]\nquiet = true\n";
         assert_eq!(
             line(&[], &[], text),

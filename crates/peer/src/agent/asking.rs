@@ -190,21 +190,27 @@ fn shown(first: &Status, second: &Status) -> String {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{line}");
     }
-    let names = second.builds.iter().map(|build| build.build.chars().count());
+    text.push_str(&table(second));
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// The builds, each in a line.
+fn table(status: &Status) -> String {
+    let mut text = String::new();
+    let names = status.builds.iter().map(|build| build.build.chars().count());
     let width = names.max().unwrap_or_default().max("BUILD".len());
-    if !second.builds.is_empty() {
+    if !status.builds.is_empty() {
+        // Writing to a String does not fail.
         let _ = writeln!(
             text,
             "\n{:width$}  {:<9} {:>13} {:>10}  WHY",
             "BUILD", "STATE", "CHUNKS", "NEIGHBOURS"
         );
     }
-    for build in &second.builds {
+    for build in &status.builds {
         let chunks = format!("{}/{}", build.chunks_held, build.chunks_total);
-        let why = build
-            .why
-            .as_deref()
-            .unwrap_or(if build.is_listed { "" } else { "not listed any more" });
+        let otherwise = if build.is_listed { "" } else { "not listed any more" };
+        let why = build.why.as_deref().unwrap_or(otherwise);
         let state = build.state.word().replace('_', " ");
         let _ = writeln!(
             text,
@@ -212,7 +218,7 @@ fn shown(first: &Status, second: &Status) -> String {
             build.build, build.neighbours
         );
     }
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    text
 }
 
 /// Between two looks at what was moved.

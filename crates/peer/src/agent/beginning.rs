@@ -21,6 +21,9 @@ impl Builds<'_> {
             return;
         }
         let (mut ids, mut waiting, mut under_way) = self.candidates();
+        if waiting.is_empty() && !self.is_full {
+            return;
+        }
         let (mut room, mut why_not) = (self.room(), None);
         let mut begins = Vec::new();
         while let Some(index) = self.turns.next(&waiting, &under_way) {
@@ -113,12 +116,17 @@ impl Builds<'_> {
                 }
                 self.make_room(lacks);
             }
-            None if self.is_full && room.lacks(0).is_none() => {
+            // One that waits for room may just not have had its turn.
+            None if self.is_full && room.lacks(0).is_none() && self.waits_for_room().next().is_none() => {
                 self.is_full = false;
                 tracing::warn!("there is room for builds again");
             }
             None => {}
         }
+    }
+
+    fn waits_for_room(&self) -> impl Iterator<Item = &Build> {
+        self.builds.values().filter(|build| build.waits_for.is_some())
     }
 
     /// Starts what has its turn. Each is on the list.

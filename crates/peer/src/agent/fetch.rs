@@ -141,6 +141,24 @@ impl Observer for Progress {
 }
 
 impl Progress {
+    fn of(seeders: &[Addresses], surroundings: &Arc<Surroundings>) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(Seen {
+                state: State::Fetching,
+                opened_whole: None,
+                store: None,
+                no_seeder: None,
+                no_host: None,
+                refused_by: BTreeSet::new(),
+            }),
+            seeders: seeders
+                .iter()
+                .map(|seeder| (host_of(seeder.peer()), seeder.to_string()))
+                .collect(),
+            surroundings: Arc::clone(surroundings),
+        })
+    }
+
     /// A failure stays until somebody has looked: a build may be complete a moment after a chunk of it could not be written.
     fn tell(&self, state: State) {
         let mut seen = self.state.lock();
@@ -179,21 +197,7 @@ impl Fetch {
             key,
             gate,
         } = place;
-        let progress = Arc::new(Progress {
-            state: Mutex::new(Seen {
-                state: State::Fetching,
-                opened_whole: None,
-                store: None,
-                no_seeder: None,
-                no_host: None,
-                refused_by: BTreeSet::new(),
-            }),
-            seeders: seeders
-                .iter()
-                .map(|seeder| (host_of(seeder.peer()), seeder.to_string()))
-                .collect(),
-            surroundings: Arc::clone(surroundings),
-        });
+        let progress = Progress::of(&seeders, surroundings);
         let token = Arc::new(());
         let opener = Arc::downgrade(&token);
         let store = StoreOpener::on_disk(out.to_owned()).reusing(older);

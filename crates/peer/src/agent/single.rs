@@ -58,8 +58,10 @@ async fn fetch_and_serve(
     let is_first = outcome.is_err() || !fetch.was_there() || placed.is_some();
     let waiting = WaitingRow::beside(out);
     if let Ok(traffic) = &outcome {
-        let size = std::fs::metadata(out).map_or(0, |file| file.len());
-        let name = out.display().to_string();
+        let (size, name) = (
+            std::fs::metadata(out).map_or(0, |file| file.len()),
+            out.display().to_string(),
+        );
         arguments.say(&if is_first {
             speech::has_come(&name, size, begun.elapsed(), traffic)
         } else {
