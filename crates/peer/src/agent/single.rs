@@ -58,14 +58,11 @@ async fn fetch_and_serve(
     let is_first = outcome.is_err() || !fetch.was_there() || placed.is_some();
     let waiting = WaitingRow::beside(out);
     if let Ok(traffic) = &outcome {
-        let (size, name) = (
-            std::fs::metadata(out).map_or(0, |file| file.len()),
-            out.display().to_string(),
-        );
-        arguments.say(&if is_first {
-            speech::has_come(&name, size, begun.elapsed(), traffic)
-        } else {
-            speech::was_there(&name, size, begun.elapsed())
+        let size = std::fs::metadata(out).map_or(0, |file| file.len());
+        let name = out.display().to_string();
+        arguments.say(&match is_first {
+            true => speech::has_come(&name, size, begun.elapsed(), traffic),
+            false => speech::was_there(&name, size, begun.elapsed()),
         });
     }
     let row = if arguments.log && is_first {
