@@ -126,6 +126,11 @@ async fn a_hook_that_hangs_is_killed_with_all_that_it_has_started() {
     host.until("it runs", |_| runs("98763")).await;
     host.stops().await;
     host.until("it is gone", |_| !runs("98763")).await;
+    // That it was cut off is no refusal: the next start asks again, and the build comes.
+    assert!(!host.said().contains("refused"), "{}", host.said());
+    let mut host = region.host(&["--before-install", "true"]);
+    host.prints(&["app.zip"]).await;
+    host.stops().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -167,9 +167,10 @@ impl<'a> Builds<'a> {
     /// Ends every transfer. What is told afterwards is what has come before.
     pub(crate) fn stop(&mut self) {
         self.is_stopped = true;
-        self.hooks.stop();
         self.step();
         self.builds.clear();
+        // Now that nobody takes it for a refusal.
+        self.hooks.stop();
     }
 
     /// Writes the list where it has changed.
