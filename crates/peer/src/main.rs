@@ -34,7 +34,7 @@ fn run(flags: Vec<OsString>) -> ExitCode {
     };
     let code = runtime.block_on(async {
         match Stop::listen() {
-            Ok(stop) => agent::run(configuration, stop).await,
+            Ok(stop) => Box::pin(agent::run(configuration, stop)).await,
             Err(error) => agent::fail((4, format!("failed to listen for signals: {error}"))),
         }
     });

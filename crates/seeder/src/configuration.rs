@@ -64,14 +64,14 @@ fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
         default_file: Path::new(DEFAULT_FILE),
     };
     let mut merged = merge(&KEYS, &sources)?;
-    let is_flag = |key: &&str| {
+    let is_flag = |key: &str| {
         merged
             .get(key)
             .is_some_and(|setting| matches!(setting.origin, Origin::Flag))
     };
-    if ["bucket", "key"].iter().any(|key| is_flag(&key)) {
+    if ["bucket", "key"].iter().any(|key| is_flag(key)) {
         merged.leave_out(&["queue"]);
-    } else if is_flag(&"queue") {
+    } else if is_flag("queue") {
         merged.leave_out(&["bucket", "key", "part"]);
     }
     merged.check_needs(&KEYS)?;

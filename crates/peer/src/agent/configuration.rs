@@ -106,16 +106,16 @@ pub(super) fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
         default_file: Path::new(DEFAULT_FILE),
     };
     let mut merged = merge(&KEYS, &sources)?;
-    let is_flag = |key: &&str| {
+    let is_flag = |key: &str| {
         let setting = merged.get(key);
         setting.is_some_and(|setting| matches!(setting.origin, settings::Origin::Flag))
     };
-    if OF_ONE_BUILD.iter().any(|key| is_flag(&key)) {
+    if OF_ONE_BUILD.iter().any(|key| is_flag(key)) {
         let of_directory = KEYS.iter().filter(|key| key.needs == Some("directory"));
         let of_directory: Vec<&str> = of_directory.map(|key| key.name).collect();
         merged.leave_out(&of_directory);
         merged.leave_out(&["directory"]);
-    } else if ["directory", "folder"].iter().any(|key| is_flag(&key)) {
+    } else if ["directory", "folder"].iter().any(|key| is_flag(key)) {
         merged.leave_out(&OF_ONE_BUILD);
     }
     merged.check_needs(&KEYS)?;
