@@ -6,7 +6,15 @@
 use std::path::{Path, PathBuf};
 
 /// The crates that are held to it, in `src` and `tests`.
-const CRATES: [&str; 6] = ["swarm", "simulator", "peer", "harness", "scenario", "explain"];
+const CRATES: [&str; 7] = [
+    "swarm",
+    "simulator",
+    "peer",
+    "harness",
+    "scenario",
+    "explain",
+    "settings",
+];
 const SOURCES: Limits = Limits {
     function: 70,
     file: 500,

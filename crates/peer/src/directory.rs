@@ -237,10 +237,22 @@ async fn serve(
     }
 }
 
+/// Whether a directory answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It was asked just now.
+    Unknown,
+    /// It has answered the last question, or has still time to.
+    Answers,
+    /// It does not, and why.
+    Silent(String),
+}
+
 /// What a directory says, followed. Dropping it ends it.
 #[derive(Debug)]
 pub struct Directory {
     builds: watch::Receiver<Vec<SeededBuild>>,
+    reach: watch::Receiver<Reach>,
     task: JoinHandle<()>,
 }
 
@@ -270,8 +282,14 @@ impl Directory {
         };
         let swarm = swarm_of(identity, members.clone(), &transport)?;
         let (told, builds) = watch::channel(Vec::new());
-        let task = tokio::spawn(ask(swarm, members, directory, told));
-        Ok(Self { builds, task })
+        let (reached, reach) = watch::channel(Reach::Unknown);
+        let task = tokio::spawn(ask(swarm, members, directory, (told, reached)));
+        Ok(Self { builds, reach, task })
+    }
+
+    /// Whether it answers, which changes with time.
+    pub fn reach(&self) -> watch::Receiver<Reach> {
+        self.reach.clone()
     }
 
     /// All builds, as soon as they are others than at the last call; `None` when there will be no more news. Cancel-safe.
@@ -291,7 +309,7 @@ async fn ask(
     mut swarm: Swarm<Behaviour>,
     members: Option<Arc<Members>>,
     directory: Addresses,
-    told: watch::Sender<Vec<SeededBuild>>,
+    (told, reached): (watch::Sender<Vec<SeededBuild>>, watch::Sender<Reach>),
 ) {
     let (mut known, mut failures) = (None, 0_u32);
     let address = directory.to_string();
@@ -310,6 +328,7 @@ async fn ask(
                     tracing::warn!(address, "the directory answers again");
                 }
                 (known, failures) = (Some(answer.generation), 0);
+                reached.send_if_modified(|reach| std::mem::replace(reach, Reach::Answers) != Reach::Answers);
                 told.send_if_modified(|builds| {
                     let is_new = *builds != answer.builds;
                     *builds = answer.builds;
@@ -319,6 +338,7 @@ async fn ask(
             Err(error) => {
                 let wait = (AGAIN_FIRST * (1 << failures.min(10))).min(AGAIN_MAX);
                 failures += 1;
+                reached.send_replace(Reach::Silent(error.clone()));
                 if failures == 1 {
                     tracing::warn!(
                         address,

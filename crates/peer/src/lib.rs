@@ -9,33 +9,37 @@ mod files;
 mod logging;
 mod members;
 mod node;
+mod notifier;
 mod open_files;
 mod proven;
 mod rate_limit;
+mod shared_link;
 mod store;
 mod threads;
 mod trust;
 
 pub use belonging::{BelongingError, MemberArguments, OPEN_SWARM};
 pub use deployment_log::{HostPlacement, deployment_log};
-pub use directory::{Directory, DirectoryServer, SeededBuild};
+pub use directory::{Directory, DirectoryServer, Reach, SeededBuild};
 #[doc(hidden)]
 pub use directory::{read_answer, read_question};
 pub use files::{Locked, read_at, replace_file, reserve_space, take_lock};
 pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};
-pub use logging::log_to_stderr;
+pub use logging::{LogFormat, log_to_stderr};
 pub use members::{MemberFiles, Members, MembersError, Refusal};
 pub use node::{
     AddressError, Addresses, Clock, Downlinks, Endpoint, EndpointConfig, InProcessNetwork, Limits, Node, NodeConfig,
     NodeError, NodeIdentity, NodeReport, Observer, PathDelay, PathFaults, PathState, Role, Shaping, Standstill,
     Traffic, TransportKind, cause_of, host_of,
 };
+pub use notifier::Notifier;
 pub use open_files::{connections_within, raise_file_limit};
 pub use rate_limit::{LinkUse, TokenBucket};
+pub use shared_link::SharedLink;
 pub use store::{
     Answer, ChunkPool, ChunkSink, ChunkStore, Claiming, ClaimingStore, Corrupt, CorruptStore, DiskOptions, DiskStore,
-    Faulty, Looked, MemoryStore, Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
+    Faulty, Gate, Looked, MemoryStore, Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
 };
 pub use threads::agent_runtime;
 pub use trust::{Trust, TrustError};

@@ -3,22 +3,38 @@
 
 mod agent;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use agent::{Arguments, Stop};
-use clap::Parser;
-use peer::{agent_runtime, log_to_stderr};
+use agent::{Configuration, Stop};
+use peer::{LogFormat, agent_runtime, log_to_stderr};
 
 fn main() -> ExitCode {
-    log_to_stderr("warn");
-    let arguments = Arguments::parse();
+    let flags: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match flags.first().and_then(|first| first.to_str()) {
+        Some("check") => agent::check(&flags[1..]),
+        Some("status") => agent::status(&flags[1..]),
+        _ => run(flags),
+    }
+}
+
+fn run(flags: Vec<OsString>) -> ExitCode {
+    let configuration = match Configuration::read(&flags) {
+        Ok(configuration) => configuration,
+        Err(why) => return agent::not_configured(why),
+    };
+    let format = configuration.arguments.log_format;
+    log_to_stderr("warn,peer::said=info,peer::hook=info", format);
+    if format == LogFormat::Json {
+        agent::say_as_log_lines();
+    }
     let runtime = match agent_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return agent::fail((4, format!("failed to start the runtime: {error}"))),
     };
     let code = runtime.block_on(async {
         match Stop::listen() {
-            Ok(stop) => agent::run(arguments, stop).await,
+            Ok(stop) => Box::pin(agent::run(configuration, stop)).await,
             Err(error) => agent::fail((4, format!("failed to listen for signals: {error}"))),
         }
     });

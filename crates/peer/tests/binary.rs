@@ -4,6 +4,8 @@
 
 mod region;
 
+use std::time::{Duration, Instant};
+
 use peer::{Multiaddr, NodeIdentity, SeededBuild, TransportKind};
 use region::limit::Limit;
 use region::{Host, Seeder, Seeding, data, directory};
@@ -121,4 +123,25 @@ async fn a_seeder_that_is_not_there_and_an_address_without_an_identity_are_told_
     assert_eq!(host.ends().await.0, Some(2));
     assert!(host.said().contains("/p2p/"), "{}", host.said());
     assert!(!out.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_is_no_faster_than_it_is_told() {
+    let _limit = Limit::start(None);
+    let folder = tempfile::tempdir().unwrap();
+    let build = data(1, 3_000_000);
+    let seeder = seeder(TransportKind::Tcp, &build, Part::WHOLE).await;
+    let out = folder.path().join("app.zip");
+    let begun = Instant::now();
+    let mut host = Host::single(&[&seeder], &out, &["--download-rate", "8 Mbit/s"]);
+    assert_eq!(host.ends().await.0, Some(0), "{}", host.said());
+    // Three seconds, less the twentieth of one that the limit makes up for; how much longer it takes is of no matter.
+    assert!(begun.elapsed() >= Duration::from_millis(2_900), "{:?}", begun.elapsed());
+    let mut host = Host::single(&[&seeder], &out, &["--download-rate", "fast"]);
+    assert_eq!(host.ends().await.0, Some(2));
+    assert!(
+        host.said().contains("expected a rate of at least 512 kbit/s"),
+        "{}",
+        host.said()
+    );
 }

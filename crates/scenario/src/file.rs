@@ -2,40 +2,13 @@
 //!
 //! Precedence: what is extended < the file < `--set`, in order. Tables merge deeply; scalars and arrays are replaced.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use toml::de::{DeTable, DeValue};
+use settings::{Entry, Layer, Problem, Table, Value};
 
-use crate::LoadOptions;
-use crate::problem::{Layer, Place, Problem, ScenarioError};
 use crate::schema::{self, Kind};
-
-/// A value of the merged tree.
-#[derive(Clone, Debug)]
-pub(crate) enum Value {
-    Text(String),
-    Integer(i64),
-    Float(f64),
-    Boolean(bool),
-    Array(Vec<Self>),
-    Table(Table),
-    Other,
-}
-
-/// A table of the merged tree.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Table {
-    pub(crate) entries: BTreeMap<String, Entry>,
-}
-
-/// A key with its value.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) place: Place,
-    pub(crate) value: Value,
-}
+use crate::{LoadOptions, ScenarioError};
 
 /// One `key=value` of the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +122,7 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Table, Scenario
 
 /// Likewise of a text, which extends nothing.
 pub(crate) fn load_text(name: &str, text: String, options: &LoadOptions) -> Result<Table, ScenarioError> {
-    with(parse(name.to_owned(), text)?, options)
+    with(Table::parse(Layer::of_file(name, text))?, options)
 }
 
 /// The command line's values on top.
@@ -186,7 +159,7 @@ fn load_file(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, ScenarioErr
         Problem::of_file(name.clone(), hint)
     })?;
     above.push(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
-    let mut own = parse(name, text)?;
+    let mut own = Table::parse(Layer::of_file(name, text))?;
     let Some(extends) = own.entries.remove("extends") else {
         return Ok(own);
     };
@@ -252,33 +225,7 @@ fn base_of(path: &Path, base: &str) -> PathBuf {
     there.filter(|there| there.exists()).unwrap_or(here)
 }
 
-fn parse(name: String, text: String) -> Result<Table, ScenarioError> {
-    let layer = Arc::new(Layer {
-        name,
-        text,
-        is_file: true,
-    });
-    match DeTable::parse(&layer.text) {
-        Ok(table) => Ok(convert_table(table.get_ref(), &layer)),
-        Err(error) => {
-            let place = Place {
-                layer: Arc::clone(&layer),
-                span: error.span().unwrap_or(0..0),
-            };
-            let message = format!("not valid TOML at column {}: {}", place.column(), error.message());
-            Err(Problem::at(&place, message).into())
-        }
-    }
-}
-
 fn parse_override(name: &str, key: &str, value: &str) -> Result<Table, ScenarioError> {
-    let layer = |text: String| {
-        Arc::new(Layer {
-            name: name.to_owned(),
-            text,
-            is_file: false,
-        })
-    };
     let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
     let quoted = format!("{key} = \"{quoted}\"");
     // A shell has taken the quotes of 1.10. One that still has them has them; `false` leaves out what a file has.
@@ -291,45 +238,11 @@ fn parse_override(name: &str, key: &str, value: &str) -> Result<Table, ScenarioE
         vec![format!("{key} = {value}"), quoted]
     };
     for text in forms {
-        let layer = layer(text);
-        if let Ok(table) = DeTable::parse(&layer.text) {
-            return Ok(convert_table(table.get_ref(), &layer));
+        if let Ok(table) = Table::parse(Layer::of_option(name, text)) {
+            return Ok(table);
         }
     }
     Err(Problem::of_file(name, "expected a dotted key and a value, such as swarm.degree=12").into())
-}
-
-fn convert_table(table: &DeTable<'_>, layer: &Arc<Layer>) -> Table {
-    let entries = table.iter().map(|(key, value)| {
-        let place = Place {
-            layer: Arc::clone(layer),
-            span: key.span(),
-        };
-        let value = convert(value.get_ref(), layer);
-        (key.get_ref().to_string(), Entry { place, value })
-    });
-    Table {
-        entries: entries.collect(),
-    }
-}
-
-fn convert(value: &DeValue<'_>, layer: &Arc<Layer>) -> Value {
-    match value {
-        DeValue::String(text) => Value::Text(text.to_string()),
-        DeValue::Integer(number) => {
-            let digits = number.as_str().replace('_', "");
-            i64::from_str_radix(&digits, number.radix()).map_or(Value::Other, Value::Integer)
-        }
-        DeValue::Float(number) => number
-            .as_str()
-            .replace('_', "")
-            .parse()
-            .map_or(Value::Other, Value::Float),
-        DeValue::Boolean(value) => Value::Boolean(*value),
-        DeValue::Datetime(_) => Value::Other,
-        DeValue::Array(items) => Value::Array(items.iter().map(|item| convert(item.get_ref(), layer)).collect()),
-        DeValue::Table(table) => Value::Table(convert_table(table, layer)),
-    }
 }
 
 /// Puts a layer on top of those below. A build has one source, so a layer that names one replaces the other kind too.

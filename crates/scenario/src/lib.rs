@@ -12,9 +12,7 @@ mod kernel_keys;
 mod links;
 mod machine_load;
 mod outcome;
-mod problem;
 mod protocol;
-mod quantity;
 mod reader;
 mod report_fields;
 mod report_schema;
@@ -43,8 +41,6 @@ pub use host_parts::HostParts;
 pub use host_plan::{Absence, HostPlan, RegionPlan, SeederPlan, Serves, host_index};
 pub use machine_load::{MachineLoad, TimerLag};
 pub use outcome::{HostOutcome, HostState, LatencyHistogram, LatencySummary, nearest_rank};
-pub use problem::{Problem, ScenarioError};
-pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size};
 pub use reader::SEED_MAX;
 pub use report_fields::{REPORT_FIELDS, REPORT_LISTS, ReportField, ReportsOf, Unit, UnknownField, find_in_report};
 pub use report_schema::{REPORT_SCHEMA_VERSION, report_schema};
@@ -53,6 +49,7 @@ pub use run_outcome::{
     RunOutcome, Stages, Stop, WorkerFacts, protocol_counts,
 };
 pub use schema::schema;
+pub use settings::{Problem, Problems as ScenarioError, QuantityError, parse_duration, parse_rate, parse_size};
 pub use swarm::ChunkPolicy as Policy;
 pub use thresholds::{Threshold, ThresholdError, Verdict};
 pub use values::{KeyValue, Origin};

@@ -4,13 +4,12 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
+use settings::{Table, Value, parse_duration, parse_rate, parse_size};
 use swarm::{BUILD_ID_LENGTH_MAX, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, CHUNKS_MAX};
 
+use crate::ScenarioError;
 use crate::faults::{self, HostShare};
 use crate::file::shown;
-use crate::file::{Table, Value};
-use crate::problem::ScenarioError;
-use crate::quantity::{parse_duration, parse_rate, parse_size};
 use crate::section::{Reader, Section};
 use crate::thresholds::Threshold;
 use crate::words::{FIDELITIES, LOCALITIES, POLICIES, TRANSPORTS};

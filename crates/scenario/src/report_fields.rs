@@ -4,9 +4,8 @@
 //! that holds real reports against the table, both ways. Thresholds, comparisons and sweeps take units from here.
 
 use serde_json::{Map, Value, json};
+use settings::{parse_duration, parse_size};
 use swarm::PeerStats;
-
-use crate::quantity::{parse_duration, parse_size};
 
 /// A field, or the same field of each region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Every key of a scenario file in one table: what the reader accepts and what the JSON Schema says.
 
 use serde_json::{Map, Value, json};
+use settings::parse_duration;
 
 use crate::SwarmSettings;
-use crate::quantity::parse_duration;
 use crate::report_fields;
 use crate::words::{
     CUT_FROM, FAULT_KINDS, FIDELITIES, KEPT_STORES, LOCALITIES, POLICIES, TRANSPORTS, WAYS, Words, word_of,

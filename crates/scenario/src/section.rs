@@ -6,9 +6,8 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 
-use crate::file::{Entry, Table, Value};
-use crate::problem::{Place, Problem};
-use crate::quantity::QuantityError;
+use settings::{Entry, Place, Problem, QuantityError, Table, Value, nearest};
+
 use crate::schema::{self, Kind};
 use crate::words::{self, Word};
 
@@ -37,12 +36,9 @@ impl Reader {
                 (Some(_), _) => {}
                 (None, _) => {
                     let siblings = schema::KEYS.iter().filter_map(|k| schema::child_of(k.pattern, pattern));
-                    let nearest = siblings
-                        .map(|sibling| (strsim::damerau_levenshtein(key, sibling), sibling))
-                        .filter(|(distance, sibling)| *sibling != "*" && *distance <= 3.max(sibling.len() / 3))
-                        .min();
+                    let nearest = nearest(key, siblings.filter(|sibling| *sibling != "*"));
                     let hint = match nearest {
-                        Some((_, sibling)) => format!("did you mean {}?", join(path, sibling)),
+                        Some(sibling) => format!("did you mean {}?", join(path, sibling)),
                         None => {
                             let siblings = schema::KEYS.iter().filter_map(|k| schema::child_of(k.pattern, pattern));
                             let list: Vec<_> = siblings.collect();
@@ -118,7 +114,7 @@ impl<'a> Section<'a> {
             join(&self.path, key)
         };
         let entry = if key.is_empty() { None } else { self.entry(key) };
-        let shown = entry.map(|entry| show(&entry.value)).unwrap_or_default();
+        let shown = entry.map(|entry| entry.value.shown()).unwrap_or_default();
         let message = format!("{full}{shown} — {message}");
         let place = entry.map(|entry| &entry.place).or(self.place);
         match place {
@@ -232,16 +228,5 @@ fn join(path: &str, key: &str) -> String {
         key.to_owned()
     } else {
         format!("{path}.{key}")
-    }
-}
-
-fn show(value: &Value) -> String {
-    match value {
-        Value::Text(text) => format!(" = {text:?}"),
-        Value::Integer(number) => format!(" = {number}"),
-        Value::Float(number) => format!(" = {number}"),
-        Value::Boolean(value) => format!(" = {value}"),
-        Value::Array(_) => " = […]".to_owned(),
-        Value::Table(_) | Value::Other => String::new(),
     }
 }

@@ -1,7 +1,8 @@
 //! Holds the shares of faults and classes against the hosts that there are.
 
+use settings::Value;
+
 use crate::faults::Chosen;
-use crate::file::Value;
 use crate::section::Section;
 use crate::{HostShare, Region, Scenario};
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+use settings::{Table, Value};
 
-use crate::file::{Table, Value};
 use crate::schema::{self, Kind};
 use crate::{Bytes, Scenario};
 
@@ -67,7 +67,7 @@ fn expand<'a>(
     table: Option<&'a Table>,
     parts: &[&str],
     above: String,
-    found: &mut Vec<(String, Option<&'a crate::file::Entry>)>,
+    found: &mut Vec<(String, Option<&'a settings::Entry>)>,
 ) {
     let join = |name: &str| {
         if above.is_empty() {
@@ -98,7 +98,7 @@ fn expand<'a>(
     }
 }
 
-fn origin(entry: &crate::file::Entry) -> Origin {
+fn origin(entry: &settings::Entry) -> Origin {
     let told = entry.place.told();
     match entry.place.layer.is_file {
         true => Origin::File(told),

@@ -1,9 +1,11 @@
 //! `seeder`: pulls a build from a bucket and seeds it to the hosts that join, or every build that a queue tells of, until it
 //! is told to stop.
 
+mod configuration;
 mod run_queue;
 mod signals;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,8 +14,9 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser};
 use cloud::{Buckets, Cloud, CloudConfig, chain};
 use peer::{
-    Clock, Endpoint, EndpointConfig, Limits, MemberArguments, Members, Multiaddr, NodeIdentity, OPEN_SWARM, Shaping,
-    TransportKind, agent_runtime, connections_within, host_of, log_to_stderr, raise_file_limit,
+    Clock, Endpoint, EndpointConfig, Limits, LogFormat, MemberArguments, Members, Multiaddr, NodeIdentity, Notifier,
+    OPEN_SWARM, Shaping, SharedLink, TransportKind, agent_runtime, connections_within, host_of, log_to_stderr,
+    raise_file_limit,
 };
 use seeder::{
     BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool,
@@ -21,7 +24,7 @@ use seeder::{
 };
 use signals::Signals;
 use signing::TrustedKeys;
-use swarm::{Part, SeederConfig, SwarmId};
+use swarm::{ByteRate, Part, SeederConfig, SwarmId};
 
 /// Whose builds are seeded; everybody's where absent.
 type Trust = Option<Arc<TrustedKeys>>;
@@ -30,6 +33,10 @@ type Trust = Option<Arc<TrustedKeys>>;
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
+    /// A file that says what flags do not: each flag is a key of it. Where nobody names one /etc/fleetcast/seeder.toml, if it is there. A
+    /// variable FLEETCAST_SEEDER_QUEUE or the like comes before the file, and a flag before both. `seeder check` says what holds.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The regional bucket.
     #[arg(long, required_unless_present_any = ["queue", "print_id"], requires = "key")]
     bucket: Option<String>,
@@ -77,6 +84,12 @@ struct Arguments {
     /// of the chunks; hosts are given the addresses of all. Not for a queue, whose messages reach one seeder each.
     #[arg(long, value_name = "PART/PARTS", default_value = "1/1", value_parser = part)]
     part: Part,
+    /// Payload that is sent at most, of all builds together, such as "10 Gbit/s"; no limit where absent, or "none".
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    upload_rate: Option<RateLimit>,
+    /// How lines on stderr are written: for people, or an object of JSON each.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
     /// Hosts that may be connected.
     #[arg(long, default_value_t = 100_000)]
     hosts_max: u32,
@@ -92,8 +105,15 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    log_to_stderr("info,libp2p_swarm=warn");
-    let arguments = Arguments::parse();
+    let flags: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if flags.first().is_some_and(|first| first == "check") {
+        return configuration::check(&flags[1..]);
+    }
+    let arguments = match configuration::read(&flags) {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit,
+    };
+    log_to_stderr("info,libp2p_swarm=warn", arguments.log_format);
     if arguments.queue.is_some() && !arguments.part.is_whole() {
         let message = "--part is for seeders of one build: each message of a --queue reaches one seeder only, which seeds \
             all of it";
@@ -169,7 +189,8 @@ async fn seed_one(
         let endpoint = Endpoint::start(endpoint_config(arguments, identity, members));
         let endpoint = endpoint.await.map_err(|error| fail(&error))?;
         print_addresses(&endpoint);
-        let seeder = start(arguments, &endpoint, folder, trust, SwarmId::ONLY);
+        let up = uplink(arguments);
+        let seeder = start(arguments, (&endpoint, &up), folder, trust, SwarmId::ONLY);
         let pulled = find(arguments, buckets, notice, folder, trust).await;
         let pulled = pulled.map_err(|source| {
             fail(&SeedError::Pull {
@@ -190,7 +211,10 @@ async fn seed_one(
     };
     match seeder {
         Ok((endpoint, seeder)) => {
+            let notifier = Notifier::from_environment();
+            notifier.ready();
             signals.first().await;
+            notifier.stopping();
             endpoint.close().await;
             drop(seeder);
             ExitCode::SUCCESS
@@ -305,10 +329,15 @@ fn print_addresses(endpoint: &Endpoint) {
     }
 }
 
+/// What all swarms of this process may send.
+fn uplink(arguments: &Arguments) -> SharedLink {
+    SharedLink::new(arguments.upload_rate.and_then(|limit| limit.0))
+}
+
 /// Starts the swarm of a build.
 fn start(
     arguments: &Arguments,
-    endpoint: &Endpoint,
+    (endpoint, up): (&Endpoint, &SharedLink),
     folder: &Arc<SpoolFolder>,
     trust: &Trust,
     swarm: SwarmId,
@@ -321,7 +350,10 @@ fn start(
         SeederOptions {
             swarm,
             core,
-            shaping: Shaping::default(),
+            shaping: Shaping {
+                shared_up: Some(up.clone()),
+                ..Shaping::default()
+            },
             limits: Limits::default(),
             seed: host.get(),
             clock: Clock::start(),
@@ -337,6 +369,21 @@ fn pull_options(arguments: &Arguments, folder: &Arc<SpoolFolder>, trust: &Trust)
         spool: Spool::Folder(Arc::clone(folder)),
         trust: trust.clone(),
     }
+}
+
+/// A limit of what is sent, or none.
+#[derive(Clone, Copy, Debug)]
+struct RateLimit(Option<ByteRate>);
+
+fn rate(text: &str) -> Result<RateLimit, String> {
+    if text == "none" {
+        return Ok(RateLimit(None));
+    }
+    let rate = settings::parse_rate(text)
+        .ok()
+        .and_then(ByteRate::from_bytes_per_second);
+    rate.map(|rate| RateLimit(Some(rate)))
+        .ok_or_else(|| "expected a rate, such as \"10 Gbit/s\", or \"none\"".to_owned())
 }
 
 /// The part as people count, from 1.

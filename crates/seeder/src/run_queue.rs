@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloud::{Cloud, CloudError};
-use peer::{DirectoryServer, Multiaddr, NodeIdentity, SeededBuild};
+use peer::{DirectoryServer, Multiaddr, NodeIdentity, Notifier, SeededBuild, SharedLink};
 use pipeline::{PipelineClients, Queues};
 use seeder::{Agent, AgentHost, AgentOptions, BuildFeed, Delivery, Patience, QueueFeed, RegionalSeeder, SpoolFolder};
 use swarm::SwarmId;
 use tokio::sync::oneshot;
 
 use crate::signals::Signals;
-use crate::{Arguments, Trust, endpoint_config, fail, print_addresses, print_line, pull_options, start, who};
+use crate::{Arguments, Trust, endpoint_config, fail, print_addresses, print_line, pull_options, start, uplink, who};
 
 /// Seeds what the queue tells of, until a signal comes.
 pub(crate) async fn seed_all(
@@ -70,7 +70,10 @@ pub(crate) async fn seed_all(
         folder,
         trust,
         directory,
+        up: uplink(arguments),
     };
+    let notifier = Notifier::from_environment();
+    notifier.ready();
     let agent = Agent::new(host, cloud.buckets(), options);
     let mut also = signals.clone();
     // While messages go back to the queue hosts are told that it goes.
@@ -80,6 +83,7 @@ pub(crate) async fn seed_all(
         })),
         async {
             also.first().await;
+            notifier.stopping();
             endpoint.close().await;
         },
     );
@@ -94,13 +98,14 @@ struct Host<'a> {
     folder: &'a Arc<SpoolFolder>,
     trust: &'a Trust,
     directory: DirectoryServer,
+    up: SharedLink,
 }
 
 impl AgentHost for Host<'_> {
     fn start_swarm(&mut self, swarm: SwarmId) -> RegionalSeeder {
         start(
             self.arguments,
-            self.directory.endpoint(),
+            (self.directory.endpoint(), &self.up),
             self.folder,
             self.trust,
             swarm,

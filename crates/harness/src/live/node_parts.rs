@@ -94,6 +94,7 @@ pub(super) fn shaping(links: Option<&Links>, downlinks: &Downlinks) -> Shaping {
         uplink: links.map(Links::uplink),
         downlink: links.map(Links::downlink),
         downlinks: downlinks.clone(),
+        ..Shaping::default()
     }
 }
 

@@ -5,12 +5,19 @@ use std::time::Duration;
 
 use clap::Parser;
 use cloud::{CloudConfig, DeploymentLog};
-use peer::{HostPlacement, MemberArguments, Multiaddr, NodeReport, deployment_log};
+use peer::{HostPlacement, LogFormat, MemberArguments, Multiaddr, NodeReport, deployment_log};
+
+use super::http::HttpAddress;
+use super::limits::RateLimit;
 
 /// Fetch a build, or every build of a region, from seeders and their swarms.
 #[derive(Clone, Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = COMMANDS)]
 pub(crate) struct Arguments {
+    /// A file that says what flags do not: each flag is a key of it. Where nobody names one /etc/fleetcast/host.toml, if it is there. A
+    /// variable FLEETCAST_KEEP or the like comes before the file, and a flag before both.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Address of the seeder with its peer id, as the seeder prints it: /ip4/10.0.0.1/tcp/4001/p2p/12D3… Given again for each
     /// seeder of the region, in the order of their parts.
     #[arg(long, value_name = "MULTIADDR", requires = "out")]
@@ -52,12 +59,55 @@ pub(crate) struct Arguments {
     /// stays.
     #[arg(long, value_name = "NUMBER", default_value_t = 3, requires = "directory")]
     pub(crate) keep: usize,
-    /// How many bytes of them stay; no limit where absent.
-    #[arg(long, value_name = "BYTES", requires = "directory")]
+    /// How many bytes of them stay, such as 20000000000 or "20 GB"; no limit where absent.
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "directory")]
     pub(crate) keep_size: Option<u64>,
+    /// The key of a build that stays in the folder whatever else goes. May be repeated.
+    #[arg(long, value_name = "KEY", requires = "directory")]
+    pub(crate) pin: Vec<String>,
+    /// A symbolic link that always leads to the build that came last; a name in the folder, or a path elsewhere. It is replaced at once: who
+    /// opens it finds the old build or the new one.
+    #[arg(long, value_name = "LINK", requires = "directory")]
+    pub(crate) current: Option<PathBuf>,
+    /// A command for the shell that is run when all of a build has come and is verified, before it is put in place. Where it fails the build
+    /// is refused, until there is a newer version, SIGHUP or a restart. It finds FLEETCAST_BUILD, FLEETCAST_VERSION, FLEETCAST_ROOT,
+    /// FLEETCAST_PATH (the file now) and FLEETCAST_TARGET (where it will stand) in its environment.
+    #[arg(long, value_name = "COMMAND", requires = "directory")]
+    pub(crate) before_install: Option<String>,
+    /// A command that is run when a version of a build has come and is in place, once, likewise.
+    #[arg(long, value_name = "COMMAND", requires = "directory")]
+    pub(crate) installed: Option<String>,
+    /// A command that is run when a build has not come or was refused, with FLEETCAST_ERROR, once for each reason.
+    #[arg(long, value_name = "COMMAND", requires = "directory")]
+    pub(crate) failed: Option<String>,
+    /// A command that takes longer is killed with all that it has started, and has failed.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) hook_timeout: u64,
     /// A build that is not listed any more is served to other hosts until none has taken anything of it for so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "directory")]
     pub(crate) serve_idle: u64,
+    /// Payload that is sent at most, of all builds together, such as "200 Mbit/s", or "none". Where nobody has said half of what the
+    /// slowest network card does for a directory's host, or 500 Mbit/s where no card says; none where the directory is on this machine.
+    #[arg(long, value_name = "RATE", value_parser = RateLimit::parse)]
+    pub(crate) upload_rate: Option<RateLimit>,
+    /// Payload that is received at most, likewise.
+    #[arg(long, value_name = "RATE", value_parser = RateLimit::parse)]
+    pub(crate) download_rate: Option<RateLimit>,
+    /// Connections that others may make to this host, as far as half of the files that it may open allow; the other half is for those
+    /// that it makes. A directory lists at most 64 builds, each with up to 26 neighbours, and some more are being left.
+    #[arg(long, value_name = "NUMBER", default_value_t = 4096)]
+    pub(crate) connections_max: u32,
+    /// Nothing new is fetched where less than so many bytes would be free on its disk then. Where nobody has said 1 GiB, or a twentieth of
+    /// the disk if that is less. What was begun goes on; what is not listed any more makes room where that helps.
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "directory")]
+    pub(crate) free_min: Option<u64>,
+    /// Bytes that builds may take in the folder; no limit where absent.
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "directory")]
+    pub(crate) store_max: Option<u64>,
+    /// Where /metrics, /healthz, /readyz and /status are answered over HTTP: an address with its port, or unix:PATH for who may write to
+    /// that socket. May be repeated. Nobody is asked who they are: not for the open network.
+    #[arg(long, value_name = "ADDRESS", requires = "directory")]
+    pub(crate) http: Vec<HttpAddress>,
     /// Permission bits of what is fetched, such as 0755. Without it those of what stood at its place, or what the umask leaves.
     #[arg(long, value_name = "OCTAL", value_parser = mode)]
     pub(crate) mode: Option<u32>,
@@ -68,6 +118,9 @@ pub(crate) struct Arguments {
     pub(crate) trust: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) belonging: MemberArguments,
+    /// How lines on stderr are written: for people, or an object of JSON each.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
     /// Do not say on stderr what has come. Warnings and errors are said all the same.
     #[arg(long)]
     pub(crate) quiet: bool,
@@ -171,6 +224,20 @@ fn mode(text: &str) -> Result<u32, String> {
     let bits = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o7777);
     bits.ok_or_else(|| "expected permission bits in octal, such as 0755".to_owned())
 }
+
+/// Bytes, as a number or with a unit.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let bytes = text.parse().ok().or_else(|| settings::parse_size(text).ok());
+    bytes.ok_or_else(|| format!("expected {SIZE}"))
+}
+
+/// What a size is.
+pub(super) const SIZE: &str = "a number of bytes, or one with its unit, such as \"20 GB\"";
+
+/// What `peer` does besides.
+const COMMANDS: &str = "Commands:
+  peer check [FLAGS]   say what flags, environment and file come to, and where each value comes from; 2 where something is wrong
+  peer status [FLAGS]  say how the agent of this machine is";
 
 /// The file of a build by its key, below `folder`; `None` where the key leads out of it or to a file of the agent itself.
 pub(crate) fn place_of(folder: &Path, key: &str) -> Option<PathBuf> {

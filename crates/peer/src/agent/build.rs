@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use peer::{Addresses, Multiaddr, PeerId, SeededBuild};
+use peer::{Addresses, Multiaddr, NodeReport, PeerId, SeededBuild, Traffic};
 
 use super::fetch::Fetch;
 use super::kept::Stamp;
@@ -22,6 +22,10 @@ pub(super) struct Build {
     /// Attempts that failed one after the other.
     pub(super) failures: u32,
     pub(super) last_error: Option<String>,
+    /// Who was asked whether it may be put in place said no: it is not tried again by itself.
+    pub(super) is_refused: bool,
+    /// Why it is not begun, where that is not that others come first.
+    pub(super) waits_for: Option<String>,
     /// Its seeders are to be found elsewhere since it was begun.
     pub(super) has_moved: bool,
 }
@@ -50,6 +54,11 @@ impl Serving {
         Self { fetch, sent }
     }
 
+    /// The root of its manifest.
+    pub(super) fn root(&self) -> Option<String> {
+        self.fetch.build().map(|(_, root)| root)
+    }
+
     /// For how long nobody has taken anything of it, as far as was looked.
     fn is_idle_for(&mut self) -> Duration {
         let sent = self.fetch.report().traffic.sent;
@@ -76,6 +85,8 @@ impl Build {
             },
             failures: 0,
             last_error: None,
+            waits_for: None,
+            is_refused: false,
             has_moved: false,
         };
         build.waits(number, Duration::ZERO);
@@ -87,8 +98,32 @@ impl Build {
         !matches!(self.phase, Phase::InPlace(_))
     }
 
+    /// Whether it has to be looked at from time to time.
+    pub(super) fn is_busy(&self) -> bool {
+        (self.is_unfinished() && !self.is_refused) || self.is_leaving()
+    }
+
+    /// What its node has done; `None` while it waits.
+    pub(super) fn report(&self) -> Option<NodeReport> {
+        match &self.phase {
+            Phase::UnderWay(fetch) => Some(fetch.report()),
+            Phase::InPlace(serving) => Some(serving.fetch.report()),
+            Phase::Waiting { .. } => None,
+        }
+    }
+
+    /// What its node has moved.
+    pub(super) fn traffic(&self) -> Option<Traffic> {
+        self.report().map(|report| report.traffic)
+    }
+
+    /// Whether nothing of it has come for a while.
+    pub(super) fn stalled(&self) -> bool {
+        matches!(&self.phase, Phase::UnderWay(fetch) if fetch.is_stalled())
+    }
+
     /// Whether it is served though it is not listed any more, so that it has to be looked at whether somebody still wants it.
-    pub(super) fn is_leaving(&self) -> bool {
+    fn is_leaving(&self) -> bool {
         !self.is_listed && !self.is_unfinished()
     }
 

@@ -9,27 +9,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cloud::DeploymentLog;
-use peer::{Addresses, Placed, SeededBuild, Traffic};
+use peer::{Placed, SeededBuild, Traffic};
 
 use super::arguments::place_of;
 use super::build::{Build, Phase, Serving};
-use super::fetch::{Fetch, FetchTo, State, Surroundings};
+use super::fetch::State;
+use super::hooks::{Hooks, Told, When, told_of};
 use super::kept::{BuildId, Kept, Record, Row, Stamp};
-use super::leftovers::remove_parts;
-use super::turns::{Turns, UnderWay, Waiting};
+use super::leftovers::{Leaving, remove_parts};
+use super::surroundings::Surroundings;
+use super::turns::Turns;
 use super::{Arguments, speech};
 
 /// All builds of the host.
 pub(crate) struct Builds<'a> {
-    pub(super) arguments: &'a Arguments,
+    pub(super) arguments: Arguments,
     pub(super) folder: &'a Path,
     pub(super) kept: Kept,
-    surroundings: Arc<Surroundings>,
+    pub(super) surroundings: Arc<Surroundings>,
     pub(super) builds: BTreeMap<BuildId, Build>,
-    turns: Turns,
+    pub(super) turns: Turns,
     /// Numbers the turns that are waited for.
     waits: u64,
     /// Keys that were refused, so that each is told once while it is listed.
@@ -39,9 +41,16 @@ pub(crate) struct Builds<'a> {
     pub(super) written_down: Vec<PathBuf>,
     /// Something has come or is listed no more, so something may have to leave the folder.
     pub(super) may_be_over: bool,
-    is_stopped: bool,
+    pub(super) hooks: Hooks,
+    pub(super) is_stopped: bool,
+    /// There is no room for what waits, and this was said.
+    pub(super) is_full: bool,
+    /// Builds that have left the swarm, whose files are to be deleted.
+    pub(super) leaving: Vec<Leaving>,
     /// How many builds were given up since this process began.
-    given_up: u64,
+    pub(super) given_up: u64,
+    /// How many have come since then, and how long that took, summed.
+    pub(super) installed: (u64, Duration),
 }
 
 impl<'a> Builds<'a> {
@@ -53,7 +62,7 @@ impl<'a> Builds<'a> {
         surroundings: &Arc<Surroundings>,
     ) -> Self {
         let mut builds = Self {
-            arguments,
+            arguments: arguments.clone(),
             folder,
             kept,
             surroundings: Arc::clone(surroundings),
@@ -64,10 +73,15 @@ impl<'a> Builds<'a> {
             to_print: Vec::new(),
             written_down: Vec::new(),
             may_be_over: false,
+            hooks: Hooks::new(arguments),
             is_stopped: false,
+            is_full: false,
+            leaving: Vec::new(),
             given_up: 0,
+            installed: (0, Duration::ZERO),
         };
         builds.take_up_what_was_placed();
+        builds.point_current();
         builds
     }
 
@@ -112,7 +126,7 @@ impl<'a> Builds<'a> {
             build.seeders_are(seeded, number);
             return;
         }
-        let Some(out) = place_of(self.folder, &seeded.key) else {
+        let Some(out) = self.place_of(&seeded.key) else {
             if self.refused.insert(seeded.key.clone()) {
                 tracing::error!(key = seeded.key, "leads out of the folder; the build is not fetched");
             }
@@ -121,6 +135,11 @@ impl<'a> Builds<'a> {
         let heard_ago = self.kept.change(&id).heard_ago();
         let build = Build::new(seeded, out, heard_ago, number);
         self.builds.insert(id, build);
+    }
+
+    /// The file of a build by its key; `None` where the key leads out of the folder or to something that is no build.
+    pub(super) fn place_of(&self, key: &str) -> Option<PathBuf> {
+        place_of(self.folder, key).filter(|out| self.current_link().as_ref() != Some(out))
     }
 
     fn next_number(&mut self) -> u64 {
@@ -134,6 +153,7 @@ impl<'a> Builds<'a> {
         self.give_up_what_cannot_begin();
         self.begin();
         self.remove_what_is_over();
+        self.delete_what_has_left();
         self.leave_what_nobody_wants();
         self.save();
         self.print();
@@ -141,9 +161,7 @@ impl<'a> Builds<'a> {
 
     /// Whether something is on its way that has to be looked at from time to time.
     pub(crate) fn is_busy(&self) -> bool {
-        self.builds
-            .values()
-            .any(|build| build.is_unfinished() || build.is_leaving())
+        !self.leaving.is_empty() || self.builds.values().any(Build::is_busy)
     }
 
     /// Ends every transfer. What is told afterwards is what has come before.
@@ -151,6 +169,8 @@ impl<'a> Builds<'a> {
         self.is_stopped = true;
         self.step();
         self.builds.clear();
+        // Now that nobody takes it for a refusal.
+        self.hooks.stop();
     }
 
     /// Writes the list where it has changed.
@@ -195,6 +215,10 @@ impl<'a> Builds<'a> {
             match fetch.state() {
                 State::Complete(traffic) => ended.push((id.clone(), Ok(traffic))),
                 State::Failed(error) => ended.push((id.clone(), Err(error))),
+                State::Refused(error) => {
+                    build.is_refused = true;
+                    ended.push((id.clone(), Err(error)));
+                }
                 State::Fetching if fetch.age() >= patience => ended.push((id.clone(), Err(fetch.timed_out(patience)))),
                 State::Fetching => {
                     fetch.look();
@@ -244,6 +268,7 @@ impl<'a> Builds<'a> {
             record.is_printed = true;
             self.arguments.say(&speech::was_there(&id.0, size, took));
         } else {
+            self.installed = (self.installed.0 + 1, self.installed.1 + took);
             self.arguments.say(&speech::has_come(&id.0, size, took, traffic));
             if self.arguments.log {
                 let row = self
@@ -260,6 +285,7 @@ impl<'a> Builds<'a> {
         if is_news {
             self.kept.put_last(id);
         }
+        self.point_current();
         self.may_be_over = true;
         self.written_down.push(out);
         // What stood there before is served no more: its file is this one now.
@@ -267,7 +293,7 @@ impl<'a> Builds<'a> {
             .retain(|other, build| other.0 != id.0 || other.1 == id.1 || build.is_unfinished());
     }
 
-    fn has_failed(&mut self, id: &BuildId, error: &str) {
+    pub(super) fn has_failed(&mut self, id: &BuildId, error: &str) {
         let number = self.next_number();
         let Some(build) = self.builds.get_mut(id) else {
             return;
@@ -290,10 +316,19 @@ impl<'a> Builds<'a> {
             match (is_in_place, is_listed) {
                 (true, true) => tracing::warn!(key = id.0, "in place, but not served to others: {error}"),
                 (true, false) => {}
+                (false, true) if build.is_refused => tracing::error!(
+                    key = id.0,
+                    "refused: {error}; it is not tried again before SIGHUP, a restart or a newer version"
+                ),
                 (false, true) => tracing::error!(key = id.0, "not in place: {error}; it is tried until it is"),
                 (false, false) => self.tell_given_up(id, &error),
             }
             let has_come = self.kept.get(id).is_some_and(Record::has_come);
+            if !is_in_place && let Some(out) = self.place_of(&id.0) {
+                let error = error.clone();
+                let told = told_of(id, &out);
+                self.hooks.tell(When::Failed, Told { error, ..told });
+            }
             if !has_come {
                 self.owe_failed_row(id, took, &report, error);
             }
@@ -312,7 +347,15 @@ impl<'a> Builds<'a> {
         let cannot_begin = |build: &Build| !build.is_listed && matches!(build.phase, Phase::Waiting { .. });
         let hopeless = self.builds.iter().filter(|(_, build)| cannot_begin(build));
         for id in hopeless.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.has_failed(&id, "it was not under way");
+            // Of one that was refused that was told.
+            match self
+                .builds
+                .get(&id)
+                .and_then(|build| build.last_error.clone().filter(|_| build.is_refused))
+            {
+                Some(refused) => self.give_up_refused(&id, &refused),
+                None => self.has_failed(&id, "it was not under way"),
+            }
         }
     }
 
@@ -375,74 +418,31 @@ impl<'a> Builds<'a> {
         });
     }
 
-    fn begin(&mut self) {
-        if self.is_stopped {
-            return;
+    /// What was refused and is not listed any more.
+    fn give_up_refused(&mut self, id: &BuildId, why: &str) {
+        tracing::info!(key = id.0, why, "refused, and not listed any more");
+        self.kept.forget(id);
+        self.may_be_over = true;
+        if let Some(build) = self.builds.remove(id)
+            && !self.builds.keys().any(|other| other.0 == id.0)
+        {
+            remove_parts(&build.out);
         }
-        let now = Instant::now();
-        let (mut ids, mut waiting, mut under_way) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, build) in &self.builds {
-            match &build.phase {
-                Phase::Waiting { number, not_before }
-                    if *not_before <= now && self.surroundings.is_free(&build.out) =>
-                {
-                    ids.push(id.clone());
-                    waiting.push(Waiting {
-                        lacks: build.size(),
-                        is_check: build.may_be_there,
-                        number: *number,
-                    });
-                }
-                Phase::UnderWay(fetch) => under_way.push(UnderWay {
-                    lacks: fetch.lacks(build.size()),
-                    is_check: build.may_be_there && !fetch.lacks_chunks(),
-                    is_stalled: fetch.is_stalled(),
-                }),
-                Phase::Waiting { .. } | Phase::InPlace(_) => {}
-            }
-        }
-        let mut begins = Vec::new();
-        while let Some(index) = self.turns.next(&waiting, &under_way) {
-            let (id, begun) = (ids.swap_remove(index), waiting.swap_remove(index));
-            under_way.push(UnderWay {
-                lacks: begun.lacks,
-                is_check: begun.is_check,
-                is_stalled: false,
-            });
-            if !begun.is_check && self.kept.get(&id).is_some_and(|record| !record.is_begun) {
-                self.kept.change(&id).is_begun = true;
-            }
-            begins.push(id);
-        }
-        if begins.is_empty() {
-            return;
-        }
-        self.save();
-        let in_folder = self.kept.records().iter().rev().filter(|record| record.file.is_some());
-        let older: Vec<(String, PathBuf)> = in_folder
-            .filter_map(|record| Some((record.key.clone(), place_of(self.folder, &record.key)?)))
-            .take(OLDER_MAX)
-            .collect();
-        for id in begins {
-            let older = older.iter().filter(|(key, _)| *key != id.0);
-            let older = older.map(|(_, file)| file.clone()).collect();
-            let Some(build) = self.builds.get_mut(&id) else {
-                continue;
-            };
-            let (swarm, seeders) = (build.seeded.swarm(), Addresses::by_peer(&build.seeded.seeders));
-            let place = FetchTo {
-                out: &build.out,
-                label: Some(id.1.clone()),
-                older,
-                key: Some(id.0.clone()),
-            };
-            let started =
-                seeders.map(|seeders| Fetch::start(self.arguments, swarm, seeders, place, &self.surroundings));
-            match started {
-                Ok(fetch) => build.phase = Phase::UnderWay(Box::new(fetch)),
-                Err(error) => self.has_failed(&id, &format!("its seeder {error}")),
-            }
-        }
+    }
+
+    fn tell_installed(&self, id: &BuildId, out: &Path) {
+        let root = match self.builds.get(id).map(|build| &build.phase) {
+            Some(Phase::InPlace(serving)) => serving.root(),
+            _ => None,
+        };
+        let root = root.unwrap_or_default();
+        self.hooks.tell(
+            When::Installed,
+            Told {
+                root,
+                ..told_of(id, out)
+            },
+        );
     }
 
     fn print(&mut self) {
@@ -459,6 +459,7 @@ impl<'a> Builds<'a> {
             let Some(out) = place_of(self.folder, &id.0) else {
                 continue;
             };
+            self.tell_installed(&id, &out);
             if let Err(error) = speech::print_line(&format!("{} {}", id.0, out.display())) {
                 tracing::warn!(key = id.0, %error, "nobody reads what is in place; it is printed after the next start");
                 self.kept.change(&id).is_printed = false;
@@ -467,8 +468,6 @@ impl<'a> Builds<'a> {
     }
 }
 
-/// Newest files of the folder in which chunks of a new build are looked for. What it reads of them it reads while others may wait.
-const OLDER_MAX: usize = 3;
 /// A build that could not be fetched is tried again after this at first; doubles.
 const AGAIN_FIRST: Duration = Duration::from_secs(1);
 /// Longest such wait.

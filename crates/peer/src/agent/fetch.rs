@@ -12,14 +12,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use peer::{
-    Addresses, ChunkStore, Clock, DialError, Endpoint, EndpointConfig, Limits, Node, NodeConfig, NodeReport, Observer,
-    Role, Shaping, StoreError, StoreOpener, Traffic, TransportKind, Trust, cause_of, host_of,
+    Addresses, ChunkStore, Clock, DialError, Gate, Limits, Node, NodeConfig, NodeReport, Observer, Role, Shaping,
+    StoreError, StoreOpener, Traffic, cause_of, host_of,
 };
-use swarm::{Contact, HostId, PeerConfig, SwarmId, Time, ZoneId};
-use tokio::sync::Notify;
+use swarm::{Contact, Event, HostId, PeerConfig, SwarmId, Time, ZoneId};
 
-use super::belonging::Who;
-use super::{Arguments, Failure};
+use super::Arguments;
+use super::surroundings::Surroundings;
 
 /// How far a build is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,101 +29,8 @@ pub(crate) enum State {
     Complete(Traffic),
     /// It cannot come in this way.
     Failed(String),
-}
-
-/// What the fetches of a process have in common.
-pub(crate) struct Surroundings {
-    /// What they listen with.
-    pub(crate) endpoint: Endpoint,
-    /// Told when something has happened to one of them.
-    pub(crate) news: Notify,
-    /// Those that have ended, until their files are let go.
-    endings: Mutex<Vec<Ending>>,
-    /// Warnings that were given: many builds of one seeder have one cause.
-    warned: Mutex<BTreeSet<String>>,
-    /// Whose builds are believed; every seeder's where absent.
-    trust: Option<Arc<Trust>>,
-}
-
-/// A fetch that has ended may still be in the middle of a read or a write: the next one of the same place waits for that.
-struct Ending {
-    out: PathBuf,
-    opener: Weak<()>,
-    progress: Arc<Progress>,
-    since: Instant,
-}
-
-impl Ending {
-    fn holds_files(&self) -> bool {
-        let store = self.progress.state.lock().store.clone();
-        self.opener.strong_count() > 0 || store.is_some_and(|store| store.strong_count() > 0)
-    }
-}
-
-impl Surroundings {
-    /// Starts what this process listens with: the seeders, or the directory, say how.
-    ///
-    /// # Errors
-    /// Exit code and sentence where an address cannot be listened on.
-    pub(crate) async fn start(
-        arguments: &Arguments,
-        who: Who,
-        seeders: &[Addresses],
-        trust: Option<Arc<Trust>>,
-    ) -> Result<Arc<Self>, Failure> {
-        let first = seeders.first().and_then(|seeder| seeder.at().first());
-        let transport = first.map_or(TransportKind::Tcp, TransportKind::of);
-        let are_here = seeders.iter().all(Addresses::is_on_loopback);
-        let mut config = if are_here {
-            EndpointConfig::on_loopback(who.identity, transport)
-        } else {
-            EndpointConfig::everywhere(who.identity, transport)
-        };
-        if !arguments.listen.is_empty() {
-            config.listen.clone_from(&arguments.listen);
-        }
-        config.advertise.clone_from(&arguments.advertise);
-        config.members = who.members;
-        let files = peer::raise_file_limit();
-        config.connections = peer::connections_within(files / 2, CONNECTIONS_MAX);
-        if config.connections < CONNECTIONS_MAX {
-            let fit = config.connections;
-            arguments.say(&format!(
-                "the limit of {files} open files leaves room for {fit} connections of others; `ulimit -n` raises it"
-            ));
-        }
-        let endpoint = Endpoint::start(config)
-            .await
-            .map_err(|error| (4, cloud::chain(&error)))?;
-        let own = Addresses::new(endpoint.peer_id(), endpoint.addresses());
-        if own.is_on_loopback() && !are_here {
-            tracing::warn!(
-                "other hosts reach this one on its own machine only: {own}; --listen with an address of its network is the cure"
-            );
-        }
-        Ok(Arc::new(Self {
-            endpoint,
-            news: Notify::new(),
-            endings: Mutex::default(),
-            warned: Mutex::default(),
-            trust,
-        }))
-    }
-
-    fn warn_once(&self, warning: String) {
-        let mut warned = self.warned.lock();
-        if !warned.contains(&warning) && warned.len() < WARNINGS_MAX {
-            tracing::warn!("{warning}");
-            warned.insert(warning);
-        }
-    }
-
-    /// Whether no fetch that has ended has its hands on the file at `out` any more.
-    pub(crate) fn is_free(&self, out: &Path) -> bool {
-        let mut endings = self.endings.lock();
-        endings.retain(|ending| ending.holds_files() && ending.since.elapsed() < LET_GO_WITHIN);
-        endings.iter().all(|ending| ending.out != out)
-    }
+    /// It has come, and who was asked said that it may not be put in place.
+    Refused(String),
 }
 
 /// Where a build is to stand.
@@ -137,6 +43,8 @@ pub(crate) struct FetchTo<'a> {
     pub(crate) older: Vec<PathBuf>,
     /// The only build that it may be, where that is known.
     pub(crate) key: Option<String>,
+    /// Who is asked before it is put there.
+    pub(crate) gate: Option<Gate>,
 }
 
 /// A build that is fetched and then served, until this is dropped.
@@ -186,11 +94,23 @@ struct Seen {
 }
 
 impl Observer for Progress {
+    fn event(&self, _host: HostId, _at: Time, event: &Event) {
+        let totals = &self.surroundings.totals;
+        match event {
+            Event::ChunkStored { .. } => totals.count_verified(),
+            Event::ChunkCorrupt { .. } => totals.count_corrupt(),
+            _ => {}
+        }
+    }
+
     fn complete(&self, _host: HostId, _at: Time, traffic: Traffic) {
         self.tell(State::Complete(traffic));
     }
 
     fn failed(&self, _host: HostId, error: &StoreError) {
+        if let StoreError::Refused { why } = error {
+            return self.tell(State::Refused(why.clone()));
+        }
         let error = format!("failed to {}", cloud::chain(error)).replace("failed to failed to", "failed to");
         self.tell(State::Failed(error));
     }
@@ -221,10 +141,28 @@ impl Observer for Progress {
 }
 
 impl Progress {
+    fn of(seeders: &[Addresses], surroundings: &Arc<Surroundings>) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(Seen {
+                state: State::Fetching,
+                opened_whole: None,
+                store: None,
+                no_seeder: None,
+                no_host: None,
+                refused_by: BTreeSet::new(),
+            }),
+            seeders: seeders
+                .iter()
+                .map(|seeder| (host_of(seeder.peer()), seeder.to_string()))
+                .collect(),
+            surroundings: Arc::clone(surroundings),
+        })
+    }
+
     /// A failure stays until somebody has looked: a build may be complete a moment after a chunk of it could not be written.
     fn tell(&self, state: State) {
         let mut seen = self.state.lock();
-        if !matches!(seen.state, State::Failed(_)) {
+        if !matches!(seen.state, State::Failed(_) | State::Refused(_)) {
             seen.state = state;
         }
         drop(seen);
@@ -252,27 +190,20 @@ impl Fetch {
         place: FetchTo<'_>,
         surroundings: &Arc<Surroundings>,
     ) -> Self {
-        let FetchTo { out, label, older, key } = place;
-        let progress = Arc::new(Progress {
-            state: Mutex::new(Seen {
-                state: State::Fetching,
-                opened_whole: None,
-                store: None,
-                no_seeder: None,
-                no_host: None,
-                refused_by: BTreeSet::new(),
-            }),
-            seeders: seeders
-                .iter()
-                .map(|seeder| (host_of(seeder.peer()), seeder.to_string()))
-                .collect(),
-            surroundings: Arc::clone(surroundings),
-        });
+        let FetchTo {
+            out,
+            label,
+            older,
+            key,
+            gate,
+        } = place;
+        let progress = Progress::of(&seeders, surroundings);
         let token = Arc::new(());
         let opener = Arc::downgrade(&token);
         let store = StoreOpener::on_disk(out.to_owned()).reusing(older);
         let store = arguments.mode.into_iter().fold(store, StoreOpener::mode);
         let store = label.into_iter().fold(store, StoreOpener::labelled);
+        let store = gate.into_iter().fold(store, StoreOpener::gated);
         let store = watched(store, &progress, token);
         // Looked at before the store puts another one there.
         let before = file_id(out);
@@ -286,7 +217,11 @@ impl Fetch {
         let verifier = surroundings.trust.as_ref().map(|trust| trust.verifier(out, key));
         let node = surroundings.endpoint.join(NodeConfig {
             swarm,
-            shaping: Shaping::default(),
+            shaping: Shaping {
+                shared_up: Some(surroundings.limits.up.clone()),
+                shared_down: Some(surroundings.limits.down.clone()),
+                ..Shaping::default()
+            },
             limits: Limits::default(),
             store,
             role: Role::Host(Box::new(move |host, address| PeerConfig {
@@ -424,14 +359,15 @@ impl Fetch {
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        drop(self.node.take());
-        let ending = Ending {
-            out: self.out.clone(),
-            opener: Weak::clone(&self.opener),
-            progress: Arc::clone(&self.progress),
-            since: Instant::now(),
+        if let Some(node) = self.node.take() {
+            self.surroundings.totals.add(&node.report().traffic);
+        }
+        let (opener, progress) = (Weak::clone(&self.opener), Arc::clone(&self.progress));
+        let holds_files = move || {
+            let store = progress.state.lock().store.clone();
+            opener.strong_count() > 0 || store.is_some_and(|store| store.strong_count() > 0)
         };
-        self.surroundings.endings.lock().push(ending);
+        self.surroundings.ends(self.out.clone(), holds_files);
     }
 }
 
@@ -454,9 +390,6 @@ fn file_id(path: &Path) -> Option<FileId> {
     Some((there.dev(), there.ino()))
 }
 
-/// Connections that others may make to this host, if half of the files that it may open allow it; the other half is for those that
-/// it makes. A directory lists at most 64 builds, each with up to 26 neighbours, and some more are being left.
-const CONNECTIONS_MAX: u32 = 4096;
 /// How often a build that is on its way is looked at.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A seeder that was to be reached has answered by then: some round trips and a handshake, on a bad day.
@@ -465,7 +398,3 @@ const SEEDER_PATIENCE: Duration = Duration::from_secs(5);
 const ALONE_AFTER: Duration = Duration::from_secs(10);
 /// A build of which nothing comes for so long gives its turn to others.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
-/// A fetch that has ended lets its files go by then, whatever it is in the middle of.
-const LET_GO_WITHIN: Duration = Duration::from_secs(30);
-/// Different warnings of a process. A swarm of thousands has as many reasons.
-const WARNINGS_MAX: usize = 100;

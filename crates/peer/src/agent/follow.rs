@@ -14,20 +14,31 @@ use peer::{Addresses, Directory, Multiaddr};
 
 use super::belonging::Who;
 use super::builds::Builds;
-use super::fetch::{LOOK_EVERY, Surroundings};
+use super::configuration::Configuration;
+use super::fetch::LOOK_EVERY;
 use super::kept::{BuildId, Kept};
+use super::outside::{Asked, Outside};
+use super::reloading::reload;
 use super::rows::{Rows, again_after};
 use super::stop::{LAST_WORDS, Stop};
+use super::surroundings::Surroundings;
 use super::{Arguments, Failure, trusting};
 
-/// Keeps `folder` with what the directory at `address` lists, until it is stopped, which is no failure.
+/// What is followed, and where that goes.
+pub(crate) struct Followed<'a> {
+    pub(crate) address: &'a Multiaddr,
+    pub(crate) folder: &'a Path,
+}
+
+/// Keeps the folder with what the directory lists, until it is stopped, which is no failure.
 pub(crate) async fn follow(
     arguments: &Arguments,
+    mut configuration: Configuration,
     who: Who,
-    address: &Multiaddr,
-    folder: &Path,
+    followed: Followed<'_>,
     mut stop: Stop,
 ) -> Result<(), Failure> {
+    let Followed { address, folder } = followed;
     let addresses = Addresses::of([address]).map_err(|error| (2, format!("--directory {error}")))?;
     let kept = Kept::open(folder)?;
     stop.is_planned_from_now_on();
@@ -35,6 +46,7 @@ pub(crate) async fn follow(
     let directory = Directory::follow_as(&who.identity, who.members.clone(), addresses.clone());
     let surroundings = Surroundings::start(arguments, who, std::slice::from_ref(&addresses), trust).await?;
     let mut directory = directory.map_err(|error| (4, cloud::chain(&error)))?;
+    let mut outside = Outside::start(arguments, &directory).await?;
     let mut builds = Builds::new(arguments, folder, kept, &surroundings);
     let mut rows = RowsUnderWay::new(arguments);
     loop {
@@ -49,9 +61,18 @@ pub(crate) async fn follow(
             },
             () = surroundings.news.notified() => {}
             written = rows.next() => rows.end(&mut builds, written),
+            asked = outside.next() => match asked {
+                Asked::Status(question) => {
+                    // Who has gone needs no answer.
+                    let _ = question.send(builds.status(&outside.around));
+                }
+                Asked::Reload => reload(&mut configuration, &mut builds, &outside.notifier),
+                Asked::Nothing => {}
+            },
             () = tokio::time::sleep(LOOK_EVERY), if is_busy => {}
         }
     }
+    outside.notifier.stopping();
     builds.stop();
     let last_words = async {
         rows.retry_at = None;

@@ -14,10 +14,11 @@ use swarm::SwarmId;
 use tokio::sync::Notify;
 
 use super::belonging::Who;
-use super::fetch::{Fetch, FetchTo, LOOK_EVERY, State, Surroundings};
+use super::fetch::{Fetch, FetchTo, LOOK_EVERY, State};
 use super::kept::milliseconds;
 use super::rows::{Rows, again_after};
 use super::stop::{LAST_WORDS, Stop};
+use super::surroundings::Surroundings;
 use super::{Arguments, Failure, machine, speech, taking_up, trusting};
 
 /// Fetches the build of the seeders to `out`, writes its row, and serves it for as long as it is to linger.
@@ -46,6 +47,7 @@ async fn fetch_and_serve(
         label: arguments.log.then(|| milliseconds(SystemTime::now()).to_string()),
         older: Vec::new(),
         key: None,
+        gate: None,
     };
     let mut fetch = Fetch::start(arguments, SwarmId::ONLY, seeders, place, surroundings);
     let outcome = tokio::select! {
@@ -58,10 +60,9 @@ async fn fetch_and_serve(
     if let Ok(traffic) = &outcome {
         let size = std::fs::metadata(out).map_or(0, |file| file.len());
         let name = out.display().to_string();
-        arguments.say(&if is_first {
-            speech::has_come(&name, size, begun.elapsed(), traffic)
-        } else {
-            speech::was_there(&name, size, begun.elapsed())
+        arguments.say(&match is_first {
+            true => speech::has_come(&name, size, begun.elapsed(), traffic),
+            false => speech::was_there(&name, size, begun.elapsed()),
         });
     }
     let row = if arguments.log && is_first {
@@ -156,7 +157,7 @@ async fn come(fetch: &mut Fetch, arguments: &Arguments, news: &Notify) -> Result
     loop {
         match fetch.state() {
             State::Complete(traffic) => return Ok(traffic),
-            State::Failed(error) => return Err((4, error)),
+            State::Failed(error) | State::Refused(error) => return Err((4, error)),
             State::Fetching if fetch.age() >= arguments.patience() => {
                 return Err((3, fetch.timed_out(arguments.patience())));
             }

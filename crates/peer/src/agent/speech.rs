@@ -2,12 +2,22 @@
 //! no reason to end.
 
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use peer::Traffic;
 
+/// Sentences are log lines from now on: whoever reads JSON gets nothing else.
+pub(crate) fn say_as_log_lines() {
+    ARE_LOG_LINES.store(true, Ordering::Relaxed);
+}
+
 /// A sentence for people.
 pub(crate) fn say(sentence: &str) {
+    if ARE_LOG_LINES.load(Ordering::Relaxed) {
+        tracing::info!(target: SAID, "{sentence}");
+        return;
+    }
     // There is nobody to tell that nobody can be told.
     let _ = writeln!(io::stderr(), "peer: {sentence}");
 }
@@ -68,6 +78,10 @@ fn time(time: Duration) -> String {
         format!("{:.1} s", time.as_secs_f64())
     }
 }
+
+static ARE_LOG_LINES: AtomicBool = AtomicBool::new(false);
+/// What sentences are called in the log.
+const SAID: &str = "peer::said";
 
 #[cfg(test)]
 mod tests {

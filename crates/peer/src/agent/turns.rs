@@ -45,6 +45,11 @@ impl Turns {
         }
     }
 
+    /// So many at a time from now on, at least one.
+    pub(crate) fn set_at_a_time(&mut self, at_a_time: usize) {
+        self.at_a_time = at_a_time.max(1);
+    }
+
     /// The index of the one of `waiting` that is to be begun now, if one is.
     pub(crate) fn next(&mut self, waiting: &[Waiting], under_way: &[UnderWay]) -> Option<usize> {
         let checks = under_way

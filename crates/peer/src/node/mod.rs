@@ -46,6 +46,7 @@ use swarm::{
 };
 use tokio::task::AbortHandle;
 
+use crate::shared_link::SharedLink;
 use crate::store::{ChunkStore, StoreOpener};
 use shared::{Core, Shared};
 
@@ -186,6 +187,10 @@ pub struct Shaping {
     pub downlink: Option<ByteRate>,
     /// Whose downlinks it waits for when it sends; nobody's where it has these for itself.
     pub downlinks: Downlinks,
+    /// What it sends waits for this besides, as does what others send that have the same; for nothing where absent.
+    pub shared_up: Option<SharedLink>,
+    /// What it receives, likewise.
+    pub shared_down: Option<SharedLink>,
 }
 
 /// Hard limits of a node.

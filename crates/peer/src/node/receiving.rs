@@ -103,14 +103,13 @@ impl Shared {
     /// for that.
     pub(super) fn pass_downlink(&self, from: Option<HostId>, length: u32) -> Option<Time> {
         let state = self.state.lock();
-        let downlink = state.downlink.as_ref()?;
+        let (now, bytes) = (self.clock.now(), ByteCount::new(length.into()));
+        let shared = state.shared_down.as_ref().map(|shared| now + shared.wait_for(bytes));
         let link = from.and_then(|from| state.links.get(&from));
-        if link.is_some_and(|link| link.downlink.is_some()) {
-            return None;
-        }
-        let now = self.clock.now();
-        let at = downlink.lock().reserve(now, ByteCount::new(length.into()));
-        (at > now).then_some(at)
+        let has_waited = link.is_some_and(|link| link.downlink.is_some());
+        let downlink = state.downlink.as_ref().filter(|_| !has_waited);
+        let own = downlink.map(|downlink| downlink.lock().reserve(now, bytes));
+        own.max(shared).filter(|at| *at > now)
     }
 
     pub(super) fn discarded(&self, bytes: u32) {

@@ -27,6 +27,7 @@ use super::losses::Looking;
 use super::report::{Observer, Traffic};
 use super::{Clock, Limits, Shaping};
 use crate::rate_limit::TokenBucket;
+use crate::shared_link::SharedLink;
 use crate::store::{ChunkStore, StoreOpener};
 
 #[expect(clippy::large_enum_variant, reason = "nearly all nodes are peers")]
@@ -77,6 +78,8 @@ pub(super) struct State {
     pub(super) manifest: Option<Arc<Manifest>>,
     pub(super) uplink: Option<TokenBucket>,
     pub(super) downlink: Option<Downlink>,
+    pub(super) shared_up: Option<SharedLink>,
+    pub(super) shared_down: Option<SharedLink>,
     pub(super) traffic: Traffic,
     pub(super) joined: bool,
     pub(super) observer: Arc<dyn Observer>,
@@ -128,6 +131,8 @@ impl Shared {
                 // An uplink that is late by a moment of scheduling may catch up, but sends nothing ahead of its rate.
                 uplink: shaping.uplink.map(|rate| TokenBucket::new(rate, catch_up(rate))),
                 downlink,
+                shared_up: shaping.shared_up,
+                shared_down: shaping.shared_down,
                 traffic: Traffic::default(),
                 joined: false,
                 observer,

@@ -4,6 +4,7 @@
 
 mod disk;
 mod faulty;
+mod gate;
 mod memory;
 mod opener;
 
@@ -16,6 +17,7 @@ use swarm::{Bitfield, ChunkIndex, Hash, Manifest};
 
 pub use disk::{DiskOptions, DiskStore, Placed};
 pub use faulty::{Claiming, ClaimingStore, Corrupt, CorruptStore, Faulty, Stalling, StallingStore};
+pub use gate::Gate;
 pub use memory::{ChunkPool, MemoryStore};
 pub use opener::StoreOpener;
 
@@ -115,6 +117,12 @@ pub enum StoreError {
         missing: u32,
         /// Chunks of the build.
         chunks: u32,
+    },
+    /// Who is asked whether the build may be put in place said no.
+    #[error("{why}")]
+    Refused {
+        /// The answer.
+        why: String,
     },
     /// Somebody else writes to the target.
     #[error(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use swarm::Manifest;
 
-use super::{ChunkPool, ChunkStore, DiskOptions, DiskStore, MemoryStore, StoreError};
+use super::{ChunkPool, ChunkStore, DiskOptions, DiskStore, Gate, MemoryStore, StoreError};
 
 /// Opens the store of one member as soon as its build is known.
 #[derive(Clone)]
@@ -66,6 +66,15 @@ impl StoreOpener {
     pub fn labelled(mut self, label: String) -> Self {
         if let Kind::Disk { options, .. } = &mut self.kind {
             options.label = Some(label);
+        }
+        self
+    }
+
+    /// The same, where `gate` is asked before the build is put in place ([`DiskOptions::gate`]). Changes nothing in memory.
+    #[must_use]
+    pub fn gated(mut self, gate: Gate) -> Self {
+        if let Kind::Disk { options, .. } = &mut self.kind {
+            options.gate = Some(gate);
         }
         self
     }

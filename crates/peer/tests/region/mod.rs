@@ -253,6 +253,11 @@ impl Host {
         Self::run(Command::new(binary()).args(arguments))
     }
 
+    /// The same with these variables in its environment.
+    pub fn in_environment(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::run(Command::new(binary()).args(arguments).envs(variables.iter().copied()))
+    }
+
     fn run(command: &mut Command) -> Self {
         let mut child = command
             .env("AWS_ACCESS_KEY_ID", "test")
@@ -392,7 +397,7 @@ impl Drop for Host {
 }
 
 /// The agent of this build, or of the one in the folder that `FLEETCAST_AGENTS` names.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let folder = std::env::var_os("FLEETCAST_AGENTS").map(PathBuf::from);
     folder.map_or_else(|| env!("CARGO_BIN_EXE_peer").into(), |folder| folder.join("peer"))
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use settings::parse_duration;
+
 use super::{
     Chosen, Fault, FaultKind, Faults, HostShare, Kind, NetworkFault, NetworkFaultKind, SeederFault, SeederFaultKind,
     keys,
 };
 use crate::Scenario;
-use crate::quantity::parse_duration;
 use crate::reader::{percent, share};
 use crate::section::Section;
 use crate::words::{self, CUT_FROM, FAULT_KINDS, KEPT_STORES, WAYS};

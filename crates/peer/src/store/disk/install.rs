@@ -54,6 +54,11 @@ impl DiskStore {
         }
         let (file, part) = self.file();
         let target = self.place.target();
+        let is_first = !self.was_finished.load(Ordering::Acquire);
+        if let Some(gate) = self.gate.as_ref().filter(|_| is_first) {
+            let answer = gate.ask(&part, &self.manifest.root());
+            answer.map_err(|why| StoreError::Refused { why })?;
+        }
         dress(&file, &part, target, self.mode)?;
         file.sync_all().map_err(failed("sync", &part))?;
         let length = file.metadata().map_err(failed("look at", &part))?.len();
@@ -62,10 +67,7 @@ impl DiskStore {
             return Err(StoreError::PartReplaced { path: part });
         }
         // Not when it is mended: it came before.
-        if let Some(label) = self
-            .label
-            .as_ref()
-            .filter(|_| !self.was_finished.load(Ordering::Acquire))
+        if let Some(label) = self.label.as_ref().filter(|_| is_first)
             && let Err(error) = Placed::write(label, &file, target)
         {
             tracing::debug!(path = %target.display(), %error, "if this process is killed now nobody will know that it came");

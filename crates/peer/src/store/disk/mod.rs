@@ -43,7 +43,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use swarm::{Bitfield, ChunkIndex, Hash, Manifest};
 
-use super::{ChunkStore, Looked, StoreError};
+use super::{ChunkStore, Gate, Looked, StoreError};
 use crate::files::{read_at, sync_folder};
 use dress::set_mode;
 use lock::TargetLock;
@@ -68,6 +68,8 @@ pub struct DiskOptions {
     /// What a note calls the build that stands beside the place from before it is put there until its owner forgets it
     /// ([`Placed`]); no note where absent.
     pub label: Option<String>,
+    /// Who is asked before the build is put in place; nobody where absent, nor where it stands there already or is mended.
+    pub gate: Option<Gate>,
 }
 
 impl Default for DiskOptions {
@@ -77,6 +79,7 @@ impl Default for DiskOptions {
             reusing: Vec::new(),
             look_at_open: LOOK_AT_OPEN,
             label: None,
+            gate: None,
         }
     }
 }
@@ -88,6 +91,7 @@ pub struct DiskStore {
     place: Place,
     mode: Option<u32>,
     label: Option<String>,
+    gate: Option<Gate>,
     held: Mutex<Bitfield>,
     backing: RwLock<Backing>,
     /// Held by who writes, or moves the file. Taken before all others.
@@ -178,6 +182,7 @@ impl DiskStore {
             place,
             mode: options.mode,
             label: options.label.clone(),
+            gate: options.gate.clone(),
             held: Mutex::new(held),
             backing: RwLock::new(backing),
             writing: Mutex::new(()),

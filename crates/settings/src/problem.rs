@@ -1,4 +1,4 @@
-//! What is wrong with a scenario, said so that it can be mended: file, line, key, what is there, what was expected.
+//! What is wrong with a file, said so that it can be mended: file, line, key, what is there, what was expected.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,23 +7,44 @@ use std::sync::Arc;
 
 /// A file, or an override of the command line, that a value came from.
 #[derive(Debug)]
-pub(crate) struct Layer {
-    pub(crate) name: String,
-    pub(crate) text: String,
+pub struct Layer {
+    /// What it is called.
+    pub name: String,
+    /// All of it.
+    pub text: String,
     /// Whether lines mean something: not on the command line.
-    pub(crate) is_file: bool,
+    pub is_file: bool,
 }
 
 /// Where a key stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub(crate) layer: Arc<Layer>,
-    pub(crate) span: Range<usize>,
+pub struct Place {
+    /// In which layer.
+    pub layer: Arc<Layer>,
+    /// The bytes of its text.
+    pub span: Range<usize>,
 }
 
 impl Layer {
+    /// What is in a file of this name.
+    pub fn of_file(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            text: text.into(),
+            is_file: true,
+        }
+    }
+
+    /// What an option of the command line says.
+    pub fn of_option(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            is_file: false,
+            ..Self::of_file(name, text)
+        }
+    }
+
     /// The folder that relative paths in this layer start from; the command line has none.
-    pub(crate) fn folder(&self) -> Option<&Path> {
+    pub fn folder(&self) -> Option<&Path> {
         if self.is_file {
             Path::new(&self.name).parent()
         } else {
@@ -34,7 +55,7 @@ impl Layer {
 
 impl Place {
     /// File and line, or the option.
-    pub(crate) fn told(&self) -> String {
+    pub fn told(&self) -> String {
         let Layer { name, text, is_file } = self.layer.as_ref();
         if !is_file {
             return name.clone();
@@ -44,7 +65,7 @@ impl Place {
     }
 
     /// Characters from the start of the line, from 1.
-    pub(crate) fn column(&self) -> usize {
+    pub fn column(&self) -> usize {
         let before = &self.layer.text[..self.layer.text.floor_char_boundary(self.span.start)];
         before.chars().rev().take_while(|c| *c != '\n').count() + 1
     }
@@ -61,16 +82,16 @@ pub struct Problem {
     pub excerpt: Option<String>,
 }
 
-/// Everything that is wrong with a scenario.
+/// Everything that is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScenarioError {
+pub struct Problems {
     /// At least one, in the order of the file.
     pub problems: Vec<Problem>,
 }
 
 impl Problem {
     /// A problem with the file as a whole.
-    pub(crate) fn of_file(place: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn of_file(place: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             place: place.into(),
             message: message.into(),
@@ -78,7 +99,8 @@ impl Problem {
         }
     }
 
-    pub(crate) fn at(place: &Place, message: impl Into<String>) -> Self {
+    /// A problem with the key that stands there.
+    pub fn at(place: &Place, message: impl Into<String>) -> Self {
         let Layer { name, text, is_file } = place.layer.as_ref();
         let message = message.into();
         if !is_file {
@@ -116,7 +138,7 @@ impl fmt::Display for Problem {
     }
 }
 
-impl fmt::Display for ScenarioError {
+impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             if index > 0 {
@@ -128,9 +150,9 @@ impl fmt::Display for ScenarioError {
     }
 }
 
-impl std::error::Error for ScenarioError {}
+impl std::error::Error for Problems {}
 
-impl From<Problem> for ScenarioError {
+impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
         Self {
             problems: vec![problem],

@@ -1,0 +1,267 @@
+//! The agent's configuration: which keys there are, and what flags, environment and file come to.
+//!
+//! Invariant: every flag is a key but those that ask for something else than to run, and every key is a flag.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+use peer::Multiaddr;
+use settings::{Key, Kind, Merged, Problems, Sources, Text, merge};
+
+use super::Arguments;
+use super::arguments::{SIZE, size};
+use super::http::{HTTP_ADDRESS, HttpAddress};
+use super::limits::{RATE, RateLimit};
+
+/// What the agent is to do, and who says so.
+pub(crate) struct Configuration {
+    /// The command line.
+    flags: Vec<OsString>,
+    pub(crate) arguments: Arguments,
+    pub(crate) matches: ArgMatches,
+    pub(crate) merged: Merged,
+}
+
+/// Why it is not known what the agent is to do.
+pub(crate) enum NotConfigured {
+    /// Environment or file are wrong.
+    Problems(Problems),
+    /// The flags are, or all together; or somebody has asked for help.
+    Flags(clap::Error),
+}
+
+impl Configuration {
+    /// Reads `flags` with what is below them.
+    ///
+    /// # Errors
+    /// Where something is wrong.
+    pub(crate) fn read(flags: &[OsString]) -> Result<Self, NotConfigured> {
+        if asks_for_words(flags) {
+            let command = Arguments::command();
+            let asked = command.try_get_matches_from(std::iter::once(&OsString::from(PROGRAM)).chain(flags));
+            if let Err(words) = asked {
+                return Err(NotConfigured::Flags(words));
+            }
+        }
+        let merged = read_sources(flags).map_err(NotConfigured::Problems)?;
+        let line = merged.command_line(PROGRAM, flags);
+        let matches = Arguments::command()
+            .try_get_matches_from(line)
+            .map_err(NotConfigured::Flags)?;
+        let arguments = Arguments::from_arg_matches(&matches).map_err(NotConfigured::Flags)?;
+        Ok(Self {
+            flags: flags.to_vec(),
+            arguments,
+            matches,
+            merged,
+        })
+    }
+}
+
+/// What has changed since the configuration was read.
+pub(crate) struct Changes {
+    /// What the agent is to do now.
+    pub(crate) now: Configuration,
+    /// Keys that have changed and hold from now on.
+    pub(crate) live: Vec<&'static str>,
+    /// Keys that have changed and hold after a restart.
+    pub(crate) later: Vec<&'static str>,
+}
+
+impl Configuration {
+    /// Reads everything again.
+    ///
+    /// # Errors
+    /// Where something is wrong by now.
+    pub(crate) fn read_again(&self) -> Result<Changes, NotConfigured> {
+        let now = Self::read(&self.flags)?;
+        let (mut live, mut later) = (Vec::new(), Vec::new());
+        for key in KEYS.iter().filter(|key| self.values(key) != now.values(key)) {
+            let changed = if key.is_live { &mut live } else { &mut later };
+            changed.push(key.name);
+        }
+        Ok(Changes { now, live, later })
+    }
+
+    /// What a key comes to, as its flag takes it.
+    pub(super) fn values(&self, key: &Key) -> Vec<String> {
+        let id = key.name.replace('-', "_");
+        match key.kind {
+            Kind::Switch => vec![self.matches.get_flag(&id).to_string()],
+            _ => {
+                let raw = self.matches.get_raw(&id).into_iter().flatten();
+                raw.map(|value| value.to_string_lossy().into_owned()).collect()
+            }
+        }
+    }
+}
+
+/// What all sources say. Flags for one build leave no place for what is said below of a directory, and the other way round.
+pub(super) fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
+    let sources = Sources {
+        flags,
+        prefix: PREFIX,
+        environment: &|name| std::env::var_os(name),
+        default_file: Path::new(DEFAULT_FILE),
+    };
+    let mut merged = merge(&KEYS, &sources)?;
+    let is_flag = |key: &str| {
+        let setting = merged.get(key);
+        setting.is_some_and(|setting| matches!(setting.origin, settings::Origin::Flag))
+    };
+    if OF_ONE_BUILD.iter().any(|key| is_flag(key)) {
+        let of_directory = KEYS.iter().filter(|key| key.needs == Some("directory"));
+        let of_directory: Vec<&str> = of_directory.map(|key| key.name).collect();
+        merged.leave_out(&of_directory);
+        merged.leave_out(&["directory"]);
+    } else if ["directory", "folder"].iter().any(|key| is_flag(key)) {
+        merged.leave_out(&OF_ONE_BUILD);
+    }
+    merged.check_needs(&KEYS)?;
+    Ok(merged)
+}
+
+/// Whether the flags ask for help or the version.
+fn asks_for_words(flags: &[OsString]) -> bool {
+    let words = ["-h", "--help", "-V", "--version"];
+    flags.iter().any(|flag| words.iter().any(|word| flag == word))
+}
+
+const fn text(expected: &'static str, is_right: fn(&str) -> bool) -> Kind {
+    Kind::Text(Text { expected, is_right })
+}
+
+const fn texts(expected: &'static str, is_right: fn(&str) -> bool) -> Kind {
+    Kind::Texts(Text { expected, is_right })
+}
+
+const fn number(min: u64, max: u64, unit: &'static str) -> Kind {
+    Kind::Number { min, max, unit }
+}
+
+fn is_some_text(text: &str) -> bool {
+    !text.is_empty()
+}
+
+fn is_address(text: &str) -> bool {
+    text.parse::<Multiaddr>().is_ok()
+}
+
+fn is_size(text: &str) -> bool {
+    size(text).is_ok()
+}
+
+fn is_rate(text: &str) -> bool {
+    RateLimit::parse(text).is_ok()
+}
+
+fn is_mode(text: &str) -> bool {
+    u32::from_str_radix(text, 8).is_ok_and(|bits| bits <= 0o7777)
+}
+
+const FILE: Kind = text("the path of a file in quotes", is_some_text);
+const NAME: Kind = text("text in quotes", is_some_text);
+const ADDRESS: &str =
+    "an address in quotes with its peer id, as the seeder prints it: \"/ip4/10.0.0.1/tcp/4001/p2p/12D3…\"";
+const LISTEN: &str = "an address in quotes, such as \"/ip4/0.0.0.0/tcp/4001\"";
+const SIZES: Kind = Kind::Quantity(Text {
+    expected: SIZE,
+    is_right: is_size,
+});
+const COMMAND: Kind = text("a command for the shell in quotes", is_some_text);
+const SECONDS: Kind = number(0, SECONDS_MAX, "seconds");
+
+/// All keys, in the order in which people want to read them.
+pub(crate) const KEYS: [Key; 40] = [
+    Key::new("directory", text(ADDRESS, is_address)).needs("folder"),
+    Key::new("folder", FILE).needs("directory"),
+    Key::new("seeder", texts(ADDRESS, is_address)).needs("out"),
+    Key::new("out", FILE).needs("seeder"),
+    Key::new("listen", texts(LISTEN, is_address)),
+    Key::new("advertise", texts(LISTEN, is_address)),
+    Key::new("fetches-max", number(1, 64, "builds"))
+        .needs("directory")
+        .live(),
+    Key::new("timeout", number(1, SECONDS_MAX, "seconds")).live(),
+    Key::new("linger", SECONDS).needs("out"),
+    Key::new("keep", number(0, u32::MAX as u64, "builds"))
+        .needs("directory")
+        .live(),
+    Key::new("keep-size", SIZES).needs("directory").live(),
+    Key::new("pin", texts("the key of a build in quotes", is_some_text))
+        .needs("directory")
+        .live(),
+    Key::new(
+        "current",
+        text("the name of a link in quotes, such as \"current\"", is_some_text),
+    )
+    .needs("directory"),
+    Key::new("before-install", COMMAND).needs("directory").live(),
+    Key::new("installed", COMMAND).needs("directory").live(),
+    Key::new("failed", COMMAND).needs("directory").live(),
+    Key::new("hook-timeout", number(1, 86_400, "seconds")).live(),
+    Key::new("serve-idle", SECONDS).needs("directory").live(),
+    Key::new("upload-rate", text(RATE, is_rate)).live(),
+    Key::new("download-rate", text(RATE, is_rate)).live(),
+    Key::new("connections-max", number(1, 1_000_000, "connections")),
+    Key::new("free-min", SIZES).needs("directory").live(),
+    Key::new("store-max", SIZES).needs("directory").live(),
+    Key::new(
+        "mode",
+        text("permission bits in octal, in quotes, such as \"0755\"", is_mode),
+    ),
+    Key::new("trust", FILE),
+    Key::new("identity", FILE),
+    Key::new("members", FILE).needs("certificate"),
+    Key::new("certificate", FILE).needs("members"),
+    Key::new("deny", FILE).needs("members"),
+    Key::new("group", texts("the name of a group in quotes", is_some_text)).needs("members"),
+    Key::new("host-id", NAME),
+    Key::new("region", NAME),
+    Key::new("zone", NAME),
+    Key::new("log", Kind::Switch),
+    Key::new("endpoint-url", text("a URL in quotes", is_some_text)).needs("log"),
+    Key::new("stage", NAME).needs("log"),
+    Key::new("log-region", text("an AWS region in quotes", is_some_text)).needs("log"),
+    Key::new("quiet", Kind::Switch).live(),
+    Key::new("http", texts(HTTP_ADDRESS, |text| text.parse::<HttpAddress>().is_ok())).needs("directory"),
+    Key::new(
+        "log-format",
+        text("\"text\" or \"json\"", |text| matches!(text, "text" | "json")),
+    ),
+];
+
+/// What is said of one build, and not of a directory.
+const OF_ONE_BUILD: [&str; 3] = ["seeder", "out", "linger"];
+/// How variables of the environment begin.
+pub(super) const PREFIX: &str = "FLEETCAST_";
+/// Read where it is there and nobody has named another one.
+const DEFAULT_FILE: &str = "/etc/fleetcast/host.toml";
+/// A year.
+const SECONDS_MAX: u64 = 366 * 24 * 3600;
+const PROGRAM: &str = "peer";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_a_key_and_every_key_a_flag() {
+        let command = Arguments::command();
+        let flags = command.get_arguments().filter_map(clap::Arg::get_long);
+        let mut flags: Vec<&str> = flags.filter(|flag| !["config", "print-id"].contains(flag)).collect();
+        let mut keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        flags.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(keys, flags);
+    }
+
+    #[test]
+    fn what_a_key_needs_is_a_key() {
+        for key in KEYS {
+            let is_key = |needed: &str| KEYS.iter().any(|key| key.name == needed);
+            assert!(key.needs.is_none_or(is_key), "{}", key.name);
+        }
+    }
+}

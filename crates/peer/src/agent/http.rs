@@ -1,0 +1,271 @@
+//! What the agent answers over HTTP: `/metrics`, `/healthz`, `/readyz`, `/status`. It knows nothing itself: it asks the agent's loop, and a
+//! loop that does not answer is not healthy.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::status::Status;
+use super::{Failure, metrics};
+
+/// Where it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HttpAddress {
+    /// A port.
+    Tcp(SocketAddr),
+    /// A socket in the file system, for who may write to it.
+    Unix(PathBuf),
+}
+
+impl FromStr for HttpAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Unix(path.into()));
+        }
+        text.parse()
+            .map(Self::Tcp)
+            .map_err(|_not_one| format!("expected {HTTP_ADDRESS}"))
+    }
+}
+
+impl fmt::Display for HttpAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(at) => write!(f, "{at}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A question of how the agent is, with the way back.
+pub(crate) type Question = oneshot::Sender<Status>;
+
+/// Answers at some addresses until it is dropped.
+pub(crate) struct HttpServer {
+    /// The questions that the agent's loop is to answer.
+    pub(crate) questions: mpsc::Receiver<Question>,
+    /// Where it answers.
+    pub(crate) at: Vec<HttpAddress>,
+    _tasks: JoinSet<()>,
+}
+
+impl HttpServer {
+    /// Listens when this returns. To be called within a runtime.
+    ///
+    /// # Errors
+    /// Exit code and sentence where an address cannot be had.
+    pub(crate) async fn start(addresses: &[HttpAddress]) -> Result<Self, Failure> {
+        let (asking, questions) = mpsc::channel(CONNECTIONS_MAX);
+        let (mut tasks, mut at) = (JoinSet::new(), Vec::new());
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        for address in addresses {
+            let listener = Listener::bind(address).await.map_err(|error| {
+                let hint = "is it taken, and may this user have it?";
+                (
+                    4,
+                    format!("--http {address}: it cannot be listened on ({error}); {hint}"),
+                )
+            })?;
+            at.push(listener.address(address));
+            tasks.spawn(serve(listener, asking.clone(), Arc::clone(&room)));
+        }
+        // Without a listener nobody asks, and the channel stays open all the same.
+        tasks.spawn(async move { asking.closed().await });
+        Ok(Self {
+            questions,
+            at,
+            _tasks: tasks,
+        })
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        for address in &self.at {
+            if let HttpAddress::Unix(path) = address {
+                // Who finds it later finds that nobody listens.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Listener {
+    async fn bind(address: &HttpAddress) -> io::Result<Self> {
+        match address {
+            HttpAddress::Tcp(at) => TcpListener::bind(at).await.map(Self::Tcp),
+            HttpAddress::Unix(path) => bind_unix(path).map(Self::Unix),
+        }
+    }
+
+    /// With the port that it was given.
+    fn address(&self, asked: &HttpAddress) -> HttpAddress {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map_or_else(|_| asked.clone(), HttpAddress::Tcp),
+            Self::Unix(_) => asked.clone(),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Tcp(listener) => Box::new(listener.accept().await?.0),
+            Self::Unix(listener) => Box::new(listener.accept().await?.0),
+        })
+    }
+}
+
+/// What a process that was killed has left is removed, and nobody else's.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let is_left = std::os::unix::net::UnixStream::connect(path)
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if is_left {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    Ok(listener)
+}
+
+async fn serve(listener: Listener, asking: mpsc::Sender<Question>, room: Arc<Semaphore>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection for HTTP is not accepted");
+                tokio::time::sleep(AFTER_REFUSAL).await;
+                continue;
+            }
+        };
+        // Who comes when there are too many sees it closed.
+        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+            continue;
+        };
+        let asking = asking.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(request, &asking));
+            let mut connection = hyper::server::conn::http1::Builder::new();
+            connection
+                .timer(TokioTimer::new())
+                .header_read_timeout(CONNECTION_PATIENCE)
+                .keep_alive(false);
+            let served = connection.serve_connection(TokioIo::new(stream), service);
+            // Whoever asks has gone, or was too slow.
+            let _ = tokio::time::timeout(CONNECTION_PATIENCE, served).await;
+            drop(place);
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    asking: &mpsc::Sender<Question>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(said(StatusCode::METHOD_NOT_ALLOWED, TEXT, "expected GET\n".to_owned()));
+    }
+    let path = request.uri().path();
+    if !PATHS.contains(&path) {
+        let paths = PATHS.join(", ");
+        return Ok(said(StatusCode::NOT_FOUND, TEXT, format!("expected one of {paths}\n")));
+    }
+    let Some(status) = ask(asking).await else {
+        let seconds = LOOP_PATIENCE.as_secs();
+        let why = format!("the agent's loop has not answered within {seconds} s\n");
+        return Ok(said(StatusCode::SERVICE_UNAVAILABLE, TEXT, why));
+    };
+    Ok(match path {
+        "/metrics" => said(StatusCode::OK, METRICS, metrics::text(&status)),
+        "/healthz" => said(StatusCode::OK, TEXT, "the agent's loop turns\n".to_owned()),
+        "/readyz" => match readiness(&status) {
+            Ok(ready) => said(StatusCode::OK, TEXT, ready),
+            Err(why) => said(StatusCode::SERVICE_UNAVAILABLE, TEXT, why),
+        },
+        _ => match serde_json::to_string(&status) {
+            Ok(text) => said(StatusCode::OK, JSON, text),
+            Err(error) => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+        },
+    })
+}
+
+/// Asks the loop; `None` where it does not answer.
+async fn ask(asking: &mpsc::Sender<Question>) -> Option<Status> {
+    let asked = Instant::now();
+    let (question, status) = oneshot::channel();
+    let answered = async {
+        asking.send(question).await.ok()?;
+        status.await.ok()
+    };
+    let status = tokio::time::timeout(LOOP_PATIENCE, answered).await.ok()??;
+    Some(Status {
+        loop_lag_s: asked.elapsed().as_secs_f64(),
+        ..status
+    })
+}
+
+/// Whether it has reached its directory.
+fn readiness(status: &Status) -> Result<String, String> {
+    let directory = &status.directory;
+    match (&directory.error, directory.has_answered) {
+        (None, true) => Ok("the directory answers\n".to_owned()),
+        // What is in place is served all the same.
+        (Some(error), true) => Ok(format!("the directory has answered and does not now: {error}\n")),
+        (Some(error), false) => Err(format!("{} does not answer: {error}\n", directory.address)),
+        (None, false) => Err(format!("{} has not answered yet\n", directory.address)),
+    }
+}
+
+fn said(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// What an address is.
+pub(super) const HTTP_ADDRESS: &str =
+    "an address in quotes, such as \"127.0.0.1:9464\" or \"unix:/run/fleetcast/host.sock\"";
+const PATHS: [&str; 4] = ["/metrics", "/healthz", "/readyz", "/status"];
+const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const JSON: &str = "application/json";
+/// Connections at a time: a scraper, a probe, and somebody who looks.
+const CONNECTIONS_MAX: usize = 16;
+/// Who asks has asked and read the answer by then.
+const CONNECTION_PATIENCE: Duration = Duration::from_secs(10);
+/// A loop that turns answers within milliseconds; writing its list to a slow disk may take a second.
+const LOOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Where no connection can be had, for lack of open files say, it is tried again.
+const AFTER_REFUSAL: Duration = Duration::from_millis(200);
+/// Its owner and its group.
+const SOCKET_MODE: u32 = 0o660;

@@ -1,0 +1,179 @@
+//! The seeder's configuration: which keys there are, and what flags, environment and file come to; `seeder check` prints that.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+use peer::Multiaddr;
+use settings::{Key, Kind, Merged, Origin, Problems, Sources, Text, merge};
+
+use super::{Arguments, part, rate};
+
+/// Reads the command line with what is below it.
+///
+/// # Errors
+/// The exit code where something is wrong, which was said then.
+pub(crate) fn read(flags: &[OsString]) -> Result<Arguments, ExitCode> {
+    let (matches, _) = read_all(flags)?;
+    Arguments::from_arg_matches(&matches).map_err(said)
+}
+
+/// Prints what the seeder would be told by `flags`. The exit code is 2 where something is wrong.
+pub(crate) fn check(flags: &[OsString]) -> ExitCode {
+    let (matches, merged) = match read_all(flags) {
+        Ok(read) => read,
+        Err(exit) => return exit,
+    };
+    super::print_line(merged.shown(&KEYS, PREFIX, |key| values(&matches, key)).trim_end());
+    let mut exit = ExitCode::SUCCESS;
+    for setting in READ_AT_START.iter().filter_map(|key| merged.get(key)) {
+        let path = values_of(&matches, setting.key).concat();
+        if let Err(error) = File::open(&path) {
+            let problem = setting.problem(&format!("= {path:?} — it cannot be read ({error}); expected a file"));
+            eprintln!("seeder: {problem}");
+            exit = ExitCode::from(2);
+        }
+    }
+    exit
+}
+
+fn read_all(flags: &[OsString]) -> Result<(ArgMatches, Merged), ExitCode> {
+    let words = ["-h", "--help", "-V", "--version"];
+    let asks = flags.iter().any(|flag| words.iter().any(|word| flag == word));
+    let merged = if asks {
+        Merged::default()
+    } else {
+        read_sources(flags).map_err(|problems| {
+            eprintln!("seeder: {problems}");
+            ExitCode::from(2)
+        })?
+    };
+    let line = merged.command_line("seeder", flags);
+    let matches = Arguments::command().try_get_matches_from(line).map_err(said)?;
+    Ok((matches, merged))
+}
+
+/// What all sources say. Flags for one build leave no place for what is said below of a queue, and the other way round.
+fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
+    let sources = Sources {
+        flags,
+        prefix: PREFIX,
+        environment: &|name| std::env::var_os(name),
+        default_file: Path::new(DEFAULT_FILE),
+    };
+    let mut merged = merge(&KEYS, &sources)?;
+    let is_flag = |key: &str| {
+        merged
+            .get(key)
+            .is_some_and(|setting| matches!(setting.origin, Origin::Flag))
+    };
+    if ["bucket", "key"].iter().any(|key| is_flag(key)) {
+        merged.leave_out(&["queue"]);
+    } else if is_flag("queue") {
+        merged.leave_out(&["bucket", "key", "part"]);
+    }
+    merged.check_needs(&KEYS)?;
+    Ok(merged)
+}
+
+fn said(error: clap::Error) -> ExitCode {
+    // There is nobody to tell that nobody can be told.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+fn values(matches: &ArgMatches, key: &Key) -> Vec<String> {
+    values_of(matches, key.name)
+}
+
+fn values_of(matches: &ArgMatches, key: &str) -> Vec<String> {
+    let raw = matches.get_raw(&key.replace('-', "_")).into_iter().flatten();
+    raw.map(|value| value.to_string_lossy().into_owned()).collect()
+}
+
+const fn text(expected: &'static str, is_right: fn(&str) -> bool) -> Kind {
+    Kind::Text(Text { expected, is_right })
+}
+
+const fn texts(expected: &'static str, is_right: fn(&str) -> bool) -> Kind {
+    Kind::Texts(Text { expected, is_right })
+}
+
+const fn number(min: u64, max: u64, unit: &'static str) -> Kind {
+    Kind::Number { min, max, unit }
+}
+
+fn is_some_text(text: &str) -> bool {
+    !text.is_empty()
+}
+
+const FILE: Kind = text("the path of a file in quotes", is_some_text);
+const NAME: Kind = text("text in quotes", is_some_text);
+const ADDRESSES: Kind = texts("an address in quotes, such as \"/ip4/0.0.0.0/tcp/4001\"", |text| {
+    text.parse::<Multiaddr>().is_ok()
+});
+
+/// All keys, in the order in which people want to read them.
+const KEYS: [Key; 23] = [
+    Key::new("queue", NAME),
+    Key::new("bucket", NAME).needs("key"),
+    Key::new("key", NAME).needs("bucket"),
+    Key::new(
+        "part",
+        text("a part of how many in quotes, such as \"1/2\"", |text| {
+            part(text).is_ok()
+        }),
+    ),
+    Key::new("listen", ADDRESSES),
+    Key::new("advertise", ADDRESSES),
+    Key::new("folder", FILE),
+    Key::new("spool-max", number(0, u64::MAX, "bytes")),
+    Key::new(
+        "upload-rate",
+        text("a rate in quotes, such as \"10 Gbit/s\", or \"none\"", |text| {
+            rate(text).is_ok()
+        }),
+    ),
+    Key::new("hosts-max", number(1, u32::MAX as u64, "hosts")),
+    Key::new("builds-max", number(1, 64, "builds")),
+    Key::new("seed-at-least", number(1, u16::MAX as u64, "seconds")),
+    Key::new("give-up-after", number(1, u32::MAX as u64, "seconds")),
+    Key::new("visible-after", number(2, 43_200, "seconds")),
+    Key::new("chunk-size", number(16, u32::MAX as u64, "bytes")),
+    Key::new("trust", FILE),
+    Key::new("identity", FILE),
+    Key::new("members", FILE).needs("certificate"),
+    Key::new("certificate", FILE).needs("members"),
+    Key::new("deny", FILE).needs("members"),
+    Key::new("group", texts("the name of a group in quotes", is_some_text)).needs("members"),
+    Key::new("endpoint-url", text("a URL in quotes", is_some_text)),
+    Key::new(
+        "log-format",
+        text("\"text\" or \"json\"", |text| matches!(text, "text" | "json")),
+    ),
+];
+
+/// Keys that name files which have to be there.
+const READ_AT_START: [&str; 4] = ["trust", "members", "certificate", "deny"];
+/// How variables of the environment begin: a machine may have both agents.
+const PREFIX: &str = "FLEETCAST_SEEDER_";
+/// Read where it is there and nobody has named another one.
+const DEFAULT_FILE: &str = "/etc/fleetcast/seeder.toml";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_a_key_and_every_key_a_flag() {
+        let command = Arguments::command();
+        let flags = command.get_arguments().filter_map(clap::Arg::get_long);
+        let mut flags: Vec<&str> = flags.filter(|flag| !["config", "print-id"].contains(flag)).collect();
+        let mut keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        flags.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(keys, flags);
+    }
+}

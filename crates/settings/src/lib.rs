@@ -1,0 +1,25 @@
+//! Files of keys, as people write them: TOML in which every key remembers where it stands, quantities with their units, and what is
+//! wrong said with file, line, key and what was expected.
+//!
+//! A scenario is one such file. An agent's configuration is another: a table of [`Key`]s says what each may hold, and [`merge`] puts the
+//! file below the environment and that below the command line. Reads files, and nothing else of the system.
+
+mod keys;
+mod merge;
+mod problem;
+mod quantity;
+mod shown;
+mod tree;
+
+pub use keys::{Key, Kind, Text};
+pub use merge::{Merged, Origin, Setting, Sources, merge};
+pub use problem::{Layer, Place, Problem, Problems};
+pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size};
+pub use tree::{Entry, Table, Value};
+
+/// The one of `known` that somebody who wrote `name` meant, if one is near.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.map(|known| (strsim::damerau_levenshtein(name, known), known));
+    let near = near.filter(|(distance, known)| *distance <= 3.max(known.len() / 3));
+    near.min().map(|(_, known)| known)
+}
