@@ -135,7 +135,7 @@ impl Run<'_> {
 
     /// Until the rows of all hosts that are done are in the table.
     async fn wait_rows(&mut self, upload_began: Time) -> Result<(), RunError> {
-        let done: u64 = self.status()?.done.iter().map(|done| u64::from(*done)).sum();
+        let done: u64 = self.status().await?.done.iter().map(|done| u64::from(*done)).sum();
         let began = Instant::now();
         while began.elapsed() < ROWS_PATIENCE {
             if self.cloud.deployment_logs().count(&self.scenario.build.id).await? >= done {
