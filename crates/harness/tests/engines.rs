@@ -81,7 +81,7 @@ impl Job {
             .current_dir(self.folder.path())
             .env("PATH", path)
             .env("SLURM_JOB_ID", self.id.to_string())
-            .env("SLURMD_NODENAME", "127.0.0.1")
+            .env("FLEETCAST_HOST", "127.0.0.1")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -488,6 +488,12 @@ fn a_worker_without_a_run_says_how_long_it_has_tried() {
         said.contains(&format!("the run at {free} was not reached within 1 s")),
         "{said}"
     );
+    // Seen with Slurm: a job that is cancelled before its run is there.
+    let worker = &mut Process::start(harness(), &["worker", "--connect", &free, "--key-file", &key], &[]);
+    worker.says("is not reached yet");
+    worker.signal("-TERM");
+    let (code, said) = worker.ends();
+    assert_eq!(code, Some(143), "{said}");
 }
 
 #[test]

@@ -52,6 +52,12 @@ pub(crate) enum WorkerError {
         signal: &'static str,
         exit: Exit,
     },
+    #[error("was told to end by {signal} before it has reached the run at {to}")]
+    StoppedBefore {
+        to: String,
+        signal: &'static str,
+        exit: Exit,
+    },
     #[error("failed to listen for signals")]
     Signals(#[from] std::io::Error),
 }
@@ -61,7 +67,7 @@ impl WorkerError {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
             Self::OtherKey { .. } | Self::TurnedAway { .. } => Exit::Usage,
-            Self::Stopped { exit, .. } => *exit,
+            Self::Stopped { exit, .. } | Self::StoppedBefore { exit, .. } => *exit,
             Self::NotReached { .. } | Self::RunGone { .. } | Self::Failed { .. } | Self::Signals(_) => Exit::Failed,
         }
     }
@@ -76,17 +82,21 @@ pub(crate) async fn work(connecting: &Connecting) -> Result<(), WorkerError> {
         (signal(SignalKind::interrupt())?, "SIGINT", Exit::Interrupted),
         (signal(SignalKind::terminate())?, "SIGTERM", Exit::Terminated),
     ];
-    let (pipe, index, of) = connect(connecting).await?;
-    say!("harness: worker {index} of {of} is at the run at {}", connecting.to);
-    let to = connecting.to.clone();
     let [mut interrupted, mut terminated] = signals;
-    let ended = pipe.ended.clone();
     let stopped = async {
         tokio::select! {
             _ = interrupted.0.recv() => (interrupted.1, interrupted.2),
             _ = terminated.0.recv() => (terminated.1, terminated.2),
         }
     };
+    tokio::pin!(stopped);
+    let to = connecting.to.clone();
+    let (pipe, index, of) = tokio::select! {
+        connected = connect(connecting) => connected?,
+        (signal, exit) = &mut stopped => return Err(WorkerError::StoppedBefore { to, signal, exit }),
+    };
+    say!("harness: worker {index} of {of} is at the run at {to}");
+    let ended = pipe.ended.clone();
     match serving::serve(pipe, stopped).await {
         Ok(serving::Ended::Done) => Ok(()),
         Ok(serving::Ended::Stopped((signal, exit))) => Err(WorkerError::Stopped {
@@ -119,6 +129,7 @@ async fn connect(connecting: &Connecting) -> Result<(Pipe, u32, u32), WorkerErro
         patience,
     } = connecting;
     let until = Instant::now() + *patience;
+    let mut is_told = false;
     loop {
         let met = tokio::time::timeout_at(until, meet(to, key, *index)).await;
         let why = match met {
@@ -133,7 +144,11 @@ async fn connect(connecting: &Connecting) -> Result<(Pipe, u32, u32), WorkerErro
             Ok(Err(error)) => crate::exit::chain(&error),
             Err(_) => "it did not answer".to_owned(),
         };
-        tracing::info!(to, why, "not at the run yet");
+        // Once: what is in the way may last.
+        if !is_told {
+            say!("harness: the run at {to} is not reached yet: {why}");
+            is_told = true;
+        }
         if Instant::now() + TRY_AGAIN > until {
             return Err(WorkerError::NotReached {
                 to: to.clone(),

@@ -20,10 +20,12 @@ pub(super) fn render(of: &Rendered) -> Result<String, String> {
 #SBATCH --signal=B:TERM@90
 #SBATCH --output={name}-%j.log
 # sbatch this from a folder that all nodes see; the scenario is found from there. The report is in {name}-<job>/run.
+# Workers reach the run by the name of the first node; FLEETCAST_HOST is another name or an address of it.
 set -u
 umask 077
 folder="$PWD/{name}-$SLURM_JOB_ID"
 mkdir -p "$folder" || exit 4
+trap 'rm -f "$folder/run.key"' EXIT
 head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' > "$folder/run.key" || exit 4
 # Two jobs may share a node.
 port=$((20000 + SLURM_JOB_ID % 10000))
@@ -31,12 +33,11 @@ run= workers=
 trap 'kill -TERM $run $workers 2> /dev/null' TERM INT
 {program} {run} --key-file "$folder/run.key" --out "$folder/run" &
 run=$!
-srun --ntasks={workers} --kill-on-bad-exit=0 {program} worker --connect "${{SLURMD_NODENAME:-$(hostname)}}:$port" --key-file "$folder/run.key" --within {within} &
+srun --ntasks={workers} --kill-on-bad-exit=0 {program} worker --connect "${{FLEETCAST_HOST:-$(hostname)}}:$port" --key-file "$folder/run.key" --within {within} &
 workers=$!
 # A signal ends a wait before its process has ended.
 until wait "$run"; code=$?; ! kill -0 "$run" 2> /dev/null; do :; done
 wait "$workers"
-rm -f "$folder/run.key"
 exit "$code"
 "#,
         per_cpu = memory.div_ceil(2),
