@@ -479,3 +479,26 @@ fn when_who_was_asked_for_the_manifest_goes_the_next_is_asked_at_once() {
         "and then whoever comes"
     );
 }
+
+#[test]
+fn a_manifest_that_comes_with_the_build_is_taken_and_shows_no_round_trip() {
+    let seeder = Contact {
+        host: SEEDER,
+        address: "".into(),
+    };
+    let now = Time::ZERO;
+    let mut driven = Driven {
+        peer: Peer::new(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, now),
+        now,
+    };
+    let manifest = Arc::new(Manifest::of("build", &[1; 100], 64).unwrap());
+    driven.tell(Event::Connected(SEEDER));
+    driven.tell(Event::Message(SEEDER, Message::Build(Box::new(manifest.info()))));
+    driven.pass(50);
+    let actions = driven.tell(Event::Message(SEEDER, Message::Manifest(Arc::clone(&manifest))));
+    assert!(actions.contains(&Action::OpenStore(Arc::clone(&manifest))));
+    let held = Box::new(Bitfield::new(manifest.chunk_count()));
+    driven.tell(Event::StoreOpened { held });
+    let download = driven.peer.download().expect("its store is open");
+    assert_eq!(download.ledger.round_trip(), Duration::ZERO);
+}

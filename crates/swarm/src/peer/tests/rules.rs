@@ -566,29 +566,6 @@ fn who_gives_a_wrong_manifest_is_banned_and_the_next_is_asked() {
 }
 
 #[test]
-fn a_manifest_that_comes_with_the_build_is_taken_and_shows_no_round_trip() {
-    let seeder = Contact {
-        host: SEEDER,
-        address: "".into(),
-    };
-    let now = Time::ZERO;
-    let mut driven = Driven {
-        peer: Peer::new(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, now),
-        now,
-    };
-    let manifest = Arc::new(Manifest::of("build", &[1; 100], 64).unwrap());
-    driven.tell(Event::Connected(SEEDER));
-    driven.tell(Event::Message(SEEDER, Message::Build(Box::new(manifest.info()))));
-    driven.pass(50);
-    let actions = driven.tell(Event::Message(SEEDER, Message::Manifest(Arc::clone(&manifest))));
-    assert!(actions.contains(&Action::OpenStore(Arc::clone(&manifest))));
-    let held = Box::new(Bitfield::new(manifest.chunk_count()));
-    driven.tell(Event::StoreOpened { held });
-    let download = driven.peer.download().expect("its store is open");
-    assert_eq!(download.ledger.round_trip(), Duration::ZERO);
-}
-
-#[test]
 fn a_seeder_that_showed_all_and_offers_again_is_asked_for_what_it_offers_only() {
     let mut driven = Driven::new(8, 0);
     driven.tell(Event::StoreOpened { held: set(8, 0..3) });

@@ -459,9 +459,7 @@ fn with_its_build_a_seeder_sends_the_manifest_to_as_many_as_cost_a_256th_of_it()
         for host in [A, B, C] {
             told.join(host);
         }
-        let hashes = (0..40_u32)
-            .map(|chunk| Hash::of(&chunk.to_le_bytes()))
-            .collect();
+        let hashes = (0..40_u32).map(|chunk| Hash::of(&chunk.to_le_bytes())).collect();
         let size = crate::units::Bytes::new(40 * u64::from(chunk_size));
         let manifest = Arc::new(Manifest::new("build.zip", size, chunk_size, hashes).unwrap());
         told.seeder.seed(told.now, Arc::clone(&manifest));
