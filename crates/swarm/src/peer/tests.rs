@@ -201,6 +201,16 @@ fn nobody_is_invited_to_what_was_lost() {
     assert_eq!(told, [(B, 0), (B, 1), (B, 3)]);
 }
 
+/// After a partition all may have all by then: twenty hosts said a hundred things each for nothing.
+#[test]
+fn nobody_is_invited_to_what_it_has() {
+    let mut driven = seeded_in_zone_1(4);
+    driven.tell(Event::Connected(B));
+    driven.tell(Event::Message(B, Message::Have([0, 2].into_iter().collect())));
+    let told = invitations(driven.tell(Event::Message(B, Message::Zone(zone(2)))));
+    assert_eq!(told, [(B, 1), (B, 3)]);
+}
+
 /// Six neighbours say that they know the build and are silent when they are asked for its manifest: the seeder is asked as well, at once
 /// and not when all of them have had their turn.
 #[test]

@@ -184,9 +184,14 @@ impl Peer {
                     self.imports.told[place].1 = index;
                     break;
                 }
-                let host = hosts[self.random_below(hosts.len())];
-                let chunk = self.imports.first_copies[index].get();
-                self.send(host, Message::Invite { chunk });
+                let chunk = self.imports.first_copies[index];
+                // After a partition all may have it by then.
+                let lacks_it = |host: &&HostId| self.neighbours.get(**host).is_some_and(|n| !n.has.contains(chunk));
+                let hosts: SmallVec<[HostId; 8]> = hosts.iter().filter(lacks_it).copied().collect();
+                if !hosts.is_empty() {
+                    let host = hosts[self.random_below(hosts.len())];
+                    self.send(host, Message::Invite { chunk: chunk.get() });
+                }
             }
         }
     }
