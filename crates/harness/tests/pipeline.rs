@@ -405,7 +405,11 @@ async fn dead_letters_are_told_sent_back_and_dropped(stack: &Stack) {
     let again = eventually("the message that was sent back", || take(&source)).await;
     assert!(again.body.contains("never-there.zip"), "{}", again.body);
     // Whoever else asked the queue in between may have had it first.
-    assert!(again.taken_up < 5, "it begins anew with its five attempts: {}", again.taken_up);
+    assert!(
+        again.taken_up < 5,
+        "it begins anew with its five attempts: {}",
+        again.taken_up
+    );
     source.delete(&again).await.unwrap();
 
     events_that_functions_refused_go_back_to_them(stack).await;
