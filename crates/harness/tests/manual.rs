@@ -58,8 +58,6 @@ fn man_has_a_page_of_every_command() {
         assert!(page.contains(".SH SYNOPSIS"), "{command}: {page}");
     }
     assert!(pages.join("harness.1").is_file());
-    let count = std::fs::read_dir(&pages).unwrap().count();
-    assert_eq!(count, commands().len() + 1, "and none of what it does not list");
     // Where there can be none.
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();

@@ -130,7 +130,7 @@ fn the_workflow_has_so_many_states_as_are_billed() {
         let state = &definition["States"][name];
         count += 1.0;
         // The first choice of each is the good one.
-        let next = state["Choices"][0]["Next"].as_str().or(state["Next"].as_str());
+        let next = state["Choices"][0]["Next"].as_str().or_else(|| state["Next"].as_str());
         match next {
             Some(next) => name = next,
             None => break,

@@ -151,7 +151,7 @@ impl Pace {
                 self.between_nanos / BETWEEN_PART * (BETWEEN_PART - 1) + passed / BETWEEN_PART
             };
             // In the beginning each few come faster than those before, and a mean that remembers long would hold them up.
-            if (RECENT as u32 + 1..=STARTUP).contains(&self.completed) {
+            if (RECENT_FULL..=STARTUP).contains(&self.completed) {
                 self.between_nanos = self.between_nanos.min(nanos(now.since(first)) / RECENT as u64);
             }
         }
@@ -313,7 +313,10 @@ fn nanos(duration: Duration) -> u64 {
 
 /// Chunks that count in the beginning …
 const RECENT: usize = 4;
-/// … which so many chunks are.
+/// … which are all there when so many have come …
+const RECENT_FULL: u32 = 5;
+const _: () = assert!(RECENT_FULL as usize == RECENT + 1);
+/// … up to so many.
 const STARTUP: u32 = 64;
 /// Each chunk counts for so many parts of the mean time between two.
 const BETWEEN_PART: u64 = 16;
