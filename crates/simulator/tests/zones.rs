@@ -54,7 +54,8 @@ fn about_one_copy_of_the_build_comes_into_each_zone_and_nobody_waits_for_it() {
         all[all.len() / 2]
     };
     let (aware, blind) = (median("swarm.locality=zones"), median("swarm.locality=none"));
-    assert!(aware < blind * 105 / 100, "{aware:?} and {blind:?} without");
+    // It was within five percent before all had the manifest from the beginning, which who chooses among all neighbours gains more by.
+    assert!(aware < blind * 108 / 100, "{aware:?} and {blind:?} without");
 }
 
 #[test]

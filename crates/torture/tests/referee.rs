@@ -61,7 +61,7 @@ fn a_log_says_who_does_what_when() {
     let mut sink = |line: &str| lines.push(line.to_owned());
     let played = play(&day, Trace::to(&mut sink));
     assert_eq!(played.broken, None);
-    for said in ["comes: Honest", "dials h0", "ManifestRequest", "is complete"] {
+    for said in ["comes: Honest", "dials h0", "Manifest", "is complete"] {
         assert!(lines.iter().any(|line| line.contains(said)), "{said} is not in the log");
     }
     assert_eq!(play(&day, Trace::off()).events, played.events, "a log changes nothing");
