@@ -25,7 +25,9 @@ use values::{few_seeds, seed, seeds, size, written_rate, written_size};
 
 pub(crate) use certify::{CertifyArguments, GuardArguments};
 pub(crate) use cost::CostArguments;
-pub(crate) use dead_letters::{DeadLettersArguments, OfDeadLetters};
+pub(crate) use dead_letters::DeadLettersArguments;
+#[cfg(feature = "pipeline")]
+pub(crate) use dead_letters::OfDeadLetters;
 pub(crate) use explain::ExplainArguments;
 pub(crate) use manual::{CompletionsArguments, ManArguments};
 pub(crate) use outputs::Outputs;
