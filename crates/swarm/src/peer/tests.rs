@@ -27,6 +27,19 @@ impl Driven {
         Self::in_zone(None, chunks, has)
     }
 
+    /// A host that has heard of no build, and of nobody but its seeder.
+    fn of_no_build() -> Self {
+        let seeder = Contact {
+            host: SEEDER,
+            address: "".into(),
+        };
+        let now = Time::ZERO;
+        Self {
+            peer: Peer::new(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, now),
+            now,
+        }
+    }
+
     fn in_zone(zone: Option<ZoneId>, chunks: u32, has: u32) -> Self {
         let seeder = Contact {
             host: SEEDER,
@@ -215,15 +228,7 @@ fn nobody_is_invited_to_what_it_has() {
 /// and not when all of them have had their turn.
 #[test]
 fn who_claims_to_know_the_build_and_is_silent_does_not_keep_the_manifest_from_anybody() {
-    let seeder = Contact {
-        host: SEEDER,
-        address: "".into(),
-    };
-    let now = Time::from_nanos(0);
-    let mut driven = Driven {
-        peer: Peer::new(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, now),
-        now,
-    };
+    let mut driven = Driven::of_no_build();
     let manifest = Manifest::of("build", &[7; 100], 64).unwrap();
     driven.tell(Event::Connected(SEEDER));
     let claims = (1..=6).map(HostId::new).flat_map(|host| {
@@ -492,15 +497,7 @@ fn when_who_was_asked_for_the_manifest_goes_the_next_is_asked_at_once() {
 
 #[test]
 fn a_manifest_that_comes_with_the_build_is_taken_and_shows_no_round_trip() {
-    let seeder = Contact {
-        host: SEEDER,
-        address: "".into(),
-    };
-    let now = Time::ZERO;
-    let mut driven = Driven {
-        peer: Peer::new(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, now),
-        now,
-    };
+    let mut driven = Driven::of_no_build();
     let manifest = Arc::new(Manifest::of("build", &[1; 100], 64).unwrap());
     driven.tell(Event::Connected(SEEDER));
     driven.tell(Event::Message(SEEDER, Message::Build(Box::new(manifest.info()))));

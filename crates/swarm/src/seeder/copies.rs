@@ -107,10 +107,8 @@ impl Copies {
 
     /// What `host` holds and nobody else, as far as is known.
     pub(super) fn only_at(&self, host: HostId) -> impl Iterator<Item = ChunkIndex> {
-        let chunks = (0..).map(ChunkIndex::new).zip(&self.holders);
-        chunks
-            .filter(move |(_, holders)| holders.as_slice() == [host])
-            .map(|(chunk, _)| chunk)
+        let chunks = (0..).map(ChunkIndex::new).take(self.holders.len());
+        chunks.filter(move |chunk| self.is_only_at(host, *chunk))
     }
 
     /// What `host` holds does not count, as if it did not hold it.

@@ -539,15 +539,7 @@ fn the_manifest_is_given_to_who_asks_once_it_is_here() {
 
 #[test]
 fn who_gives_a_wrong_manifest_is_banned_and_the_next_is_asked() {
-    let seeder = Contact {
-        host: SEEDER,
-        address: "".into(),
-    };
-    let now = Time::ZERO;
-    let mut driven = Driven {
-        peer: Peer::new(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, now),
-        now,
-    };
+    let mut driven = Driven::of_no_build();
     let [right, wrong] = [1, 2].map(|byte| Arc::new(Manifest::of("build", &[byte; 100], 64).unwrap()));
     driven.tell(Event::Connected(SEEDER));
     driven.tell(Event::Message(SEEDER, Message::Build(Box::new(right.info()))));
@@ -582,15 +574,7 @@ fn a_seeder_that_showed_all_and_offers_again_is_asked_for_what_it_offers_only() 
 
 #[test]
 fn who_is_silent_is_asked_for_the_manifest_in_turn_with_the_seeder_and_more_slowly_each_round() {
-    let seeder = Contact {
-        host: SEEDER,
-        address: "".into(),
-    };
-    let now = Time::ZERO;
-    let mut driven = Driven {
-        peer: Peer::new(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, now),
-        now,
-    };
+    let mut driven = Driven::of_no_build();
     assert!(driven.peer.is_seeder(SEEDER) && !driven.peer.is_seeder(A));
     let manifest = Manifest::of("build", &[7; 100], 64).unwrap();
     driven.tell(Event::Connected(SEEDER));
