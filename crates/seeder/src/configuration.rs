@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use peer::Multiaddr;
-use settings::{Key, Kind, Merged, Origin, Problems, Sources, Text, merge};
+use settings::{Key, Kind, Merged, Origin, Problems, Sources, asks_for_words, is_some_text, merge};
 
 use super::{Arguments, part, rate};
 
@@ -40,9 +40,7 @@ pub(crate) fn check(flags: &[OsString]) -> ExitCode {
 }
 
 fn read_all(flags: &[OsString]) -> Result<(ArgMatches, Merged), ExitCode> {
-    let words = ["-h", "--help", "-V", "--version"];
-    let asks = flags.iter().any(|flag| words.iter().any(|word| flag == word));
-    let merged = if asks {
+    let merged = if asks_for_words(flags) {
         Merged::default()
     } else {
         read_sources(flags).map_err(|problems| {
@@ -93,65 +91,47 @@ fn values_of(matches: &ArgMatches, key: &str) -> Vec<String> {
     raw.map(|value| value.to_string_lossy().into_owned()).collect()
 }
 
-const fn text(expected: &'static str, is_right: fn(&str) -> bool) -> Kind {
-    Kind::Text(Text { expected, is_right })
-}
-
-const fn texts(expected: &'static str, is_right: fn(&str) -> bool) -> Kind {
-    Kind::Texts(Text { expected, is_right })
-}
-
-const fn number(min: u64, max: u64, unit: &'static str) -> Kind {
-    Kind::Number { min, max, unit }
-}
-
-fn is_some_text(text: &str) -> bool {
-    !text.is_empty()
-}
-
-const FILE: Kind = text("the path of a file in quotes", is_some_text);
-const NAME: Kind = text("text in quotes", is_some_text);
-const ADDRESSES: Kind = texts("an address in quotes, such as \"/ip4/0.0.0.0/tcp/4001\"", |text| {
+const ADDRESSES: Kind = Kind::texts("an address in quotes, such as \"/ip4/0.0.0.0/tcp/4001\"", |text| {
     text.parse::<Multiaddr>().is_ok()
 });
 
 /// All keys, in the order in which people want to read them.
 const KEYS: [Key; 23] = [
-    Key::new("queue", NAME),
-    Key::new("bucket", NAME).needs("key"),
-    Key::new("key", NAME).needs("bucket"),
+    Key::new("queue", Kind::NAME),
+    Key::new("bucket", Kind::NAME).needs("key"),
+    Key::new("key", Kind::NAME).needs("bucket"),
     Key::new(
         "part",
-        text("a part of how many in quotes, such as \"1/2\"", |text| {
+        Kind::text("a part of how many in quotes, such as \"1/2\"", |text| {
             part(text).is_ok()
         }),
     ),
     Key::new("listen", ADDRESSES),
     Key::new("advertise", ADDRESSES),
-    Key::new("folder", FILE),
-    Key::new("spool-max", number(0, u64::MAX, "bytes")),
+    Key::new("folder", Kind::FILE),
+    Key::new("spool-max", Kind::number(0, u64::MAX, "bytes")),
     Key::new(
         "upload-rate",
-        text("a rate in quotes, such as \"10 Gbit/s\", or \"none\"", |text| {
+        Kind::text("a rate in quotes, such as \"10 Gbit/s\", or \"none\"", |text| {
             rate(text).is_ok()
         }),
     ),
-    Key::new("hosts-max", number(1, u32::MAX as u64, "hosts")),
-    Key::new("builds-max", number(1, 64, "builds")),
-    Key::new("seed-at-least", number(1, u16::MAX as u64, "seconds")),
-    Key::new("give-up-after", number(1, u32::MAX as u64, "seconds")),
-    Key::new("visible-after", number(2, 43_200, "seconds")),
-    Key::new("chunk-size", number(16, u32::MAX as u64, "bytes")),
-    Key::new("trust", FILE),
-    Key::new("identity", FILE),
-    Key::new("members", FILE).needs("certificate"),
-    Key::new("certificate", FILE).needs("members"),
-    Key::new("deny", FILE).needs("members"),
-    Key::new("group", texts("the name of a group in quotes", is_some_text)).needs("members"),
-    Key::new("endpoint-url", text("a URL in quotes", is_some_text)),
+    Key::new("hosts-max", Kind::number(1, u32::MAX as u64, "hosts")),
+    Key::new("builds-max", Kind::number(1, 64, "builds")),
+    Key::new("seed-at-least", Kind::number(1, u16::MAX as u64, "seconds")),
+    Key::new("give-up-after", Kind::number(1, u32::MAX as u64, "seconds")),
+    Key::new("visible-after", Kind::number(2, 43_200, "seconds")),
+    Key::new("chunk-size", Kind::number(16, u32::MAX as u64, "bytes")),
+    Key::new("trust", Kind::FILE),
+    Key::new("identity", Kind::FILE),
+    Key::new("members", Kind::FILE).needs("certificate"),
+    Key::new("certificate", Kind::FILE).needs("members"),
+    Key::new("deny", Kind::FILE).needs("members"),
+    Key::new("group", Kind::texts("the name of a group in quotes", is_some_text)).needs("members"),
+    Key::new("endpoint-url", Kind::text("a URL in quotes", is_some_text)),
     Key::new(
         "log-format",
-        text("\"text\" or \"json\"", |text| matches!(text, "text" | "json")),
+        Kind::text("\"text\" or \"json\"", |text| matches!(text, "text" | "json")),
     ),
 ];
 

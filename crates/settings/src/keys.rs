@@ -1,5 +1,7 @@
 //! What a configuration file may say: one row for each key, which is also a flag and a variable of the environment.
 
+use std::ffi::OsString;
+
 use crate::tree::Value;
 
 /// A key, the flag `--NAME`, and the variable PREFIX_NAME.
@@ -44,6 +46,39 @@ pub struct Text {
     pub expected: &'static str,
     /// Whether it is right.
     pub is_right: fn(&str) -> bool,
+}
+
+impl Kind {
+    /// The path of a file.
+    pub const FILE: Self = Self::text("the path of a file in quotes", is_some_text);
+    /// Any text that is not empty.
+    pub const NAME: Self = Self::text("text in quotes", is_some_text);
+
+    /// A text, where `is_right` says so; `expected` tells people.
+    pub const fn text(expected: &'static str, is_right: fn(&str) -> bool) -> Self {
+        Self::Text(Text { expected, is_right })
+    }
+
+    /// A list of such texts.
+    pub const fn texts(expected: &'static str, is_right: fn(&str) -> bool) -> Self {
+        Self::Texts(Text { expected, is_right })
+    }
+
+    /// A whole number from `min` to `max`, of what `unit` says.
+    pub const fn number(min: u64, max: u64, unit: &'static str) -> Self {
+        Self::Number { min, max, unit }
+    }
+}
+
+/// Whether there is anything in it.
+pub const fn is_some_text(text: &str) -> bool {
+    !text.is_empty()
+}
+
+/// Whether the flags ask for help or the version, whatever a file says.
+pub fn asks_for_words(flags: &[OsString]) -> bool {
+    let words = ["-h", "--help", "-V", "--version"];
+    flags.iter().any(|flag| words.iter().any(|word| flag == word))
 }
 
 impl Key {

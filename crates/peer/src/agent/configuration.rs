@@ -7,7 +7,7 @@ use std::path::Path;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use peer::Multiaddr;
-use settings::{Key, Kind, Merged, Problems, Sources, Text, merge};
+use settings::{Key, Kind, Merged, Problems, Sources, Text, asks_for_words, is_some_text, merge};
 
 use super::Arguments;
 use super::arguments::{SIZE, size};
@@ -122,28 +122,6 @@ pub(super) fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
     Ok(merged)
 }
 
-/// Whether the flags ask for help or the version.
-fn asks_for_words(flags: &[OsString]) -> bool {
-    let words = ["-h", "--help", "-V", "--version"];
-    flags.iter().any(|flag| words.iter().any(|word| flag == word))
-}
-
-const fn text(expected: &'static str, is_right: fn(&str) -> bool) -> Kind {
-    Kind::Text(Text { expected, is_right })
-}
-
-const fn texts(expected: &'static str, is_right: fn(&str) -> bool) -> Kind {
-    Kind::Texts(Text { expected, is_right })
-}
-
-const fn number(min: u64, max: u64, unit: &'static str) -> Kind {
-    Kind::Number { min, max, unit }
-}
-
-fn is_some_text(text: &str) -> bool {
-    !text.is_empty()
-}
-
 fn is_address(text: &str) -> bool {
     text.parse::<Multiaddr>().is_ok()
 }
@@ -160,8 +138,6 @@ fn is_mode(text: &str) -> bool {
     u32::from_str_radix(text, 8).is_ok_and(|bits| bits <= 0o7777)
 }
 
-const FILE: Kind = text("the path of a file in quotes", is_some_text);
-const NAME: Kind = text("text in quotes", is_some_text);
 const ADDRESS: &str =
     "an address in quotes with its peer id, as the seeder prints it: \"/ip4/10.0.0.1/tcp/4001/p2p/12D3…\"";
 const LISTEN: &str = "an address in quotes, such as \"/ip4/0.0.0.0/tcp/4001\"";
@@ -169,66 +145,70 @@ const SIZES: Kind = Kind::Quantity(Text {
     expected: SIZE,
     is_right: is_size,
 });
-const COMMAND: Kind = text("a command for the shell in quotes", is_some_text);
-const SECONDS: Kind = number(0, SECONDS_MAX, "seconds");
+const COMMAND: Kind = Kind::text("a command for the shell in quotes", is_some_text);
+const SECONDS: Kind = Kind::number(0, SECONDS_MAX, "seconds");
 
 /// All keys, in the order in which people want to read them.
 pub(crate) const KEYS: [Key; 40] = [
-    Key::new("directory", text(ADDRESS, is_address)).needs("folder"),
-    Key::new("folder", FILE).needs("directory"),
-    Key::new("seeder", texts(ADDRESS, is_address)).needs("out"),
-    Key::new("out", FILE).needs("seeder"),
-    Key::new("listen", texts(LISTEN, is_address)),
-    Key::new("advertise", texts(LISTEN, is_address)),
-    Key::new("fetches-max", number(1, 64, "builds"))
+    Key::new("directory", Kind::text(ADDRESS, is_address)).needs("folder"),
+    Key::new("folder", Kind::FILE).needs("directory"),
+    Key::new("seeder", Kind::texts(ADDRESS, is_address)).needs("out"),
+    Key::new("out", Kind::FILE).needs("seeder"),
+    Key::new("listen", Kind::texts(LISTEN, is_address)),
+    Key::new("advertise", Kind::texts(LISTEN, is_address)),
+    Key::new("fetches-max", Kind::number(1, 64, "builds"))
         .needs("directory")
         .live(),
-    Key::new("timeout", number(1, SECONDS_MAX, "seconds")).live(),
+    Key::new("timeout", Kind::number(1, SECONDS_MAX, "seconds")).live(),
     Key::new("linger", SECONDS).needs("out"),
-    Key::new("keep", number(0, u32::MAX as u64, "builds"))
+    Key::new("keep", Kind::number(0, u32::MAX as u64, "builds"))
         .needs("directory")
         .live(),
     Key::new("keep-size", SIZES).needs("directory").live(),
-    Key::new("pin", texts("the key of a build in quotes", is_some_text))
+    Key::new("pin", Kind::texts("the key of a build in quotes", is_some_text))
         .needs("directory")
         .live(),
     Key::new(
         "current",
-        text("the name of a link in quotes, such as \"current\"", is_some_text),
+        Kind::text("the name of a link in quotes, such as \"current\"", is_some_text),
     )
     .needs("directory"),
     Key::new("before-install", COMMAND).needs("directory").live(),
     Key::new("installed", COMMAND).needs("directory").live(),
     Key::new("failed", COMMAND).needs("directory").live(),
-    Key::new("hook-timeout", number(1, 86_400, "seconds")).live(),
+    Key::new("hook-timeout", Kind::number(1, 86_400, "seconds")).live(),
     Key::new("serve-idle", SECONDS).needs("directory").live(),
-    Key::new("upload-rate", text(RATE, is_rate)).live(),
-    Key::new("download-rate", text(RATE, is_rate)).live(),
-    Key::new("connections-max", number(1, 1_000_000, "connections")),
+    Key::new("upload-rate", Kind::text(RATE, is_rate)).live(),
+    Key::new("download-rate", Kind::text(RATE, is_rate)).live(),
+    Key::new("connections-max", Kind::number(1, 1_000_000, "connections")),
     Key::new("free-min", SIZES).needs("directory").live(),
     Key::new("store-max", SIZES).needs("directory").live(),
     Key::new(
         "mode",
-        text("permission bits in octal, in quotes, such as \"0755\"", is_mode),
+        Kind::text("permission bits in octal, in quotes, such as \"0755\"", is_mode),
     ),
-    Key::new("trust", FILE),
-    Key::new("identity", FILE),
-    Key::new("members", FILE).needs("certificate"),
-    Key::new("certificate", FILE).needs("members"),
-    Key::new("deny", FILE).needs("members"),
-    Key::new("group", texts("the name of a group in quotes", is_some_text)).needs("members"),
-    Key::new("host-id", NAME),
-    Key::new("region", NAME),
-    Key::new("zone", NAME),
+    Key::new("trust", Kind::FILE),
+    Key::new("identity", Kind::FILE),
+    Key::new("members", Kind::FILE).needs("certificate"),
+    Key::new("certificate", Kind::FILE).needs("members"),
+    Key::new("deny", Kind::FILE).needs("members"),
+    Key::new("group", Kind::texts("the name of a group in quotes", is_some_text)).needs("members"),
+    Key::new("host-id", Kind::NAME),
+    Key::new("region", Kind::NAME),
+    Key::new("zone", Kind::NAME),
     Key::new("log", Kind::Switch),
-    Key::new("endpoint-url", text("a URL in quotes", is_some_text)).needs("log"),
-    Key::new("stage", NAME).needs("log"),
-    Key::new("log-region", text("an AWS region in quotes", is_some_text)).needs("log"),
+    Key::new("endpoint-url", Kind::text("a URL in quotes", is_some_text)).needs("log"),
+    Key::new("stage", Kind::NAME).needs("log"),
+    Key::new("log-region", Kind::text("an AWS region in quotes", is_some_text)).needs("log"),
     Key::new("quiet", Kind::Switch).live(),
-    Key::new("http", texts(HTTP_ADDRESS, |text| text.parse::<HttpAddress>().is_ok())).needs("directory"),
+    Key::new(
+        "http",
+        Kind::texts(HTTP_ADDRESS, |text| text.parse::<HttpAddress>().is_ok()),
+    )
+    .needs("directory"),
     Key::new(
         "log-format",
-        text("\"text\" or \"json\"", |text| matches!(text, "text" | "json")),
+        Kind::text("\"text\" or \"json\"", |text| matches!(text, "text" | "json")),
     ),
 ];
 
