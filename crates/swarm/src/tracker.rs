@@ -30,6 +30,8 @@ pub(crate) struct Tracker {
     overlay: Overlay,
     joiners: Vec<(HostId, u16)>,
     first_joiner_at: Time,
+    /// How long the first of them waits for others at most.
+    settle_max: Duration,
     /// Until when.
     expelled: BTreeMap<HostId, Time>,
 }
@@ -57,8 +59,14 @@ impl Tracker {
             overlay: Overlay::default(),
             joiners: Vec::new(),
             first_joiner_at: Time::ZERO,
+            settle_max: JOIN_SETTLE_MAX,
             expelled: BTreeMap::new(),
         }
+    }
+
+    /// There is a build, and who waits for neighbours gets nothing of it meanwhile but from the seeder.
+    pub(crate) fn hurry(&mut self) {
+        self.settle_max = JOIN_SETTLE_MAX_OF_BUILD;
     }
 
     /// Takes in an announce. The time at which joiners are to be answered, where this host waits for neighbours.
@@ -103,7 +111,7 @@ impl Tracker {
         if self.joiners.iter().all(|(other, _)| *other != host) || self.joiners.len() > JOINERS_SEARCHED {
             self.joiners.push((host, wanted.min(WANTED_MAX)));
         }
-        Some((now + JOIN_SETTLE).min(self.first_joiner_at + JOIN_SETTLE_MAX))
+        Some((now + JOIN_SETTLE).min(self.first_joiner_at + self.settle_max))
     }
 
     /// Makes the plan agree with what an end says. What both say last counts: a report may have crossed with a plan.
@@ -294,6 +302,8 @@ const PLAN_PATIENCE: Duration = Duration::from_secs(15);
 const JOIN_SETTLE: Duration = Duration::from_millis(100);
 /// … or the first of them has waited for this long.
 const JOIN_SETTLE_MAX: Duration = Duration::from_secs(2);
+/// … or this long, where there is a build.
+const JOIN_SETTLE_MAX_OF_BUILD: Duration = Duration::from_millis(200);
 /// Neighbours given in one answer at most.
 const WANTED_MAX: u16 = 64;
 /// Hosts of each other zone that a host is linked to which brings chunks into them: one may be slow, or leave.
@@ -391,39 +401,18 @@ mod tests {
     #[test]
     fn a_barred_pair_is_not_linked_and_counts_for_neither() {
         let mut swarm = Swarm::of(3, 12);
-        let barred = vec![host(2)];
-        swarm.say(
-            1,
-            6,
-            LinkReport {
-                barred,
-                ..LinkReport::default()
-            },
-        );
+        let report = |up: &[u64], barred: &[u64]| LinkReport {
+            up: up.iter().copied().map(host).collect(),
+            barred: barred.iter().copied().map(host).collect(),
+            ..LinkReport::default()
+        };
+        swarm.say(1, 6, report(&[], &[2]));
         assert_eq!(swarm.tracker.overlay.links(host(1)), [host(3)]);
-        for number in [1, 2] {
-            let (up, barred) = (vec![host(3)], if number == 1 { vec![host(2)] } else { vec![] });
-            swarm.say(
-                number,
-                6,
-                LinkReport {
-                    up,
-                    barred,
-                    ..LinkReport::default()
-                },
-            );
-        }
+        swarm.say(1, 6, report(&[3], &[2]));
+        swarm.say(2, 6, report(&[3], &[]));
         assert_eq!(swarm.answers(), [(host(1), vec![]), (host(2), vec![])]);
         // It passes.
-        let up = vec![host(3)];
-        swarm.say(
-            1,
-            6,
-            LinkReport {
-                up,
-                ..LinkReport::default()
-            },
-        );
+        swarm.say(1, 6, report(&[3], &[]));
         assert_eq!(swarm.answers(), [(host(1), vec![host(2)])]);
     }
 

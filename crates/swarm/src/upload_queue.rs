@@ -143,6 +143,11 @@ impl UploadQueue {
         self.waiting.len() + self.active.len()
     }
 
+    /// Requests that are being served.
+    pub(crate) fn served_at_a_time(&self) -> usize {
+        self.active.len()
+    }
+
     /// How many hosts but for `host` have something that waits.
     pub(crate) fn others_waiting(&self, host: HostId) -> usize {
         let others = self

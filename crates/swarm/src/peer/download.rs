@@ -377,7 +377,7 @@ impl Peer {
             let starved = download.starved;
             // A seeder serves whoever asks it this, so it is the last to be asked.
             let has_others = self.neighbours.len() > self.tracker.connected_count();
-            let asks_seeder = download.starved >= STARVED_BEFORE_RESCUE || !has_others;
+            let asks_seeder = self.is_starved() || !has_others;
             let asked = self
                 .neighbours
                 .iter()
@@ -390,6 +390,12 @@ impl Peer {
             self.open_borders(starved);
         }
         self.refill = true;
+    }
+
+    /// Whether nobody has served this host for so long that a seeder is to.
+    pub(super) fn is_starved(&self) -> bool {
+        self.download()
+            .is_some_and(|download| download.starved >= STARVED_BEFORE_RESCUE)
     }
 
     /// Whether something is to come. What was asked of a seeder may be turned down, until it begins; and who has missed requests is

@@ -2,6 +2,8 @@
 //! among equals from one that was drawn on. Sets of bits, since it is made anew for every chunk and most of it is not
 //! looked at: bit `i` is the neighbour `i` places after the first.
 
+use crate::upload_queue::UPLOAD_QUEUE_PER_HOST_MAX;
+
 /// The neighbours by load. Those beyond the first [`ORDERED`] are not in it.
 #[derive(Debug)]
 pub(super) struct Order {
@@ -205,8 +207,8 @@ pub(super) fn bits(mut set: u64) -> impl Iterator<Item = u32> {
 
 /// Neighbours that are looked at for each request at most; nobody has more by default.
 const ORDERED: usize = u64::BITS as usize;
-/// Requests to one neighbour that are told apart.
-pub(super) const LOADS: usize = 8;
+/// Requests to one neighbour that are told apart: as many as it lets wait, and none.
+pub(super) const LOADS: usize = UPLOAD_QUEUE_PER_HOST_MAX + 1;
 
 #[cfg(test)]
 mod against_a_list;

@@ -24,8 +24,9 @@ pub(super) struct TrackerLink {
     answered: bool,
     /// Announces since the tracker was last heard of.
     attempts: u32,
-    /// Attempts to reach lost seeders since one of them answered.
+    /// Attempts to reach lost seeders since one of them answered, and when the last was made.
     reconnects: u32,
+    dialled_at: Time,
     dialling: Vec<HostId>,
     /// Members that it was linked with, or was to be, and is not: the tracker has yet to hear of it.
     lost: Vec<HostId>,
@@ -60,6 +61,7 @@ impl TrackerLink {
             answered: false,
             attempts: 0,
             reconnects: 0,
+            dialled_at: Time::ZERO,
             dialling: Vec::new(),
             lost: Vec::new(),
             short: 0,
@@ -167,6 +169,7 @@ impl Peer {
     }
 
     pub(super) fn connect_seeders(&mut self, now: Time) {
+        self.tracker.dialled_at = now;
         self.banned.retain(|_, until| now < *until);
         for (contact, link) in self.config.seeders.iter().zip(&self.tracker.seeders) {
             if *link != SeederLink::Connected && !self.banned.contains_key(&contact.host) {
@@ -191,6 +194,9 @@ impl Peer {
         } else {
             self.announce_to(index, 0);
         }
+        if self.is_starved() {
+            self.send(host, Message::HaveRequest);
+        }
         // After the announce: it counts what members say.
         let complaints = &mut self.tracker.complaints;
         if let Some(place) = complaints.iter().position(|(seeder, _)| *seeder == host) {
@@ -206,7 +212,11 @@ impl Peer {
         let (tracked_by, was_lost) = (self.tracker.tracker(), self.is_on_its_own());
         self.tracker.seeders[index] = SeederLink::Lost;
         self.tracker.not_refused(host);
+        // A dial that came to nothing after a while has kept this host from dialling for as long.
+        let since_dialled = now.since(self.tracker.dialled_at);
+        let least = self.backoff(RECONNECT_FIRST, 0, RECONNECT_MAX);
         let delay = self.backoff(RECONNECT_FIRST, self.tracker.reconnects, RECONNECT_MAX);
+        let delay = delay.saturating_sub(since_dialled).max(least);
         self.timers.set_at_latest(Timer::Reconnect, now + delay);
         // Who was lost before, and is dialled in vain, changes nothing.
         let has_changed = self.tracker.tracker() != tracked_by || tracked_by.is_none();

@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use crate::upload_queue::UPLOAD_QUEUE_PER_HOST_MAX;
+
 /// What a window is made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
@@ -49,9 +51,11 @@ impl Seen {
     }
 }
 
-/// Requests to one neighbour at a time, of a window over so many neighbours: twice their share, since not all have what is wanted.
+/// Requests to one neighbour at a time, of a window over so many neighbours: twice their share, since not all have what is wanted, and
+/// no more than it lets wait.
 pub(super) fn of_neighbour(window: usize, neighbours: usize) -> usize {
-    (2 * window).div_ceil(neighbours.max(1)).max(2)
+    let share = (2 * window).div_ceil(neighbours.max(1));
+    share.clamp(2, UPLOAD_QUEUE_PER_HOST_MAX)
 }
 
 /// Fractions of chunks are counted in these parts.
@@ -69,7 +73,7 @@ const SENDING_ROOTS: (u128, u128) = (3, 10);
 /// Chunks asked for at a time at least …
 const LEAST: u128 = 2;
 /// … and at most.
-const MOST: u128 = 96;
+const MOST: u128 = 512;
 /// What is asked for while nothing is known.
 pub(super) const AT_FIRST: usize = LEAST as usize;
 
@@ -101,7 +105,7 @@ mod tests {
             ("a round trip of ten", seen(1000, 10_000, 640), 15),
             ("full downlinks", seen(100_000, 10, 640), 9),
             ("full downlinks and a small build", seen(100_000, 10, 64), 4),
-            ("a round trip without end", seen(1000, 1_000_000_000, 640), 96),
+            ("a round trip without end", seen(1000, 1_000_000_000, 640), 512),
             ("too little asked for so far", slow, 5),
             ("the same, and nothing was sent", nothing_sent, 2),
         ] {
@@ -111,7 +115,14 @@ mod tests {
 
     #[test]
     fn neighbours_are_asked_for_twice_their_share() {
-        for (window, neighbours, expected) in [(2, 12, 2), (24, 12, 4), (25, 12, 5), (8, 1, 16), (8, 0, 16)] {
+        for (window, neighbours, expected) in [
+            (2, 12, 2),
+            (24, 12, 4),
+            (25, 12, 5),
+            (8, 1, 16),
+            (8, 0, 16),
+            (512, 12, 16),
+        ] {
             assert_eq!(of_neighbour(window, neighbours), expected, "{window} of {neighbours}");
         }
     }

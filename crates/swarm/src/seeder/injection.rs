@@ -35,6 +35,8 @@ struct Client {
     strikes: u32,
     /// When it was last offered something, to take turns.
     offered_last: u64,
+    /// Whether it was told that all is to be had here, and has been offered nothing since: then it asks for whatever it lacks.
+    is_shown_all: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -208,9 +210,27 @@ impl Injection {
         self.waiting = chunks;
     }
 
-    /// `host` is a client from now on, and has a clean slate.
-    pub(super) fn admit(&mut self, host: HostId) {
-        self.clients.entry(host).or_default();
+    /// `host` is a client from now on, and has a clean slate. Whether it is told that all is to be had here.
+    pub(super) fn admit(&mut self, host: HostId, is_shown_all: bool) {
+        self.clients.entry(host).or_default().is_shown_all = is_shown_all;
+    }
+
+    /// `host` is told what it is offered, and nothing else is to be had here for it.
+    pub(super) fn show_offers(&mut self, host: HostId) {
+        if let Some(client) = self.clients.get_mut(&host) {
+            client.is_shown_all = false;
+        }
+    }
+
+    /// From now on the clients are shown all that is here, or none of them is. Those to whom that is new.
+    pub(super) fn show_all(&mut self, is_shown_all: bool) -> Vec<HostId> {
+        let clients = self.clients.iter_mut();
+        let changed = clients.filter(|(_, client)| client.is_shown_all != is_shown_all);
+        let changed = changed.map(|(host, client)| {
+            client.is_shown_all = is_shown_all;
+            *host
+        });
+        changed.collect()
     }
 
     /// `host` is a client no more; tells whether it was one. What was offered to it alone waits again, and goes first.
@@ -288,6 +308,7 @@ impl Injection {
         self.offers_made += 1;
         if let Some(client) = self.clients.get_mut(&to) {
             client.offered_last = self.offers_made;
+            client.is_shown_all = false;
         }
         self.offers.push(Offer { chunk, to, at: now });
     }

@@ -87,8 +87,8 @@ pub struct Seeder {
     silence: Silence,
     /// Chunks that may be sent before the rest is left to the hosts.
     budget: u64,
-    /// How long a chunk usually took when all were out for the first time.
-    usual_at_first: std::time::Duration,
+    /// Chunks of which a part was sent, until their hosts did not need them any more: they count for it as well.
+    sent_in_part: u64,
     /// Chunks that were sent, beyond that, to hosts that took them slowly.
     sent_to_slow: u64,
     /// Members that may be sent the manifest without having asked for it.
@@ -154,7 +154,7 @@ impl Seeder {
             copies: Copies::default(),
             silence: Silence::default(),
             budget: 0,
-            usual_at_first: std::time::Duration::ZERO,
+            sent_in_part: 0,
             sent_to_slow: 0,
             manifests_left: 0,
             seeding_since: now,
@@ -195,6 +195,7 @@ impl Seeder {
         self.injection.begin(chunks);
         self.copies = Copies::new(manifest.chunk_count());
         self.uploads.set_chunks(manifest.chunk_count());
+        self.tracker.hurry();
         self.budget = u64::from(manifest.chunk_count()) * u64::from(self.config.copies_max);
         self.seeding_since = now;
         self.manifests_left =

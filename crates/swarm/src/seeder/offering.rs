@@ -60,7 +60,8 @@ impl Seeder {
         } else {
             usual * SLOW_AFTER_TIMES
         };
-        let copies_max = self.config.copies_max as usize;
+        // Even a seeder that is to send each chunk once: who is slow may take for ever.
+        let copies_max = self.config.copies_max.max(2) as usize;
         let uploads = &self.uploads;
         let since = |to: HostId, chunk: ChunkIndex| uploads.since(to, chunk);
         if uploads.has_free_slot(now)
@@ -93,11 +94,9 @@ impl Seeder {
         if self.injection.is_first_pass() {
             self.pump_offers(now);
         } else {
-            if self.usual_at_first.is_zero() {
-                self.usual_at_first = self.uploads.usual();
-                self.uploads.first_copies_are_out();
-            }
-            for host in self.injection.clients() {
+            self.uploads.first_copies_are_out();
+            // Who knows it already would take it for a word that there is room.
+            for host in self.injection.show_all(true) {
                 self.send(host, Message::HaveAll);
             }
         }
@@ -160,13 +159,14 @@ impl Seeder {
     }
 
     fn add_client(&mut self, now: Time, host: HostId, info: &BuildInfo) {
-        self.injection.admit(host);
+        let is_shown_all = !self.injection.is_first_pass();
+        self.injection.admit(host, is_shown_all);
         self.link_to_other_zones(now, host);
         self.tell_of_build(host, info);
-        let holdings = if self.injection.is_first_pass() {
-            Message::Offer(ChunkList::new())
-        } else {
+        let holdings = if is_shown_all {
             Message::HaveAll
+        } else {
+            Message::Offer(ChunkList::new())
         };
         self.send(host, holdings);
     }
@@ -202,6 +202,7 @@ impl Seeder {
                 self.add_client(now, host, &info);
             }
             // What was offered may have been lost on its way.
+            self.injection.show_offers(host);
             self.send(host, Message::Offer(self.injection.offers_to(host)));
             self.pump_offers(now);
         } else {
@@ -254,11 +255,9 @@ impl Seeder {
                 self.injection.dismiss(host);
             }
         }
-        if !self.injection.is_first_pass() {
-            // They are not to ask for just anything that was to be had a moment ago.
-            for host in self.injection.clients() {
-                self.send(host, Message::Offer(ChunkList::new()));
-            }
+        // They are not to ask for just anything that was to be had a moment ago.
+        for host in self.injection.show_all(false) {
+            self.send(host, Message::Offer(ChunkList::new()));
         }
         self.injection.begin_again(lost);
         self.pump_offers(now);

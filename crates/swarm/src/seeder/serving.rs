@@ -22,15 +22,16 @@ impl Seeder {
                 self.answer.min(answer)
             };
         }
-        if self.injection.is_offered(host, index) {
+        let is_offered = self.injection.is_offered(host, index);
+        if is_offered {
             self.others_lack(now, host, index);
         }
         self.injection.asked_by(host);
         let reason = if self.injection.is_withdrawn(index) {
             RejectReason::NotHeld
-        } else if self.is_spent(now, host) && !self.is_starving(now, host) {
+        } else if !is_offered && self.is_spent(now, host) && !self.is_starving(now, host) {
             RejectReason::Spent
-        } else if self.is_crowded_for(host) && !self.is_starving(now, host) {
+        } else if !is_offered && self.is_crowded_for(host) && !self.is_starving(now, host) {
             RejectReason::QueueFull
         } else {
             match self.uploads.push(now, host, index, held) {
@@ -54,6 +55,7 @@ impl Seeder {
         if let Some(chunk) = self.chunk(chunk)
             && self.uploads.cancel(host, chunk) == Cancelled::Active
         {
+            self.sent_in_part += 1;
             self.actions.push_back(Action::StopServing { to: host, chunk });
         }
         self.settle_offer(now, host, chunk);
@@ -67,10 +69,14 @@ impl Seeder {
         {
             self.stats.chunks_served += 1;
             self.copies.note(to, chunk);
-            self.still_starving(now, to);
             let bytes = self.build.as_ref().map_or(0, |build| build.length(chunk).into());
-            let is_slow = taken > self.usual_at_first * SLOW_TIMES;
+            let at_a_time = u32::try_from(self.uploads.served_at_a_time() + 1).unwrap_or(u32::MAX);
+            let is_slow = taken > self.uploads.at_full_rate(bytes) * at_a_time * SLOW_TIMES;
             self.sent_to_slow += u64::from(is_slow && self.stats.chunks_served > self.budget);
+            // Whose own link is slow asks everybody, and takes the longer from each: it has to say again that nobody serves it.
+            if !is_slow {
+                self.still_starving(now, to);
+            }
             self.uploads.learn(now, taken, bytes);
         }
         self.settle_offer(now, to, chunk.get());
@@ -117,7 +123,7 @@ impl Seeder {
         let offered = self.injection.is_offered(to, chunk);
         let repeat_after = (self.uploads.usual() * REPEAT_AFTER_TIMES).min(REPEAT_AFTER_MAX);
         let recently = |at: Time| now.since(at) < repeat_after;
-        !offered && !self.injection.is_first_pass() && self.sent_at[chunk.as_usize()].is_some_and(recently)
+        !offered && self.sent_at[chunk.as_usize()].is_some_and(recently)
     }
 
     /// Whether it has sent its share, as far as `host` goes. Flat out it would else send as much as everybody whom it is faster than. Beyond
@@ -126,14 +132,21 @@ impl Seeder {
         let Some(build) = &self.build else {
             return false;
         };
-        let sent = self.stats.chunks_served + self.uploads.len() as u64;
-        if self.injection.is_first_pass() || sent < self.budget {
+        let sent = self.stats.chunks_served + self.sent_in_part + self.uploads.len() as u64;
+        if sent < self.budget {
             return false;
         }
         let here_since = self.connected.get(&host).copied().unwrap_or(now);
         let step = self.uploads.at_full_rate(build.chunk_size().into()) + self.answer;
         let members = u32::try_from(self.tracker.len()).unwrap_or(u32::MAX);
-        let times = DONE_AFTER_TIMES.max(members / MEMBERS_A_TIME);
+        // What is sent beyond three builds is to be of far more use than what hosts send.
+        let is_beyond = sent >= self.budget + u64::from(build.chunk_count());
+        let a_time = if is_beyond {
+            MEMBERS_A_TIME_BEYOND
+        } else {
+            MEMBERS_A_TIME
+        };
+        let times = DONE_AFTER_TIMES.max(members / a_time);
         let done_after = self.uploads.at_full_rate(build.size().get()) * times + step * DONE_AFTER_STEPS;
         let is_late = now.since(here_since.max(self.seeding_since)) > done_after;
         !is_late || self.sent_to_slow >= u64::from(build.chunk_count()) / SLOW_PART
@@ -142,7 +155,7 @@ impl Seeder {
     /// Whether as many other hosts wait here as can be served before an answer is here. What `host` would wait for longer comes sooner from
     /// somebody else.
     fn is_crowded_for(&self, host: HostId) -> bool {
-        !self.injection.is_first_pass() && self.uploads.others_waiting(host) >= self.at_once()
+        self.uploads.others_waiting(host) >= self.at_once()
     }
 
     /// The bytes of `chunk` are not there any more: nobody is to count on them.
@@ -184,9 +197,11 @@ impl Seeder {
 const DONE_AFTER_TIMES: u32 = 3;
 /// … or once for so many members, where those are more: what this uplink adds to theirs is little then …
 const MEMBERS_A_TIME: u32 = 16;
+/// … or for so few, where it has sent a build more than its share: it is to send a third of all that hosts get, as far as can be told from the time …
+const MEMBERS_A_TIME_BEYOND: u32 = 2;
 /// … and so many chunks with a round trip each, which is much where there are few.
 const DONE_AFTER_STEPS: u32 = 64;
-/// Who takes so many times as long for a chunk as was usual in the first pass is slow.
+/// Who takes so many times as long for a chunk as its share of this uplink would is slow.
 const SLOW_TIMES: u32 = 4;
 /// They are sent one in so many parts of a build beyond the share.
 const SLOW_PART: u64 = 2;

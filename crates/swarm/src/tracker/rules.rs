@@ -59,6 +59,22 @@ fn joiners_are_answered_when_none_has_come_for_a_moment_or_the_first_has_waited_
     assert_eq!(told, Some(at(9100)), "it is the first again");
 }
 
+/// Fifty hosts that came one after another within half a second had no neighbours for all that time, of a build that takes a fifth of it.
+#[test]
+fn where_there_is_a_build_the_first_joiner_waits_for_a_fifth_of_a_second_at_most() {
+    let mut tracker = tracker(40, 6);
+    tracker.hurry();
+    for (number, now, answer_at) in [
+        (101, 1000, 1100),
+        (102, 1090, 1190),
+        (103, 1150, 1200),
+        (104, 1199, 1200),
+    ] {
+        let told = tracker.announce(at(now), host(number), announced(3));
+        assert_eq!(told, Some(at(answer_at)), "at {now}");
+    }
+}
+
 #[test]
 fn who_asks_for_nobody_is_not_answered_unless_the_swarm_is_small_and_it_lacks_somebody() {
     let up = |numbers: &[u64]| Announced {

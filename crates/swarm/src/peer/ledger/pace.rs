@@ -37,6 +37,8 @@ pub(super) struct Pace {
     /// Since the last chunk came: how often some were taken for trickles, and how often some were given up though bytes came.
     trickled: u32,
     given_up: u32,
+    /// Likewise how many requests were late.
+    late: u32,
 }
 
 impl Pace {
@@ -59,6 +61,7 @@ impl Pace {
             twice: 0,
             trickled: 0,
             given_up: 0,
+            late: 0,
         }
     }
 
@@ -108,6 +111,12 @@ impl Pace {
         self.trickled = self.trickled.saturating_add(1);
     }
 
+    /// So many requests are late. Where many are and no chunk comes it may be this host's own link that has become slow, and to ask again
+    /// and again fills it: until one comes the next are given twice the time, and twice that after as many again.
+    pub(super) const fn are_late(&mut self, requests: u32) {
+        self.late = self.late.saturating_add(requests);
+    }
+
     /// Likewise, and they are given up.
     pub(super) const fn gave_up(&mut self) {
         self.given_up = self.given_up.saturating_add(1);
@@ -142,7 +151,7 @@ impl Pace {
         let place = self.completed as usize % RECENT;
         let first = std::mem::replace(&mut self.recent[place], now);
         self.completed += 1;
-        (self.trickled, self.given_up) = (0, 0);
+        (self.trickled, self.given_up, self.late) = (0, 0, 0);
         if let Some(last) = self.last.replace(now) {
             let passed = nanos(now.since(last));
             self.between_nanos = if self.between_nanos == 0 {
@@ -170,6 +179,7 @@ impl Pace {
         let doubled = |nanos: u64, times: u32| nanos.saturating_mul(1 << times.min(DOUBLINGS_MAX));
         let far_too_slow = self.far_too_slow();
         let given_up = doubled(far_too_slow, self.given_up);
+        let in_need = |nanos: u64| doubled(nanos, self.late / LATE_A_DOUBLING);
         let hardly_ever = self
             .transfers
             .most()
@@ -185,17 +195,17 @@ impl Pace {
             }
             _ => least / 2,
         };
+        let begin_max = self
+            .transfers
+            .most()
+            .map_or(wait_max, |most| most.max(LATE_LEAST_NANOS));
+        let silence_max = most.map_or(least, |most| most.max(SILENCE_LEAST_NANOS));
+        let patience = most.map_or(least.saturating_mul(PATIENCE_AT_FIRST) / 2, |most| most.max(least));
         Limits {
-            patience: match most {
-                Some(most) => most.max(least),
-                None => least.saturating_mul(PATIENCE_AT_FIRST) / 2,
-            },
-            wait_max,
-            begin_max: self
-                .transfers
-                .most()
-                .map_or(wait_max, |most| most.max(LATE_LEAST_NANOS)),
-            silence_max: most.map_or(least, |most| most.max(SILENCE_LEAST_NANOS)),
+            patience: in_need(patience),
+            wait_max: in_need(wait_max),
+            begin_max: in_need(begin_max),
+            silence_max: in_need(silence_max),
             transfer_max: doubled(
                 hardly_ever.map_or(least / 2, |most| most.max(LATE_LEAST_NANOS).min(far_too_slow)),
                 self.trickled,
@@ -359,6 +369,8 @@ const HEDGE_FROM_ROUND_TRIPS: u32 = 1;
 const TIES_FROM: u32 = 12;
 /// Ties and chunks that must go well for each chunk that came twice: there may be a tie for each chunk, and 3 % may come twice.
 const TIES_PER_DOUBLED: u32 = 64;
+/// So many requests that are late double the time that the next are given, while no chunk comes.
+const LATE_A_DOUBLING: u32 = 16;
 /// While no chunk comes the time that one may take is doubled so often at most.
 const DOUBLINGS_MAX: u32 = 16;
 /// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.
@@ -390,12 +402,9 @@ mod tests {
             pace.completed(at(1100), at(0), Some(at(20)));
         }
         let around = |duration: Duration, millis: u128| duration.as_millis().abs_diff(millis) <= millis / 20;
-        assert!(around(pace.patience(), 2200), "twice the mean: {:?}", pace.patience());
-        assert!(
-            around(pace.wait_max(), 2200),
-            "and two transfers: {:?}",
-            pace.wait_max()
-        );
+        let [patience, wait_max] = [pace.patience(), pace.wait_max()];
+        assert!(around(patience, 2200), "twice the mean: {patience:?}");
+        assert!(around(wait_max, 2200), "and two transfers: {wait_max:?}");
         let limits = pace.limits();
         let [silence_max, begin_max, transfer_max] =
             [limits.silence_max, limits.begin_max, limits.transfer_max].map(Duration::from_nanos);
@@ -449,16 +458,6 @@ mod tests {
             pace.completed(at(now), at(now - 20), None);
         }
         assert!(pace.between() > before / 2, "and later not: {:?}", pace.between());
-    }
-
-    /// Whoever sends nothing says soon that it begins, or after long: that is neither what neighbours take that send.
-    #[test]
-    fn to_say_that_one_begins_teaches_no_patience() {
-        let mut pace = Pace::new(PATIENCE, Duration::from_millis(1));
-        (0..20).for_each(|_| pace.completed(at(150), at(0), Some(at(50))));
-        let wait_max = pace.wait_max();
-        (0..20).for_each(|_| pace.begun(Duration::from_secs(30), None));
-        assert_eq!(pace.wait_max(), wait_max);
     }
 
     /// What waits least is here first, and says little of what others wait.

@@ -213,12 +213,13 @@ impl Requests {
     /// Marks what takes longer than usual at `now`. Who sends no byte.
     pub(super) fn mark_late(&mut self, now: Time, pace: &mut Pace) -> SmallVec<[HostId; 2]> {
         let mut hosts = SmallVec::new();
-        let mut any_trickles = false;
+        let (mut any_trickles, mut are_late) = (false, 0);
         let limits = pace.limits();
         for request in &mut self.list {
             let trickles = !request.trickles && now >= request.trickles_at(&limits);
             any_trickles |= trickles;
             let late = !request.late && !request.is_overdue() && now >= request.late_at(&limits);
+            are_late += u32::from(late);
             request.trickles |= trickles;
             request.late |= late;
             if (trickles || late) && !hosts.contains(&request.from) {
@@ -228,6 +229,7 @@ impl Requests {
         if any_trickles {
             pace.trickles();
         }
+        pace.are_late(are_late);
         self.count();
         hosts
     }
@@ -242,6 +244,9 @@ impl Requests {
         pace: &mut Pace,
     ) -> Losers {
         let pays = sign == Sign::Payload;
+        // To say that one begins is easy. Of who has delivered it is believed, or somebody else would be asked in the same breath as others
+        // are cancelled.
+        let is_believed = pays || self.has_delivered(from);
         let Some(request) = self.list.iter_mut().find(|r| r.from == from && r.chunk == chunk) else {
             return Losers::new();
         };
@@ -276,7 +281,7 @@ impl Requests {
             }
             State::Asked | State::Overdue => {
                 request.progress_at = now;
-                request.late &= !pays;
+                request.late &= !is_believed;
                 request.state = State::Sending { since: now, paid: pays };
             }
         }

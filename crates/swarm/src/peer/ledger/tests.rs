@@ -214,6 +214,35 @@ fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_aske
 }
 
 /// Chunks come in 100 ms, and then A is asked for one that will take longer.
+/// It was asked of a third neighbour in the same breath as the second was told that it is not needed.
+#[test]
+fn that_a_late_neighbour_begins_is_believed_if_it_has_ever_delivered() {
+    let mut ledger = ledger(64);
+    for index in 0..16 {
+        ask(&mut ledger, 0, A, index, Why::Want);
+        ledger.started(at(20), A, chunk(index), Waited::NONE);
+        ledger.received(at(20), A, chunk(index));
+        ledger.stored(at(120), A, chunk(index));
+    }
+    for (host, index, is_late) in [(A, 20, false), (B, 21, true)] {
+        ask(&mut ledger, 1000, host, index, Why::Want);
+        assert_eq!(ledger.mark_late(at(2000)).as_slice(), [host]);
+        ask(&mut ledger, 2000, C, index, Why::Hedge);
+        assert_eq!(
+            ledger.started(at(2100), host, chunk(index), Waited::NONE).as_slice(),
+            [C]
+        );
+        let late: Vec<ChunkIndex> = ledger.late().map(|(_, chunk)| chunk).collect();
+        assert_eq!(late.contains(&chunk(index)), is_late, "{host}");
+    }
+    let begin_max = Duration::from_millis(200);
+    assert_eq!(
+        ledger.mark_late(at(2100) + begin_max).as_slice(),
+        [A],
+        "it has to keep its word"
+    );
+}
+
 fn ledger_with_a_trickle() -> Ledger {
     let mut ledger = ledger(64);
     for index in 0..16 {

@@ -431,6 +431,23 @@ fn who_has_nothing_on_its_way_asks_its_neighbours_ever_later_and_the_seeder_the_
     );
 }
 
+/// Half a fleet that had lost the seeder, and had nothing for each other, waited for seconds beside a seeder that was back.
+#[test]
+fn who_starves_says_so_as_soon_as_a_seeder_is_back() {
+    for (rounds, says_so) in [(2, false), (3, true)] {
+        let mut driven = Driven::new(8, 0);
+        driven.tell(Event::StoreOpened { held: set(8, []) });
+        driven.tell(Event::Disconnected(SEEDER));
+        for _ in 0..rounds {
+            driven.now = driven.peer.timers.get(Timer::Starved).unwrap();
+            driven.tell(Event::Wakeup);
+        }
+        let actions = driven.tell(Event::Connected(SEEDER));
+        let said = sent_to(&actions, SEEDER);
+        assert_eq!(said.contains(&Message::HaveRequest), says_so, "{rounds}: {said:?}");
+    }
+}
+
 #[test]
 fn who_is_to_get_something_does_not_starve_and_who_gets_something_begins_anew() {
     let mut driven = Driven::new(8, 1);

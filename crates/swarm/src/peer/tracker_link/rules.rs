@@ -384,6 +384,27 @@ fn seeders_that_are_lost_are_dialled_again_and_those_that_are_connected_are_not(
     assert_eq!(waits, CONNECT_PATIENCE, "where nobody says that it was in vain");
 }
 
+/// A dial takes ten seconds to fail where nobody answers, and a host that waited for five more was alone for as long after the network was back.
+#[test]
+fn a_dial_that_took_long_to_fail_is_followed_by_another_in_a_moment() {
+    let mut told = Told::joined(12, 1..3);
+    let waits_after = |told: &mut Told, millis: u64| {
+        told.now = told.now + Duration::from_millis(millis);
+        told.tell(Event::Disconnected(S));
+        let lost_at = told.now;
+        told.wait_for(Timer::Reconnect).0.since(lost_at)
+    };
+    for _ in 0..4 {
+        waits_after(&mut told, 1);
+    }
+    assert!(waits_after(&mut told, 1) >= RECONNECT_MAX - Duration::from_millis(1));
+    let waited = waits_after(&mut told, 10_000);
+    assert!(
+        waited >= RECONNECT_FIRST && waited <= RECONNECT_FIRST * 3 / 2,
+        "{waited:?}"
+    );
+}
+
 #[test]
 fn when_the_tracker_is_lost_the_next_seeder_is_asked_at_once_and_when_it_is_back_it_is_again() {
     let mut told = Told::joined(12, 1..3);

@@ -20,7 +20,7 @@ fn at(seconds: u64) -> Time {
 fn injection(clients: &[u64]) -> Injection {
     let mut injection = Injection::new();
     injection.begin((0..CHUNKS).map(chunk).collect());
-    clients.iter().for_each(|client| injection.admit(host(*client)));
+    clients.iter().for_each(|client| injection.admit(host(*client), false));
     injection
 }
 
@@ -69,7 +69,7 @@ fn a_client_that_strikes_out_leaves_no_offer_behind() {
     assert_eq!(injection.expire(at(2), asked_for_the_first, 2), 3);
     assert!(!injection.is_client(host(1)));
     assert_eq!(injection.check(), Ok(()));
-    injection.admit(host(2));
+    injection.admit(host(2), false);
     let mut offered: Vec<ChunkIndex> = std::iter::from_fn(|| injection.offer_next(at(3), 99))
         .map(|(_, c)| c)
         .collect();
@@ -132,7 +132,7 @@ fn what_is_slow_is_offered_to_another_when_nothing_waits() {
     assert_eq!(injection.offer_slow(at(1), begun, second, 2), Some((idle, first)));
     assert_eq!(injection.check(), Ok(()));
     assert_eq!(injection.offer_slow(at(99), begun, second, 2), None, "nobody is idle");
-    injection.admit(host(4));
+    injection.admit(host(4), false);
     assert_eq!(
         injection.offer_slow(at(99), begun, second, 2),
         Some((host(4), last)),
@@ -143,7 +143,7 @@ fn what_is_slow_is_offered_to_another_when_nothing_waits() {
     assert_eq!(injection.check(), Ok(()));
     assert!(injection.settle(host(4), last) && injection.is_out(last));
     assert_eq!(injection.offers.len(), 1, "nobody else is counted on for it");
-    injection.admit(idle);
+    injection.admit(idle, false);
     assert_eq!(injection.offer_slow(at(100), begun, second, 2), Some((idle, first)));
     injection.expire(at(200), lost_at, 0);
     assert_eq!((injection.waiting.len(), injection.check()), (1, Ok(())));
@@ -263,7 +263,7 @@ proptest! {
         let mut now = 0;
         for step in steps {
             match step {
-                Step::Admit(client) => injection.admit(host(client)),
+                Step::Admit(client) => injection.admit(host(client), false),
                 Step::Dismiss(client) => {
                     injection.dismiss(host(client));
                 }

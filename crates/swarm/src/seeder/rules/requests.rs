@@ -75,6 +75,109 @@ fn beyond_its_share_a_seeder_sends_to_who_would_be_done_if_all_were_as_fast_and_
     assert_eq!(slow, [true, true, true, true, false, false, false, false]);
 }
 
+/// A seeder that is as fast as hosts are cannot help a fleet with a fourth build, and whoever was late for whatever reason got one.
+#[test]
+fn beyond_three_builds_it_sends_only_where_it_is_of_more_use_than_half_of_the_members() {
+    let late_after = |members: u64| {
+        let mut told = Told::new(8);
+        told.join(A);
+        told.now = at(1);
+        for chunk in (0..24).map(|sent| sent % 8) {
+            told.ask(A, chunk);
+            told.now = told.now + Duration::from_millis(10);
+            told.served(A, chunk);
+            told.now = told.now + Duration::from_secs(2);
+        }
+        assert_eq!(told.seeder.stats().chunks_served, 24);
+        (2..=members).for_each(|member| drop(told.join(HostId::new(member))));
+        let build = told.seeder.uploads.at_full_rate(8 * u64::from(CHUNK_SIZE));
+        let step = told.seeder.uploads.at_full_rate(u64::from(CHUNK_SIZE)) + told.seeder.answer;
+        let is_late = |times: &u32| !told.seeder.is_spent(told.now + build * *times + step * 65, B);
+        (1..100).find(is_late)
+    };
+    assert_eq!([2, 7, 8, 64].map(late_after), [Some(3), Some(3), Some(4), Some(32)]);
+}
+
+/// Whose link is a two hundredth of others' never let go of a seeder that it had once turned to.
+#[test]
+fn who_takes_long_has_to_say_again_that_nobody_serves_it() {
+    let mut told = Told::after_the_first_pass(3);
+    told.join(C);
+    told.say(C, Message::HaveRequest);
+    told.ask(C, 0);
+    told.now = at(9_999);
+    told.served(C, 0);
+    assert!(told.seeder.is_starving(told.now, C));
+    assert!(!told.seeder.is_starving(at(10_000), C));
+}
+
+#[test]
+fn what_was_sent_in_part_counts_for_a_chunk() {
+    let mut told = Told::after_the_first_pass(2);
+    told.join(B);
+    for chunk in 0..2 {
+        assert!(told.ask(B, chunk).contains(&serve(B, chunk)));
+        told.say(B, Message::Cancel { chunk });
+        told.served(B, chunk);
+    }
+    told.join(C);
+    assert_eq!(told.ask(C, 0), [reject(C, 0, RejectReason::Spent)]);
+}
+
+/// A trial was taken for a first pass, in which whoever asks is served: a hundred hosts had 3.3 builds of a seeder like them. And each time
+/// one ended all clients took it for a word that there was room.
+#[test]
+fn in_a_trial_the_share_is_kept_and_only_who_was_offered_something_hears_that_all_is_here() {
+    let mut told = Told::without_build(2, 1);
+    told.seed(2);
+    [A, B, C].into_iter().for_each(|host| drop(told.join(host)));
+    let offered_to = |told: &Told, chunk: u32| {
+        let is_offered = |host: &HostId| told.seeder.injection.is_offered(*host, ChunkIndex::new(chunk));
+        [A, B, C]
+            .into_iter()
+            .find(is_offered)
+            .expect("it is offered to somebody")
+    };
+    let holders = [0, 1].map(|chunk| offered_to(&told, chunk));
+    for round in 0..2 {
+        told.now = at(200 * round);
+        for (chunk, holder) in (0..).zip(holders) {
+            assert!(told.ask(holder, chunk).contains(&serve(holder, chunk)));
+            told.now = told.now + Duration::from_millis(10);
+            told.served(holder, chunk);
+        }
+    }
+    told.now = at(500);
+    let asks_in_vain = |told: &mut Told| told.ask(C, 1) == [reject(C, 1, RejectReason::Spent)];
+    assert!(asks_in_vain(&mut told));
+    accuse(&mut told, holders[0]);
+    let tried = offered_to(&told, 0);
+    assert!(asks_in_vain(&mut told), "in the trial as well");
+    let actions = told.say(tried, Message::Decline(list(&[0])));
+    let hears = |host: &HostId| actions.contains(&Action::Send(*host, Message::HaveAll));
+    assert!([A, B, C].into_iter().filter(hears).eq([tried]), "{actions:?}");
+}
+
+#[test]
+fn a_slow_first_copy_is_offered_to_another_even_by_who_is_to_send_each_once() {
+    let mut config = SeederConfig::new(SEEDER);
+    (config.clients, config.upload_slots, config.copies_max) = (2, Some(2), 1);
+    let mut told = Told {
+        seeder: Seeder::new(config, 1, Time::ZERO),
+        now: Time::ZERO,
+    };
+    told.seed(1);
+    told.join(A);
+    told.join(B);
+    let [first, other] = if told.seeder.injection.is_offered(A, ChunkIndex::new(0)) {
+        [A, B]
+    } else {
+        [B, A]
+    };
+    told.ask(first, 0);
+    assert!(told.wait_until(at(600)).contains(&offer(other, &[0])));
+}
+
 #[test]
 fn what_waits_here_counts_towards_what_is_sent() {
     let mut told = Told::after_the_first_pass(2);

@@ -44,6 +44,26 @@ fn a_round_trip_is_what_passes_but_for_the_wait_and_each_counts_for_a_sixteenth(
     }
 }
 
+/// A host whose link fell to a hundredth before its first chunk asked everybody again each second, and for ever.
+#[test]
+fn sixteen_that_are_late_double_the_time_that_requests_take_until_a_chunk_comes() {
+    let mut pace = pace(1);
+    pace.completed(at(1100), at(0), Some(at(20)));
+    let limits = |pace: &Pace| {
+        let limits = pace.limits();
+        [limits.wait_max, limits.begin_max, limits.silence_max, limits.patience]
+    };
+    let usual = limits(&pace);
+    pace.are_late(15);
+    assert_eq!(limits(&pace), usual);
+    pace.are_late(1);
+    assert_eq!(limits(&pace), usual.map(|nanos| 2 * nanos));
+    pace.are_late(32);
+    assert_eq!(limits(&pace), usual.map(|nanos| 8 * nanos));
+    pace.completed(at(2200), at(1100), Some(at(1120)));
+    assert!(pace.wait_max() < Duration::from_nanos(2 * usual[0]));
+}
+
 #[test]
 fn the_shortest_of_the_last_eight_waits_is_what_a_tie_is_measured_by() {
     let mut pace = pace(1);
@@ -90,4 +110,14 @@ fn a_chunk_is_slow_when_it_takes_half_as_long_again_as_usual() {
         (pace.transfer(), pace.slow_after()),
         (Some(millis(400)), Some(millis(600)))
     );
+}
+
+/// Whoever sends nothing says soon that it begins, or after long: that is neither what neighbours take that send.
+#[test]
+fn to_say_that_one_begins_teaches_no_patience() {
+    let mut pace = pace(1);
+    (0..20).for_each(|_| pace.completed(at(150), at(0), Some(at(50))));
+    let wait_max = pace.wait_max();
+    (0..20).for_each(|_| pace.begun(Duration::from_secs(30), None));
+    assert_eq!(pace.wait_max(), wait_max);
 }
