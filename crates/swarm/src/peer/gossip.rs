@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::download::Download;
+use super::zones::INVITED_AT_FIRST;
 use super::{Build, Peer, Timer, chunks_of};
 use crate::bitfield::Bitfield;
 use crate::event::{Action, DisconnectReason, News};
@@ -71,7 +72,7 @@ impl Peer {
         let Some(neighbour) = self.neighbours.get_mut(host) else {
             return;
         };
-        neighbour.knows_manifest = true;
+        let is_first = !std::mem::replace(&mut neighbour.knows_manifest, true);
         match &mut self.build {
             Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
                 neighbour.said_early.get_or_insert_default().add(chunks);
@@ -85,6 +86,9 @@ impl Peer {
                 download.add_holdings(neighbour, chunks);
                 self.look_for_more(false);
             }
+        }
+        if is_first {
+            self.invite_other_zones(now, INVITED_AT_FIRST);
         }
     }
 
@@ -123,7 +127,7 @@ impl Peer {
         let Some(neighbour) = self.neighbours.get_mut(host) else {
             return;
         };
-        neighbour.knows_manifest = true;
+        let is_first = !std::mem::replace(&mut neighbour.knows_manifest, true);
         self.tracker.not_refused(host);
         match &mut self.build {
             Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
@@ -135,6 +139,9 @@ impl Peer {
                 download.add_holdings(neighbour, all);
                 self.look_for_more(self.config.is_seeder(host));
             }
+        }
+        if is_first {
+            self.invite_other_zones(now, INVITED_AT_FIRST);
         }
     }
 

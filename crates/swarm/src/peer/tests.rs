@@ -172,13 +172,24 @@ fn invitations(actions: Vec<Action>) -> Vec<(HostId, u32)> {
 fn a_zone_is_said_once_in_a_connection() {
     let mut driven = seeded_in_zone_1(20);
     driven.tell(Event::Connected(B));
-    let first = invitations(driven.tell(Event::Message(B, Message::Zone(zone(2)))));
-    assert_eq!(first.len(), 20);
+    assert_eq!(invitations(driven.tell(Event::Message(B, Message::Zone(zone(2))))), []);
+    let first = invitations(driven.tell(Event::Message(B, Message::Have([3].into_iter().collect()))));
+    assert_eq!(first.len(), 19, "of what it does not say that it has");
     for number in 3..100 {
         let more = driven.tell(Event::Message(B, Message::Zone(zone(number))));
         assert_eq!(invitations(more), []);
     }
     assert_eq!(driven.peer.stats().messages_ignored, 97);
+}
+
+/// A host that had all was invited to a hundred chunks, since it said where it is before what it has.
+#[test]
+fn who_has_everything_is_invited_to_nothing() {
+    let mut driven = seeded_in_zone_1(20);
+    driven.tell(Event::Connected(B));
+    for message in [Message::Zone(zone(2)), Message::HaveAll] {
+        assert_eq!(invitations(driven.tell(Event::Message(B, message))), []);
+    }
 }
 
 /// What a host has had for long it need not tell a zone of all at once; the zone asks for more by taking up what it is told of.
@@ -192,7 +203,9 @@ fn invitations_to_a_zone_that_comes_late_are_paced_by_its_requests() {
         told.extend(more.iter().map(|(_, chunk)| chunk));
         more.len()
     };
-    assert!((1..=40).contains(&take(driven.tell(Event::Message(B, Message::Zone(zone(2)))))));
+    driven.tell(Event::Message(B, Message::Zone(zone(2))));
+    let has_nothing = Event::Message(B, Message::Have([].into_iter().collect()));
+    assert!((1..=40).contains(&take(driven.tell(has_nothing))));
     for chunk in 0..200 {
         let held = chunk;
         let at_once = take(driven.tell(Event::Message(B, Message::Request { chunk, held })));
@@ -210,7 +223,8 @@ fn nobody_is_invited_to_what_was_lost() {
         chunk: ChunkIndex::new(2),
     });
     driven.tell(Event::Connected(B));
-    let told = invitations(driven.tell(Event::Message(B, Message::Zone(zone(2)))));
+    driven.tell(Event::Message(B, Message::Zone(zone(2))));
+    let told = invitations(driven.tell(Event::Message(B, Message::Have([].into_iter().collect()))));
     assert_eq!(told, [(B, 0), (B, 1), (B, 3)]);
 }
 

@@ -12,6 +12,7 @@ use super::ledger::Ledger;
 use super::planner::Border;
 use super::{Build, Peer};
 use crate::event::DisconnectReason;
+use crate::neighbours::Neighbour;
 use crate::units::{ChunkIndex, HostId, Time, ZoneId};
 use crate::wire::Message;
 
@@ -178,7 +179,8 @@ impl Peer {
             let until = count.min(told + at_once);
             self.imports.told[place].1 = until;
             for index in told..until {
-                let there = |n: &&crate::neighbours::Neighbour| n.zone == Some(zone) && !n.is_parked(now);
+                // Who has yet to say what it has may have all of it.
+                let there = |n: &&Neighbour| n.zone == Some(zone) && n.knows_manifest && !n.is_parked(now);
                 let hosts: SmallVec<[HostId; 8]> = self.neighbours.iter().filter(there).map(|n| n.host).collect();
                 if hosts.is_empty() {
                     self.imports.told[place].1 = index;
@@ -211,7 +213,7 @@ pub(super) const LOCAL_NEIGHBOURS_MIN: usize = 3;
 /// Invitations that wait at most; the neighbours of honest hosts never come near.
 const INVITATIONS_MAX: usize = 1024;
 /// Invitations to a zone that is told of for the first time.
-const INVITED_AT_FIRST: usize = 32;
+pub(super) const INVITED_AT_FIRST: usize = 32;
 /// Then with each chunk that comes, and with each request from there.
 pub(super) const INVITED_AT_ONCE: usize = 4;
 /// Zones that are invited; a region has fewer.
