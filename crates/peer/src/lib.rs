@@ -10,6 +10,7 @@ mod logging;
 mod members;
 mod node;
 mod notifier;
+mod observed;
 mod open_files;
 mod proven;
 mod rate_limit;
@@ -23,7 +24,7 @@ pub use deployment_log::{HostPlacement, deployment_log};
 pub use directory::{Directory, DirectoryServer, Reach, SeededBuild};
 #[doc(hidden)]
 pub use directory::{read_answer, read_question};
-pub use files::{Locked, read_at, replace_file, reserve_space, take_lock};
+pub use files::{Locked, read_at, replace_file, reserve_space, sync_folder, take_lock};
 pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};
 pub use logging::{LogFormat, log_to_stderr};
@@ -34,6 +35,10 @@ pub use node::{
     Traffic, TransportKind, cause_of, host_of,
 };
 pub use notifier::Notifier;
+pub use observed::{
+    AgentStatus, Asked, Caretakers, CaretakersError, HTTP_ADDRESS, HttpAddress, HttpError, Metric, MetricsText,
+    OutputFormat, Question, StatusArguments, ask_agent,
+};
 pub use open_files::{connections_within, raise_file_limit};
 pub use rate_limit::{LinkUse, TokenBucket};
 pub use shared_link::SharedLink;

@@ -4,6 +4,7 @@
 mod configuration;
 mod run_queue;
 mod signals;
+mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,10 +14,11 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser};
 use cloud::{Buckets, Cloud, CloudConfig, chain};
+use configuration::Configuration;
 use peer::{
-    Clock, Endpoint, EndpointConfig, Limits, LogFormat, MemberArguments, Members, Multiaddr, NodeIdentity, Notifier,
-    OPEN_SWARM, Shaping, SharedLink, TransportKind, agent_runtime, connections_within, host_of, log_to_stderr,
-    raise_file_limit,
+    Clock, Endpoint, EndpointConfig, HttpAddress, Limits, LogFormat, MemberArguments, Members, Multiaddr, NodeIdentity,
+    Notifier, OPEN_SWARM, Shaping, SharedLink, TransportKind, agent_runtime, connections_within, host_of,
+    log_to_stderr, raise_file_limit,
 };
 use seeder::{
     BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool,
@@ -30,8 +32,8 @@ use swarm::{ByteRate, Part, SeederConfig, SwarmId};
 type Trust = Option<Arc<TrustedKeys>>;
 
 /// Seed a build from a regional bucket.
-#[derive(Debug, Parser)]
-#[command(version, about)]
+#[derive(Clone, Debug, Parser)]
+#[command(version, about, after_help = COMMANDS)]
 struct Arguments {
     /// A file that says what flags do not: each flag is a key of it. Where nobody names one /etc/fleetcast/seeder.toml, if it is there. A
     /// variable FLEETCAST_SEEDER_QUEUE or the like comes before the file, and a flag before both. `seeder check` says what holds.
@@ -87,6 +89,10 @@ struct Arguments {
     /// Payload that is sent at most, of all builds together, such as "10 Gbit/s"; no limit where absent, or "none".
     #[arg(long, value_name = "RATE", value_parser = rate)]
     upload_rate: Option<RateLimit>,
+    /// Where /metrics, /healthz, /readyz and /status are answered over HTTP: an address with its port, or unix:PATH for who may write to
+    /// that socket. May be repeated. Nobody is asked who they are: not for the open network.
+    #[arg(long, value_name = "ADDRESS", requires = "queue")]
+    http: Vec<HttpAddress>,
     /// How lines on stderr are written: for people, or an object of JSON each.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -106,13 +112,16 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let flags: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if flags.first().is_some_and(|first| first == "check") {
-        return configuration::check(&flags[1..]);
+    match flags.first().and_then(|first| first.to_str()) {
+        Some("check") => return configuration::check(&flags[1..]),
+        Some("status") => return status::status(&flags[1..]),
+        _ => {}
     }
-    let arguments = match configuration::read(&flags) {
-        Ok(arguments) => arguments,
+    let configuration = match Configuration::read(&flags) {
+        Ok(configuration) => configuration,
         Err(exit) => return exit,
     };
+    let arguments = &configuration.arguments;
     log_to_stderr("info,libp2p_swarm=warn", arguments.log_format);
     if arguments.queue.is_some() && !arguments.part.is_whole() {
         let message = "--part is for seeders of one build: each message of a --queue reaches one seeder only, which seeds \
@@ -125,13 +134,14 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let exit = runtime.block_on(run(&arguments));
+    let exit = runtime.block_on(Box::pin(run(configuration)));
     // Whoever waits for a disk or for S3 is not waited for: what counts is written down already.
     runtime.shutdown_background();
     exit
 }
 
-async fn run(arguments: &Arguments) -> ExitCode {
+async fn run(configuration: Configuration) -> ExitCode {
+    let arguments = &configuration.arguments.clone();
     if arguments.belonging.print_id {
         return print_id(arguments);
     }
@@ -171,7 +181,7 @@ async fn run(arguments: &Arguments) -> ExitCode {
             };
             seed_one(arguments, &cloud.buckets(), &notice, (&folder, &trust), signals).await
         }
-        (_, _, Some(queue)) => run_queue::seed_all(arguments, &cloud, queue, (&folder, &trust), signals).await,
+        (_, _, Some(queue)) => run_queue::seed_all(configuration, &cloud, queue, (&folder, &trust), signals).await,
         _ => ExitCode::from(2), // The command line does not let it come to this.
     }
 }
@@ -370,6 +380,11 @@ fn pull_options(arguments: &Arguments, folder: &Arc<SpoolFolder>, trust: &Trust)
         trust: trust.clone(),
     }
 }
+
+/// What `seeder` does besides.
+const COMMANDS: &str = "Commands:
+  seeder check [FLAGS]   say what flags, environment and file come to, and where each value comes from; 2 where something is wrong
+  seeder status [FLAGS]  say how the seeder of this machine's queue is";
 
 /// A limit of what is sent, or none.
 #[derive(Clone, Copy, Debug)]

@@ -62,17 +62,17 @@ pub(crate) async fn follow(
             () = surroundings.news.notified() => {}
             written = rows.next() => rows.end(&mut builds, written),
             asked = outside.next() => match asked {
-                Asked::Status(question) => {
+                Asked::By(peer::Asked::Status(question)) => {
                     // Who has gone needs no answer.
                     let _ = question.send(builds.status(&outside.around));
                 }
-                Asked::Reload => reload(&mut configuration, &mut builds, &outside.notifier),
+                Asked::By(peer::Asked::Reload) => reload(&mut configuration, &mut builds, &outside.caretakers.notifier),
                 Asked::Nothing => {}
             },
             () = tokio::time::sleep(LOOK_EVERY), if is_busy => {}
         }
     }
-    outside.notifier.stopping();
+    outside.caretakers.notifier.stopping();
     builds.stop();
     let last_words = async {
         rows.retry_at = None;

@@ -12,17 +12,13 @@ pub(super) fn reload(configuration: &mut Configuration, builds: &mut Builds<'_>,
     notifier.reloading();
     match configuration.read_again() {
         Ok(changes) => {
-            for key in &changes.later {
+            for key in &changes.changed.later {
                 tracing::warn!("{key} has changed, which an agent that runs does not take up; restart it");
             }
-            let live = changes.live.join(", ");
             let arguments = builds.arguments.with_live_of(&changes.now.arguments);
             builds.reload(arguments);
             *configuration = changes.now;
-            let taken = if live.is_empty() { "nothing".to_owned() } else { live };
-            builds
-                .arguments
-                .say(&format!("the configuration was read again: {taken} has changed"));
+            builds.arguments.say(&changes.changed.sentence());
         }
         Err(why) => {
             speech::say(&words(&why));

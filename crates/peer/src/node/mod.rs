@@ -359,6 +359,11 @@ impl Node {
         self.shared.root()
     }
 
+    /// Bytes of its chunks, once it knows.
+    pub fn chunk_size(&self) -> Option<u32> {
+        self.shared.chunk_size()
+    }
+
     /// Counters of a host's core; `None` for a seeder.
     pub fn peer_stats(&self) -> Option<PeerStats> {
         self.shared.peer_stats()
