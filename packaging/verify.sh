@@ -73,14 +73,17 @@ debs() {
     has cargo-deb "the .deb" && has dpkg-deb "the .deb" || return 0
     for package in peer:host seeder:seeder; do
         agent=${package#*:}
-        cargo deb --quiet -p "${package%:*}" --no-build --output "$out/fleetcast-$agent.deb"
+        cargo deb --quiet -p "${package%:*}" --no-build --output "$out/fleetcast-$agent.deb" >/dev/null
         deb=$out/fleetcast-$agent.deb
         contains "$agent" "$(dpkg-deb -c "$deb")"
         [ "$(dpkg-deb -f "$deb" Package)" = "fleetcast-$agent" ] || fail "$deb is not called fleetcast-$agent"
         dpkg-deb -f "$deb" Depends | grep -q systemd || fail "$deb does not depend on systemd"
         dpkg-deb --ctrl-tarfile "$deb" | tar xO ./conffiles | grep -qx "/etc/fleetcast/$agent.toml" ||
             fail "$deb would overwrite /etc/fleetcast/$agent.toml when it is upgraded"
-        dpkg-deb --ctrl-tarfile "$deb" | tar xO ./postinst | sh -n || fail "the postinst of $deb is no shell script"
+        dpkg-deb --ctrl-tarfile "$deb" | tar xO ./postinst >"$out/postinst"
+        sh -n "$out/postinst" || fail "the postinst of $deb is no shell script"
+        # A file that is not there would leave the package half-installed.
+        grep -q "systemd-sysusers .* fleetcast-$agent.conf" "$out/postinst" || fail "the postinst of $deb makes no user by fleetcast-$agent.conf"
         dpkg-deb -x "$deb" "$out/$agent-deb"
     done
     # On one machine both have to go together.
