@@ -410,7 +410,7 @@ fn swarm_of(
         members,
         patience: FIRST_MESSAGE,
     });
-    let transport = transport_of(transport, identity, admission.as_ref(), None, None)?;
+    let transport = transport_of(transport, identity, admission.as_ref(), None, None, None)?;
     Ok(Swarm::new(transport, behaviour(), identity.peer_id(), config))
 }
 

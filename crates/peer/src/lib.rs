@@ -14,9 +14,11 @@ mod observed;
 mod open_files;
 mod proven;
 mod rate_limit;
+mod rate_schedule;
 mod shared_link;
 mod store;
 mod threads;
+mod traffic_class;
 mod trust;
 
 pub use belonging::{BelongingError, MemberArguments, OPEN_SWARM};
@@ -41,10 +43,12 @@ pub use observed::{
 };
 pub use open_files::{connections_within, raise_file_limit};
 pub use rate_limit::{LinkUse, TokenBucket};
+pub use rate_schedule::{RateLimit, RateSchedule};
 pub use shared_link::SharedLink;
 pub use store::{
     Answer, ChunkPool, ChunkSink, ChunkStore, Claiming, ClaimingStore, Corrupt, CorruptStore, DiskOptions, DiskStore,
     Faulty, Gate, Looked, MemoryStore, Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
 };
 pub use threads::agent_runtime;
+pub use traffic_class::{TRAFFIC_CLASS, TrafficClass};
 pub use trust::{Trust, TrustError};

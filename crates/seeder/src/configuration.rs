@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
-use peer::{HTTP_ADDRESS, HttpAddress, Multiaddr};
+use peer::{HTTP_ADDRESS, HttpAddress, Multiaddr, TRAFFIC_CLASS, TrafficClass};
 use settings::{Changed, Key, Kind, Merged, Origin, Problems, Sources, asks_for_words, is_some_text, merge};
 
-use super::{Arguments, part, rate};
+use super::{Arguments, RATE, part, rate};
 
 /// What the seeder is to do, and who says so.
 pub(crate) struct Configuration {
@@ -124,7 +124,7 @@ const ADDRESSES: Kind = Kind::texts("an address in quotes, such as \"/ip4/0.0.0.
 });
 
 /// All keys, in the order in which people want to read them.
-const KEYS: [Key; 24] = [
+const KEYS: [Key; 25] = [
     Key::new("queue", Kind::NAME),
     Key::new("bucket", Kind::NAME).needs("key"),
     Key::new("key", Kind::NAME).needs("bucket"),
@@ -138,13 +138,11 @@ const KEYS: [Key; 24] = [
     Key::new("advertise", ADDRESSES),
     Key::new("folder", Kind::FILE),
     Key::new("spool-max", Kind::number(0, u64::MAX, "bytes")),
+    Key::new("upload-rate", Kind::text(RATE, |text| rate(text).is_ok())).live(),
     Key::new(
-        "upload-rate",
-        Kind::text("a rate in quotes, such as \"10 Gbit/s\", or \"none\"", |text| {
-            rate(text).is_ok()
-        }),
-    )
-    .live(),
+        "traffic-class",
+        Kind::text(TRAFFIC_CLASS, |text| text.parse::<TrafficClass>().is_ok()),
+    ),
     Key::new("hosts-max", Kind::number(1, u32::MAX as u64, "hosts")),
     Key::new("builds-max", Kind::number(1, 64, "builds")).live(),
     Key::new("seed-at-least", Kind::number(1, u16::MAX as u64, "seconds")).live(),

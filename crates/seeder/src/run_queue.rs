@@ -16,7 +16,9 @@ use tokio::sync::{oneshot, watch};
 
 use crate::configuration::Configuration;
 use crate::signals::Signals;
-use crate::{Arguments, Trust, endpoint_config, fail, print_addresses, print_line, pull_options, start, uplink, who};
+use crate::{
+    Arguments, Trust, endpoint_config, fail, print_addresses, print_line, pull_options, rate_now, start, uplink, who,
+};
 
 /// Seeds what the queue tells of, until a signal comes.
 pub(crate) async fn seed_all(
@@ -135,7 +137,7 @@ impl Host<'_> {
     fn filled(&self) -> impl FnOnce(SeederStatus) -> SeederStatus + Send + use<> {
         let (name, reach) = &self.queue;
         let reach = reach.borrow().clone();
-        let limit = self.configuration.arguments.upload_rate.and_then(|limit| limit.0);
+        let limit = rate_now(&self.configuration.arguments);
         let known = SeederStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             addresses: self.addresses().iter().map(ToString::to_string).collect(),
@@ -176,7 +178,7 @@ impl Host<'_> {
                 for key in &changed.later {
                     tracing::warn!("{key} has changed, which a seeder that runs does not take up; restart it");
                 }
-                self.up.set_rate(now.arguments.upload_rate.and_then(|limit| limit.0));
+                self.up.set_rate(rate_now(&now.arguments));
                 eprintln!("seeder: {}", changed.sentence());
                 let wish = Wish::Change {
                     builds_max: now.arguments.builds_max.into(),
@@ -231,6 +233,8 @@ impl AgentHost for Host<'_> {
     }
 
     async fn asked(&mut self) -> Wish {
+        // It comes to this twice a second or more: a limit may go by the time of day.
+        self.up.set_rate(rate_now(&self.configuration.arguments));
         match self.caretakers.next().await {
             Asked::Status(question) => {
                 let filled = self.filled();

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use clap::{Command, CommandFactory as _, Parser};
 use cloud::{CloudConfig, DeploymentLog};
-use peer::{HostPlacement, HttpAddress, LogFormat, MemberArguments, Multiaddr, NodeReport, deployment_log};
+use peer::{
+    HostPlacement, HttpAddress, LogFormat, MemberArguments, Multiaddr, NodeReport, RateSchedule, TrafficClass,
+    deployment_log,
+};
 
-use super::limits::RateLimit;
+use super::limits;
 
 /// Fetch a build, or every build of a region, from seeders and their swarms.
 #[derive(Clone, Debug, Parser)]
@@ -85,12 +88,17 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "directory")]
     pub(crate) serve_idle: u64,
     /// Payload that is sent at most, of all builds together, such as "200 Mbit/s", or "none". Where nobody has said half of what the
-    /// slowest network card does for a directory's host, or 500 Mbit/s where no card says; none where the directory is on this machine.
-    #[arg(long, value_name = "RATE", value_parser = RateLimit::parse)]
-    pub(crate) upload_rate: Option<RateLimit>,
+    /// slowest network card does for a directory's host, or 500 Mbit/s where no card says; none where the directory is on this machine. With
+    /// times of day, of UTC: "1 Gbit/s, 08:00-18:00 200 Mbit/s".
+    #[arg(long, value_name = "RATE", value_parser = limits::parse)]
+    pub(crate) upload_rate: Option<RateSchedule>,
     /// Payload that is received at most, likewise.
-    #[arg(long, value_name = "RATE", value_parser = RateLimit::parse)]
-    pub(crate) download_rate: Option<RateLimit>,
+    #[arg(long, value_name = "RATE", value_parser = limits::parse)]
+    pub(crate) download_rate: Option<RateSchedule>,
+    /// The class of traffic (DSCP) of what is sent over TCP, such as le, cs1 or a number from 0 to 63, for switches that know classes. QUIC sets
+    /// these bits itself.
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) traffic_class: Option<TrafficClass>,
     /// Connections that others may make to this host, as far as half of the files that it may open allow; the other half is for those
     /// that it makes. A directory lists at most 64 builds, each with up to 26 neighbours, and some more are being left.
     #[arg(long, value_name = "NUMBER", default_value_t = 4096)]

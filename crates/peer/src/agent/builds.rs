@@ -149,6 +149,7 @@ impl<'a> Builds<'a> {
 
     /// Carries on: ends what has ended, begins what has its turn, removes what is over, and tells what is to be told.
     pub(crate) fn step(&mut self) {
+        self.surroundings.limits.apply(&self.arguments);
         self.look();
         self.give_up_what_cannot_begin();
         self.begin();

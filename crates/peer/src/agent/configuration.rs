@@ -6,14 +6,14 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::{ArgMatches, Command, FromArgMatches as _};
-use peer::{HTTP_ADDRESS, HttpAddress, Multiaddr};
+use peer::{HTTP_ADDRESS, HttpAddress, Multiaddr, TRAFFIC_CLASS, TrafficClass};
 use settings::{
     Changed, Key, Kind, Merged, Origin, Problems, Setting, Sources, Text, asks_for_words, is_some_text, merge,
 };
 
 use super::Arguments;
 use super::arguments::{SIZE, size};
-use super::limits::{RATE, RateLimit};
+use super::limits::{self, RATE};
 
 /// What the agent is to do, and who says so.
 pub(crate) struct Configuration {
@@ -142,7 +142,7 @@ fn is_size(text: &str) -> bool {
 }
 
 fn is_rate(text: &str) -> bool {
-    RateLimit::parse(text).is_ok()
+    limits::parse(text).is_ok()
 }
 
 fn is_mode(text: &str) -> bool {
@@ -160,7 +160,7 @@ const COMMAND: Kind = Kind::text("a command for the shell in quotes", is_some_te
 const SECONDS: Kind = Kind::number(0, SECONDS_MAX, "seconds");
 
 /// All keys, in the order in which people want to read them.
-pub(crate) const KEYS: [Key; 40] = [
+pub(crate) const KEYS: [Key; 41] = [
     Key::new("directory", Kind::text(ADDRESS, is_address)).needs("folder"),
     Key::new("folder", Kind::FILE).needs("directory"),
     Key::new("seeder", Kind::texts(ADDRESS, is_address)).needs("out"),
@@ -191,6 +191,10 @@ pub(crate) const KEYS: [Key; 40] = [
     Key::new("serve-idle", SECONDS).needs("directory").live(),
     Key::new("upload-rate", Kind::text(RATE, is_rate)).live(),
     Key::new("download-rate", Kind::text(RATE, is_rate)).live(),
+    Key::new(
+        "traffic-class",
+        Kind::text(TRAFFIC_CLASS, |text| text.parse::<TrafficClass>().is_ok()),
+    ),
     Key::new("connections-max", Kind::number(1, 1_000_000, "connections")),
     Key::new("free-min", SIZES).needs("directory").live(),
     Key::new("store-max", SIZES).needs("directory").live(),

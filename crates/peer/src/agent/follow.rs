@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cloud::DeploymentLog;
 use futures::FutureExt as _;
@@ -70,6 +70,8 @@ pub(crate) async fn follow(
                 Asked::Nothing => {}
             },
             () = tokio::time::sleep(LOOK_EVERY), if is_busy => {}
+            // Limits may go by the time of day.
+            () = tokio::time::sleep(CLOCK_EVERY), if builds.arguments.limits_change() => {}
         }
     }
     outside.caretakers.notifier.stopping();
@@ -187,5 +189,7 @@ impl RowsUnderWay {
     }
 }
 
+/// How late a limit that goes by the time of day is at most.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
 /// Rows that are being written at a time.
 const ROWS_AT_A_TIME: usize = 4;

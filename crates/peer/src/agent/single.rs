@@ -50,10 +50,7 @@ async fn fetch_and_serve(
         gate: None,
     };
     let mut fetch = Fetch::start(arguments, SwarmId::ONLY, seeders, place, surroundings);
-    let outcome = tokio::select! {
-        outcome = come(&mut fetch, arguments, &surroundings.news, |_| {}) => outcome,
-        signal = stop.first() => Err(signal.unfinished()),
-    };
+    let outcome = fetched(&mut fetch, arguments, surroundings, stop).await;
     let placed = placed.filter(|_| outcome.is_ok() && fetch.was_there());
     let is_first = outcome.is_err() || !fetch.was_there() || placed.is_some();
     let waiting = WaitingRow::beside(out);
@@ -150,6 +147,22 @@ async fn write_unless_stopped(
 fn took(placed: &Placed) -> Duration {
     let begun = placed.label.parse().unwrap_or(u64::MAX);
     Duration::from_millis(milliseconds(placed.time()).saturating_sub(begun))
+}
+
+/// Waits until the build is in place or a signal comes, within limits that may go by the time of day.
+async fn fetched(
+    fetch: &mut Fetch,
+    arguments: &Arguments,
+    surroundings: &Surroundings,
+    stop: &mut Stop,
+) -> Result<Traffic, Failure> {
+    let limit = |_: &Fetch| {
+        surroundings.limits.apply(arguments);
+    };
+    tokio::select! {
+        outcome = come(fetch, arguments, &surroundings.news, limit) => outcome,
+        signal = stop.first() => Err(signal.unfinished()),
+    }
 }
 
 /// Waits until the build is in place; `look` is called from time to time. Cancel-safe.

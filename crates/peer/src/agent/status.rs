@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use peer::{AgentStatus, Reach, Traffic};
+use peer::{AgentStatus, RateLimit, Reach, Traffic};
 use serde::{Deserialize, Serialize};
+use swarm::ByteRate;
 use tokio::sync::watch;
 
 use super::build::{Build, Phase};
 use super::builds::Builds;
 use super::kept::BuildId;
-use super::limits::{RateLimit, Rates};
+use super::limits::Rates;
 use super::metrics;
 
 /// All of it. Names end with their unit; sums count from when the process began.
@@ -225,9 +226,6 @@ fn status_of((key, version): &BuildId, build: &Build) -> BuildStatus {
     }
 }
 
-const fn bytes_of(limit: RateLimit) -> Option<u64> {
-    match limit {
-        RateLimit::None => None,
-        RateLimit::At(rate) => Some(rate.bytes_per_second()),
-    }
+fn bytes_of(limit: RateLimit) -> Option<u64> {
+    limit.rate().map(ByteRate::bytes_per_second)
 }

@@ -50,6 +50,7 @@ pub(super) async fn get(get: &Get, wanted: &Wanted<'_>, progress: &Progress, sto
     let surroundings = Surroundings::start(&arguments, who, &seeders, trust).await?;
     let mut fetch = Fetch::start(&arguments, found.swarm(), seeders, place, &surroundings);
     let look = |fetch: &Fetch| {
+        surroundings.limits.apply(&arguments);
         let report = fetch.report();
         progress.show(HowFar {
             chunks_held: report.chunks_held,

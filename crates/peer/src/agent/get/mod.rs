@@ -198,7 +198,7 @@ fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
 const BUILD: &str = "build";
 const FORMAT: &str = "format";
 /// Flags that mean something here.
-const SHOWN: [&str; 20] = [
+const SHOWN: [&str; 21] = [
     "config",
     "directory",
     "folder",
@@ -208,6 +208,7 @@ const SHOWN: [&str; 20] = [
     "timeout",
     "upload-rate",
     "download-rate",
+    "traffic-class",
     "free-min",
     "store-max",
     "mode",
