@@ -5,6 +5,7 @@
 mod region;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use region::{Host, Region, Seeder, data};
@@ -235,4 +236,29 @@ async fn one_that_is_stopped_goes_on_the_next_time() {
     assert_eq!(second.ends().await.0, Some(0), "{}", second.said());
     assert_eq!(std::fs::read(&out).unwrap(), build);
     assert!(sent() < 2_900_000, "what had come was taken up: {}", sent());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_at_a_terminal_sees_how_far_it_is() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("script is not installed: there is no terminal to look at");
+        return;
+    }
+    let region = Region::start().await;
+    let app = Seeder::slow("app.zip", "1", &data(1, 2_000_000), 500_000).await;
+    region.publish(&[&app]);
+    let out = region.home.path().join("out");
+    let get = format!(
+        "{} get app.zip --directory {} --out {} --config /dev/null",
+        region::binary().display(),
+        region.address(),
+        out.display()
+    );
+    let mut host = Host::run(Command::new("script").args(["-qec", &get, "/dev/null"]));
+    assert_eq!(host.ends().await.0, Some(0), "{:?}", host.lines());
+    let seen = host.lines().join("\n");
+    assert!(seen.contains(" %, ") && seen.contains(" of 1.9 MiB, "), "{seen:?}");
+    // The line that stays is the last one, and nothing of the progress is left in it.
+    let last = host.lines().pop().unwrap();
+    assert_eq!(last.trim_end(), format!("app.zip {}", out.display()));
 }

@@ -450,7 +450,7 @@ async fn a_reload_changes_what_can_change_and_drops_nothing() {
     assert_eq!(seeded(&seeder, 1).len(), 1);
     let limit = "fleetcast_limit_bytes_per_second{direction=\"up\"}";
     assert!((metric(&socket, limit) - 1_000_000.0).abs() < 0.5);
-    write("builds-max = 3\nupload-rate = \"16 Mbit/s\"\nhosts-max = 5\n");
+    write("builds-max = 3\nupload-rate = \"9 Mbit/s, 00:00-24:00 16 Mbit/s\"\nhosts-max = 5\n");
     seeder.signal("HUP");
     assert_eq!(seeded(&seeder, 2).len(), 2, "there are places for all now");
     assert!((metric(&socket, limit) - 2_000_000.0).abs() < 0.5);
