@@ -36,7 +36,7 @@ pub(crate) use runs::{OfRuns, RunsArguments};
 pub(crate) use signed::{Expiry, KeygenArguments, SignArguments, TermArguments, VerifyArguments};
 pub(crate) use solve::SolveArguments;
 pub(crate) use sweep::SweepArguments;
-pub(crate) use workers::{KeyArguments, SpreadArguments, WorkerArguments};
+pub(crate) use workers::{DollarsArguments, KeyArguments, SpreadArguments, WorkerArguments};
 
 /// fleetcast's harness: distribute a build over a fleet of real peers on this machine and measure it, or forecast it for any
 /// fleet.
@@ -253,6 +253,8 @@ pub(crate) struct CheckArguments {
     /// Open files that a process may have there; as here where absent.
     #[arg(long, value_name = "COUNT", requires = "workers")]
     pub(crate) node_files: Option<u64>,
+    #[command(flatten)]
+    pub(crate) dollars: DollarsArguments,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

@@ -154,3 +154,51 @@ fn estimates_are_of_the_size_of_what_it_takes() {
         report["regions"][0]["lower_bound_ms"]
     );
 }
+
+#[test]
+fn a_run_over_several_machines_is_told_in_dollars_as_far_as_prices_are_known() {
+    let path = scenario("shaped-1k.toml");
+    let tcp = "network.transport=tcp";
+    let check = |more: &[&str]| {
+        let flags = [
+            "check",
+            &path,
+            "--set",
+            tcp,
+            "--workers",
+            "4",
+            "--node-memory",
+            "64GiB",
+            "--node-files",
+            "1048576",
+        ];
+        harness(&flags.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    let one = check(&[]);
+    assert_eq!(one.status.code(), Some(0), "{}", text(&one.stderr));
+    let said = text(&one.stdout);
+    assert!(
+        said.contains("bytes within one zone cost nothing") && said.contains("--node-price says"),
+        "{said}"
+    );
+    let priced = check(&["--node-zones", "2", "--node-price", "0.5", "--format", "json"]);
+    let checked: Value = serde_json::from_slice(&priced.stdout).unwrap();
+    let dollars = &checked["spread"]["dollars"];
+    let number = |key: &str| dollars[key].as_f64().unwrap_or_else(|| panic!("{key}: {dollars}"));
+    // The half of what a thousand hosts receive, at two cents.
+    assert!(
+        (number("cross_zone_usd") - number("cross_zone_gb") * 0.02).abs() < 1e-9,
+        "{dollars}"
+    );
+    assert!(number("cross_zone_gb") > 1.0);
+    let machines = 5.0 * 0.5 * number("machine_seconds") / 3600.0;
+    assert!((number("machines_usd") - machines).abs() < 1e-9, "{dollars}");
+    for (more, expected) in [
+        (["--node-price", "dear"], "expected dollars an hour"),
+        (["--prices", "/no/such/prices.toml"], "/no/such/prices.toml"),
+    ] {
+        let refused = check(&more);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(text(&refused.stderr).contains(expected), "{}", text(&refused.stderr));
+    }
+}

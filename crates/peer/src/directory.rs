@@ -292,6 +292,13 @@ impl Directory {
         self.reach.clone()
     }
 
+    /// All builds, as soon as it has answered once. Cancel-safe.
+    pub async fn listed(&self) -> Option<Vec<SeededBuild>> {
+        let mut reach = self.reach.clone();
+        reach.wait_for(|reach| *reach == Reach::Answers).await.ok()?;
+        Some(self.builds.borrow().clone())
+    }
+
     /// All builds, as soon as they are others than at the last call; `None` when there will be no more news. Cancel-safe.
     pub async fn changed(&mut self) -> Option<Vec<SeededBuild>> {
         self.builds.changed().await.ok()?;
@@ -328,12 +335,13 @@ async fn ask(
                     tracing::warn!(address, "the directory answers again");
                 }
                 (known, failures) = (Some(answer.generation), 0);
-                reached.send_if_modified(|reach| std::mem::replace(reach, Reach::Answers) != Reach::Answers);
+                // First: whoever hears that it answers finds what it has said.
                 told.send_if_modified(|builds| {
                     let is_new = *builds != answer.builds;
                     *builds = answer.builds;
                     is_new
                 });
+                reached.send_if_modified(|reach| std::mem::replace(reach, Reach::Answers) != Reach::Answers);
             }
             Err(error) => {
                 let wait = (AGAIN_FIRST * (1 << failures.min(10))).min(AGAIN_MAX);
@@ -402,7 +410,7 @@ fn swarm_of(
         members,
         patience: FIRST_MESSAGE,
     });
-    let transport = transport_of(transport, identity, admission.as_ref(), None, None)?;
+    let transport = transport_of(transport, identity, admission.as_ref(), None, None, None)?;
     Ok(Swarm::new(transport, behaviour(), identity.peer_id(), config))
 }
 

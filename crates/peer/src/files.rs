@@ -79,7 +79,7 @@ pub(crate) fn is_lacking(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// Where it could and has not.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() {
         Path::new(".")
     } else {

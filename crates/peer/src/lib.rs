@@ -10,12 +10,15 @@ mod logging;
 mod members;
 mod node;
 mod notifier;
+mod observed;
 mod open_files;
 mod proven;
 mod rate_limit;
+mod rate_schedule;
 mod shared_link;
 mod store;
 mod threads;
+mod traffic_class;
 mod trust;
 
 pub use belonging::{BelongingError, MemberArguments, OPEN_SWARM};
@@ -23,7 +26,7 @@ pub use deployment_log::{HostPlacement, deployment_log};
 pub use directory::{Directory, DirectoryServer, Reach, SeededBuild};
 #[doc(hidden)]
 pub use directory::{read_answer, read_question};
-pub use files::{Locked, read_at, replace_file, reserve_space, take_lock};
+pub use files::{Locked, read_at, replace_file, reserve_space, sync_folder, take_lock};
 pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};
 pub use logging::{LogFormat, log_to_stderr};
@@ -34,12 +37,18 @@ pub use node::{
     Traffic, TransportKind, cause_of, host_of,
 };
 pub use notifier::Notifier;
+pub use observed::{
+    AgentStatus, Asked, Caretakers, CaretakersError, HTTP_ADDRESS, HttpAddress, HttpError, Metric, MetricsText,
+    OutputFormat, Question, StatusArguments, ask_agent,
+};
 pub use open_files::{connections_within, raise_file_limit};
 pub use rate_limit::{LinkUse, TokenBucket};
+pub use rate_schedule::{RateLimit, RateSchedule};
 pub use shared_link::SharedLink;
 pub use store::{
     Answer, ChunkPool, ChunkSink, ChunkStore, Claiming, ClaimingStore, Corrupt, CorruptStore, DiskOptions, DiskStore,
     Faulty, Gate, Looked, MemoryStore, Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
 };
 pub use threads::agent_runtime;
+pub use traffic_class::{TRAFFIC_CLASS, TrafficClass};
 pub use trust::{Trust, TrustError};

@@ -1,12 +1,12 @@
 //! `peer`: joins a seeder's swarm, fetches its build to a file, and exits 0 when the file is in place; or follows a region's
-//! directory and keeps a folder with every build that is seeded there, until it is told to stop.
+//! directory and keeps a folder with every build that is seeded there, until it is told to stop; or gets one of these by its key.
 
 mod agent;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use agent::{Configuration, Stop};
+use agent::{Configuration, Get, Stop};
 use peer::{LogFormat, agent_runtime, log_to_stderr};
 
 fn main() -> ExitCode {
@@ -14,16 +14,20 @@ fn main() -> ExitCode {
     match flags.first().and_then(|first| first.to_str()) {
         Some("check") => agent::check(&flags[1..]),
         Some("status") => agent::status(&flags[1..]),
-        _ => run(flags),
+        Some("get") => match Get::read(&flags[1..]) {
+            Ok(get) => run(get.log_format(), |stop| get.run(stop)),
+            Err(why) => agent::not_configured(why),
+        },
+        _ => match Configuration::read(&flags) {
+            Ok(configuration) => run(configuration.arguments.log_format, |stop| {
+                Box::pin(agent::run(configuration, stop))
+            }),
+            Err(why) => agent::not_configured(why),
+        },
     }
 }
 
-fn run(flags: Vec<OsString>) -> ExitCode {
-    let configuration = match Configuration::read(&flags) {
-        Ok(configuration) => configuration,
-        Err(why) => return agent::not_configured(why),
-    };
-    let format = configuration.arguments.log_format;
+fn run<R: Future<Output = ExitCode>>(format: LogFormat, what: impl FnOnce(Stop) -> R) -> ExitCode {
     log_to_stderr("warn,peer::said=info,peer::hook=info", format);
     if format == LogFormat::Json {
         agent::say_as_log_lines();
@@ -34,7 +38,7 @@ fn run(flags: Vec<OsString>) -> ExitCode {
     };
     let code = runtime.block_on(async {
         match Stop::listen() {
-            Ok(stop) => Box::pin(agent::run(configuration, stop)).await,
+            Ok(stop) => what(stop).await,
             Err(error) => agent::fail((4, format!("failed to listen for signals: {error}"))),
         }
     });

@@ -71,5 +71,13 @@ async fn a_store_that_is_full_gives_up_the_oldest_that_is_not_listed_and_no_othe
     .await;
     assert!(region.file("v2/app.zip").exists() && region.file("v3/app.zip").exists());
     assert_eq!(host.keys().len(), 3);
+    // Its row says why it never came.
+    region.publish(&[&third]);
+    let row = region.row("large.zip").await;
+    let error = row.error.unwrap_or_default();
+    assert!(
+        error.starts_with("delisted: it was not begun: ") && error.contains("are more than store-max, 976.5 KiB"),
+        "{error}"
+    );
     host.stops().await;
 }

@@ -229,7 +229,7 @@ async fn a_reload_changes_what_can_change_and_says_what_cannot() {
     let mut host = region.host(&["--config", file.to_str().unwrap()]);
     let sent = || slow.node.report().traffic.sent;
     host.until("begun", |_| sent() > 500_000).await;
-    write("keep = 6\nupload-rate = \"16 Mbit/s\"\nregion = \"b\"\nconnections-max = 5\n");
+    write("keep = 6\nupload-rate = \"9 Mbit/s, 00:00-24:00 16 Mbit/s\"\nregion = \"b\"\nconnections-max = 5\n");
     host.signal(Signal::HUP);
     host.until("told", |host| host.said().contains("was read again:")).await;
     let said = host.said();
@@ -256,5 +256,48 @@ async fn a_reload_changes_what_can_change_and_says_what_cannot() {
     );
     host.prints(&["slow.zip"]).await;
     assert!(sent() < 4_300_000, "the transfer went on: {}", sent());
+    host.stops().await;
+}
+
+/// The classes of traffic of the connections of a process; none where the system does not let us look.
+fn classes(process: u32) -> Option<Vec<u32>> {
+    use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+    let pid = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+    let process_fd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let mut classes = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.flatten() {
+        let is_socket =
+            std::fs::read_link(entry.path()).is_ok_and(|link| link.to_string_lossy().starts_with("socket:"));
+        if !is_socket {
+            continue;
+        }
+        let number = entry.file_name().to_string_lossy().parse().unwrap();
+        let socket = pidfd_getfd(&process_fd, number, PidfdGetfdFlags::empty());
+        match socket {
+            Ok(socket) => {
+                let socket = socket2::SockRef::from(&socket);
+                let is_connected = socket.peer_addr().is_ok();
+                classes.extend(socket.tos_v4().ok().filter(|_| is_connected).map(|bits| bits >> 2));
+            }
+            // It was closed meanwhile.
+            Err(rustix::io::Errno::BADF) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(classes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_over_tcp_is_of_the_class_that_was_said() {
+    let region = Region::start().await;
+    let slow = Seeder::slow("slow.zip", "v1", &data(1, 2_000_000), 500_000).await;
+    region.publish(&[&slow]);
+    let mut host = region.host(&["--traffic-class", "cs1"]);
+    host.until("begun", |_| slow.node.report().traffic.sent > 100_000).await;
+    let Some(classes) = classes(host.id()) else {
+        eprintln!("this system does not let a test look at the sockets of another process");
+        return;
+    };
+    assert!(classes.contains(&8), "{classes:?}");
     host.stops().await;
 }

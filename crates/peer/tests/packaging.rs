@@ -142,3 +142,130 @@ fn systemd_takes_the_units_and_finds_little_open() {
         assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stdout));
     }
 }
+
+/// Runs packaging/image.py for a host; what it prints and says, and its exit code.
+fn image(binary: &str, out: &Path) -> (String, String, Option<i32>) {
+    let script = packaging().join("image.py");
+    let mut command = Command::new("python3");
+    command.arg(script).args(["host", "--binary", binary, "--out"]).arg(out);
+    let ended = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (text(ended.stdout), text(ended.stderr), ended.status.code())
+}
+
+fn blob(layout: &Path, of: &serde_json::Value) -> PathBuf {
+    let digest = of["digest"].as_str().unwrap();
+    layout.join("blobs").join(digest.replace(':', "/"))
+}
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// With a small program in the place of the agent, which takes seconds to compress; packaging/verify.sh has the agents themselves.
+#[test]
+fn an_image_is_the_same_each_time_and_has_no_shell_and_no_root() {
+    for tool in ["python3", "ldd"] {
+        if Command::new(tool).arg("--version").output().is_err() {
+            eprintln!("{tool} is not installed: no image is made here");
+            return;
+        }
+    }
+    let home = tempfile::tempdir().unwrap();
+    let (layout, tar) = (home.path().join("image"), home.path().join("image.tar"));
+    let (first, said, code) = image("/bin/echo", &layout);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(image("/bin/echo", &tar).0, first);
+    let index = json(&layout.join("index.json"));
+    let manifest = &index["manifests"][0];
+    assert!(
+        first.starts_with(manifest["digest"].as_str().unwrap()),
+        "{first} {index}"
+    );
+    let manifest = json(&blob(&layout, manifest));
+    let config = &json(&blob(&layout, &manifest["config"]))["config"];
+    assert_eq!(config["User"], "65532:65532");
+    assert_eq!(config["Entrypoint"][0], "/usr/bin/fleetcast-host");
+    let root = home.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let unpacked = Command::new("tar")
+        .arg("xzf")
+        .arg(blob(&layout, &manifest["layers"][0]))
+        .arg("-C")
+        .arg(&root)
+        .status();
+    assert!(unpacked.unwrap().success());
+    for there in [
+        "etc/fleetcast/host.toml",
+        "etc/ssl/certs/ca-certificates.crt",
+        "etc/passwd",
+        "var/lib/fleetcast",
+    ] {
+        assert!(root.join(there).exists(), "{there}");
+    }
+    for absent in ["bin", "usr/bin/sh", "usr/bin/bash"] {
+        assert!(!root.join(absent).exists(), "{absent}");
+    }
+    if rustix::process::geteuid().is_root() {
+        let ran = Command::new("chroot")
+            .arg(&root)
+            .args(["/usr/bin/fleetcast-host", "it runs"])
+            .output();
+        assert_eq!(ran.unwrap().stdout, b"it runs\n", "its libraries are there");
+    }
+    let (_, said, code) = image("/bin/echo", &layout);
+    assert!(code == Some(2) && said.contains("is there already"), "{said}");
+    let text = home.path().join("text");
+    std::fs::write(&text, "#!/bin/sh\n").unwrap();
+    let (_, said, code) = image(text.to_str().unwrap(), &home.path().join("other"));
+    assert!(code == Some(2) && said.contains("is no program of Linux"), "{said}");
+    assert_eq!(
+        std::fs::read_dir(home.path()).unwrap().count(),
+        4,
+        "nothing half-written is left"
+    );
+}
+
+#[test]
+fn the_kubernetes_base_names_files_that_are_there_and_a_right_configuration() {
+    let base = packaging().join("../deploy/kubernetes/base");
+    let kustomization = std::fs::read_to_string(base.join("kustomization.yaml")).unwrap();
+    let named: Vec<&str> = kustomization
+        .split(|c: char| c.is_whitespace() || "[],".contains(c))
+        .filter(|word| word.ends_with(".yaml") || word.ends_with(".toml"))
+        .collect();
+    for name in &named {
+        assert!(base.join(name).exists(), "{name}");
+    }
+    let is_named = |name: &str| name == "kustomization.yaml" || named.contains(&name);
+    for entry in std::fs::read_dir(&base).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(is_named(&name), "{name} is in nobody's list");
+    }
+    let ended = Command::new(env!("CARGO_BIN_EXE_peer"))
+        .args(["check", "--config"])
+        .arg(base.join("host.toml"))
+        .env(
+            "FLEETCAST_DIRECTORY",
+            "/dns4/seeder/tcp/4001/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
+        )
+        .env("FLEETCAST_HOST_ID", "node-1")
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    // Everything that runs has an unprivileged user, a file system that it cannot write, and a probe that asks its loop.
+    for workload in ["host.yaml", "seeder.yaml"] {
+        let text = std::fs::read_to_string(base.join(workload)).unwrap();
+        for line in [
+            "runAsNonRoot: true",
+            "runAsUser: 65532",
+            "readOnlyRootFilesystem: true",
+            "allowPrivilegeEscalation: false",
+            "automountServiceAccountToken: false",
+            "path: /healthz",
+            "path: /readyz",
+        ] {
+            assert!(text.contains(line), "{workload}: {line}");
+        }
+    }
+}

@@ -6,23 +6,50 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
-use peer::Multiaddr;
-use settings::{Key, Kind, Merged, Origin, Problems, Sources, asks_for_words, is_some_text, merge};
+use peer::{HTTP_ADDRESS, HttpAddress, Multiaddr, TRAFFIC_CLASS, TrafficClass};
+use settings::{Changed, Key, Kind, Merged, Origin, Problems, Sources, asks_for_words, is_some_text, merge};
 
-use super::{Arguments, part, rate};
+use super::{Arguments, RATE, part, rate};
 
-/// Reads the command line with what is below it.
-///
-/// # Errors
-/// The exit code where something is wrong, which was said then.
-pub(crate) fn read(flags: &[OsString]) -> Result<Arguments, ExitCode> {
-    let (matches, _) = read_all(flags)?;
-    Arguments::from_arg_matches(&matches).map_err(said)
+/// What the seeder is to do, and who says so.
+pub(crate) struct Configuration {
+    /// The command line.
+    flags: Vec<OsString>,
+    pub(crate) arguments: Arguments,
+    matches: ArgMatches,
+    merged: Merged,
+}
+
+impl Configuration {
+    /// Reads the command line with what is below it.
+    ///
+    /// # Errors
+    /// The exit code where something is wrong, which was said then.
+    pub(crate) fn read(flags: &[OsString]) -> Result<Self, ExitCode> {
+        let (matches, merged) = read_all(flags)?;
+        let arguments = Arguments::from_arg_matches(&matches).map_err(said)?;
+        Ok(Self {
+            flags: flags.to_vec(),
+            arguments,
+            matches,
+            merged,
+        })
+    }
+
+    /// Reads everything again, and says what has changed.
+    ///
+    /// # Errors
+    /// Where something is wrong by now, which was said then.
+    pub(crate) fn read_again(&self) -> Result<(Self, Changed), ExitCode> {
+        let now = Self::read(&self.flags)?;
+        let changed = Changed::of(&KEYS, |key| values(&self.matches, key) != values(&now.matches, key));
+        Ok((now, changed))
+    }
 }
 
 /// Prints what the seeder would be told by `flags`. The exit code is 2 where something is wrong.
 pub(crate) fn check(flags: &[OsString]) -> ExitCode {
-    let (matches, merged) = match read_all(flags) {
+    let Configuration { matches, merged, .. } = match Configuration::read(flags) {
         Ok(read) => read,
         Err(exit) => return exit,
     };
@@ -54,7 +81,7 @@ fn read_all(flags: &[OsString]) -> Result<(ArgMatches, Merged), ExitCode> {
 }
 
 /// What all sources say. Flags for one build leave no place for what is said below of a queue, and the other way round.
-fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
+pub(crate) fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
     let sources = Sources {
         flags,
         prefix: PREFIX,
@@ -68,7 +95,7 @@ fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
             .is_some_and(|setting| matches!(setting.origin, Origin::Flag))
     };
     if ["bucket", "key"].iter().any(|key| is_flag(key)) {
-        merged.leave_out(&["queue"]);
+        merged.leave_out(&["queue", "http"]);
     } else if is_flag("queue") {
         merged.leave_out(&["bucket", "key", "part"]);
     }
@@ -76,7 +103,8 @@ fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
     Ok(merged)
 }
 
-fn said(error: clap::Error) -> ExitCode {
+/// Says what is wrong with the command line, or what was asked for.
+pub(crate) fn said(error: clap::Error) -> ExitCode {
     // There is nobody to tell that nobody can be told.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
@@ -96,7 +124,7 @@ const ADDRESSES: Kind = Kind::texts("an address in quotes, such as \"/ip4/0.0.0.
 });
 
 /// All keys, in the order in which people want to read them.
-const KEYS: [Key; 23] = [
+const KEYS: [Key; 25] = [
     Key::new("queue", Kind::NAME),
     Key::new("bucket", Kind::NAME).needs("key"),
     Key::new("key", Kind::NAME).needs("bucket"),
@@ -110,16 +138,15 @@ const KEYS: [Key; 23] = [
     Key::new("advertise", ADDRESSES),
     Key::new("folder", Kind::FILE),
     Key::new("spool-max", Kind::number(0, u64::MAX, "bytes")),
+    Key::new("upload-rate", Kind::text(RATE, |text| rate(text).is_ok())).live(),
     Key::new(
-        "upload-rate",
-        Kind::text("a rate in quotes, such as \"10 Gbit/s\", or \"none\"", |text| {
-            rate(text).is_ok()
-        }),
+        "traffic-class",
+        Kind::text(TRAFFIC_CLASS, |text| text.parse::<TrafficClass>().is_ok()),
     ),
     Key::new("hosts-max", Kind::number(1, u32::MAX as u64, "hosts")),
-    Key::new("builds-max", Kind::number(1, 64, "builds")),
-    Key::new("seed-at-least", Kind::number(1, u16::MAX as u64, "seconds")),
-    Key::new("give-up-after", Kind::number(1, u32::MAX as u64, "seconds")),
+    Key::new("builds-max", Kind::number(1, 64, "builds")).live(),
+    Key::new("seed-at-least", Kind::number(1, u16::MAX as u64, "seconds")).live(),
+    Key::new("give-up-after", Kind::number(1, u32::MAX as u64, "seconds")).live(),
     Key::new("visible-after", Kind::number(2, 43_200, "seconds")),
     Key::new("chunk-size", Kind::number(16, u32::MAX as u64, "bytes")),
     Key::new("trust", Kind::FILE),
@@ -128,6 +155,11 @@ const KEYS: [Key; 23] = [
     Key::new("certificate", Kind::FILE).needs("members"),
     Key::new("deny", Kind::FILE).needs("members"),
     Key::new("group", Kind::texts("the name of a group in quotes", is_some_text)).needs("members"),
+    Key::new(
+        "http",
+        Kind::texts(HTTP_ADDRESS, |text| text.parse::<HttpAddress>().is_ok()),
+    )
+    .needs("queue"),
     Key::new("endpoint-url", Kind::text("a URL in quotes", is_some_text)),
     Key::new(
         "log-format",

@@ -19,6 +19,8 @@ struct State {
     turns: usize,
     free: usize,
     given: u64,
+    /// Bytes that have come to all.
+    came: u64,
     waiting: Vec<Waiting>,
 }
 
@@ -54,6 +56,7 @@ impl GetTurns {
             turns,
             free: turns,
             given: 0,
+            came: 0,
             waiting: Vec::new(),
         })))
     }
@@ -61,6 +64,11 @@ impl GetTurns {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.lock().turns
+    }
+
+    /// Bytes that have come by all pulls.
+    pub fn came(&self) -> u64 {
+        self.0.lock().came
     }
 
     /// A pull that has this many bytes to go.
@@ -122,6 +130,7 @@ impl PullTurns {
 
     /// So many bytes less to go.
     pub fn came(&self, bytes: u64) {
+        self.turns.0.lock().came += bytes;
         let less = |remaining: u64| Some(remaining.saturating_sub(bytes));
         let remaining = &self.pull.remaining;
         let _ = remaining.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);

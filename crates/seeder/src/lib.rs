@@ -10,7 +10,9 @@ mod seed;
 mod signatures;
 mod spool;
 
-pub use agent::{Agent, AgentHost, AgentOptions, Patience};
+pub use agent::{
+    Agent, AgentHost, AgentOptions, Patience, QueueStatus, SeededStatus, SeederStatus, SeedingState, Wish,
+};
 pub use build_feed::{BuildFeed, BuildNotice, ChannelFeed, Delivery};
 pub use get_turns::{GetTurns, PullTurns, Turn};
 #[cfg(feature = "queue")]

@@ -4,6 +4,7 @@
 mod configuration;
 mod run_queue;
 mod signals;
+mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,10 +14,11 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser};
 use cloud::{Buckets, Cloud, CloudConfig, chain};
+use configuration::Configuration;
 use peer::{
-    Clock, Endpoint, EndpointConfig, Limits, LogFormat, MemberArguments, Members, Multiaddr, NodeIdentity, Notifier,
-    OPEN_SWARM, Shaping, SharedLink, TransportKind, agent_runtime, connections_within, host_of, log_to_stderr,
-    raise_file_limit,
+    Clock, Endpoint, EndpointConfig, HttpAddress, Limits, LogFormat, MemberArguments, Members, Multiaddr, NodeIdentity,
+    Notifier, OPEN_SWARM, RateSchedule, Shaping, SharedLink, TrafficClass, TransportKind, agent_runtime,
+    connections_within, host_of, log_to_stderr, raise_file_limit,
 };
 use seeder::{
     BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool,
@@ -30,8 +32,8 @@ use swarm::{ByteRate, Part, SeederConfig, SwarmId};
 type Trust = Option<Arc<TrustedKeys>>;
 
 /// Seed a build from a regional bucket.
-#[derive(Debug, Parser)]
-#[command(version, about)]
+#[derive(Clone, Debug, Parser)]
+#[command(version, about, after_help = COMMANDS)]
 struct Arguments {
     /// A file that says what flags do not: each flag is a key of it. Where nobody names one /etc/fleetcast/seeder.toml, if it is there. A
     /// variable FLEETCAST_SEEDER_QUEUE or the like comes before the file, and a flag before both. `seeder check` says what holds.
@@ -84,9 +86,18 @@ struct Arguments {
     /// of the chunks; hosts are given the addresses of all. Not for a queue, whose messages reach one seeder each.
     #[arg(long, value_name = "PART/PARTS", default_value = "1/1", value_parser = part)]
     part: Part,
-    /// Payload that is sent at most, of all builds together, such as "10 Gbit/s"; no limit where absent, or "none".
+    /// Payload that is sent at most, of all builds together, such as "10 Gbit/s"; no limit where absent, or "none". With times of day, of UTC:
+    /// "none, 08:00-18:00 2 Gbit/s".
     #[arg(long, value_name = "RATE", value_parser = rate)]
-    upload_rate: Option<RateLimit>,
+    upload_rate: Option<RateSchedule>,
+    /// The class of traffic (DSCP) of what is sent over TCP, such as le, cs1 or a number from 0 to 63, for switches that know classes. QUIC sets
+    /// these bits itself.
+    #[arg(long, value_name = "CLASS")]
+    traffic_class: Option<TrafficClass>,
+    /// Where /metrics, /healthz, /readyz and /status are answered over HTTP: an address with its port, or unix:PATH for who may write to
+    /// that socket. May be repeated. Nobody is asked who they are: not for the open network.
+    #[arg(long, value_name = "ADDRESS", requires = "queue")]
+    http: Vec<HttpAddress>,
     /// How lines on stderr are written: for people, or an object of JSON each.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -106,13 +117,16 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let flags: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if flags.first().is_some_and(|first| first == "check") {
-        return configuration::check(&flags[1..]);
+    match flags.first().and_then(|first| first.to_str()) {
+        Some("check") => return configuration::check(&flags[1..]),
+        Some("status") => return status::status(&flags[1..]),
+        _ => {}
     }
-    let arguments = match configuration::read(&flags) {
-        Ok(arguments) => arguments,
+    let configuration = match Configuration::read(&flags) {
+        Ok(configuration) => configuration,
         Err(exit) => return exit,
     };
+    let arguments = &configuration.arguments;
     log_to_stderr("info,libp2p_swarm=warn", arguments.log_format);
     if arguments.queue.is_some() && !arguments.part.is_whole() {
         let message = "--part is for seeders of one build: each message of a --queue reaches one seeder only, which seeds \
@@ -125,13 +139,14 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let exit = runtime.block_on(run(&arguments));
+    let exit = runtime.block_on(Box::pin(run(configuration)));
     // Whoever waits for a disk or for S3 is not waited for: what counts is written down already.
     runtime.shutdown_background();
     exit
 }
 
-async fn run(arguments: &Arguments) -> ExitCode {
+async fn run(configuration: Configuration) -> ExitCode {
+    let arguments = &configuration.arguments.clone();
     if arguments.belonging.print_id {
         return print_id(arguments);
     }
@@ -171,7 +186,7 @@ async fn run(arguments: &Arguments) -> ExitCode {
             };
             seed_one(arguments, &cloud.buckets(), &notice, (&folder, &trust), signals).await
         }
-        (_, _, Some(queue)) => run_queue::seed_all(arguments, &cloud, queue, (&folder, &trust), signals).await,
+        (_, _, Some(queue)) => run_queue::seed_all(configuration, &cloud, queue, (&folder, &trust), signals).await,
         _ => ExitCode::from(2), // The command line does not let it come to this.
     }
 }
@@ -190,6 +205,9 @@ async fn seed_one(
         let endpoint = endpoint.await.map_err(|error| fail(&error))?;
         print_addresses(&endpoint);
         let up = uplink(arguments);
+        if arguments.upload_rate.as_ref().is_some_and(RateSchedule::changes) {
+            tokio::spawn(keep_time(arguments.clone(), up.clone()));
+        }
         let seeder = start(arguments, (&endpoint, &up), folder, trust, SwarmId::ONLY);
         let pulled = find(arguments, buckets, notice, folder, trust).await;
         let pulled = pulled.map_err(|source| {
@@ -280,6 +298,7 @@ fn endpoint_config(arguments: &Arguments, identity: NodeIdentity, members: Optio
         );
     }
     config.members = members;
+    config.traffic_class = arguments.traffic_class;
     config
 }
 
@@ -331,7 +350,15 @@ fn print_addresses(endpoint: &Endpoint) {
 
 /// What all swarms of this process may send.
 fn uplink(arguments: &Arguments) -> SharedLink {
-    SharedLink::new(arguments.upload_rate.and_then(|limit| limit.0))
+    SharedLink::new(rate_now(arguments))
+}
+
+/// Has `up` go by the time of day.
+async fn keep_time(arguments: Arguments, up: SharedLink) {
+    loop {
+        tokio::time::sleep(CLOCK_EVERY).await;
+        up.set_rate(rate_now(&arguments));
+    }
 }
 
 /// Starts the swarm of a build.
@@ -371,19 +398,22 @@ fn pull_options(arguments: &Arguments, folder: &Arc<SpoolFolder>, trust: &Trust)
     }
 }
 
-/// A limit of what is sent, or none.
-#[derive(Clone, Copy, Debug)]
-struct RateLimit(Option<ByteRate>);
+/// What `seeder` does besides.
+const COMMANDS: &str = "Commands:
+  seeder check [FLAGS]   say what flags, environment and file come to, and where each value comes from; 2 where something is wrong
+  seeder status [FLAGS]  say how the seeder of this machine's queue is";
 
-fn rate(text: &str) -> Result<RateLimit, String> {
-    if text == "none" {
-        return Ok(RateLimit(None));
-    }
-    let rate = settings::parse_rate(text)
-        .ok()
-        .and_then(ByteRate::from_bytes_per_second);
-    rate.map(|rate| RateLimit(Some(rate)))
-        .ok_or_else(|| "expected a rate, such as \"10 Gbit/s\", or \"none\"".to_owned())
+fn rate(text: &str) -> Result<RateSchedule, String> {
+    RateSchedule::parse(text, 0).ok_or_else(|| format!("expected {RATE}"))
+}
+
+/// What a rate is.
+const RATE: &str =
+    "a rate in quotes, such as \"10 Gbit/s\", or \"none\"; with times of UTC: \"none, 08:00-18:00 2 Gbit/s\"";
+
+/// What may be sent now.
+fn rate_now(arguments: &Arguments) -> Option<ByteRate> {
+    arguments.upload_rate.as_ref().and_then(|rate| rate.now().rate())
 }
 
 /// The part as people count, from 1.
@@ -408,6 +438,8 @@ fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     ExitCode::from(4)
 }
 
+/// How late a limit that goes by the time of day is at most.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
 /// GETs of the process at a time: enough to fill its link where one connection to S3 does not, of 8 MiB or a chunk each.
 const GETS_MAX: usize = 8;
 /// The bucket is waited for no longer than this where the spool has a version of the build.

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cloud::{Backoff, CloudError, ObjectCreated, builds_told};
+use peer::Reach;
 use pipeline::{Queue, QueueMessage};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::build_feed::{BuildFeed, BuildNotice, Delivery, Held};
@@ -17,6 +19,8 @@ use crate::build_feed::{BuildFeed, BuildNotice, Delivery, Held};
 pub struct QueueFeed {
     queue: Queue,
     visible_after: Duration,
+    /// Is told whether the queue answers.
+    reach: watch::Sender<Reach>,
     /// Builds of a message that tells of several, and of which the first is delivered.
     ready: VecDeque<Delivery>,
 }
@@ -28,8 +32,15 @@ impl QueueFeed {
         Self {
             queue,
             visible_after: visible_after.max(Duration::from_secs(2)),
+            reach: watch::Sender::new(Reach::Unknown),
             ready: VecDeque::new(),
         }
+    }
+
+    /// The same, which tells `reach` whether the queue answers.
+    #[must_use]
+    pub fn telling(self, reach: watch::Sender<Reach>) -> Self {
+        Self { reach, ..self }
     }
 
     /// A message that tells of builds is held until all of them are seen to; any other is seen to here.
@@ -134,6 +145,7 @@ impl BuildFeed for QueueFeed {
                         tracing::info!(queue = self.queue.name(), "the queue answers again");
                     }
                     failures = 0;
+                    self.reach.send_replace(Reach::Answers);
                     if let Some(message) = message {
                         self.ready = self.read(message).await;
                     }
@@ -143,6 +155,7 @@ impl BuildFeed for QueueFeed {
                         since = Instant::now();
                     }
                     failures += 1;
+                    self.reach.send_replace(Reach::Silent(error.to_string()));
                     if !is_told && since.elapsed() > SILENT_MAX {
                         is_told = true;
                         let (queue, seconds) = (self.queue.name(), since.elapsed().as_secs());

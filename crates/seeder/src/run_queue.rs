@@ -2,26 +2,33 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloud::{Cloud, CloudError};
-use peer::{DirectoryServer, Multiaddr, NodeIdentity, Notifier, SeededBuild, SharedLink};
+use peer::{Asked, Caretakers, DirectoryServer, Multiaddr, NodeIdentity, Notifier, Reach, SeededBuild, SharedLink};
 use pipeline::{PipelineClients, Queues};
-use seeder::{Agent, AgentHost, AgentOptions, BuildFeed, Delivery, Patience, QueueFeed, RegionalSeeder, SpoolFolder};
-use swarm::SwarmId;
-use tokio::sync::oneshot;
+use seeder::{
+    Agent, AgentHost, AgentOptions, BuildFeed, Delivery, Patience, QueueFeed, QueueStatus, RegionalSeeder,
+    SeederStatus, SpoolFolder, Wish,
+};
+use swarm::{ByteRate, SwarmId};
+use tokio::sync::{oneshot, watch};
 
+use crate::configuration::Configuration;
 use crate::signals::Signals;
-use crate::{Arguments, Trust, endpoint_config, fail, print_addresses, print_line, pull_options, start, uplink, who};
+use crate::{
+    Arguments, Trust, endpoint_config, fail, print_addresses, print_line, pull_options, rate_now, start, uplink, who,
+};
 
 /// Seeds what the queue tells of, until a signal comes.
 pub(crate) async fn seed_all(
-    arguments: &Arguments,
+    configuration: Configuration,
     cloud: &Cloud,
     queue: &str,
     (folder, trust): (&Arc<SpoolFolder>, &Trust),
     mut signals: Signals,
 ) -> ExitCode {
+    let arguments = &configuration.arguments.clone();
     // Hosts are started with the directory's address, so it has a key that stays, of its own where nobody has said which.
     let kept = match &arguments.belonging.identity {
         Some(_) => None,
@@ -44,23 +51,27 @@ pub(crate) async fn seed_all(
         Ok(directory) => directory,
         Err(error) => return fail(&error),
     };
+    let caretakers = match Caretakers::start(&arguments.http).await {
+        Ok(caretakers) => caretakers,
+        Err(error) => return fail(&error),
+    };
     print_addresses(directory.endpoint());
+    caretakers
+        .addresses()
+        .for_each(|address| eprintln!("seeder: {address}"));
+    let (reached, reach) = watch::channel(Reach::Unknown);
     let (no_such_queue, refused) = oneshot::channel();
     let feed = NamedQueue {
         queues: cloud.queues(),
         name: queue.to_owned(),
         visible_after: Duration::from_secs(arguments.visible_after.into()),
+        reached,
         feed: None,
         refused: Some(no_such_queue),
     };
-    let stuck = Duration::from_secs(arguments.give_up_after.into());
     let options = AgentOptions {
         builds_max: arguments.builds_max.into(),
-        patience: Patience {
-            least: Duration::from_secs(arguments.seed_at_least.into()),
-            fewer: Patience::default().fewer.min(stuck),
-            stuck,
-        },
+        patience: patience(arguments),
         pull: pull_options(arguments, folder, trust),
         folder: Arc::clone(folder),
     };
@@ -71,9 +82,12 @@ pub(crate) async fn seed_all(
         trust,
         directory,
         up: uplink(arguments),
+        caretakers,
+        configuration,
+        queue: (queue.to_owned(), reach),
+        begun: Instant::now(),
+        is_telling: false,
     };
-    let notifier = Notifier::from_environment();
-    notifier.ready();
     let agent = Agent::new(host, cloud.buckets(), options);
     let mut also = signals.clone();
     // While messages go back to the queue hosts are told that it goes.
@@ -83,7 +97,8 @@ pub(crate) async fn seed_all(
         })),
         async {
             also.first().await;
-            notifier.stopping();
+            // The other one is the agent's.
+            Notifier::from_environment().stopping();
             endpoint.close().await;
         },
     );
@@ -93,12 +108,95 @@ pub(crate) async fn seed_all(
     }
 }
 
+/// How long builds are seeded while others wait.
+fn patience(arguments: &Arguments) -> Patience {
+    let stuck = Duration::from_secs(arguments.give_up_after.into());
+    Patience {
+        least: Duration::from_secs(arguments.seed_at_least.into()),
+        fewer: Patience::default().fewer.min(stuck),
+        stuck,
+    }
+}
+
 struct Host<'a> {
     arguments: &'a Arguments,
     folder: &'a Arc<SpoolFolder>,
     trust: &'a Trust,
     directory: DirectoryServer,
     up: SharedLink,
+    caretakers: Caretakers<SeederStatus>,
+    /// What holds now: `arguments` is what held at the start.
+    configuration: Configuration,
+    queue: (String, watch::Receiver<Reach>),
+    begun: Instant,
+    is_telling: bool,
+}
+
+impl Host<'_> {
+    /// The same with what the agent does not know.
+    fn filled(&self) -> impl FnOnce(SeederStatus) -> SeederStatus + Send + use<> {
+        let (name, reach) = &self.queue;
+        let reach = reach.borrow().clone();
+        let limit = rate_now(&self.configuration.arguments);
+        let known = SeederStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            addresses: self.addresses().iter().map(ToString::to_string).collect(),
+            up_s: self.begun.elapsed().as_secs_f64(),
+            is_telling: self.is_telling,
+            queue: QueueStatus {
+                name: name.clone(),
+                answers: reach == Reach::Answers,
+                error: match reach {
+                    Reach::Silent(error) => Some(error),
+                    Reach::Answers | Reach::Unknown => None,
+                },
+            },
+            followers: self.followers() as u64,
+            connections: self.directory.endpoint().connections().into(),
+            upload_limit_bytes_per_s: limit.map(ByteRate::bytes_per_second),
+            ..SeederStatus::default()
+        };
+        move |own| SeederStatus {
+            folder: own.folder,
+            builds: own.builds,
+            pulled_bytes: own.pulled_bytes,
+            sent_bytes: own.sent_bytes,
+            control_sent_bytes: own.control_sent_bytes,
+            builds_seeded: own.builds_seeded,
+            builds_given_up: own.builds_given_up,
+            store_bytes: own.store_bytes,
+            disk_free_bytes: own.disk_free_bytes,
+            ..known
+        }
+    }
+
+    /// Reads the configuration again. Where something is wrong with it, that is said and all stays as it was.
+    fn reload(&mut self) -> Wish {
+        self.caretakers.notifier.reloading();
+        let wish = match self.configuration.read_again() {
+            Ok((now, changed)) => {
+                for key in &changed.later {
+                    tracing::warn!("{key} has changed, which a seeder that runs does not take up; restart it");
+                }
+                self.up.set_rate(rate_now(&now.arguments));
+                eprintln!("seeder: {}", changed.sentence());
+                let wish = Wish::Change {
+                    builds_max: now.arguments.builds_max.into(),
+                    patience: patience(&now.arguments),
+                };
+                self.configuration = now;
+                wish
+            }
+            Err(_said) => {
+                tracing::error!("the configuration was read again and is wrong; the one before holds");
+                Wish::Nothing
+            }
+        };
+        if self.is_telling {
+            self.caretakers.notifier.ready();
+        }
+        wish
+    }
 }
 
 impl AgentHost for Host<'_> {
@@ -128,6 +226,25 @@ impl AgentHost for Host<'_> {
 
     fn publish(&mut self, builds: Vec<SeededBuild>) {
         self.directory.publish(builds);
+        // From the first time on hosts are answered.
+        if !std::mem::replace(&mut self.is_telling, true) {
+            self.caretakers.notifier.ready();
+        }
+    }
+
+    async fn asked(&mut self) -> Wish {
+        // It comes to this twice a second or more: a limit may go by the time of day.
+        self.up.set_rate(rate_now(&self.configuration.arguments));
+        match self.caretakers.next().await {
+            Asked::Status(question) => {
+                let filled = self.filled();
+                Wish::Status(Box::new(move |own| {
+                    // Who has gone needs no answer.
+                    let _ = question.send(filled(own));
+                }))
+            }
+            Asked::Reload => self.reload(),
+        }
     }
 }
 
@@ -136,6 +253,8 @@ struct NamedQueue {
     queues: Queues,
     name: String,
     visible_after: Duration,
+    /// Is told whether it answers.
+    reached: watch::Sender<Reach>,
     feed: Option<QueueFeed>,
     /// Is told if there is no such queue: nobody can do anything about that here.
     refused: Option<oneshot::Sender<CloudError>>,
@@ -148,8 +267,13 @@ impl BuildFeed for NamedQueue {
                 break feed;
             }
             match self.queues.named(&self.name).await {
-                Ok(queue) => self.feed = Some(QueueFeed::new(queue, self.visible_after)),
+                Ok(queue) => {
+                    self.reached.send_replace(Reach::Answers);
+                    let feed = QueueFeed::new(queue, self.visible_after);
+                    self.feed = Some(feed.telling(self.reached.clone()));
+                }
                 Err(error) if error.is_retryable() => {
+                    self.reached.send_replace(Reach::Silent(error.to_string()));
                     tracing::warn!(queue = self.name, %error, "the queue does not answer; trying again");
                 }
                 Err(error) => {

@@ -81,3 +81,15 @@ fn what_is_wrong_is_told_at_its_place() {
         assert!(said.contains(expected), "{text}: {said}");
     }
 }
+
+#[test]
+fn the_kubernetes_base_has_a_right_configuration() {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kubernetes/base/seeder.toml");
+    let flags = ["--config", base.to_str().unwrap()];
+    let (printed, said, code) = check(&flags, &[("FLEETCAST_SEEDER_QUEUE", "region-a-builds-events")]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(
+        line(&printed, "advertise").contains("/dns4/fleetcast-seeder.fleetcast.svc/tcp/4001"),
+        "{printed}"
+    );
+}

@@ -8,7 +8,11 @@ mod rig;
 mod stack;
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use cloud::{Cloud, CloudConfig, Credentials};
@@ -81,8 +85,16 @@ impl Region {
     }
 
     fn seeder(&self, more: &[&str]) -> Seeder {
+        self.seeder_in(more, &[])
+    }
+
+    /// With these variables in its environment.
+    fn seeder_in(&self, more: &[&str], variables: &[(&str, &str)]) -> Seeder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seeder"));
-        command.args(["--queue", "builds"]).args(more);
+        command
+            .args(["--queue", "builds"])
+            .args(more)
+            .envs(variables.iter().copied());
         let spool = self.folder.path().join("spool");
         Seeder::start(&mut command, &self.front.endpoint, &spool, self.folder.path())
     }
@@ -292,4 +304,177 @@ async fn a_binary_that_is_killed_again_and_again_seeds_every_build_and_pulls_non
     drop(seeder);
     assert_eq!(seeded(&region.seeder(&more), BUILDS).len(), BUILDS);
     assert_eq!(region.front.gets_of_all(), gets, "all of it was here");
+}
+
+/// The status line and the body of an answer.
+fn get(socket: &Path, path: &str) -> (String, String) {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+fn metric(socket: &Path, name: &str) -> f64 {
+    let (_, metrics) = get(socket, "/metrics");
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name}: {metrics}")).parse().unwrap()
+}
+
+/// A service manager, of which nobody but the seeder knows. It reads all the time: what finds no room is not sent again.
+struct Manager(Receiver<String>);
+
+impl Manager {
+    fn new(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
+        let (told, heard) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            while let Ok(count) = socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                if told.send(text).is_err() {
+                    return;
+                }
+            }
+        });
+        Self(heard)
+    }
+
+    /// What it hears next that is none of `but`.
+    fn hears(&self, but: &[&str]) -> String {
+        loop {
+            let told = self
+                .0
+                .recv_timeout(SOON)
+                .expect("the service manager is told something");
+            if but.iter().all(|but| !told.starts_with(but)) {
+                return told;
+            }
+        }
+    }
+}
+
+/// What `seeder status` prints and says, and its exit code.
+fn status(flags: &[&str]) -> (String, String, Option<i32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seeder"));
+    let ended = command.arg("status").args(flags).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (text(ended.stdout), text(ended.stderr), ended.status.code())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_look_after_it_hear_how_it_is() {
+    let region = Region::start().await;
+    region.put("app.zip", data(300_000, 1)).await;
+    region.tell("app.zip").await;
+    let (notify, socket) = (region.folder.path().join("notify"), region.folder.path().join("http"));
+    let manager = Manager::new(&notify);
+    let http = format!("unix:{}", socket.display());
+    let seeder = region.seeder_in(
+        &["--http", &http, "--http", "127.0.0.1:0"],
+        &[("NOTIFY_SOCKET", notify.to_str().unwrap()), ("WATCHDOG_USEC", "300000")],
+    );
+    assert_eq!(manager.hears(&["WATCHDOG="]), "READY=1");
+    assert_eq!(manager.hears(&[]), "WATCHDOG=1", "its loop turns");
+    assert_eq!(seeded(&seeder, 1).len(), 1);
+    assert!(get(&socket, "/healthz").0.contains(" 200 "));
+    assert!(get(&socket, "/readyz").0.contains(" 200 "));
+    assert!(get(&socket, "/nowhere").0.contains(" 404 "));
+    for (name, value) in [
+        ("fleetcast_received_bytes_total{source=\"s3\"}", 300_000.0),
+        ("fleetcast_builds{state=\"seeding\"}", 1.0),
+        ("fleetcast_builds{state=\"waiting\"}", 0.0),
+        ("fleetcast_builds_seeded_total", 1.0),
+        ("fleetcast_queue_up", 1.0),
+        ("fleetcast_directory_up", 1.0),
+        ("fleetcast_store_bytes", 300_000.0),
+        ("fleetcast_followers", 0.0),
+    ] {
+        let said = metric(&socket, name);
+        assert!((said - value).abs() < 0.5, "{name}: {said}");
+    }
+    let (text, said, code) = status(&["--http", &http]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(text.contains("queue builds: answers"), "{text}");
+    let line = text.lines().find(|line| line.starts_with("app.zip")).unwrap();
+    assert!(line.contains("seeding") && line.contains("292.9 KiB"), "{text}");
+    // Nobody hears from its queue any more, and it seeds what it has.
+    region.front.go_away(true);
+    eventually("the queue is said to be silent", || async {
+        (metric(&socket, "fleetcast_queue_up") < 0.5).then_some(())
+    })
+    .await;
+    let (line, why) = get(&socket, "/readyz");
+    assert!(
+        line.contains(" 200 ") && why.contains("does not answer"),
+        "{line} {why}"
+    );
+    let mut seeder = seeder;
+    seeder.signal("TERM");
+    assert_eq!(manager.hears(&["WATCHDOG=", "STATUS="]), "STOPPING=1");
+    assert_eq!(seeder.exit(Duration::from_secs(3)), Some(0), "{}", seeder.log());
+    let (_, said, code) = status(&["--http", &http]);
+    assert_eq!(code, Some(4));
+    assert!(said.contains("is the agent running there?"), "{said}");
+    let (_, said, code) = status(&["--config", "/dev/null"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("does not say where the agent answers"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_changes_what_can_change_and_drops_nothing() {
+    let region = Region::start().await;
+    for n in 0..3 {
+        let key = format!("build-{n}.zip");
+        region.put(&key, data(100_000, n)).await;
+        region.tell(&key).await;
+    }
+    let (file, socket) = (
+        region.folder.path().join("seeder.toml"),
+        region.folder.path().join("http"),
+    );
+    let write = |more: &str| {
+        let text = format!("http = \"unix:{}\"\n{more}", socket.display());
+        std::fs::write(&file, text).unwrap();
+    };
+    write("builds-max = 1\nupload-rate = \"8 Mbit/s\"\n");
+    let seeder = region.seeder(&["--config", file.to_str().unwrap()]);
+    assert_eq!(seeded(&seeder, 1).len(), 1);
+    let limit = "fleetcast_limit_bytes_per_second{direction=\"up\"}";
+    assert!((metric(&socket, limit) - 1_000_000.0).abs() < 0.5);
+    write("builds-max = 3\nupload-rate = \"9 Mbit/s, 00:00-24:00 16 Mbit/s\"\nhosts-max = 5\n");
+    seeder.signal("HUP");
+    assert_eq!(seeded(&seeder, 2).len(), 2, "there are places for all now");
+    assert!((metric(&socket, limit) - 2_000_000.0).abs() < 0.5);
+    let log = seeder.log();
+    assert!(
+        log.contains("was read again: upload-rate, builds-max has changed"),
+        "{log}"
+    );
+    assert!(
+        log.contains("hosts-max has changed, which a seeder that runs does not take up"),
+        "{log}"
+    );
+    write("builds-max = \"many\"\n");
+    seeder.signal("HUP");
+    eventually("it is said to be wrong", || async {
+        seeder.log().contains("the one before holds").then_some(())
+    })
+    .await;
+    assert!(
+        seeder
+            .log()
+            .contains("seeder.toml:2: builds-max = \"many\" — expected 1 to 64"),
+        "{}",
+        seeder.log()
+    );
+    assert!((metric(&socket, "fleetcast_builds{state=\"seeding\"}") - 3.0).abs() < 0.5);
 }

@@ -81,6 +81,40 @@ pub fn asks_for_words(flags: &[OsString]) -> bool {
     flags.iter().any(|flag| words.iter().any(|word| flag == word))
 }
 
+/// Keys that come to something else than before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Those that hold from now on.
+    pub live: Vec<&'static str>,
+    /// Those that hold after a restart.
+    pub later: Vec<&'static str>,
+}
+
+impl Changed {
+    /// Those of `keys` that `is_other` says it of.
+    pub fn of(keys: &[Key], is_other: impl Fn(&Key) -> bool) -> Self {
+        let mut changed = Self::default();
+        for key in keys.iter().filter(|key| is_other(key)) {
+            let among = if key.is_live {
+                &mut changed.live
+            } else {
+                &mut changed.later
+            };
+            among.push(key.name);
+        }
+        changed
+    }
+
+    /// What was taken up, for people.
+    pub fn sentence(&self) -> String {
+        let taken = match self.live.join(", ") {
+            live if live.is_empty() => "nothing".to_owned(),
+            live => live,
+        };
+        format!("the configuration was read again: {taken} has changed")
+    }
+}
+
 impl Key {
     /// A key of this kind, which a process takes up when it starts.
     pub const fn new(name: &'static str, kind: Kind) -> Self {

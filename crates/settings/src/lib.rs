@@ -11,10 +11,10 @@ mod quantity;
 mod shown;
 mod tree;
 
-pub use keys::{Key, Kind, Text, asks_for_words, is_some_text};
+pub use keys::{Changed, Key, Kind, Text, asks_for_words, is_some_text};
 pub use merge::{Merged, Origin, Setting, Sources, merge};
 pub use problem::{Layer, Place, Problem, Problems};
-pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size};
+pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size, shown_bytes};
 pub use tree::{Entry, Table, Value};
 
 /// The one of `known` that somebody who wrote `name` meant, if one is near.

@@ -50,6 +50,18 @@ pub fn parse_size(text: &str) -> Result<u64, QuantityError> {
     })
 }
 
+/// Bytes as people say them.
+pub fn shown_bytes(bytes: u64) -> String {
+    const UNITS: [(u32, &str); 3] = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match UNITS.iter().find(|(shift, _)| bytes >> shift > 0) {
+        Some((shift, unit)) => {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} bytes"),
+    }
+}
+
 /// A rate in bytes a second such as `1.5 Mbit/s`, `300 MB/s`, `1 Gbit/s`.
 pub fn parse_rate(text: &str) -> Result<u64, QuantityError> {
     let expected = "a rate with its unit (kbit/s, Mbit/s, Gbit/s, MB/s, MiB/s), such as \"1 Gbit/s\"";

@@ -81,3 +81,25 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Err(expected())
     }
 }
+
+/// What the machines of a run cost.
+#[derive(Debug, Args)]
+pub(crate) struct DollarsArguments {
+    /// Availability zones that these machines are in: bytes between zones cost.
+    #[arg(long, value_name = "COUNT", requires = "workers", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) node_zones: u32,
+    /// Dollars an hour of such a machine. Prices of machines are in no file here: they differ by the hour, and by who asks.
+    #[arg(long, value_name = "USD", requires = "workers", value_parser = dollars)]
+    pub(crate) node_price: Option<f64>,
+    /// Prices of your own, as prices/aws.toml has them.
+    #[arg(long, value_name = "FILE", requires = "workers")]
+    pub(crate) prices: Option<PathBuf>,
+}
+
+fn dollars(text: &str) -> Result<f64, String> {
+    let dollars = text
+        .parse()
+        .ok()
+        .filter(|dollars: &f64| dollars.is_finite() && *dollars >= 0.0);
+    dollars.ok_or_else(|| "expected dollars an hour, such as 0.17".to_owned())
+}

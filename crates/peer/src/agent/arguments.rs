@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Command, CommandFactory as _, Parser};
 use cloud::{CloudConfig, DeploymentLog};
-use peer::{HostPlacement, LogFormat, MemberArguments, Multiaddr, NodeReport, deployment_log};
+use peer::{
+    HostPlacement, HttpAddress, LogFormat, MemberArguments, Multiaddr, NodeReport, RateSchedule, TrafficClass,
+    deployment_log,
+};
 
-use super::http::HttpAddress;
-use super::limits::RateLimit;
+use super::limits;
 
 /// Fetch a build, or every build of a region, from seeders and their swarms.
 #[derive(Clone, Debug, Parser)]
@@ -23,7 +25,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MULTIADDR", requires = "out")]
     pub(crate) seeder: Vec<Multiaddr>,
     /// Where the build goes. What an interrupted run left beside it is taken up again.
-    #[arg(long, value_name = "FILE", requires = "seeder")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Instead of one build: the directory of builds that `seeder --queue` prints first. Every build that it lists is fetched, and
     /// served to others while it is listed or they want it; KEY and PATH are printed when a version is in place, once for each.
@@ -31,8 +33,7 @@ pub(crate) struct Arguments {
         long,
         value_name = "MULTIADDR",
         required_unless_present_any = ["seeder", "print_id"],
-        conflicts_with = "seeder",
-        requires = "folder"
+        conflicts_with = "seeder"
     )]
     pub(crate) directory: Option<Multiaddr>,
     /// Where the builds of a directory go, each by its key. A list of what has come is kept there too.
@@ -87,12 +88,17 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "directory")]
     pub(crate) serve_idle: u64,
     /// Payload that is sent at most, of all builds together, such as "200 Mbit/s", or "none". Where nobody has said half of what the
-    /// slowest network card does for a directory's host, or 500 Mbit/s where no card says; none where the directory is on this machine.
-    #[arg(long, value_name = "RATE", value_parser = RateLimit::parse)]
-    pub(crate) upload_rate: Option<RateLimit>,
+    /// slowest network card does for a directory's host, or 500 Mbit/s where no card says; none where the directory is on this machine. With
+    /// times of day, of UTC: "1 Gbit/s, 08:00-18:00 200 Mbit/s".
+    #[arg(long, value_name = "RATE", value_parser = limits::parse)]
+    pub(crate) upload_rate: Option<RateSchedule>,
     /// Payload that is received at most, likewise.
-    #[arg(long, value_name = "RATE", value_parser = RateLimit::parse)]
-    pub(crate) download_rate: Option<RateLimit>,
+    #[arg(long, value_name = "RATE", value_parser = limits::parse)]
+    pub(crate) download_rate: Option<RateSchedule>,
+    /// The class of traffic (DSCP) of what is sent over TCP, such as le, cs1 or a number from 0 to 63, for switches that know classes. QUIC sets
+    /// these bits itself.
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) traffic_class: Option<TrafficClass>,
     /// Connections that others may make to this host, as far as half of the files that it may open allow; the other half is for those
     /// that it makes. A directory lists at most 64 builds, each with up to 26 neighbours, and some more are being left.
     #[arg(long, value_name = "NUMBER", default_value_t = 4096)]
@@ -157,6 +163,12 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// The command line of an agent, or of one build by its seeders.
+    pub(crate) fn to_run() -> Command {
+        let command = Self::command().mut_arg("out", |out| out.requires("seeder"));
+        command.mut_arg("directory", |directory| directory.requires("folder"))
+    }
+
     /// After which a build is given up.
     pub(crate) const fn patience(&self) -> Duration {
         Duration::from_secs(self.timeout)
@@ -237,7 +249,8 @@ pub(super) const SIZE: &str = "a number of bytes, or one with its unit, such as 
 /// What `peer` does besides.
 const COMMANDS: &str = "Commands:
   peer check [FLAGS]   say what flags, environment and file come to, and where each value comes from; 2 where something is wrong
-  peer status [FLAGS]  say how the agent of this machine is";
+  peer status [FLAGS]  say how the agent of this machine is
+  peer get BUILD [FLAGS]  fetch one build of the directory by its key, beside an agent that runs";
 
 /// The file of a build by its key, below `folder`; `None` where the key leads out of it or to a file of the agent itself.
 pub(crate) fn place_of(folder: &Path, key: &str) -> Option<PathBuf> {

@@ -141,6 +141,15 @@ impl Build {
         Some(self.seeded.size).filter(|size| *size > 0)
     }
 
+    /// Why it never began, or did not begin again.
+    pub(super) fn why_not_begun(&self) -> String {
+        match (&self.waits_for, &self.last_error) {
+            (Some(room), _) => format!("it was not begun: {room}"),
+            (None, Some(error)) => format!("it was not begun again after: {error}"),
+            (None, None) => "it was not begun: others came first".to_owned(),
+        }
+    }
+
     /// How long ago this host heard of it.
     pub(super) fn took(&self) -> Duration {
         self.heard.0.elapsed() + self.heard.1

@@ -149,6 +149,7 @@ impl<'a> Builds<'a> {
 
     /// Carries on: ends what has ended, begins what has its turn, removes what is over, and tells what is to be told.
     pub(crate) fn step(&mut self) {
+        self.surroundings.limits.apply(&self.arguments);
         self.look();
         self.give_up_what_cannot_begin();
         self.begin();
@@ -247,7 +248,7 @@ impl<'a> Builds<'a> {
             return;
         };
         let took = build.took();
-        let was_there = fetch.was_there();
+        let (was_there, made) = (fetch.was_there(), fetch.made());
         let (out, stamp, report) = (build.out.clone(), Stamp::of(&build.out), fetch.report());
         build.phase = Phase::InPlace(Serving::by(fetch));
         (build.failures, build.last_error, build.has_moved) = (0, None, false);
@@ -279,6 +280,7 @@ impl<'a> Builds<'a> {
         }
         let is_news = record.file.is_none() || stood_there;
         record.come(stamp);
+        record.made = made.or_else(|| record.made.take());
         if !record.is_printed {
             self.to_print.push(id.clone());
         }
@@ -347,14 +349,14 @@ impl<'a> Builds<'a> {
         let cannot_begin = |build: &Build| !build.is_listed && matches!(build.phase, Phase::Waiting { .. });
         let hopeless = self.builds.iter().filter(|(_, build)| cannot_begin(build));
         for id in hopeless.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            let build = self.builds.get(&id);
             // Of one that was refused that was told.
-            match self
-                .builds
-                .get(&id)
-                .and_then(|build| build.last_error.clone().filter(|_| build.is_refused))
-            {
+            match build.and_then(|build| build.last_error.clone().filter(|_| build.is_refused)) {
                 Some(refused) => self.give_up_refused(&id, &refused),
-                None => self.has_failed(&id, "it was not under way"),
+                None => {
+                    let why = build.map_or_else(String::new, Build::why_not_begun);
+                    self.has_failed(&id, &why);
+                }
             }
         }
     }

@@ -5,14 +5,15 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
-use peer::Multiaddr;
-use settings::{Key, Kind, Merged, Problems, Sources, Text, asks_for_words, is_some_text, merge};
+use clap::{ArgMatches, Command, FromArgMatches as _};
+use peer::{HTTP_ADDRESS, HttpAddress, Multiaddr, TRAFFIC_CLASS, TrafficClass};
+use settings::{
+    Changed, Key, Kind, Merged, Origin, Problems, Setting, Sources, Text, asks_for_words, is_some_text, merge,
+};
 
 use super::Arguments;
 use super::arguments::{SIZE, size};
-use super::http::{HTTP_ADDRESS, HttpAddress};
-use super::limits::{RATE, RateLimit};
+use super::limits::{self, RATE};
 
 /// What the agent is to do, and who says so.
 pub(crate) struct Configuration {
@@ -37,18 +38,28 @@ impl Configuration {
     /// # Errors
     /// Where something is wrong.
     pub(crate) fn read(flags: &[OsString]) -> Result<Self, NotConfigured> {
+        Self::read_as(Arguments::to_run(), read_sources, flags)
+    }
+
+    /// The same for a `command` that has the agent's flags among its own, with `sources` below them.
+    ///
+    /// # Errors
+    /// Where something is wrong.
+    pub(super) fn read_as(
+        command: Command,
+        sources: impl FnOnce(&[OsString]) -> Result<Merged, Problems>,
+        flags: &[OsString],
+    ) -> Result<Self, NotConfigured> {
+        let program = command.get_name().to_owned();
         if asks_for_words(flags) {
-            let command = Arguments::command();
-            let asked = command.try_get_matches_from(std::iter::once(&OsString::from(PROGRAM)).chain(flags));
-            if let Err(words) = asked {
+            let line = std::iter::once(OsString::from(&program)).chain(flags.iter().cloned());
+            if let Err(words) = command.clone().try_get_matches_from(line) {
                 return Err(NotConfigured::Flags(words));
             }
         }
-        let merged = read_sources(flags).map_err(NotConfigured::Problems)?;
-        let line = merged.command_line(PROGRAM, flags);
-        let matches = Arguments::command()
-            .try_get_matches_from(line)
-            .map_err(NotConfigured::Flags)?;
+        let merged = sources(flags).map_err(NotConfigured::Problems)?;
+        let line = merged.command_line(&program, flags);
+        let matches = command.try_get_matches_from(line).map_err(NotConfigured::Flags)?;
         let arguments = Arguments::from_arg_matches(&matches).map_err(NotConfigured::Flags)?;
         Ok(Self {
             flags: flags.to_vec(),
@@ -63,10 +74,7 @@ impl Configuration {
 pub(crate) struct Changes {
     /// What the agent is to do now.
     pub(crate) now: Configuration,
-    /// Keys that have changed and hold from now on.
-    pub(crate) live: Vec<&'static str>,
-    /// Keys that have changed and hold after a restart.
-    pub(crate) later: Vec<&'static str>,
+    pub(crate) changed: Changed,
 }
 
 impl Configuration {
@@ -76,12 +84,8 @@ impl Configuration {
     /// Where something is wrong by now.
     pub(crate) fn read_again(&self) -> Result<Changes, NotConfigured> {
         let now = Self::read(&self.flags)?;
-        let (mut live, mut later) = (Vec::new(), Vec::new());
-        for key in KEYS.iter().filter(|key| self.values(key) != now.values(key)) {
-            let changed = if key.is_live { &mut live } else { &mut later };
-            changed.push(key.name);
-        }
-        Ok(Changes { now, live, later })
+        let changed = Changed::of(&KEYS, |key| self.values(key) != now.values(key));
+        Ok(Changes { now, changed })
     }
 
     /// What a key comes to, as its flag takes it.
@@ -99,17 +103,8 @@ impl Configuration {
 
 /// What all sources say. Flags for one build leave no place for what is said below of a directory, and the other way round.
 pub(super) fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
-    let sources = Sources {
-        flags,
-        prefix: PREFIX,
-        environment: &|name| std::env::var_os(name),
-        default_file: Path::new(DEFAULT_FILE),
-    };
-    let mut merged = merge(&KEYS, &sources)?;
-    let is_flag = |key: &str| {
-        let setting = merged.get(key);
-        setting.is_some_and(|setting| matches!(setting.origin, settings::Origin::Flag))
-    };
+    let mut merged = merge_all(flags)?;
+    let is_flag = |key: &str| merged.get(key).is_some_and(is_flag);
     if OF_ONE_BUILD.iter().any(|key| is_flag(key)) {
         let of_directory = KEYS.iter().filter(|key| key.needs == Some("directory"));
         let of_directory: Vec<&str> = of_directory.map(|key| key.name).collect();
@@ -122,6 +117,22 @@ pub(super) fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
     Ok(merged)
 }
 
+/// What all sources say, whatever goes with what.
+pub(super) fn merge_all(flags: &[OsString]) -> Result<Merged, Problems> {
+    let sources = Sources {
+        flags,
+        prefix: PREFIX,
+        environment: &|name| std::env::var_os(name),
+        default_file: Path::new(DEFAULT_FILE),
+    };
+    merge(&KEYS, &sources)
+}
+
+/// Whether the command line says it.
+pub(super) fn is_flag(setting: &Setting) -> bool {
+    matches!(setting.origin, Origin::Flag)
+}
+
 fn is_address(text: &str) -> bool {
     text.parse::<Multiaddr>().is_ok()
 }
@@ -131,7 +142,7 @@ fn is_size(text: &str) -> bool {
 }
 
 fn is_rate(text: &str) -> bool {
-    RateLimit::parse(text).is_ok()
+    limits::parse(text).is_ok()
 }
 
 fn is_mode(text: &str) -> bool {
@@ -149,7 +160,7 @@ const COMMAND: Kind = Kind::text("a command for the shell in quotes", is_some_te
 const SECONDS: Kind = Kind::number(0, SECONDS_MAX, "seconds");
 
 /// All keys, in the order in which people want to read them.
-pub(crate) const KEYS: [Key; 40] = [
+pub(crate) const KEYS: [Key; 41] = [
     Key::new("directory", Kind::text(ADDRESS, is_address)).needs("folder"),
     Key::new("folder", Kind::FILE).needs("directory"),
     Key::new("seeder", Kind::texts(ADDRESS, is_address)).needs("out"),
@@ -180,6 +191,10 @@ pub(crate) const KEYS: [Key; 40] = [
     Key::new("serve-idle", SECONDS).needs("directory").live(),
     Key::new("upload-rate", Kind::text(RATE, is_rate)).live(),
     Key::new("download-rate", Kind::text(RATE, is_rate)).live(),
+    Key::new(
+        "traffic-class",
+        Kind::text(TRAFFIC_CLASS, |text| text.parse::<TrafficClass>().is_ok()),
+    ),
     Key::new("connections-max", Kind::number(1, 1_000_000, "connections")),
     Key::new("free-min", SIZES).needs("directory").live(),
     Key::new("store-max", SIZES).needs("directory").live(),
@@ -220,7 +235,6 @@ pub(super) const PREFIX: &str = "FLEETCAST_";
 const DEFAULT_FILE: &str = "/etc/fleetcast/host.toml";
 /// A year.
 const SECONDS_MAX: u64 = 366 * 24 * 3600;
-const PROGRAM: &str = "peer";
 
 #[cfg(test)]
 mod tests {
@@ -228,7 +242,7 @@ mod tests {
 
     #[test]
     fn every_flag_is_a_key_and_every_key_a_flag() {
-        let command = Arguments::command();
+        let command = Arguments::to_run();
         let flags = command.get_arguments().filter_map(clap::Arg::get_long);
         let mut flags: Vec<&str> = flags.filter(|flag| !["config", "print-id"].contains(flag)).collect();
         let mut keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();

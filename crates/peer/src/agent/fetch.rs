@@ -18,6 +18,7 @@ use peer::{
 use swarm::{Contact, Event, HostId, PeerConfig, SwarmId, Time, ZoneId};
 
 use super::Arguments;
+use super::kept::Made;
 use super::surroundings::Surroundings;
 
 /// How far a build is.
@@ -263,6 +264,13 @@ impl Fetch {
     pub(crate) fn build(&self) -> Option<(String, String)> {
         let node = self.node.as_ref()?;
         Some((node.build_id()?, node.root()?.to_string()))
+    }
+
+    /// By which a copy of it is verified, once it knows.
+    pub(crate) fn made(&self) -> Option<Made> {
+        let node = self.node.as_ref()?;
+        let (root, chunk_size) = (node.root()?.to_string(), node.chunk_size()?);
+        Some(Made { root, chunk_size })
     }
 
     /// For how long it has been tried.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cloud::DeploymentLog;
 use futures::FutureExt as _;
@@ -62,17 +62,19 @@ pub(crate) async fn follow(
             () = surroundings.news.notified() => {}
             written = rows.next() => rows.end(&mut builds, written),
             asked = outside.next() => match asked {
-                Asked::Status(question) => {
+                Asked::By(peer::Asked::Status(question)) => {
                     // Who has gone needs no answer.
                     let _ = question.send(builds.status(&outside.around));
                 }
-                Asked::Reload => reload(&mut configuration, &mut builds, &outside.notifier),
+                Asked::By(peer::Asked::Reload) => reload(&mut configuration, &mut builds, &outside.caretakers.notifier),
                 Asked::Nothing => {}
             },
             () = tokio::time::sleep(LOOK_EVERY), if is_busy => {}
+            // Limits may go by the time of day.
+            () = tokio::time::sleep(CLOCK_EVERY), if builds.arguments.limits_change() => {}
         }
     }
-    outside.notifier.stopping();
+    outside.caretakers.notifier.stopping();
     builds.stop();
     let last_words = async {
         rows.retry_at = None;
@@ -187,5 +189,7 @@ impl RowsUnderWay {
     }
 }
 
+/// How late a limit that goes by the time of day is at most.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
 /// Rows that are being written at a time.
 const ROWS_AT_A_TIME: usize = 4;

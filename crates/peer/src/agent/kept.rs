@@ -6,7 +6,7 @@
 //! finds the old or the new one; one that cannot be read is put aside and said to be, and what stands in the folder then counts
 //! as found there: it has no row and no line.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,9 @@ pub(crate) struct Record {
     /// The file in the folder, where it stands there.
     #[serde(default)]
     pub(crate) file: Option<Stamp>,
+    /// What a copy of it is held against; absent in lists of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) made: Option<Made>,
     /// Nothing is to be printed of it any more.
     #[serde(default)]
     pub(crate) is_printed: bool,
@@ -57,6 +60,13 @@ pub(crate) enum Row {
     Due(Box<DeploymentLog>),
     /// It is in the table.
     Written,
+}
+
+/// By which the bytes of a version are known: the root of its manifest, and the size of the chunks that it is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    pub(crate) root: String,
+    pub(crate) chunk_size: u32,
 }
 
 /// By which a file that was put in place is known again.
@@ -156,6 +166,31 @@ impl Kept {
         })
     }
 
+    /// The records of the list in `folder`, whoever has it; none where there is no list. Nothing is put aside.
+    ///
+    /// # Errors
+    /// Exit code and sentence where it cannot be read.
+    pub(crate) fn look(folder: &Path) -> Result<Vec<Record>, Failure> {
+        let path = folder.join(LIST);
+        let content = match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice::<Content>(&text).map_err(io::Error::from),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let content = content.map_err(|error| {
+            let (list, hint) = (path.display(), "run it as the agent's user");
+            (4, format!("failed to read the agent's list {list}: {error}; {hint}"))
+        })?;
+        Ok(content.builds)
+    }
+
+    /// Whether a process keeps `folder` now.
+    pub(crate) fn is_in_use(folder: &Path) -> bool {
+        // For a moment it is locked here, which whoever begins to keep it waits for.
+        let lock = File::open(folder.join(LOCK));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Where it is kept.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -193,6 +228,7 @@ impl Kept {
                 is_begun: false,
                 came_at: None,
                 file: None,
+                made: None,
                 is_printed: false,
                 row: Row::None,
             });
@@ -290,7 +326,16 @@ fn lock(folder: &Path, failed: impl Fn(io::Error) -> Failure) -> Result<File, Fa
         .truncate(false)
         .open(&path)
         .map_err(&failed)?;
-    match take_lock(&file, &path).map_err(&failed)? {
+    let mut locked = take_lock(&file, &path).map_err(&failed)?;
+    for _ in 0..LOOKS {
+        if locked == Locked::Ours {
+            break;
+        }
+        // Somebody may only look whether it is in use.
+        std::thread::sleep(LOOK);
+        locked = take_lock(&file, &path).map_err(&failed)?;
+    }
+    match locked {
         Locked::Ours => Ok(file),
         Locked::Taken(process) => {
             let owner = process.map_or_else(|| "?".to_owned(), |process| process.to_string());
@@ -314,9 +359,13 @@ pub(crate) const OURS: &str = ".fleetcast-";
 /// The list's file.
 const LIST: &str = ".fleetcast-builds.json";
 /// The file of what was had of signed builds.
-const SEQUENCES: &str = ".fleetcast-sequences.json";
+pub(super) const SEQUENCES: &str = ".fleetcast-sequences.json";
 /// The lock's file.
 const LOCK: &str = ".fleetcast-lock";
+/// A look at the lock takes far less …
+const LOOK: Duration = Duration::from_millis(20);
+/// … and so many of them are waited for.
+const LOOKS: u32 = 5;
 /// Versions that are remembered: with a deploy in each hour that is six weeks.
 const RECORDS_MAX: usize = 1000;
 

@@ -4,52 +4,19 @@
 //! A host that is told of a build of 5 GB has other work, for which the card was bought. Half of it is never in the way, and a swarm at
 //! half of its rate is still far ahead of any single source.
 
-use std::fmt;
 use std::path::Path;
 
-use peer::SharedLink;
+use peer::{RateLimit, RateSchedule, SharedLink};
 use swarm::ByteRate;
 
 use super::Arguments;
 
-/// A limit as it is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RateLimit {
-    /// None.
-    None,
-    /// This.
-    At(ByteRate),
-}
-
-impl RateLimit {
-    /// As a flag has it.
-    ///
-    /// # Errors
-    /// What was expected.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        if text == "none" {
-            return Ok(Self::None);
-        }
-        let rate = settings::parse_rate(text).ok().filter(|rate| *rate >= RATE_MIN);
-        let rate = rate.and_then(ByteRate::from_bytes_per_second);
-        rate.map(Self::At).ok_or_else(|| format!("expected {RATE}"))
-    }
-
-    const fn rate(self) -> Option<ByteRate> {
-        match self {
-            Self::None => None,
-            Self::At(rate) => Some(rate),
-        }
-    }
-}
-
-impl fmt::Display for RateLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("none"),
-            Self::At(rate) => write!(f, "{} Mbit/s", rate.bytes_per_second() as f64 / MBIT),
-        }
-    }
+/// A limit as a flag has it.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn parse(text: &str) -> Result<RateSchedule, String> {
+    RateSchedule::parse(text, RATE_MIN).ok_or_else(|| format!("expected {RATE}"))
 }
 
 /// The limits of this process.
@@ -91,7 +58,7 @@ impl NetworkLimits {
         limits
     }
 
-    /// From now on those of `arguments` hold.
+    /// From now on those of `arguments` hold, as they are at this time of day.
     pub(crate) fn apply(&self, arguments: &Arguments) -> Rates {
         let rates = self.rates(arguments);
         self.up.set_rate(rates.up.rate());
@@ -102,9 +69,17 @@ impl NetworkLimits {
     /// What `arguments` come to.
     pub(crate) fn rates(&self, arguments: &Arguments) -> Rates {
         Rates {
-            up: arguments.upload_rate.unwrap_or(self.default),
-            down: arguments.download_rate.unwrap_or(self.default),
+            up: arguments.upload_rate.as_ref().map_or(self.default, RateSchedule::now),
+            down: arguments.download_rate.as_ref().map_or(self.default, RateSchedule::now),
         }
+    }
+}
+
+impl Arguments {
+    /// Whether a limit differs by the time of day.
+    pub(crate) fn limits_change(&self) -> bool {
+        let limits = [&self.upload_rate, &self.download_rate];
+        limits.into_iter().flatten().any(RateSchedule::changes)
     }
 }
 
@@ -129,7 +104,7 @@ fn slowest_card(folder: &Path) -> Option<u64> {
 }
 
 /// What a rate is.
-pub(crate) const RATE: &str = "a rate of at least 512 kbit/s in quotes, such as \"200 Mbit/s\", or \"none\"";
+pub(crate) const RATE: &str = "a rate of at least 512 kbit/s in quotes, such as \"200 Mbit/s\", or \"none\"; with times of UTC: \"none, 08:00-18:00 200 Mbit/s\"";
 /// Less, and a neighbour that waits for a chunk takes this host for one that has stalled.
 const RATE_MIN: u64 = 64_000;
 /// Bytes a second where no card says what it does: half of the 1 Gbit/s that every server has.
@@ -142,13 +117,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_what_people_write() {
-        let rate = |text| RateLimit::parse(text).map(|rate| rate.to_string());
-        assert_eq!(rate("200 Mbit/s").unwrap(), "200 Mbit/s");
-        assert_eq!(rate("1 MB/s").unwrap(), "8 Mbit/s");
-        assert_eq!(rate("none").unwrap(), "none");
-        for wrong in ["", "0 B/s", "511 kbit/s", "200", "200 Mbit", "None"] {
-            assert!(rate(wrong).unwrap_err().contains("expected a rate"), "{wrong}");
+    fn a_rate_below_which_neighbours_lose_patience_is_refused_at_any_time() {
+        assert!(parse("none, 08:00-18:00 512 kbit/s").is_ok());
+        for wrong in ["511 kbit/s", "none, 08:00-18:00 511 kbit/s"] {
+            assert!(parse(wrong).unwrap_err().contains("expected a rate"), "{wrong}");
         }
     }
 

@@ -1,43 +1,22 @@
 //! A status as Prometheus reads it.
 
-use std::fmt::Write as _;
+use peer::{Metric, MetricsText};
 
 use super::status::{BuildState, Status};
 
 /// The status in the text format of Prometheus.
 pub(super) fn text(status: &Status) -> String {
-    let mut text = Text::default();
+    let mut text = MetricsText::default();
     let version = format!("{{version=\"{}\"}}", status.version);
     text.add("info", "gauge", "The release that runs.", &[(&version, 1.0)]);
     add_bytes(&mut text, status);
-    for (name, help, value) in counters(status) {
-        text.add(name, "counter", help, &[("", value)]);
-    }
+    text.add_all("counter", counters(status));
     add_states_and_limits(&mut text, status);
-    for (name, help, value) in gauges(status) {
-        text.add(name, "gauge", help, &[("", value)]);
-    }
-    text.0
+    text.add_all("gauge", gauges(status));
+    text.into_text()
 }
 
-/// What was written so far.
-#[derive(Default)]
-struct Text(String);
-
-impl Text {
-    fn add(&mut self, name: &str, kind: &str, help: &str, samples: &[(&str, f64)]) {
-        // Writing to a String does not fail.
-        let _ = writeln!(self.0, "# HELP fleetcast_{name} {help}\n# TYPE fleetcast_{name} {kind}");
-        for (labels, value) in samples {
-            let _ = match value {
-                value if value.is_infinite() => writeln!(self.0, "fleetcast_{name}{labels} +Inf"),
-                value => writeln!(self.0, "fleetcast_{name}{labels} {value}"),
-            };
-        }
-    }
-}
-
-fn add_bytes(text: &mut Text, status: &Status) {
+fn add_bytes(text: &mut MetricsText, status: &Status) {
     let bytes = &status.bytes;
     let received = [
         ("{source=\"seeders\"}", count(bytes.from_seeders)),
@@ -48,7 +27,7 @@ fn add_bytes(text: &mut Text, status: &Status) {
     text.add("received_bytes_total", "counter", help, &received);
 }
 
-fn add_states_and_limits(text: &mut Text, status: &Status) {
+fn add_states_and_limits(text: &mut MetricsText, status: &Status) {
     let states = BuildState::ALL.map(|state| {
         let builds = status.builds.iter().filter(|build| build.state == state).count();
         (format!("{{state=\"{}\"}}", state.word()), builds as f64)
@@ -68,11 +47,8 @@ fn add_states_and_limits(text: &mut Text, status: &Status) {
     text.add("limit_bytes_per_second", "gauge", "Payload a second at most.", &limits);
 }
 
-/// A name, what it is, and its value.
-type Row = (&'static str, &'static str, f64);
-
 #[rustfmt::skip]
-fn counters(status: &Status) -> [Row; 9] {
+fn counters(status: &Status) -> [Metric; 9] {
     let bytes = &status.bytes;
     [
         ("discarded_bytes_total", "Payload that was received and thrown away.", count(bytes.discarded)),
@@ -88,7 +64,7 @@ fn counters(status: &Status) -> [Row; 9] {
 }
 
 #[rustfmt::skip]
-fn gauges(status: &Status) -> [Row; 8] {
+fn gauges(status: &Status) -> [Metric; 8] {
     [
         ("neighbours", "Hosts that it is connected with, summed over builds.", count(status.neighbours)),
         ("connections", "Connections that there are.", count(status.connections)),

@@ -1,6 +1,6 @@
 //! The host agent: fetches one build to a file, or follows a region's directory and keeps a folder of builds.
 //!
-//! Map: `configuration` is what flags, environment and file say, and `check` prints it; `single` is one build; `follow` the loop of a directory's host, `builds` what it does with each build, `beginning` which are begun and `room` whether there is room for them, `build` one of them, `turns` which one
+//! Map: `configuration` is what flags, environment and file say, and `check` prints it; `single` is one build by its seeders, and `get` one by its key; `follow` the loop of a directory's host, `builds` what it does with each build, `beginning` which are begun and `room` whether there is room for them, `build` one of them, `turns` which one
 //! comes next, `keep` which ones may go and `leftovers` how they go. `kept` is the agent's list on disk: what came, when, and what is still to be told
 //! of it, and `taking_up` what a process that was killed left to tell; `rows` writes to DynamoDB what is to be told there. `fetch` is one build on the network: the one place that starts a
 //! node. `machine` says what this host is called, `stop` hears signals, `belonging` who this process is and whom it talks to, `trusting` whom it believes, `speech` words what is said.
@@ -16,8 +16,8 @@ mod configuration;
 mod current;
 mod fetch;
 mod follow;
+mod get;
 mod hooks;
-mod http;
 mod keep;
 mod kept;
 mod leftovers;
@@ -45,6 +45,7 @@ pub(crate) use asking::status;
 pub(crate) use check::{check, not_configured};
 pub(crate) use configuration::Configuration;
 use follow::Followed;
+pub(crate) use get::Get;
 pub(crate) use speech::say_as_log_lines;
 pub(crate) use stop::Stop;
 

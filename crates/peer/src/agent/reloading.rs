@@ -12,17 +12,13 @@ pub(super) fn reload(configuration: &mut Configuration, builds: &mut Builds<'_>,
     notifier.reloading();
     match configuration.read_again() {
         Ok(changes) => {
-            for key in &changes.later {
+            for key in &changes.changed.later {
                 tracing::warn!("{key} has changed, which an agent that runs does not take up; restart it");
             }
-            let live = changes.live.join(", ");
             let arguments = builds.arguments.with_live_of(&changes.now.arguments);
             builds.reload(arguments);
             *configuration = changes.now;
-            let taken = if live.is_empty() { "nothing".to_owned() } else { live };
-            builds
-                .arguments
-                .say(&format!("the configuration was read again: {taken} has changed"));
+            builds.arguments.say(&changes.changed.sentence());
         }
         Err(why) => {
             speech::say(&words(&why));
@@ -46,8 +42,8 @@ impl Arguments {
             failed: now.failed.clone(),
             hook_timeout: now.hook_timeout,
             serve_idle: now.serve_idle,
-            upload_rate: now.upload_rate,
-            download_rate: now.download_rate,
+            upload_rate: now.upload_rate.clone(),
+            download_rate: now.download_rate.clone(),
             free_min: now.free_min,
             store_max: now.store_max,
             quiet: now.quiet,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{DeploymentLog, DeploymentStatus};
-use peer::{Addresses, Placed, replace_file};
+use peer::{Addresses, Placed, Traffic, replace_file};
 use swarm::SwarmId;
 use tokio::sync::Notify;
 
@@ -50,10 +50,7 @@ async fn fetch_and_serve(
         gate: None,
     };
     let mut fetch = Fetch::start(arguments, SwarmId::ONLY, seeders, place, surroundings);
-    let outcome = tokio::select! {
-        outcome = come(&mut fetch, arguments, &surroundings.news) => outcome,
-        signal = stop.first() => Err(signal.unfinished()),
-    };
+    let outcome = fetched(&mut fetch, arguments, surroundings, stop).await;
     let placed = placed.filter(|_| outcome.is_ok() && fetch.was_there());
     let is_first = outcome.is_err() || !fetch.was_there() || placed.is_some();
     let waiting = WaitingRow::beside(out);
@@ -152,8 +149,29 @@ fn took(placed: &Placed) -> Duration {
     Duration::from_millis(milliseconds(placed.time()).saturating_sub(begun))
 }
 
-/// Waits until the build is in place. Cancel-safe.
-async fn come(fetch: &mut Fetch, arguments: &Arguments, news: &Notify) -> Result<peer::Traffic, Failure> {
+/// Waits until the build is in place or a signal comes, within limits that may go by the time of day.
+async fn fetched(
+    fetch: &mut Fetch,
+    arguments: &Arguments,
+    surroundings: &Surroundings,
+    stop: &mut Stop,
+) -> Result<Traffic, Failure> {
+    let limit = |_: &Fetch| {
+        surroundings.limits.apply(arguments);
+    };
+    tokio::select! {
+        outcome = come(fetch, arguments, &surroundings.news, limit) => outcome,
+        signal = stop.first() => Err(signal.unfinished()),
+    }
+}
+
+/// Waits until the build is in place; `look` is called from time to time. Cancel-safe.
+pub(super) async fn come(
+    fetch: &mut Fetch,
+    arguments: &Arguments,
+    news: &Notify,
+    mut look: impl FnMut(&Fetch),
+) -> Result<Traffic, Failure> {
     loop {
         match fetch.state() {
             State::Complete(traffic) => return Ok(traffic),
@@ -163,6 +181,7 @@ async fn come(fetch: &mut Fetch, arguments: &Arguments, news: &Notify) -> Result
             }
             State::Fetching => fetch.look(),
         }
+        look(fetch);
         let left = arguments.patience().saturating_sub(fetch.age());
         // In time or not, the state says what there is.
         let _ = tokio::time::timeout(LOOK_EVERY.min(left), news.notified()).await;
@@ -170,7 +189,7 @@ async fn come(fetch: &mut Fetch, arguments: &Arguments, news: &Notify) -> Result
 }
 
 /// The file beside `out` whose name goes on like this.
-fn beside(out: &Path, more: &str) -> PathBuf {
+pub(super) fn beside(out: &Path, more: &str) -> PathBuf {
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(more);
     out.with_file_name(name)

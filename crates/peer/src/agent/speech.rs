@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use peer::Traffic;
+pub(crate) use settings::shown_bytes as bytes;
 
 /// Sentences are log lines from now on: whoever reads JSON gets nothing else.
 pub(crate) fn say_as_log_lines() {
@@ -57,18 +58,6 @@ pub(crate) fn came_before(name: &str, size: u64) -> String {
 /// That a build was in place before.
 pub(crate) fn was_there(name: &str, size: u64, took: Duration) -> String {
     format!("{name}: in place already, {} verified in {}", bytes(size), time(took))
-}
-
-/// Bytes as people say them.
-pub(crate) fn bytes(bytes: u64) -> String {
-    const UNITS: [(u32, &str); 3] = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    match UNITS.iter().find(|(shift, _)| bytes >> shift > 0) {
-        Some((shift, unit)) => {
-            let tenths = (u128::from(bytes) * 10) >> shift;
-            format!("{}.{} {unit}", tenths / 10, tenths % 10)
-        }
-        None => format!("{bytes} bytes"),
-    }
 }
 
 fn time(time: Duration) -> String {

@@ -1,15 +1,17 @@
 //! How the agent is, at one moment: what its HTTP address says, and what `peer status` shows.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use peer::{Reach, Traffic};
+use peer::{AgentStatus, RateLimit, Reach, Traffic};
 use serde::{Deserialize, Serialize};
+use swarm::ByteRate;
 use tokio::sync::watch;
 
 use super::build::{Build, Phase};
 use super::builds::Builds;
 use super::kept::BuildId;
-use super::limits::{RateLimit, Rates};
+use super::limits::Rates;
+use super::metrics;
 
 /// All of it. Names end with their unit; sums count from when the process began.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,6 +40,31 @@ pub(crate) struct Status {
     pub(crate) disk_free_bytes: Option<u64>,
     /// How long this question waited for the agent's loop.
     pub(crate) loop_lag_s: f64,
+}
+
+impl AgentStatus for Status {
+    fn after(self, lag: Duration) -> Self {
+        Self {
+            loop_lag_s: lag.as_secs_f64(),
+            ..self
+        }
+    }
+
+    fn metrics(&self) -> String {
+        metrics::text(self)
+    }
+
+    /// Whether it has reached its directory.
+    fn readiness(&self) -> Result<String, String> {
+        let directory = &self.directory;
+        match (&directory.error, directory.has_answered) {
+            (None, true) => Ok("the directory answers\n".to_owned()),
+            // What is in place is served all the same.
+            (Some(error), true) => Ok(format!("the directory has answered and does not now: {error}\n")),
+            (Some(error), false) => Err(format!("{} does not answer: {error}\n", directory.address)),
+            (None, false) => Err(format!("{} has not answered yet\n", directory.address)),
+        }
+    }
 }
 
 /// The directory that is followed.
@@ -199,9 +226,6 @@ fn status_of((key, version): &BuildId, build: &Build) -> BuildStatus {
     }
 }
 
-const fn bytes_of(limit: RateLimit) -> Option<u64> {
-    match limit {
-        RateLimit::None => None,
-        RateLimit::At(rate) => Some(rate.bytes_per_second()),
-    }
+fn bytes_of(limit: RateLimit) -> Option<u64> {
+    limit.rate().map(ByteRate::bytes_per_second)
 }

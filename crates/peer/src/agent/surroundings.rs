@@ -63,6 +63,7 @@ impl Surroundings {
         }
         config.advertise.clone_from(&arguments.advertise);
         config.members = who.members;
+        config.traffic_class = arguments.traffic_class;
         let files = peer::raise_file_limit();
         config.connections = peer::connections_within(files / 2, arguments.connections_max);
         if config.connections < arguments.connections_max {

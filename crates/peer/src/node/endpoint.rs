@@ -28,6 +28,7 @@ use super::{
     transport_of,
 };
 use crate::members::Members;
+use crate::traffic_class::TrafficClass;
 
 /// What an endpoint needs to start.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub struct EndpointConfig {
     pub members: Option<Arc<Members>>,
     /// Who has connected shows within this who they are, and says what for.
     pub first_message: Duration,
+    /// The class of traffic of what it sends over TCP; none of its own where absent.
+    pub traffic_class: Option<TrafficClass>,
     /// What is between it and the others besides the network that is there, in a run on one machine.
     pub path: Option<PathDelay>,
     /// What goes wrong on its paths, likewise.
@@ -66,6 +69,7 @@ impl EndpointConfig {
             connections: CONNECTIONS,
             members: None,
             first_message: FIRST_MESSAGE,
+            traffic_class: None,
             path: None,
             faults: None,
             standstill: None,
@@ -397,7 +401,15 @@ pub(crate) async fn open<B: NetworkBehaviour>(
         members,
         patience: config.first_message,
     });
-    let transport = transport_of(&config.transport, &config.identity, admission.as_ref(), path, faults)?;
+    let identity = &config.identity;
+    let transport = transport_of(
+        &config.transport,
+        identity,
+        admission.as_ref(),
+        config.traffic_class,
+        path,
+        faults,
+    )?;
     let hub = Arc::new(Hub::new(&config));
     let behaviour = around(Behaviour::new(Arc::clone(&hub), &config));
     let host = Arc::clone(&hub);

@@ -48,6 +48,7 @@ use tokio::task::AbortHandle;
 
 use crate::shared_link::SharedLink;
 use crate::store::{ChunkStore, StoreOpener};
+use crate::traffic_class::TrafficClass;
 use shared::{Core, Shared};
 
 pub(crate) use behaviour::Behaviour as MembersBehaviour;
@@ -359,6 +360,11 @@ impl Node {
         self.shared.root()
     }
 
+    /// Bytes of its chunks, once it knows.
+    pub fn chunk_size(&self) -> Option<u32> {
+        self.shared.chunk_size()
+    }
+
     /// Counters of a host's core; `None` for a seeder.
     pub fn peer_stats(&self) -> Option<PeerStats> {
         self.shared.peer_stats()
@@ -394,10 +400,12 @@ pub(crate) fn transport_of(
     kind: &TransportKind,
     identity: &NodeIdentity,
     admission: Option<&Admission>,
+    class: Option<TrafficClass>,
     path: Option<&PathDelay>,
     faults: Option<&PathFaults>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NodeError> {
-    transport::build(kind, &identity.0, admission, path, faults).map_err(|error| NodeError::Transport(Box::new(error)))
+    transport::build(kind, &identity.0, admission, class, path, faults)
+        .map_err(|error| NodeError::Transport(Box::new(error)))
 }
 
 impl Drop for Node {

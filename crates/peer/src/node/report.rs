@@ -120,6 +120,14 @@ impl Shared {
         self.state.lock().manifest.as_ref().map(|manifest| manifest.root())
     }
 
+    pub(super) fn chunk_size(&self) -> Option<u32> {
+        self.state
+            .lock()
+            .manifest
+            .as_ref()
+            .map(|manifest| manifest.chunk_size())
+    }
+
     pub(super) fn peer_stats(&self) -> Option<PeerStats> {
         match &self.state.lock().core {
             Some(Core::Peer(peer)) => Some(*peer.stats()),

@@ -258,7 +258,8 @@ impl Host {
         Self::run(Command::new(binary()).args(arguments).envs(variables.iter().copied()))
     }
 
-    fn run(command: &mut Command) -> Self {
+    /// Of this command.
+    pub fn run(command: &mut Command) -> Self {
         let mut child = command
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use cloud::ObjectInfo;
 
 use super::intake::Taken;
+use super::status::{SeededStatus, SeedingState};
 use crate::build_feed::{BuildNotice, Delivery};
 use crate::s3_pull::Pulled;
 
@@ -54,6 +55,25 @@ impl Jobs {
 
     pub(super) fn len(&self) -> usize {
         self.jobs.len()
+    }
+
+    /// How each is.
+    pub(super) fn status(&self) -> impl Iterator<Item = SeededStatus> {
+        self.jobs.iter().map(|((_, key), job)| {
+            let (state, object) = match &job.stage {
+                Stage::Pulling(object) => (SeedingState::Pulling, Some(object)),
+                Stage::Waiting(object) => (SeedingState::Waiting, Some(object)),
+                Stage::Here(pulled) => (SeedingState::Waiting, Some(&pulled.object)),
+                Stage::Resting(_) | Stage::NoRoom(_) | Stage::Looking | Stage::Leaving => (SeedingState::Waiting, None),
+            };
+            SeededStatus {
+                build: key.clone(),
+                version: object.map(|object| object.etag.clone()).unwrap_or_default(),
+                state,
+                size_bytes: object.map(|object| object.size),
+                ..SeededStatus::default()
+            }
+        })
     }
 
     /// Takes a message in. What it makes needless is the result.

@@ -12,6 +12,7 @@ mod giving_way;
 mod intake;
 mod job;
 mod seeding;
+mod status;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -33,6 +34,7 @@ use job::{Jobs, Stage};
 use seeding::{Room, Seeding};
 
 pub use giving_way::Patience;
+pub use status::{QueueStatus, SeededStatus, SeederStatus, SeedingState};
 
 /// What an agent is to do.
 #[derive(Clone, Debug)]
@@ -58,11 +60,31 @@ pub trait AgentHost: Send {
     /// How many hosts hear of what is published now; 0 where that is not known.
     fn followers(&self) -> usize;
 
+    /// What those want who look after it. Cancel-safe.
+    fn asked(&mut self) -> impl Future<Output = Wish> + Send {
+        std::future::pending()
+    }
+
     /// A build is seeded.
     fn seeding(&mut self, key: &str);
 
     /// These are the builds that hosts can fetch from now on.
     fn publish(&mut self, builds: Vec<SeededBuild>);
+}
+
+/// What somebody wants of an agent that runs.
+pub enum Wish {
+    /// To know how it is. What the agent does not know itself is not filled in.
+    Status(Box<dyn FnOnce(SeederStatus) + Send>),
+    /// That it goes by these from now on.
+    Change {
+        /// Builds that are seeded at a time.
+        builds_max: usize,
+        /// How long a build is seeded while others wait.
+        patience: Patience,
+    },
+    /// Nothing that the loop need do.
+    Nothing,
 }
 
 /// A seeder of a queue.
@@ -125,6 +147,7 @@ impl<H: AgentHost> Agent<H> {
                     std::panic::resume_unwind(failed.into_panic())
                 })).await,
                 _ = tick.tick() => self.look_around().await,
+                wish = self.host.asked() => self.grant(wish),
             }
             if intake.has_ended() && self.jobs.is_empty() {
                 stop.await;
@@ -137,6 +160,33 @@ impl<H: AgentHost> Agent<H> {
         let given_back = futures::future::join_all(given_back);
         // Whoever does not answer in that time tells others a little later.
         let _ = tokio::time::timeout(GIVE_BACK_PATIENCE, given_back).await;
+    }
+
+    fn grant(&mut self, wish: Wish) {
+        match wish {
+            Wish::Status(told) => told(self.status()),
+            // Those beyond give way as others do.
+            Wish::Change { builds_max, patience } => self.seeding.set(builds_max.max(1), patience),
+            Wish::Nothing => {}
+        }
+    }
+
+    /// How it is, as far as it knows itself.
+    fn status(&self) -> SeederStatus {
+        let (moved, (builds_seeded, builds_given_up)) = (self.seeding.traffic(), self.seeding.counts());
+        let folder = &self.options.folder;
+        SeederStatus {
+            folder: folder.path().display().to_string(),
+            builds: self.seeding.status().chain(self.jobs.status()).collect(),
+            pulled_bytes: self.options.pull.turns.came(),
+            sent_bytes: moved.sent,
+            control_sent_bytes: moved.control_sent,
+            builds_seeded,
+            builds_given_up,
+            store_bytes: folder.stored(),
+            disk_free_bytes: folder.free(),
+            ..SeederStatus::default()
+        }
     }
 
     /// Seeds what it seeded before it was started again: what the spool has at once, and without S3.

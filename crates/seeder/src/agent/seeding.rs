@@ -4,10 +4,11 @@ use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use cloud::ObjectInfo;
-use peer::{Multiaddr, SeededBuild};
+use peer::{Multiaddr, SeededBuild, Traffic};
 use signing::TrustedKeys;
 
 use super::giving_way::{Counts, Fleet, Hosts, Patience, Verdict, Watch};
+use super::status::{SeededStatus, SeedingState};
 use crate::build_feed::BuildNotice;
 use crate::s3_pull::Pulled;
 use crate::seed::RegionalSeeder;
@@ -28,6 +29,9 @@ pub(super) struct Seeding {
     listed_fleet: u64,
     /// How many builds were given up since this process began.
     given_up: u64,
+    /// How many were begun, and what those that are over have moved.
+    begun: u64,
+    ended: Traffic,
 }
 
 struct SeededNow {
@@ -63,6 +67,8 @@ impl Seeding {
             listed_at: Instant::now(),
             listed_fleet: 0,
             given_up: 0,
+            begun: 0,
+            ended: Traffic::default(),
         }
     }
 
@@ -101,6 +107,7 @@ impl Seeding {
         let object = pulled.object.clone();
         let name = pulled.spooled.as_ref().map(|store| store.build().name.clone());
         seeder.seed(pulled.clone());
+        self.begun += 1;
         self.builds.push(SeededNow {
             object,
             name,
@@ -143,6 +150,7 @@ impl Seeding {
         for build in self.builds.extract_if(.., older) {
             let key = &build.object.key;
             tracing::info!(key, hosts = build.watch.have(), "a newer version of it is seeded");
+            add(&mut self.ended, &build.seeder.report().traffic);
         }
         let mut room = if self.builds.len() < before {
             Room::Made
@@ -180,6 +188,7 @@ impl Seeding {
             return false;
         };
         let build = self.builds.remove(goes);
+        add(&mut self.ended, &build.seeder.report().traffic);
         self.fleet.reached(build.watch.most());
         let ObjectInfo { key, bucket, .. } = &build.object;
         match verdicts[goes] {
@@ -237,6 +246,38 @@ impl Seeding {
         }
     }
 
+    /// From now on it goes by these.
+    pub(super) fn set(&mut self, builds_max: usize, patience: Patience) {
+        (self.builds_max, self.patience) = (builds_max, patience);
+    }
+
+    /// How many were begun, and how many given up.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.begun, self.given_up)
+    }
+
+    /// What all swarms have moved, also those that are over.
+    pub(super) fn traffic(&self) -> Traffic {
+        let mut all = self.ended;
+        for build in &self.builds {
+            add(&mut all, &build.seeder.report().traffic);
+        }
+        all
+    }
+
+    /// How each is.
+    pub(super) fn status(&self) -> impl Iterator<Item = SeededStatus> {
+        self.builds.iter().map(|build| SeededStatus {
+            build: build.object.key.clone(),
+            version: build.object.etag.clone(),
+            state: SeedingState::Seeding,
+            size_bytes: Some(build.object.size),
+            members: build.seeder.member_count() as u64,
+            lack: build.seeder.incomplete_count() as u64,
+            have: build.watch.have(),
+        })
+    }
+
     /// What hosts are told.
     pub(super) fn published(&self, addresses: &[Multiaddr]) -> Vec<SeededBuild> {
         let published = self.builds.iter().map(|build| SeededBuild {
@@ -265,6 +306,11 @@ impl Seeding {
         });
         listed.collect()
     }
+}
+
+fn add(sum: &mut Traffic, other: &Traffic) {
+    sum.sent += other.sent;
+    sum.control_sent += other.control_sent;
 }
 
 fn is_of(object: &ObjectInfo, notice: &BuildNotice) -> bool {

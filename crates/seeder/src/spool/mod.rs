@@ -170,6 +170,17 @@ impl SpoolFolder {
         Ok(Arc::new(folder))
     }
 
+    /// Bytes of its builds.
+    pub fn stored(&self) -> u64 {
+        self.entries.lock().values().map(|entry| entry.size).sum()
+    }
+
+    /// Bytes that are free where it is; `None` where the system does not say.
+    pub fn free(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.path).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path

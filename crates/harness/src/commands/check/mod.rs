@@ -1,5 +1,6 @@
-//! `harness check`: what a scenario comes to, before anything runs. `spread` is of runs over several machines.
+//! `harness check`: what a scenario comes to, before anything runs. `spread` is of runs over several machines, and `dollars` what those cost.
 
+mod dollars;
 mod spread;
 
 use std::fmt::Write;
@@ -13,8 +14,9 @@ use swarm::Bytes;
 
 use super::print;
 use crate::cli::{CheckArguments, Format};
+use crate::cost::PricesError;
 use crate::estimates::{self, OfForecast, OfRun};
-use crate::exit::{Exit, chain};
+use crate::exit::{Exit, chain, complain};
 use crate::live::{self, CloudChoice};
 use crate::machine;
 use crate::progress::seconds;
@@ -57,7 +59,13 @@ pub(crate) fn check(arguments: &CheckArguments) -> Exit {
             return Exit::Usage;
         }
     };
-    let checked = Checked::new(scenario, arguments);
+    let checked = match Checked::new(scenario, arguments) {
+        Ok(checked) => checked,
+        Err(error) => {
+            complain("there are no dollars", &error);
+            return Exit::Usage;
+        }
+    };
     match arguments.format {
         Format::Text => print(&checked.text(arguments.all)),
         Format::Json => print(&format!("{:#}\n", checked.json())),
@@ -70,7 +78,7 @@ pub(crate) fn check(arguments: &CheckArguments) -> Exit {
 }
 
 impl Checked {
-    fn new(scenario: Scenario, arguments: &CheckArguments) -> Self {
+    fn new(scenario: Scenario, arguments: &CheckArguments) -> Result<Self, PricesError> {
         let bound = |region| {
             let plan = scenario.plan(region);
             Some(scenario.bounds(&plan, Slack::default())?.makespan())
@@ -79,8 +87,9 @@ impl Checked {
         let threads = machine::cores();
         // A folder of its own would be made there.
         let fits = live::fits(&scenario, Path::new("runs"), &CloudChoice::Embedded);
-        Self {
-            run: estimates::of_run(&scenario, bounds.iter().copied().flatten().max()),
+        let latest = bounds.iter().copied().flatten().max();
+        Ok(Self {
+            run: estimates::of_run(&scenario, latest),
             no_run: fits.err().map(|error| chain(&error)),
             forecast: estimates::of_forecast(&scenario, threads),
             no_forecast: super::plan::fits(&scenario, threads).err().or_else(|| {
@@ -89,11 +98,11 @@ impl Checked {
                 (is_kernel && !keys.is_empty()).then(|| format!("the kernel fidelity has no {}", keys.join(", ")))
             }),
             deadline: scenario.time_limit(),
-            spread: Spread::of(&scenario, arguments),
+            spread: Spread::of(&scenario, latest, arguments)?,
             bounds,
             threads,
             scenario,
-        }
+        })
     }
 
     fn text(&self, all: bool) -> String {

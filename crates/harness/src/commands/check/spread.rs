@@ -1,13 +1,16 @@
 //! What a run over several machines takes of each of them, and whether they have it.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use console::style;
 use scenario::{Scenario, Transport};
 use serde::Serialize;
 use swarm::Bytes;
 
+use super::dollars::Dollars;
 use crate::cli::CheckArguments;
+use crate::cost::PricesError;
 use crate::live::{self, OfNodes};
 use crate::machine;
 
@@ -19,13 +22,24 @@ pub(super) struct Spread {
     takes: OfNodes,
     node_memory_bytes: Option<u64>,
     node_files: u64,
+    dollars: Dollars,
     /// What does not fit, and what would help.
     does_not_fit: Vec<String>,
 }
 
 impl Spread {
-    pub(super) fn of(scenario: &Scenario, arguments: &CheckArguments) -> Option<Self> {
-        let workers = arguments.workers?;
+    /// What `arguments` ask for; nothing where that is no run over several machines.
+    ///
+    /// # Errors
+    /// Where there are no prices.
+    pub(super) fn of(
+        scenario: &Scenario,
+        bound: Option<Duration>,
+        arguments: &CheckArguments,
+    ) -> Result<Option<Self>, PricesError> {
+        let Some(workers) = arguments.workers else {
+            return Ok(None);
+        };
         let takes = live::of_nodes(scenario, workers);
         let memory = arguments.node_memory.or_else(|| Some(machine::free_memory()?.bytes));
         let mut spread = Self {
@@ -33,10 +47,11 @@ impl Spread {
             takes,
             node_memory_bytes: memory,
             node_files: arguments.node_files.unwrap_or_else(peer::raise_file_limit),
+            dollars: Dollars::of(scenario, workers, bound, &arguments.dollars)?,
             does_not_fit: Vec::new(),
         };
         spread.does_not_fit = spread.refusals(scenario);
-        Some(spread)
+        Ok(Some(spread))
     }
 
     pub(super) fn fits(&self) -> bool {
@@ -121,6 +136,7 @@ impl Spread {
             takes.run_files,
             takes.run_connections
         );
+        text.push_str(&self.dollars.text());
         for refusal in &self.does_not_fit {
             let _ = writeln!(text, "  {}: {refusal}", style("does not fit").red());
         }

@@ -18,6 +18,7 @@ mod tls;
 use std::io;
 use std::time::Duration;
 
+use crate::traffic_class::TrafficClass;
 use libp2p::core::Transport;
 use libp2p::core::multiaddr::Protocol;
 use libp2p::core::muxing::StreamMuxerBox;
@@ -106,10 +107,11 @@ pub(crate) fn build(
     kind: &TransportKind,
     keypair: &Keypair,
     admission: Option<&Admission>,
+    class: Option<TrafficClass>,
     path: Option<&PathDelay>,
     faults: Option<&PathFaults>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
-    let mut transport = over_path(kind, keypair, admission, path)?;
+    let mut transport = over_path(kind, keypair, admission, class, path)?;
     if let Some(admission) = admission.filter(|_| !kind.is_tcp()).cloned() {
         let admitted = transport.and_then(move |(peer, muxer), point| admission.pass(peer, muxer, point));
         transport = admitted.boxed();
@@ -129,6 +131,7 @@ fn over_path(
     kind: &TransportKind,
     keypair: &Keypair,
     admission: Option<&Admission>,
+    class: Option<TrafficClass>,
     path: Option<&PathDelay>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
     let transport = match kind {
@@ -143,14 +146,14 @@ fn over_path(
             .multiplex(yamux::Config::default())
             .timeout(UPGRADE_TIMEOUT)
             .boxed(),
-        TransportKind::Tcp => over_tcp(keypair, admission.cloned(), UPGRADE_TIMEOUT)?,
-        TransportKind::TcpStreams => tcp_connections()
+        TransportKind::Tcp => over_tcp(keypair, admission.cloned(), class, UPGRADE_TIMEOUT)?,
+        TransportKind::TcpStreams => tcp_connections(class)
             .upgrade(Version::V1Lazy)
             .authenticate(Admitting::new(Security::new(keypair)?, admission.cloned()))
             .multiplex(yamux::Config::default())
             .timeout(UPGRADE_TIMEOUT)
             .boxed(),
-        TransportKind::TcpNoise => tcp_connections()
+        TransportKind::TcpNoise => tcp_connections(class)
             .upgrade(Version::V1Lazy)
             .authenticate(Admitting::new(noise::Config::new(keypair)?, admission.cloned()))
             .multiplex(yamux::Config::default())
@@ -173,9 +176,10 @@ fn over_path(
 fn over_tcp(
     keypair: &Keypair,
     admission: Option<Admission>,
+    class: Option<TrafficClass>,
     patience: Duration,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
-    let transport = tcp_connections()
+    let transport = tcp_connections(class)
         .map(|stream, _| LargeReads::new(stream))
         .upgrade(Version::V1Lazy)
         .authenticate(Admitting::new(Security::new(keypair)?, admission))
@@ -184,10 +188,11 @@ fn over_tcp(
     Ok(transport.boxed())
 }
 
-fn tcp_connections()
--> impl Transport<Output = Socket, Error = io::Error, Dial: Send, ListenerUpgrade: Send> + Send + Unpin + 'static {
+fn tcp_connections(
+    class: Option<TrafficClass>,
+) -> impl Transport<Output = Socket, Error = io::Error, Dial: Send, ListenerUpgrade: Send> + Send + Unpin + 'static {
     let config = tcp::Config::default().nodelay(true).listen_backlog(4096);
-    tcp::tokio::Transport::new(config).map(|stream, _| Socket::new(stream))
+    tcp::tokio::Transport::new(config).map(move |stream, _| Socket::new(stream, class))
 }
 
 /// A handshake may wait this long: thousands of peers that start at once share a few cores.

@@ -15,6 +15,8 @@ use libp2p::tcp::tokio::TcpStream;
 #[cfg(target_os = "linux")]
 use waits::Waits;
 
+use crate::traffic_class::TrafficClass;
+
 /// A connected socket.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -24,7 +26,11 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    /// This one, whose packets are of that class.
+    pub(super) fn new(stream: TcpStream, class: Option<TrafficClass>) -> Self {
+        if let Some(class) = class {
+            class.put_on(&stream.0);
+        }
         #[cfg(target_os = "linux")]
         if let Err(error) = socket2::SockRef::from(&stream.0).set_tcp_notsent_lowat(UNSENT_MAX) {
             tracing::debug!(%error, "a socket keeps as much unsent as the kernel likes");

@@ -16,7 +16,7 @@ fn connections(kind: &TransportKind) -> (PeerId, Connections) {
     let keypair = Keypair::generate_ed25519();
     (
         keypair.public().to_peer_id(),
-        build(kind, &keypair, None, None, None).unwrap(),
+        build(kind, &keypair, None, None, None, None).unwrap(),
     )
 }
 
@@ -77,7 +77,7 @@ async fn a_handshake_that_never_ends_is_given_up_by_both_sides() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = format!("/ip4/127.0.0.1/tcp/{}", silent.local_addr().unwrap().port());
     let keypair = Keypair::generate_ed25519();
-    let mut transport = over_tcp(&keypair, None, patience).unwrap();
+    let mut transport = over_tcp(&keypair, None, None, patience).unwrap();
     assert!(transport.dial(at.parse().unwrap(), DIAL).unwrap().await.is_err());
     // Who connects and says a part of what is to be said, and no more.
     let at = listening(&mut transport).await.to_string();

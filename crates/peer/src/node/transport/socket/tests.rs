@@ -12,7 +12,7 @@ async fn pair() -> (Socket, TokioStream) {
     socket2::SockRef::from(&listener).set_recv_buffer_size(4 << 10).unwrap();
     let near = TokioStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (far, _) = listener.accept().await.unwrap();
-    (Socket::new(TcpStream(near)), far)
+    (Socket::new(TcpStream(near), None), far)
 }
 
 #[tokio::test]

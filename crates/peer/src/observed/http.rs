@@ -23,12 +23,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::status::Status;
-use super::{Failure, metrics};
+use super::AgentStatus;
 
 /// Where it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum HttpAddress {
+pub enum HttpAddress {
     /// A port.
     Tcp(SocketAddr),
     /// A socket in the file system, for who may write to it.
@@ -58,33 +57,41 @@ impl fmt::Display for HttpAddress {
 }
 
 /// A question of how the agent is, with the way back.
-pub(crate) type Question = oneshot::Sender<Status>;
+pub type Question<S> = oneshot::Sender<S>;
+
+/// Why nothing can be answered at an address.
+#[derive(Debug, thiserror::Error)]
+#[error("--http {address}: it cannot be listened on ({source}); is it taken, and may this user have it?")]
+pub struct HttpError {
+    /// The address.
+    pub address: HttpAddress,
+    /// Why not.
+    pub source: io::Error,
+}
 
 /// Answers at some addresses until it is dropped.
-pub(crate) struct HttpServer {
+#[derive(Debug)]
+pub(super) struct HttpServer<S> {
     /// The questions that the agent's loop is to answer.
-    pub(crate) questions: mpsc::Receiver<Question>,
+    pub(super) questions: mpsc::Receiver<Question<S>>,
     /// Where it answers.
-    pub(crate) at: Vec<HttpAddress>,
+    pub(super) at: Vec<HttpAddress>,
     _tasks: JoinSet<()>,
 }
 
-impl HttpServer {
+impl<S: AgentStatus> HttpServer<S> {
     /// Listens when this returns. To be called within a runtime.
     ///
     /// # Errors
-    /// Exit code and sentence where an address cannot be had.
-    pub(crate) async fn start(addresses: &[HttpAddress]) -> Result<Self, Failure> {
+    /// Where an address cannot be had.
+    pub(super) async fn start(addresses: &[HttpAddress]) -> Result<Self, HttpError> {
         let (asking, questions) = mpsc::channel(CONNECTIONS_MAX);
         let (mut tasks, mut at) = (JoinSet::new(), Vec::new());
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         for address in addresses {
-            let listener = Listener::bind(address).await.map_err(|error| {
-                let hint = "is it taken, and may this user have it?";
-                (
-                    4,
-                    format!("--http {address}: it cannot be listened on ({error}); {hint}"),
-                )
+            let listener = Listener::bind(address).await.map_err(|source| HttpError {
+                address: address.clone(),
+                source,
             })?;
             at.push(listener.address(address));
             tasks.spawn(serve(listener, asking.clone(), Arc::clone(&room)));
@@ -99,7 +106,7 @@ impl HttpServer {
     }
 }
 
-impl Drop for HttpServer {
+impl<S> Drop for HttpServer<S> {
     fn drop(&mut self) {
         for address in &self.at {
             if let HttpAddress::Unix(path) = address {
@@ -155,7 +162,7 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve(listener: Listener, asking: mpsc::Sender<Question>, room: Arc<Semaphore>) {
+async fn serve<S: AgentStatus>(listener: Listener, asking: mpsc::Sender<Question<S>>, room: Arc<Semaphore>) {
     loop {
         let stream = match listener.accept().await {
             Ok(stream) => stream,
@@ -185,9 +192,9 @@ async fn serve(listener: Listener, asking: mpsc::Sender<Question>, room: Arc<Sem
     }
 }
 
-async fn answer(
+async fn answer<S: AgentStatus>(
     request: Request<Incoming>,
-    asking: &mpsc::Sender<Question>,
+    asking: &mpsc::Sender<Question<S>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(said(StatusCode::METHOD_NOT_ALLOWED, TEXT, "expected GET\n".to_owned()));
@@ -203,9 +210,9 @@ async fn answer(
         return Ok(said(StatusCode::SERVICE_UNAVAILABLE, TEXT, why));
     };
     Ok(match path {
-        "/metrics" => said(StatusCode::OK, METRICS, metrics::text(&status)),
+        "/metrics" => said(StatusCode::OK, METRICS, status.metrics()),
         "/healthz" => said(StatusCode::OK, TEXT, "the agent's loop turns\n".to_owned()),
-        "/readyz" => match readiness(&status) {
+        "/readyz" => match status.readiness() {
             Ok(ready) => said(StatusCode::OK, TEXT, ready),
             Err(why) => said(StatusCode::SERVICE_UNAVAILABLE, TEXT, why),
         },
@@ -217,7 +224,7 @@ async fn answer(
 }
 
 /// Asks the loop; `None` where it does not answer.
-async fn ask(asking: &mpsc::Sender<Question>) -> Option<Status> {
+async fn ask<S: AgentStatus>(asking: &mpsc::Sender<Question<S>>) -> Option<S> {
     let asked = Instant::now();
     let (question, status) = oneshot::channel();
     let answered = async {
@@ -225,22 +232,7 @@ async fn ask(asking: &mpsc::Sender<Question>) -> Option<Status> {
         status.await.ok()
     };
     let status = tokio::time::timeout(LOOP_PATIENCE, answered).await.ok()??;
-    Some(Status {
-        loop_lag_s: asked.elapsed().as_secs_f64(),
-        ..status
-    })
-}
-
-/// Whether it has reached its directory.
-fn readiness(status: &Status) -> Result<String, String> {
-    let directory = &status.directory;
-    match (&directory.error, directory.has_answered) {
-        (None, true) => Ok("the directory answers\n".to_owned()),
-        // What is in place is served all the same.
-        (Some(error), true) => Ok(format!("the directory has answered and does not now: {error}\n")),
-        (Some(error), false) => Err(format!("{} does not answer: {error}\n", directory.address)),
-        (None, false) => Err(format!("{} has not answered yet\n", directory.address)),
-    }
+    Some(status.after(asked.elapsed()))
 }
 
 fn said(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
@@ -253,8 +245,7 @@ fn said(status: StatusCode, kind: &'static str, body: String) -> Response<Full<B
 }
 
 /// What an address is.
-pub(super) const HTTP_ADDRESS: &str =
-    "an address in quotes, such as \"127.0.0.1:9464\" or \"unix:/run/fleetcast/host.sock\"";
+pub const HTTP_ADDRESS: &str = "an address in quotes, such as \"127.0.0.1:9464\" or \"unix:/run/fleetcast/host.sock\"";
 const PATHS: [&str; 4] = ["/metrics", "/healthz", "/readyz", "/status"];
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
