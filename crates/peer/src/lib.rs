@@ -20,9 +20,9 @@ mod trust;
 
 pub use belonging::{BelongingError, MemberArguments, OPEN_SWARM};
 pub use deployment_log::{HostPlacement, deployment_log};
-pub use directory::{Directory, DirectoryServer, Reach, SeededBuild};
+pub use directory::{Directory, DirectoryServer, HandedRow, Reach, RowFate, RowSender, SeededBuild};
 #[doc(hidden)]
-pub use directory::{read_answer, read_question};
+pub use directory::{read_answer, read_question, read_row};
 pub use files::{Locked, read_at, replace_file, reserve_space, take_lock};
 pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};

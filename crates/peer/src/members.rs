@@ -202,6 +202,16 @@ impl Members {
         admitted.get(&mark).map(|admitted| Arc::clone(&admitted.certificate))
     }
 
+    /// What is said of who was admitted and would be now.
+    ///
+    /// # Errors
+    /// Where it would not be, and why.
+    pub(crate) fn standing_now(&self, mark: [u64; 2]) -> Result<Arc<Certificate>, Refusal> {
+        let certificate = self.standing(mark).ok_or(Refusal::Unknown)?;
+        self.known().still_admits(&certificate, (self.now)())?;
+        Ok(certificate)
+    }
+
     /// Those who were admitted and would not be now, and why.
     pub(crate) fn gone(&self) -> HashMap<[u64; 2], (PeerId, Refusal)> {
         let (known, now) = (self.known(), (self.now)());

@@ -68,7 +68,7 @@ fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
             .is_some_and(|setting| matches!(setting.origin, Origin::Flag))
     };
     if ["bucket", "key"].iter().any(|key| is_flag(key)) {
-        merged.leave_out(&["queue"]);
+        merged.leave_out(&["queue", "log", "stage", "log-region"]);
     } else if is_flag("queue") {
         merged.leave_out(&["bucket", "key", "part"]);
     }
@@ -87,7 +87,14 @@ fn values(matches: &ArgMatches, key: &Key) -> Vec<String> {
 }
 
 fn values_of(matches: &ArgMatches, key: &str) -> Vec<String> {
-    let raw = matches.get_raw(&key.replace('-', "_")).into_iter().flatten();
+    let id = key.replace('-', "_");
+    if KEYS
+        .iter()
+        .any(|switch| switch.name == key && matches!(switch.kind, Kind::Switch))
+    {
+        return vec![matches.get_flag(&id).to_string()];
+    }
+    let raw = matches.get_raw(&id).into_iter().flatten();
     raw.map(|value| value.to_string_lossy().into_owned()).collect()
 }
 
@@ -96,7 +103,7 @@ const ADDRESSES: Kind = Kind::texts("an address in quotes, such as \"/ip4/0.0.0.
 });
 
 /// All keys, in the order in which people want to read them.
-const KEYS: [Key; 23] = [
+const KEYS: [Key; 26] = [
     Key::new("queue", Kind::NAME),
     Key::new("bucket", Kind::NAME).needs("key"),
     Key::new("key", Kind::NAME).needs("bucket"),
@@ -128,6 +135,9 @@ const KEYS: [Key; 23] = [
     Key::new("certificate", Kind::FILE).needs("members"),
     Key::new("deny", Kind::FILE).needs("members"),
     Key::new("group", Kind::texts("the name of a group in quotes", is_some_text)).needs("members"),
+    Key::new("log", Kind::Switch).needs("queue"),
+    Key::new("stage", Kind::NAME).needs("log"),
+    Key::new("log-region", Kind::text("an AWS region in quotes", is_some_text)).needs("log"),
     Key::new("endpoint-url", Kind::text("a URL in quotes", is_some_text)),
     Key::new(
         "log-format",

@@ -99,7 +99,24 @@ struct Arguments {
     trust: Option<PathBuf>,
     #[command(flatten)]
     belonging: MemberArguments,
-    /// Endpoint of S3; the standard AWS environment's where absent.
+    /// Write the rows that the directory's hosts hand over to host-deployment-logs, each in the name that its host has proven: hosts need no
+    /// credentials then.
+    #[arg(long, requires = "queue")]
+    log: bool,
+    /// The stage whose table is meant, such as prod: host-deployment-logs-prod. Without it the table of a local stack, which has no
+    /// stage.
+    #[arg(
+        long,
+        value_name = "STAGE",
+        default_value = "",
+        hide_default_value = true,
+        requires = "log"
+    )]
+    stage: String,
+    /// The AWS region of that table, where this seeder is in another one: all regions of a fleet write to one table.
+    #[arg(long, value_name = "AWS_REGION", requires = "log")]
+    log_region: Option<String>,
+    /// Endpoint of S3, and of the other services; the standard AWS environment's where absent.
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
 }

@@ -4,12 +4,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloud::{Cloud, CloudError};
-use peer::{DirectoryServer, Multiaddr, NodeIdentity, Notifier, SeededBuild, SharedLink};
+use cloud::{Cloud, CloudConfig, CloudError, region_of_queue};
+use peer::{DirectoryServer, HandedRow, Multiaddr, NodeIdentity, Notifier, SeededBuild, SharedLink};
 use pipeline::{PipelineClients, Queues};
-use seeder::{Agent, AgentHost, AgentOptions, BuildFeed, Delivery, Patience, QueueFeed, RegionalSeeder, SpoolFolder};
+use seeder::{
+    Agent, AgentHost, AgentOptions, BuildFeed, Delivery, HostRows, Patience, QueueFeed, RegionalSeeder, SpoolFolder,
+};
 use swarm::SwarmId;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::signals::Signals;
 use crate::{Arguments, Trust, endpoint_config, fail, print_addresses, print_line, pull_options, start, uplink, who};
@@ -45,6 +47,13 @@ pub(crate) async fn seed_all(
         Err(error) => return fail(&error),
     };
     print_addresses(directory.endpoint());
+    if arguments.log {
+        // It ends with the directory.
+        drop(tokio::spawn(write_rows(
+            arguments.rows_table(queue),
+            directory.take_rows(),
+        )));
+    }
     let (no_such_queue, refused) = oneshot::channel();
     let feed = NamedQueue {
         queues: cloud.queues(),
@@ -90,6 +99,25 @@ pub(crate) async fn seed_all(
     tokio::select! {
         _ = run => ExitCode::SUCCESS,
         Ok(error) = refused => fail(&error),
+    }
+}
+
+/// Writes what hosts hand over to the table of this configuration, as rows of this region.
+async fn write_rows((table, region): (CloudConfig, Option<String>), handed: mpsc::Receiver<HandedRow>) {
+    let table = Cloud::connect(&table).await.deployment_logs();
+    HostRows::new(table, region).write(handed).await;
+}
+
+impl Arguments {
+    /// Where the rows of the hosts of this queue's region go, and what the region is called.
+    fn rows_table(&self, queue: &str) -> (CloudConfig, Option<String>) {
+        let config = CloudConfig::at_or_environment(self.endpoint_url.as_deref());
+        let config = CloudConfig {
+            region: self.log_region.clone(),
+            ..config.in_stage(&self.stage)
+        };
+        let region = region_of_queue(queue, &self.stage).map(str::to_owned);
+        (config, region)
     }
 }
 

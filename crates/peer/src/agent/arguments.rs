@@ -9,6 +9,7 @@ use peer::{HostPlacement, LogFormat, MemberArguments, Multiaddr, NodeReport, dep
 
 use super::http::HttpAddress;
 use super::limits::RateLimit;
+use super::rows::LogBy;
 
 /// Fetch a build, or every build of a region, from seeders and their swarms.
 #[derive(Clone, Debug, Parser)]
@@ -124,10 +125,15 @@ pub(crate) struct Arguments {
     /// Do not say on stderr what has come. Warnings and errors are said all the same.
     #[arg(long)]
     pub(crate) quiet: bool,
-    /// Write a row to host-deployment-logs, at the standard AWS environment's DynamoDB.
+    /// Have a row written to host-deployment-logs for each build that has come or has not.
     #[arg(long)]
     pub(crate) log: bool,
-    /// Endpoint of DynamoDB for the row.
+    /// Who writes it: the seeder whose directory is followed, in the name that this host has proven to it, or this host, with
+    /// credentials for DynamoDB of its own. Where nobody has said the seeder in a closed swarm, unless the table is named here, and else the
+    /// host.
+    #[arg(long, value_name = "WHO", value_enum, requires = "log", requires = "directory")]
+    pub(crate) log_by: Option<LogBy>,
+    /// Endpoint of DynamoDB for the row; the standard AWS environment's where absent.
     #[arg(long, value_name = "URL", requires = "log")]
     pub(crate) endpoint_url: Option<String>,
     /// The stage whose table is meant, such as prod: host-deployment-logs-prod. Without it the table of a local stack, which has no

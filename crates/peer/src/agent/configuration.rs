@@ -114,7 +114,7 @@ pub(super) fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
         let of_directory = KEYS.iter().filter(|key| key.needs == Some("directory"));
         let of_directory: Vec<&str> = of_directory.map(|key| key.name).collect();
         merged.leave_out(&of_directory);
-        merged.leave_out(&["directory"]);
+        merged.leave_out(&["directory", "log-by"]);
     } else if ["directory", "folder"].iter().any(|key| is_flag(key)) {
         merged.leave_out(&OF_ONE_BUILD);
     }
@@ -149,7 +149,7 @@ const COMMAND: Kind = Kind::text("a command for the shell in quotes", is_some_te
 const SECONDS: Kind = Kind::number(0, SECONDS_MAX, "seconds");
 
 /// All keys, in the order in which people want to read them.
-pub(crate) const KEYS: [Key; 40] = [
+pub(crate) const KEYS: [Key; 41] = [
     Key::new("directory", Kind::text(ADDRESS, is_address)).needs("folder"),
     Key::new("folder", Kind::FILE).needs("directory"),
     Key::new("seeder", Kind::texts(ADDRESS, is_address)).needs("out"),
@@ -197,6 +197,11 @@ pub(crate) const KEYS: [Key; 40] = [
     Key::new("region", Kind::NAME),
     Key::new("zone", Kind::NAME),
     Key::new("log", Kind::Switch),
+    Key::new(
+        "log-by",
+        Kind::text("\"seeder\" or \"host\"", |text| matches!(text, "seeder" | "host")),
+    )
+    .needs("log"),
     Key::new("endpoint-url", Kind::text("a URL in quotes", is_some_text)).needs("log"),
     Key::new("stage", Kind::NAME).needs("log"),
     Key::new("log-region", Kind::text("an AWS region in quotes", is_some_text)).needs("log"),
