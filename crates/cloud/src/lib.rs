@@ -30,7 +30,7 @@ pub use deployment_log_table::{DeploymentLogTable, FirstRow};
 pub use deployment_log_writer::{DeploymentLogWriter, Undelivered, WriterReport};
 #[cfg(feature = "embedded")]
 pub use embedded::{EmbeddedCloud, EmbeddedError, Faults, FaultsHappened};
-pub use error::{CloudError, chain};
+pub use error::CloudError;
 pub use events::{EventError, ObjectCreated, builds_told, objects_created};
 pub use instance::{availability_zone, is_on_ec2};
 pub use names::{

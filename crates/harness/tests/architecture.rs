@@ -8,18 +8,22 @@ use std::process::Command;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Our crates and what of ours each may depend on.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("swarm", &[]),
-    ("cloud", &[]),
+    ("program", &[]),
+    ("cloud", &["program"]),
     ("settings", &[]),
     ("scenario", &["settings", "swarm"]),
     ("explain", &["scenario", "swarm"]),
     ("signing", &["swarm"]),
-    ("peer", &["swarm", "cloud", "settings", "signing"]),
-    ("pipeline", &["cloud"]),
-    ("seeder", &["peer", "pipeline", "cloud", "settings", "signing", "swarm"]),
+    ("peer", &["swarm", "cloud", "program", "settings", "signing"]),
+    ("pipeline", &["cloud", "program"]),
+    (
+        "seeder",
+        &["peer", "pipeline", "cloud", "program", "settings", "signing", "swarm"],
+    ),
     ("simulator", &["explain", "scenario", "swarm"]),
-    ("lambdas", &["pipeline", "cloud"]),
+    ("lambdas", &["pipeline", "cloud", "program"]),
     ("torture", &["swarm"]),
     (
         "harness",
@@ -30,6 +34,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "peer",
             "pipeline",
             "cloud",
+            "program",
             "scenario",
             "signing",
             "swarm",

@@ -6,7 +6,6 @@ mod belonging;
 mod deployment_log;
 mod directory;
 mod files;
-mod logging;
 mod members;
 mod node;
 mod notifier;
@@ -26,7 +25,6 @@ pub use directory::{read_answer, read_question, read_row};
 pub use files::{Locked, read_at, replace_file, reserve_space, take_lock};
 pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};
-pub use logging::{LogFormat, log_to_stderr};
 pub use members::{MemberFiles, Members, MembersError, Refusal};
 pub use node::{
     AddressError, Addresses, Clock, Downlinks, Endpoint, EndpointConfig, InProcessNetwork, Limits, Node, NodeConfig,

@@ -370,14 +370,8 @@ fn parsed(shown: &[u8]) -> Result<Certificate, NotAdmitted> {
     Ok(text.parse::<Certificate>()?)
 }
 
-fn told(what: &str, error: &dyn std::error::Error) -> String {
-    let mut text = format!("{what} {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
+fn told(what: &str, error: &(dyn std::error::Error + 'static)) -> String {
+    format!("{what} {}", program::chain(error))
 }
 
 /// Peers that are remembered to have been admitted: more than any process has connections.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use peer::Multiaddr;
+use program::Exit;
 use settings::{Key, Kind, Merged, Origin, Problems, Sources, asks_for_words, is_some_text, merge};
 
 use super::{Arguments, part, rate};
@@ -33,7 +34,7 @@ pub(crate) fn check(flags: &[OsString]) -> ExitCode {
         if let Err(error) = File::open(&path) {
             let problem = setting.problem(&format!("= {path:?} — it cannot be read ({error}); expected a file"));
             eprintln!("seeder: {problem}");
-            exit = ExitCode::from(2);
+            exit = ExitCode::from(Exit::Usage);
         }
     }
     exit
@@ -45,7 +46,7 @@ fn read_all(flags: &[OsString]) -> Result<(ArgMatches, Merged), ExitCode> {
     } else {
         read_sources(flags).map_err(|problems| {
             eprintln!("seeder: {problems}");
-            ExitCode::from(2)
+            ExitCode::from(Exit::Usage)
         })?
     };
     let line = merged.command_line("seeder", flags);
@@ -79,7 +80,7 @@ fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
 fn said(error: clap::Error) -> ExitCode {
     // There is nobody to tell that nobody can be told.
     let _ = error.print();
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    Exit::of_words(error.use_stderr()).into()
 }
 
 fn values(matches: &ArgMatches, key: &Key) -> Vec<String> {

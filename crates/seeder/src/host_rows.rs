@@ -77,7 +77,7 @@ async fn write_one(table: DeploymentLogTable, region: Option<String>, handed: Ha
     let (fate, failed) = match tokio::time::timeout(PATIENCE, table.write_first(&row)).await {
         Ok(Ok(_)) => (RowFate::Written, None),
         Ok(Err(error @ CloudError::Invalid { .. })) => {
-            let why = cloud::chain(&error);
+            let why = program::chain(&error);
             tracing::warn!(
                 host = row.host_id,
                 key = row.build_id,
@@ -85,7 +85,7 @@ async fn write_one(table: DeploymentLogTable, region: Option<String>, handed: Ha
             );
             (RowFate::Refused(why), None)
         }
-        Ok(Err(error)) => later(cloud::chain(&error)),
+        Ok(Err(error)) => later(program::chain(&error)),
         Err(_) => later(format!("no answer from DynamoDB within {} s", PATIENCE.as_secs())),
     };
     handed.answer(fate);

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser};
-use cloud::{Buckets, Cloud, CloudConfig, chain};
+use cloud::{Buckets, Cloud, CloudConfig};
 use peer::{
-    Clock, Endpoint, EndpointConfig, Limits, LogFormat, MemberArguments, Members, Multiaddr, NodeIdentity, Notifier,
-    OPEN_SWARM, Shaping, SharedLink, TransportKind, agent_runtime, connections_within, host_of, log_to_stderr,
-    raise_file_limit,
+    Clock, Endpoint, EndpointConfig, Limits, MemberArguments, Members, Multiaddr, NodeIdentity, Notifier, OPEN_SWARM,
+    Shaping, SharedLink, TransportKind, agent_runtime, connections_within, host_of, raise_file_limit,
 };
+use program::{Exit, LogFormat, chain, log_to_stderr};
 use seeder::{
     BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool,
     SpoolFolder, SpoolLimits, adopt, pull_object,
@@ -168,7 +168,7 @@ async fn run(arguments: &Arguments) -> ExitCode {
             Ok(keys) => Some(Arc::new(keys)),
             Err(error) => {
                 eprintln!("seeder: --trust {}", chain(&error));
-                return ExitCode::from(2);
+                return ExitCode::from(Exit::Usage);
             }
         },
         None => {
@@ -189,7 +189,7 @@ async fn run(arguments: &Arguments) -> ExitCode {
             seed_one(arguments, &cloud.buckets(), &notice, (&folder, &trust), signals).await
         }
         (_, _, Some(queue)) => run_queue::seed_all(arguments, &cloud, queue, (&folder, &trust), signals).await,
-        _ => ExitCode::from(2), // The command line does not let it come to this.
+        _ => ExitCode::from(Exit::Usage), // The command line does not let it come to this.
     }
 }
 
@@ -313,7 +313,7 @@ fn who(
     });
     let known = known.map_err(|error| {
         eprintln!("seeder: {}", chain(&error));
-        ExitCode::from(2)
+        ExitCode::from(Exit::Usage)
     })?;
     if known.1.is_none() {
         eprintln!("seeder: {OPEN_SWARM}");
@@ -334,7 +334,7 @@ fn print_id(arguments: &Arguments) -> ExitCode {
         }
         Err(error) => {
             eprintln!("seeder: {}", chain(&error));
-            ExitCode::from(2)
+            ExitCode::from(Exit::Usage)
         }
     }
 }
@@ -422,7 +422,7 @@ fn print_line(line: &str) {
 
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     eprintln!("seeder: {}", chain(error));
-    ExitCode::from(4)
+    ExitCode::from(Exit::Failed)
 }
 
 /// GETs of the process at a time: enough to fill its link where one connection to S3 does not, of 8 MiB or a chunk each.

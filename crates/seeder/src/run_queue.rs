@@ -7,6 +7,7 @@ use std::time::Duration;
 use cloud::{Cloud, CloudConfig, CloudError, region_of_queue};
 use peer::{DirectoryServer, HandedRow, Multiaddr, NodeIdentity, Notifier, SeededBuild, SharedLink};
 use pipeline::{PipelineClients, Queues};
+use program::Exit;
 use seeder::{
     Agent, AgentHost, AgentOptions, BuildFeed, Delivery, HostRows, Patience, QueueFeed, RegionalSeeder, SpoolFolder,
 };
@@ -33,7 +34,7 @@ pub(crate) async fn seed_all(
                 Ok(identity) => Some(identity),
                 Err(error) => {
                     eprintln!("seeder: {}: {error}", key.display());
-                    return ExitCode::from(4);
+                    return ExitCode::from(Exit::Failed);
                 }
             }
         }

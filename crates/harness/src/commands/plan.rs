@@ -17,7 +17,7 @@ use super::run::watch_signals;
 use super::spread::Spread;
 use super::{print, warn};
 use crate::cli::{Format, Outputs, PlanArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, complain, of_stop};
 use crate::machine;
 use crate::progress::Progress;
 use crate::report::{About, Asked, Made, Report};
@@ -136,7 +136,7 @@ fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>
     let stopped = *stop.borrow();
     // The worst of them, as each would have ended alone.
     let exits = done.iter().map(|report| report.exit(stopped));
-    Ok(Exit::worst(exits.chain(stopped.map(Exit::from))))
+    Ok(Exit::worst(exits.chain(stopped.map(of_stop))))
 }
 
 /// Says why nothing is begun.

@@ -17,7 +17,7 @@ use super::run::{cloud_options, watch_signals};
 use super::spread::Spread;
 use super::{folder, print};
 use crate::cli::{Format, RunArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, complain, of_stop};
 use crate::report::Made;
 
 pub(super) async fn repeat(arguments: &RunArguments, times: u16) -> Result<Exit, Exit> {
@@ -52,7 +52,7 @@ pub(super) async fn repeat(arguments: &RunArguments, times: u16) -> Result<Exit,
         reports.extend(report(&own));
     }
     let stopped = *stop.borrow();
-    exits.extend(stopped.map(Exit::from));
+    exits.extend(stopped.map(of_stop));
     if reports.is_empty() {
         folder::leave_if_empty(&folder);
         return Ok(Exit::worst(exits));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::run::watch_signals;
 use super::{print, reach};
 use crate::cli::{Format, WatchArguments};
-use crate::exit::{Exit, chain, complain};
+use crate::exit::{Exit, chain, complain, of_stop};
 use crate::progress::Screen;
 
 /// How a build stands.
@@ -71,7 +71,7 @@ async fn follow(arguments: &WatchArguments, scenario: &Scenario) -> Result<Exit,
             break exit;
         }
         if let Some(stopped) = *stop.borrow() {
-            break stopped.into();
+            break of_stop(stopped);
         }
         if began.elapsed() > timeout {
             break Exit::NotConverged;

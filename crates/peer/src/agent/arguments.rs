@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use cloud::{CloudConfig, DeploymentLog};
-use peer::{HostPlacement, LogFormat, MemberArguments, Multiaddr, NodeReport, deployment_log};
+use peer::{HostPlacement, MemberArguments, Multiaddr, NodeReport, deployment_log};
+use program::LogFormat;
 
 use super::http::HttpAddress;
 use super::limits::RateLimit;

@@ -46,7 +46,7 @@ pub(crate) async fn follow(
     let trust = trusting::trust(arguments, || kept.sequences_path())?;
     let directory = Directory::follow_as(&who.identity, who.members.clone(), addresses.clone());
     let surroundings = Surroundings::start(arguments, who, std::slice::from_ref(&addresses), trust).await?;
-    let mut directory = directory.map_err(|error| (4, cloud::chain(&error)))?;
+    let mut directory = directory.map_err(|error| (4, program::chain(&error)))?;
     let mut outside = Outside::start(arguments, &directory).await?;
     let mut builds = Builds::new(arguments, folder, kept, &surroundings);
     let mut rows = RowsUnderWay::new(

@@ -83,7 +83,7 @@ async fn write_to(
     let write = async {
         let connect = async || Cloud::connect(config).await.deployment_logs();
         let table = table.get_or_init(connect).await;
-        table.write_first(row).await.map_err(|error| cloud::chain(&error))
+        table.write_first(row).await.map_err(|error| program::chain(&error))
     };
     match tokio::time::timeout(PATIENCE, write).await {
         Ok(written) => written.map(|_| ()),

@@ -19,7 +19,7 @@ use super::print;
 use super::run::watch_signals;
 use super::spread::{interval, median, shown};
 use crate::cli::{CompareArguments, Format};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, complain, of_stop};
 use judging::judge;
 use sides::{Pair, Sides, seed};
 
@@ -114,7 +114,7 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Exit {
         }
     };
     if let Some(stopped) = *stop.borrow() {
-        return stopped.into();
+        return of_stop(stopped);
     }
     let Some(first) = sides.pairs.first() else {
         say!("harness: there is no run of one side or the other; expected --seeds that both have");

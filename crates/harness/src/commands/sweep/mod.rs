@@ -18,7 +18,7 @@ use super::forecasts::{ToForecast, forecast_all};
 use super::run::watch_signals;
 use super::{print, warn};
 use crate::cli::{Format, SweepArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, complain, of_stop};
 use crate::report::{Asked, Report};
 use parts::Identity;
 
@@ -144,7 +144,7 @@ fn make_part(
         parts::keep(folder, (part, index), &identity, (&swept, one.scenario.seed)).map_err(failed)?;
     }
     let stopped = *stop.borrow();
-    Ok(stopped.map_or(Exit::Well, Exit::from))
+    Ok(stopped.map_or(Exit::Well, of_stop))
 }
 
 /// Puts together what others have made.
@@ -212,7 +212,7 @@ fn exit(swept: &Swept, stopped: Option<Stop>) -> Exit {
             "harness: {} of {of} cells were forecast before it was stopped",
             cells.len()
         );
-        return stopped.into();
+        return of_stop(stopped);
     }
     if cells.iter().all(|cell| cell.metric.is_none()) {
         say!("harness: no cell has {metric}: it is null in each report");
