@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             Command::Run(arguments) => Box::pin(commands::run(arguments)).await,
             Command::Plan(arguments) => commands::plan(arguments).await,
             Command::Compare(arguments) => commands::compare(&arguments),
+            Command::Baseline(arguments) => commands::baseline(&arguments),
             Command::Explain(arguments) => commands::explain(&arguments),
             Command::Runs(arguments) => commands::runs(&arguments),
             Command::Check(arguments) => commands::check(&arguments),

@@ -164,5 +164,5 @@ fn the_main_job_compiles_no_more_crates_than_it_did() {
 }
 
 /// What it compiled when the build was last made shorter, `torture`, which brings nothing else, and `futures-rustls`, a thousand lines around the
-/// rustls that S3 has needed all along; and `signing`, `explain` and `settings`, which bring nothing else either.
-const MAIN_JOB_CRATES_MAX: usize = 350;
+/// rustls that S3 has needed all along; and `signing`, `explain`, `settings` and `program`, which bring nothing else either.
+const MAIN_JOB_CRATES_MAX: usize = 351;

@@ -54,7 +54,7 @@ fn a_baseline_outlives_its_run_and_what_is_slower_is_worse_than_it() {
         &["compare", "--baseline", "main", "same", "--max-regression", "5%"],
     );
     assert_eq!(same.status.code(), Some(0), "{}\n{}", stdout(&same), stderr(&same));
-    plan(&home, "slow", &["--set", "fleet.uplink=\"20 Mbit/s\""]);
+    plan(&home, "slow", &["--set", "network.host.uplink=\"1 Mbit/s\""]);
     let slow = harness(
         home.path(),
         &["compare", "--baseline", "main", "slow", "--format", "json"],

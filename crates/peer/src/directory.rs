@@ -243,6 +243,7 @@ async fn serve(mut swarm: Swarm<Both>, mut serving: Serving, mut changes: watch:
                 // Who follows asks again as soon as it was answered.
                 serving.followers.retain(|_, asked| asked.elapsed() < PATIENCE);
                 serving.tell_count();
+                serving.desk.tick();
                 let due = Instant::now().checked_sub(HOLD).filter(|_| serving.is_told);
                 due.map(|due| serving.waiting.take_since(due)).unwrap_or_default()
             }

@@ -182,6 +182,35 @@ async fn four_rows_of_a_host_wait_at_most_and_what_is_no_row_is_refused_for_good
     );
 }
 
+/// Each row is a write that somebody pays for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_makes_rows_up_has_120_a_minute() {
+    let _limit = Limit::start(None);
+    let directory = closed_directory(&NodeIdentity::random(), TransportKind::Tcp).await;
+    directory.publish(Vec::new());
+    let mut handed = directory.take_rows();
+    tokio::spawn(async move {
+        while let Some(row) = handed.recv().await {
+            row.answer(RowFate::Written);
+        }
+    });
+    let (hostile, honest) = (member(&directory, "web-2").await, member(&directory, "web-1").await);
+    let mut written = 0;
+    for n in 0..200 {
+        let made_up = row(&format!("made-up-{n}.zip"), "web-2", DeploymentStatus::Succeeded);
+        match hostile.rows().hand(&made_up).await {
+            RowFate::Written => written += 1,
+            fate => assert!(
+                matches!(&fate, RowFate::NotNow(why) if why.contains("120 rows a minute")),
+                "{fate:?}"
+            ),
+        }
+    }
+    assert_eq!(written, 120);
+    let own = row("b.zip", "web-1", DeploymentStatus::Succeeded);
+    assert_eq!(honest.rows().hand(&own).await, RowFate::Written);
+}
+
 /// A host's folders: builds, and what makes it a member.
 struct Home {
     folder: TempDir,

@@ -78,7 +78,18 @@ mod tests {
         for name in ["main", "2026-11", "v1.2_x", &"a".repeat(64)] {
             assert!(name.parse::<BaselineName>().is_ok(), "{name}");
         }
-        for name in ["", ".", "..", "../x", "a/b", ".hidden", "-x", "a b", "ü", &"a".repeat(65)] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            ".hidden",
+            "-x",
+            "a b",
+            "ü",
+            &"a".repeat(65),
+        ] {
             assert!(name.parse::<BaselineName>().is_err(), "{name}");
         }
     }

@@ -37,7 +37,10 @@ pub(super) fn find(folder: &Path, name: &BaselineName) -> Result<PathBuf, String
     }
     let known = names(folder).unwrap_or_default();
     let known = match known.as_slice() {
-        [] => format!("there is none in {}; `harness baseline set NAME RUN` makes one", folder.display()),
+        [] => format!(
+            "there is none in {}; `harness baseline set NAME RUN` makes one",
+            folder.display()
+        ),
         names => format!("there are {}", names.join(", ")),
     };
     Err(format!("there is no baseline {}: {known}", name.as_str()))
@@ -152,7 +155,9 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
     let mut names: Vec<String> = names
         .filter(|name| name.parse::<BaselineName>().is_ok() && is_one(&folder.join(name)))
         .collect();

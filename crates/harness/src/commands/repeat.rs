@@ -23,9 +23,8 @@ use crate::report::Made;
 pub(super) async fn repeat(arguments: &RunArguments, times: u16) -> Result<Exit, Exit> {
     let made = Made::now();
     let options = LoadOptions {
-        overrides: arguments.overrides.clone(),
-        seed: arguments.seed,
         build: arguments.build.clone(),
+        ..arguments.changes.options()
     };
     let scenario = Scenario::load(&arguments.scenario, &options).map_err(|error| {
         say!("{error}");
@@ -129,10 +128,13 @@ async fn once(
 /// What is passed on to each run.
 fn words(arguments: &RunArguments, seed: u64) -> Vec<String> {
     let mut words = vec!["--seed".to_owned(), seed.to_string()];
-    for set in &arguments.overrides {
+    for set in &arguments.changes.set.overrides {
         words.extend(["--set".to_owned(), set.pair()]);
     }
     words.extend(cloud_options(arguments));
+    if let Some(at) = arguments.metrics {
+        words.extend(["--metrics".to_owned(), at.to_string()]);
+    }
     let flags = [
         (arguments.guards.unsigned, "--unsigned"),
         (arguments.guards.open, "--open"),

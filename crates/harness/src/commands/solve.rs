@@ -229,16 +229,15 @@ fn load(path: &Path, arguments: &SolveArguments, value: f64) -> Result<Vec<ToFor
         Exit::Usage
     };
     let own = arguments.span.set_to(value).map_err(refuse)?;
-    if let Some(other) = arguments.overrides.iter().find(|set| set.meets(&own)) {
+    if let Some(other) = arguments.set.overrides.iter().find(|set| set.meets(&own)) {
         return Err(refuse(format!(
             "--set {other} and {} are about one key; expected one of them",
             arguments.span.key
         )));
     }
     let options = LoadOptions {
-        overrides: arguments.overrides.iter().cloned().chain([own]).collect(),
-        seed: None,
-        build: None,
+        overrides: arguments.set.overrides.iter().cloned().chain([own]).collect(),
+        ..LoadOptions::default()
     };
     with_seeds(path, &options, &arguments.seeds).map_err(|error| {
         say!("{error}");

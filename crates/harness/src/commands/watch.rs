@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{BUILD_SUFFIXES, Cloud, CloudError, DeploymentLog, DeploymentStatus, Standing, Tracking};
-use scenario::{LatencySummary, LoadOptions, Scenario};
+use scenario::{LatencySummary, Scenario};
 use serde_json::{Value, json};
 
 use super::run::watch_signals;
@@ -32,10 +32,7 @@ struct RegionView {
 }
 
 pub(crate) async fn watch(arguments: WatchArguments) -> Exit {
-    let options = LoadOptions {
-        overrides: arguments.overrides.clone(),
-        ..LoadOptions::default()
-    };
+    let options = arguments.set.options();
     let scenario = match Scenario::load(&arguments.scenario, &options) {
         Ok(scenario) => scenario,
         Err(error) => {

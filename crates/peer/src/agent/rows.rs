@@ -21,13 +21,16 @@ pub(crate) enum LogBy {
 
 /// Where rows go.
 pub(crate) enum Rows {
-    /// To the table, connected to when the first row is written.
-    Table {
-        config: CloudConfig,
-        table: OnceCell<DeploymentLogTable>,
-    },
+    /// To the table.
+    Table(Box<Table>),
     /// To the seeder whose directory is followed.
     Seeder(RowSender),
+}
+
+/// The table, connected to when the first row is written.
+pub(crate) struct Table {
+    config: CloudConfig,
+    table: OnceCell<DeploymentLogTable>,
 }
 
 /// Why a row is not written.
@@ -42,16 +45,16 @@ pub(crate) enum NotWritten {
 impl Rows {
     /// To the table that the arguments name.
     pub(crate) fn to_table(arguments: &Arguments) -> Self {
-        Self::Table {
+        Self::Table(Box::new(Table {
             config: arguments.cloud(),
             table: OnceCell::new(),
-        }
+        }))
     }
 
     /// What it is called by who looks for the cause of a failure.
     pub(crate) const fn where_to(&self) -> &'static str {
         match self {
-            Self::Table { .. } => "DynamoDB",
+            Self::Table(_) => "DynamoDB",
             Self::Seeder(_) => "the seeder that writes rows",
         }
     }
@@ -62,7 +65,7 @@ impl Rows {
     /// A sentence with the build where it is not there. Not cancel-safe in the sense that a row whose write was cancelled may be there.
     pub(crate) async fn write(&self, row: &DeploymentLog) -> Result<(), NotWritten> {
         match self {
-            Self::Table { config, table } => write_to(table, config, row).await.map_err(NotWritten::Now),
+            Self::Table(table) => table.write(row).await.map_err(NotWritten::Now),
             Self::Seeder(sender) => {
                 let build = &row.build_id;
                 match sender.hand(row).await {
@@ -75,23 +78,21 @@ impl Rows {
     }
 }
 
-async fn write_to(
-    table: &OnceCell<DeploymentLogTable>,
-    config: &CloudConfig,
-    row: &DeploymentLog,
-) -> Result<(), String> {
-    let write = async {
-        let connect = async || Cloud::connect(config).await.deployment_logs();
-        let table = table.get_or_init(connect).await;
-        table.write_first(row).await.map_err(|error| program::chain(&error))
-    };
-    match tokio::time::timeout(PATIENCE, write).await {
-        Ok(written) => written.map(|_| ()),
-        Err(_) => {
-            let (build, seconds) = (&row.build_id, PATIENCE.as_secs());
-            Err(format!(
-                "the row of {build}: no answer from DynamoDB within {seconds} s"
-            ))
+impl Table {
+    async fn write(&self, row: &DeploymentLog) -> Result<(), String> {
+        let write = async {
+            let connect = async || Cloud::connect(&self.config).await.deployment_logs();
+            let table = self.table.get_or_init(connect).await;
+            table.write_first(row).await.map_err(|error| program::chain(&error))
+        };
+        match tokio::time::timeout(PATIENCE, write).await {
+            Ok(written) => written.map(|_| ()),
+            Err(_) => {
+                let (build, seconds) = (&row.build_id, PATIENCE.as_secs());
+                Err(format!(
+                    "the row of {build}: no answer from DynamoDB within {seconds} s"
+                ))
+            }
         }
     }
 }

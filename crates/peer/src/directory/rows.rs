@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{DeploymentLog, check_key};
 use futures::StreamExt;
@@ -86,7 +86,25 @@ pub(super) fn taken_from(taker: &Taker) -> mpsc::Receiver<HandedRow> {
 #[derive(Default)]
 pub(super) struct Desk {
     answers: FuturesUnordered<BoxFuture<'static, (PeerId, ResponseChannel<RowFate>, RowFate)>>,
-    of_each: HashMap<PeerId, usize>,
+    of_each: HashMap<PeerId, Account>,
+}
+
+/// What of a host's rows was taken.
+struct Account {
+    under_way: usize,
+    /// Those that were handed over since then, which is no longer than a minute ago.
+    handed: u32,
+    since: Instant,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            under_way: 0,
+            handed: 0,
+            since: Instant::now(),
+        }
+    }
 }
 
 impl Desk {
@@ -105,7 +123,9 @@ impl Desk {
             Ok(handed) => handed,
             Err(fate) => return Err((channel, fate)),
         };
-        *self.of_each.entry(peer).or_default() += 1;
+        let account = self.of_each.entry(peer).or_default();
+        account.under_way += 1;
+        account.handed += 1;
         let answered = async move {
             let dropped = || RowFate::NotNow("the seeder is ending".to_owned());
             let fate = handed.await.unwrap_or_else(|_| dropped());
@@ -125,8 +145,14 @@ impl Desk {
         let not_now = |why: &str| RowFate::NotNow(why.to_owned());
         let taker = taker.lock().clone();
         let taker = taker.ok_or_else(|| not_now("this seeder writes no rows of hosts; start it with --log"))?;
-        if self.of_each.get(&peer).is_some_and(|rows| *rows >= ROWS_OF_ONE_MAX) {
-            return Err(not_now("as many rows of this host wait as may"));
+        if let Some(account) = self.of_each.get(&peer) {
+            if account.under_way >= ROWS_OF_ONE_MAX {
+                return Err(not_now("as many rows of this host wait as may"));
+            }
+            // Each is a write that somebody pays for.
+            if account.handed >= ROWS_A_MINUTE && account.since.elapsed() < MINUTE {
+                return Err(RowFate::NotNow(format!("a host has {ROWS_A_MINUTE} rows a minute")));
+            }
         }
         let proven = Proven::of(peer, members).map_err(|why| RowFate::NotNow(why.to_string()))?;
         let row = proven.row(row, SystemTime::now()).map_err(RowFate::Refused)?;
@@ -143,13 +169,20 @@ impl Desk {
         let Some((peer, channel, fate)) = self.answers.next().await else {
             return std::future::pending().await;
         };
-        if let Some(rows) = self.of_each.get_mut(&peer) {
-            *rows -= 1;
-            if *rows == 0 {
-                self.of_each.remove(&peer);
-            }
+        if let Some(account) = self.of_each.get_mut(&peer) {
+            account.under_way -= 1;
         }
         (channel, fate)
+    }
+
+    /// Forgets what was a minute ago; to be called now and then.
+    pub(super) fn tick(&mut self) {
+        self.of_each.retain(|_, account| {
+            if account.since.elapsed() >= MINUTE {
+                (account.handed, account.since) = (0, Instant::now());
+            }
+            account.under_way > 0 || account.handed > 0
+        });
     }
 }
 
@@ -254,6 +287,9 @@ const PROTOCOL: StreamProtocol = StreamProtocol::new("/fleetcast/rows/1");
 const ROW_BYTES_MAX: u64 = 16 << 10;
 /// Rows of one host that may be under way.
 const ROWS_OF_ONE_MAX: usize = 4;
+/// Rows that one host has taken in a minute: a build brings one, and a host that was without a seeder for long has some to catch up with.
+const ROWS_A_MINUTE: u32 = 120;
+const MINUTE: Duration = Duration::from_secs(60);
 /// Rows that wait for whoever writes them. Where more come their hosts tell them again later.
 const ROWS_WAITING_MAX: usize = 1024;
 /// A row that is not answered after this is told again.

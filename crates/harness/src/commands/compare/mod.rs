@@ -21,7 +21,8 @@ use super::spread::{interval, median, shown};
 use crate::cli::{CompareArguments, Format};
 use crate::exit::{Exit, complain, of_stop};
 use judging::judge;
-use sides::{Pair, Sides, seed};
+use sides::{Pair, Sides};
+pub(super) use sides::{read as read_reports, seed};
 
 /// What is compared: a name, the field of the report, and which way is worse.
 const ROWS: [(&str, &str, Worse); 18] = [

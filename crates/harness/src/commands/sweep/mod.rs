@@ -256,10 +256,10 @@ impl std::fmt::Display for Vary {
 /// A key that is varied has one place that says so: a row that is labelled with a value has that value.
 fn contradiction(arguments: &SweepArguments) -> Result<(), String> {
     let mut said: Vec<(String, Override)> = Vec::new();
-    for set in &arguments.overrides {
+    for set in &arguments.changes.set.overrides {
         said.push((set.to_string(), set.clone()));
     }
-    if let Some(seed) = arguments.seed {
+    if let Some(seed) = arguments.changes.seed {
         said.push((format!("--seed {seed}"), format!("seed={seed}").parse()?));
     }
     for vary in &arguments.vary {
@@ -289,11 +289,10 @@ fn load(arguments: &SweepArguments, values: &[String]) -> Result<ToForecast, Str
     let mut overrides: Vec<Override> = varied
         .map(|(vary, value)| vary.set_to(value).map_err(|error| format!("harness: {error}")))
         .collect::<Result<_, String>>()?;
-    overrides.extend(arguments.overrides.iter().cloned());
+    overrides.extend(arguments.changes.set.overrides.iter().cloned());
     let options = LoadOptions {
         overrides,
-        seed: arguments.seed,
-        build: None,
+        ..arguments.changes.options()
     };
     let Some(file) = &arguments.scenario else {
         return Err("harness: expected a scenario".to_owned());
