@@ -25,13 +25,23 @@ resource "aws_iam_policy" "seeder" {
         Action   = ["s3:ListBucket"]
         Resource = module.regional_bucket[each.key].s3_bucket_arn
       },
+      {
+        # `seeder --log`: each row in the name that its host has proven.
+        Sid      = "WriteRowsOfHosts"
+        Effect   = "Allow"
+        Action   = ["dynamodb:PutItem"]
+        Resource = module.deployment_log_table.dynamodb_table_arn
+      },
     ], local.kms_statements)
   })
 }
 
+# Hosts hand their rows to their seeder and need nothing of AWS, unless they are to write themselves.
 resource "aws_iam_policy" "host" {
+  count = var.hosts_write_rows ? 1 : 0
+
   name        = "${local.iam_prefix}host${local.suffix}"
-  description = "A host: writes that it has a build"
+  description = "A host that writes that it has a build itself, and could write so of any other"
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [

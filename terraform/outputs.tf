@@ -49,8 +49,8 @@ output "seeder_policy_arns" {
 }
 
 output "host_policy_arn" {
-  description = "The policy that the hosts' role needs."
-  value       = aws_iam_policy.host.arn
+  description = "The policy that the hosts' role needs where hosts_write_rows; else hosts need none."
+  value       = one(aws_iam_policy.host[*].arn)
 }
 
 output "operator_policy_arn" {

@@ -53,6 +53,12 @@ variable "log_writes_per_second" {
   default     = null
 }
 
+variable "hosts_write_rows" {
+  description = "Whether hosts write their rows of the deployment log themselves (`peer --log-by host`). A host can write any host's rows then: IAM cannot hold it to its own. By default seeders write them (`seeder --log`)."
+  type        = bool
+  default     = false
+}
+
 variable "aws_region" {
   description = "The AWS region of everything but what `regions` puts elsewhere: uploads, the workflow, the tables and the API."
   type        = string

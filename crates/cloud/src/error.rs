@@ -2,6 +2,7 @@
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use program::chain;
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
@@ -192,16 +193,4 @@ fn is_retryable_code(code: &str) -> bool {
             | "TooManyRequestsException"
             | "TransactionInProgressException"
     )
-}
-
-/// The messages of an error and all its causes, with colons between them.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        message.push_str(": ");
-        message.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    message
 }

@@ -30,14 +30,14 @@ pub use deployment_log_table::{DeploymentLogTable, FirstRow};
 pub use deployment_log_writer::{DeploymentLogWriter, Undelivered, WriterReport};
 #[cfg(feature = "embedded")]
 pub use embedded::{EmbeddedCloud, EmbeddedError, Faults, FaultsHappened};
-pub use error::{CloudError, chain};
+pub use error::CloudError;
 pub use events::{EventError, ObjectCreated, builds_told, objects_created};
 pub use instance::{availability_zone, is_on_ec2};
 pub use names::{
     BUILD_SUFFIXES, BuildId, BuildIdError, BuildKeyError, DEPLOYMENT_LOG_SHARDS, FAILURE_TOPIC,
     FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, ROUTES, RegionNameError,
     TRACKING_TABLE, WORKFLOW, build_shard, check_key, check_regions, fnv1a, is_build, queue_of_bucket,
-    region_dead_letter_queue, region_of_bucket, region_queue, regional_bucket, staged,
+    region_dead_letter_queue, region_of_bucket, region_of_queue, region_queue, regional_bucket, staged,
 };
 pub use replication::{RegionCopy, replicate};
 pub use retry::Backoff;

@@ -125,6 +125,13 @@ pub fn region_queue(region: &str) -> String {
     format!("{region}-builds-events")
 }
 
+/// The region whose queue this is; `None` where it has another name.
+pub fn region_of_queue<'a>(queue: &'a str, stage: &str) -> Option<&'a str> {
+    staged_off(queue, stage)?
+        .strip_suffix("-builds-events")
+        .filter(|region| !region.is_empty())
+}
+
 /// Where its messages end that were taken up several times and never deleted.
 pub fn region_dead_letter_queue(region: &str) -> String {
     format!("{region}-builds-events-dead-letter")

@@ -411,6 +411,26 @@ fn the_policy_of_each_role_has_the_calls_that_it_makes() {
     );
 }
 
+/// Who can write to the table can write any host's row, so by default seeders do, which know who a host is.
+#[test]
+fn seeders_write_the_rows_of_hosts_and_hosts_only_where_somebody_wants_that() {
+    let infrastructure = Infrastructure::on_aws("prod");
+    let of_hosts = infrastructure.block("resource", &["aws_iam_policy", "host"]);
+    assert_eq!(infrastructure.evaluate(attribute(of_hosts, "count")), 0);
+    let of_seeders = infrastructure.block("resource", &["aws_iam_policy", "seeder"]);
+    let policy = attribute(of_seeders, "policy").to_string();
+    assert!(
+        policy.contains("dynamodb:PutItem") && policy.contains("deployment_log_table"),
+        "{policy}"
+    );
+    assert!(
+        !policy.contains("BatchWriteItem"),
+        "a row that is there already is found by a condition"
+    );
+    let table = fs::read_to_string(root().join("crates/cloud/src/deployment_log_table.rs")).unwrap();
+    assert!(table.contains(".put_item()") && table.contains(".condition_expression("));
+}
+
 /// What `harness` calls is in the policy of who runs it.
 #[test]
 fn an_operator_may_see_to_dead_letters() {

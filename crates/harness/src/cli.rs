@@ -1,6 +1,8 @@
 //! What the command line takes.
 
+mod baseline;
 mod certify;
+mod changes;
 mod cost;
 mod dead_letters;
 mod explain;
@@ -14,6 +16,7 @@ mod sweep;
 mod values;
 mod workers;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -21,9 +24,12 @@ use cloud::{BuildId, CloudConfig};
 use scenario::Override;
 
 use crate::commands::parse_percent;
-use values::{few_seeds, seed, seeds, size, written_rate, written_size};
+use baseline::BASELINES;
+use values::{few_seeds, seeds, size, written_rate, written_size};
 
+pub(crate) use baseline::{BaselineArguments, BaselineName, OfBaselines};
 pub(crate) use certify::{CertifyArguments, GuardArguments};
+pub(crate) use changes::{ChangeArguments, SetArguments};
 pub(crate) use cost::CostArguments;
 pub(crate) use dead_letters::DeadLettersArguments;
 #[cfg(feature = "pipeline")]
@@ -71,6 +77,8 @@ pub(crate) enum Command {
     /// Put two runs side by side, or pairs of them: live against forecast, or before against after. Exit 1 where B is worse, 5
     /// where that cannot be said: too few runs, no figures, another fleet, another build.
     Compare(CompareArguments),
+    /// Keep the reports of a run under a name, to hold others against them; list such names, remove one.
+    Baseline(BaselineArguments),
     /// Say why a host was late: its path back to the bucket, and what each step of it waited for. Or what a word means, one of a report,
     /// of a scenario, or of what is printed.
     Explain(ExplainArguments),
@@ -134,12 +142,8 @@ pub(crate) enum Command {
 pub(crate) struct RunArguments {
     /// The scenario, such as scenarios/smoke.toml.
     pub(crate) scenario: PathBuf,
-    /// Change a value of the scenario; can be given several times. The value is TOML or a plain word.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) overrides: Vec<Override>,
-    /// Seed of everything random, instead of the scenario's.
-    #[arg(long, allow_hyphen_values = true, value_parser = seed)]
-    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) changes: ChangeArguments,
     /// Run it so many times, with the seed and those after it, each in a process of its own; seeds.json says how far they are apart.
     #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u16).range(2..=1000))]
     pub(crate) repeat: Option<u16>,
@@ -155,6 +159,10 @@ pub(crate) struct RunArguments {
     pub(crate) spread: SpreadArguments,
     #[command(flatten)]
     pub(crate) place: Place,
+    /// Answer at this address, such as 127.0.0.1:9465, how the run stands, for Prometheus: http://ADDRESS/metrics. Nobody is asked who they
+    /// are.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Folder for report.json and the embedded cloud's data; runs/<time>-<scenario> where absent. It must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
@@ -175,12 +183,8 @@ pub(crate) struct RunArguments {
 pub(crate) struct PlanArguments {
     /// The scenario, such as scenarios/kraken-2600.toml.
     pub(crate) scenario: PathBuf,
-    /// Change a value of the scenario; can be given several times. The value is TOML or a plain word.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) overrides: Vec<Override>,
-    /// Seed of everything random, instead of the scenario's.
-    #[arg(long, allow_hyphen_values = true, value_parser = seed)]
-    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) changes: ChangeArguments,
     /// A forecast for each of these seeds, such as 1..21, the last not among them; seeds.json says how far they are apart.
     #[arg(long, value_name = "FROM..TO", value_parser = few_seeds, conflicts_with = "seed")]
     pub(crate) seeds: Option<std::ops::Range<u64>>,
@@ -232,12 +236,8 @@ pub(crate) struct InitArguments {
 pub(crate) struct CheckArguments {
     /// The scenario.
     pub(crate) scenario: PathBuf,
-    /// Change a value of the scenario; can be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) overrides: Vec<Override>,
-    /// Seed of everything random, instead of the scenario's.
-    #[arg(long, allow_hyphen_values = true, value_parser = seed)]
-    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) changes: ChangeArguments,
     /// Of this file, instead of the scenario's build.
     #[arg(long, value_name = "FILE")]
     pub(crate) build: Option<PathBuf>,
@@ -265,13 +265,19 @@ pub(crate) struct CompareArguments {
     /// A run's folder, its report.json, a folder of such folders, or a scenario that is forecast.
     pub(crate) a: PathBuf,
     /// What is held against it.
-    pub(crate) b: PathBuf,
+    #[arg(required_unless_present = "baseline")]
+    pub(crate) b: Option<PathBuf>,
+    /// Hold A against what was kept under this name, in place of B against A.
+    #[arg(long, value_name = "NAME", conflicts_with = "b")]
+    pub(crate) baseline: Option<BaselineName>,
+    /// The folder with the baselines.
+    #[arg(long, value_name = "FOLDER", default_value = BASELINES, requires = "baseline")]
+    pub(crate) baselines: PathBuf,
     /// Of reports, those with these seeds only; a scenario is forecast with each of them. Runs of one seed make a pair.
     #[arg(long, value_name = "FROM..TO", value_parser = few_seeds)]
     pub(crate) seeds: Option<std::ops::Range<u64>>,
-    /// Change a value of scenarios, in both; can be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) overrides: Vec<Override>,
+    #[command(flatten)]
+    pub(crate) set: SetArguments,
     /// Change a value of B, where that is a scenario; can be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set_b: Vec<Override>,
@@ -408,9 +414,8 @@ pub(crate) struct WatchArguments {
     /// The scenario whose hosts are to have it.
     #[arg(default_value = "scenarios/aws-1k.toml")]
     pub(crate) scenario: PathBuf,
-    /// Change a value of the scenario, such as the number of hosts.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) overrides: Vec<Override>,
+    #[command(flatten)]
+    pub(crate) set: SetArguments,
     /// The build; the newest in the global bucket where absent.
     #[arg(long)]
     pub(crate) build_id: Option<String>,
@@ -428,9 +433,8 @@ pub(crate) struct WatchArguments {
 pub(crate) struct UpArguments {
     /// The scenario whose hosts they are; its build is not uploaded.
     pub(crate) scenario: PathBuf,
-    /// Change a value of the scenario; can be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) overrides: Vec<Override>,
+    #[command(flatten)]
+    pub(crate) set: SetArguments,
     /// Builds that a region sees to at a time.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) builds_at_a_time: u16,

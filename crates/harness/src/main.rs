@@ -1,6 +1,6 @@
 //! `harness`: runs a scenario and says how long it took until every host had the build.
 //!
-//! Results go to stdout, progress and errors to stderr. Exit codes: see [`exit::Exit`].
+//! Results go to stdout, progress and errors to stderr. Exit codes: see [`program::Exit`].
 
 /// A line on stderr. Nobody may be listening, which is no reason to end: `eprintln!` would panic.
 macro_rules! say {
@@ -32,7 +32,7 @@ use exit::Exit;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    peer::log_to_stderr("error", peer::LogFormat::Text);
+    program::log_to_stderr("error", program::LogFormat::Text);
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             Command::Run(arguments) => Box::pin(commands::run(arguments)).await,
             Command::Plan(arguments) => commands::plan(arguments).await,
             Command::Compare(arguments) => commands::compare(&arguments),
+            Command::Baseline(arguments) => commands::baseline(&arguments),
             Command::Explain(arguments) => commands::explain(&arguments),
             Command::Runs(arguments) => commands::runs(&arguments),
             Command::Check(arguments) => commands::check(&arguments),

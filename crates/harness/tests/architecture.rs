@@ -8,18 +8,22 @@ use std::process::Command;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Our crates and what of ours each may depend on.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("swarm", &[]),
-    ("cloud", &[]),
+    ("program", &[]),
+    ("cloud", &["program"]),
     ("settings", &[]),
     ("scenario", &["settings", "swarm"]),
     ("explain", &["scenario", "swarm"]),
     ("signing", &["swarm"]),
-    ("peer", &["swarm", "cloud", "settings", "signing"]),
-    ("pipeline", &["cloud"]),
-    ("seeder", &["peer", "pipeline", "cloud", "settings", "signing", "swarm"]),
+    ("peer", &["swarm", "cloud", "program", "settings", "signing"]),
+    ("pipeline", &["cloud", "program"]),
+    (
+        "seeder",
+        &["peer", "pipeline", "cloud", "program", "settings", "signing", "swarm"],
+    ),
     ("simulator", &["explain", "scenario", "swarm"]),
-    ("lambdas", &["pipeline", "cloud"]),
+    ("lambdas", &["pipeline", "cloud", "program"]),
     ("torture", &["swarm"]),
     (
         "harness",
@@ -30,6 +34,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "peer",
             "pipeline",
             "cloud",
+            "program",
             "scenario",
             "signing",
             "swarm",
@@ -159,5 +164,5 @@ fn the_main_job_compiles_no_more_crates_than_it_did() {
 }
 
 /// What it compiled when the build was last made shorter, `torture`, which brings nothing else, and `futures-rustls`, a thousand lines around the
-/// rustls that S3 has needed all along; and `signing`, `explain` and `settings`, which bring nothing else either.
-const MAIN_JOB_CRATES_MAX: usize = 350;
+/// rustls that S3 has needed all along; and `signing`, `explain`, `settings` and `program`, which bring nothing else either.
+const MAIN_JOB_CRATES_MAX: usize = 351;

@@ -1,7 +1,8 @@
 //! Why a function has failed, with a kind that alarms, filters and the workflow can tell from another one.
 
-use cloud::{CloudError, EventError, chain};
+use cloud::{CloudError, EventError};
 use lambda_runtime::Diagnostic;
+use program::chain;
 
 use crate::configuration::ConfigurationError;
 use crate::http::BadRequest;

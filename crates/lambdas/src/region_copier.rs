@@ -4,7 +4,8 @@
 //! no byte of a build passes through it. What no other attempt can help is its answer, and what may go well the next time is its
 //! failure, which the workflow tries again.
 
-use cloud::{Cloud, CloudError, CopyLimits, Landed, chain};
+use cloud::{Cloud, CloudError, CopyLimits, Landed};
+use program::chain;
 use serde_json::{Value, json};
 
 use crate::Failure;

@@ -151,11 +151,11 @@ mod tests {
         let key = folder.path().join("peer.key");
         with_key(&key).own_identity(None).unwrap();
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
-        let refused = cloud::chain(&with_key(&key).own_identity(None).err().unwrap());
+        let refused = program::chain(&with_key(&key).own_identity(None).err().unwrap());
         assert!(refused.contains("0640") && refused.contains("chmod 600"), "{refused}");
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(&key, "short").unwrap();
-        let refused = cloud::chain(&with_key(&key).own_identity(None).err().unwrap());
+        let refused = program::chain(&with_key(&key).own_identity(None).err().unwrap());
         assert!(refused.contains("expected 32 bytes"), "{refused}");
     }
 }

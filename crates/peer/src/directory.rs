@@ -3,6 +3,11 @@
 //! A host asks for what has changed since the generation that it knows, and the answer waits until something has, so news
 //! travels in a round trip and an idle host costs a message in half a minute. The connection proves the directory's peer id, so whom a
 //! host believes is part of the address that it was given.
+//!
+//! Map: this file is the directory's end, `following` a host's, `rows` what hosts hand over for the table.
+
+mod following;
+mod rows;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,18 +16,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt;
 use libp2p::request_response::{Config as RequestConfig, Event, Message, ProtocolSupport, ResponseChannel, json};
-use libp2p::swarm::{Config, NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm};
 use serde::{Deserialize, Serialize};
 use swarm::SwarmId;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, watch};
 
 use crate::members::Members;
-use crate::node::{
-    Addresses, Admission, Endpoint, EndpointConfig, FIRST_MESSAGE, Hub, NodeError, NodeIdentity, TransportKind,
-    cause_of, numbers_of, open, transport_of,
-};
+use crate::node::{Endpoint, EndpointConfig, Hub, NodeError, numbers_of, open};
+pub use following::{Directory, Reach};
+#[doc(hidden)]
+pub use rows::read_row;
+pub use rows::{HandedRow, RowFate, RowSender};
 
 /// A build that hosts can fetch now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +92,7 @@ pub struct DirectoryServer {
     endpoint: Endpoint,
     builds: watch::Sender<Option<Vec<SeededBuild>>>,
     followers: Arc<AtomicUsize>,
+    taker: rows::Taker,
 }
 
 impl DirectoryServer {
@@ -99,16 +105,34 @@ impl DirectoryServer {
         let (hub, swarm) = open(config, |members| Both {
             members,
             directory: behaviour(),
+            rows: rows::behaviour(),
         })
         .await?;
         let (builds, changes) = watch::channel(None);
         let followers = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(serve(swarm, Arc::clone(&hub), changes, Arc::clone(&followers)));
+        let taker = rows::Taker::default();
+        let serving = Serving {
+            hub: Arc::clone(&hub),
+            count: Arc::clone(&followers),
+            taker: Arc::clone(&taker),
+            followers: HashMap::new(),
+            answer: Answer {
+                // A directory that was restarted is not taken for the one before.
+                generation: generation_now(),
+                builds: Vec::new(),
+                proof: None,
+            },
+            is_told: false,
+            waiting: Questions::default(),
+            desk: rows::Desk::default(),
+        };
+        let task = tokio::spawn(serve(swarm, serving, changes));
         let endpoint = Endpoint::running(hub, task.abort_handle());
         Ok(Self {
             endpoint,
             builds,
             followers,
+            taker,
         })
     }
 
@@ -120,6 +144,12 @@ impl DirectoryServer {
     /// How many hosts follow it now. One that ends is counted for as long as its connection is there, which is less than a minute.
     pub fn followers(&self) -> usize {
         self.followers.load(Ordering::Relaxed)
+    }
+
+    /// The rows that hosts hand over from now on, for whoever writes them; those are told to keep their rows where nobody does. Whoever
+    /// calls this again gets them in place of the one before.
+    pub fn take_rows(&self) -> mpsc::Receiver<HandedRow> {
+        rows::taken_from(&self.taker)
     }
 
     /// These are the builds from now on. Nobody is answered before the first time: a directory that has been started again does not
@@ -139,6 +169,7 @@ impl DirectoryServer {
 struct Both {
     members: crate::node::MembersBehaviour,
     directory: Behaviour,
+    rows: rows::Behaviour,
 }
 
 /// Questions that wait for news, the oldest first: one of each who asks.
@@ -168,47 +199,33 @@ impl Questions {
     }
 }
 
-async fn serve(
-    mut swarm: Swarm<Both>,
+/// What a directory knows of those who ask.
+struct Serving {
     hub: Arc<Hub>,
-    mut changes: watch::Receiver<Option<Vec<SeededBuild>>>,
+    /// How many follow it, for others to read.
     count: Arc<AtomicUsize>,
-) {
-    let mut followers: HashMap<PeerId, Instant> = HashMap::new();
-    let mut answer = Answer {
-        // A directory that was restarted is not taken for the one before.
-        generation: generation_now(),
-        builds: Vec::new(),
-        proof: None,
-    };
-    let mut is_told = false;
-    let mut waiting = Questions::default();
+    taker: rows::Taker,
+    /// When each asked last.
+    followers: HashMap<PeerId, Instant>,
+    answer: Answer,
+    is_told: bool,
+    waiting: Questions,
+    desk: rows::Desk,
+}
+
+async fn serve(mut swarm: Swarm<Both>, mut serving: Serving, mut changes: watch::Receiver<Option<Vec<SeededBuild>>>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
-        tokio::select! {
+        let due = tokio::select! {
             event = swarm.select_next_some() => {
-                hub.note(&event);
-                if let SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } = &event {
-                    followers.remove(peer_id);
-                    count.store(followers.len(), Ordering::Relaxed);
-                }
-                let SwarmEvent::Behaviour(BothEvent::Directory(Event::Message {
-                    peer,
-                    message: Message::Request { request, channel, .. },
-                    ..
-                })) = event else {
-                    continue;
-                };
-                take_proof(hub.members.as_ref(), peer, request.proof.as_deref());
-                answer.proof = proof_of(hub.members.as_ref());
-                followers.insert(peer, Instant::now());
-                count.store(followers.len(), Ordering::Relaxed);
-                if !is_told || request.known == Some(answer.generation) {
-                    waiting.push(peer, channel);
-                } else {
-                    // Who is gone needs no answer.
-                    let _ = swarm.behaviour_mut().directory.send_response(channel, answer.clone());
-                }
+                serving.hub.note(&event);
+                serving.handle(&mut swarm, event);
+                continue;
+            }
+            (channel, fate) = serving.desk.next() => {
+                // Who is gone tells its row again.
+                let _ = swarm.behaviour_mut().rows.send_response(channel, fate);
+                continue;
             }
             changed = changes.changed() => {
                 if changed.is_err() {
@@ -217,166 +234,75 @@ async fn serve(
                 let Some(builds) = changes.borrow_and_update().clone() else {
                     continue;
                 };
-                answer.builds = builds;
-                answer.generation += 1;
-                is_told = true;
-                for channel in waiting.take_since(Instant::now()) {
-                    let _ = swarm.behaviour_mut().directory.send_response(channel, answer.clone());
-                }
+                serving.answer.builds = builds;
+                serving.answer.generation += 1;
+                serving.is_told = true;
+                serving.waiting.take_since(Instant::now())
             }
             _ = tick.tick() => {
                 // Who follows asks again as soon as it was answered.
-                followers.retain(|_, asked| asked.elapsed() < PATIENCE);
-                count.store(followers.len(), Ordering::Relaxed);
-                let due = Instant::now().checked_sub(HOLD).filter(|_| is_told);
-                for channel in due.into_iter().flat_map(|due| waiting.take_since(due)) {
-                    let _ = swarm.behaviour_mut().directory.send_response(channel, answer.clone());
-                }
+                serving.followers.retain(|_, asked| asked.elapsed() < PATIENCE);
+                serving.tell_count();
+                serving.desk.tick();
+                let due = Instant::now().checked_sub(HOLD).filter(|_| serving.is_told);
+                due.map(|due| serving.waiting.take_since(due)).unwrap_or_default()
             }
+        };
+        for channel in due {
+            // Who is gone needs no answer.
+            let _ = swarm
+                .behaviour_mut()
+                .directory
+                .send_response(channel, serving.answer.clone());
         }
     }
 }
 
-/// Whether a directory answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// It was asked just now.
-    Unknown,
-    /// It has answered the last question, or has still time to.
-    Answers,
-    /// It does not, and why.
-    Silent(String),
-}
-
-/// What a directory says, followed. Dropping it ends it.
-#[derive(Debug)]
-pub struct Directory {
-    builds: watch::Receiver<Vec<SeededBuild>>,
-    reach: watch::Receiver<Reach>,
-    task: JoinHandle<()>,
-}
-
-impl Directory {
-    /// Follows the directory at these addresses. While it cannot be reached it is tried again, and names are looked up anew.
-    ///
-    /// # Errors
-    /// Where the transport cannot be set up.
-    pub fn follow(directory: Addresses) -> Result<Self, NodeError> {
-        Self::follow_as(&NodeIdentity::random(), None, directory)
-    }
-
-    /// The same as one who is known, in a closed swarm where members are given.
-    ///
-    /// # Errors
-    /// Where the transport cannot be set up.
-    pub fn follow_as(
-        identity: &NodeIdentity,
-        members: Option<Arc<Members>>,
-        directory: Addresses,
-    ) -> Result<Self, NodeError> {
-        let transport = directory.at().first().map_or(TransportKind::Tcp, TransportKind::of);
-        // Each question has a stream of its own.
-        let transport = match transport {
-            TransportKind::Tcp => TransportKind::TcpStreams,
-            other => other,
-        };
-        let swarm = swarm_of(identity, members.clone(), &transport)?;
-        let (told, builds) = watch::channel(Vec::new());
-        let (reached, reach) = watch::channel(Reach::Unknown);
-        let task = tokio::spawn(ask(swarm, members, directory, (told, reached)));
-        Ok(Self { builds, reach, task })
-    }
-
-    /// Whether it answers, which changes with time.
-    pub fn reach(&self) -> watch::Receiver<Reach> {
-        self.reach.clone()
-    }
-
-    /// All builds, as soon as it has answered once. Cancel-safe.
-    pub async fn listed(&self) -> Option<Vec<SeededBuild>> {
-        let mut reach = self.reach.clone();
-        reach.wait_for(|reach| *reach == Reach::Answers).await.ok()?;
-        Some(self.builds.borrow().clone())
-    }
-
-    /// All builds, as soon as they are others than at the last call; `None` when there will be no more news. Cancel-safe.
-    pub async fn changed(&mut self) -> Option<Vec<SeededBuild>> {
-        self.builds.changed().await.ok()?;
-        Some(self.builds.borrow_and_update().clone())
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn ask(
-    mut swarm: Swarm<Behaviour>,
-    members: Option<Arc<Members>>,
-    directory: Addresses,
-    (told, reached): (watch::Sender<Vec<SeededBuild>>, watch::Sender<Reach>),
-) {
-    let (mut known, mut failures) = (None, 0_u32);
-    let address = directory.to_string();
-    loop {
-        let answered = match directory.clone().resolved().await {
-            Ok(directory) => {
-                let proof = proof_of(members.as_ref());
-                ask_once(&mut swarm, &directory, Ask { known, proof }).await
-            }
-            Err(error) => Err(format!("the name is not known: {error}")),
-        };
-        match answered {
-            Ok(answer) => {
-                take_proof(members.as_ref(), directory.peer(), answer.proof.as_deref());
-                if failures > 0 {
-                    tracing::warn!(address, "the directory answers again");
-                }
-                (known, failures) = (Some(answer.generation), 0);
-                // First: whoever hears that it answers finds what it has said.
-                told.send_if_modified(|builds| {
-                    let is_new = *builds != answer.builds;
-                    *builds = answer.builds;
-                    is_new
-                });
-                reached.send_if_modified(|reach| std::mem::replace(reach, Reach::Answers) != Reach::Answers);
-            }
-            Err(error) => {
-                let wait = (AGAIN_FIRST * (1 << failures.min(10))).min(AGAIN_MAX);
-                failures += 1;
-                reached.send_replace(Reach::Silent(error.clone()));
-                if failures == 1 {
-                    tracing::warn!(
-                        address,
-                        error,
-                        "the directory does not answer; is it running there, and is its port open? it is tried until it does"
-                    );
-                }
-                tokio::time::sleep(wait).await;
-            }
-        }
-    }
-}
-
-/// One question and its answer, or why there is none.
-async fn ask_once(swarm: &mut Swarm<Behaviour>, directory: &Addresses, ask: Ask) -> Result<Answer, String> {
-    let (peer, addresses) = (directory.peer(), directory.at().to_vec());
-    let question = swarm.behaviour_mut().send_request_with_addresses(&peer, ask, addresses);
-    let mut dial_error = None;
-    loop {
-        match swarm.select_next_some().await {
-            SwarmEvent::Behaviour(Event::Message {
-                message: Message::Response { response, request_id },
+impl Serving {
+    fn handle(&mut self, swarm: &mut Swarm<Both>, event: SwarmEvent<BothEvent>) {
+        match event {
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                num_established: 0,
                 ..
-            }) if request_id == question => return Ok(response),
-            SwarmEvent::OutgoingConnectionError { error, .. } => dial_error = Some(cause_of(&error)),
-            SwarmEvent::Behaviour(Event::OutboundFailure { error, request_id, .. }) if request_id == question => {
-                return Err(dial_error.unwrap_or_else(|| error.to_string()));
+            } => {
+                self.followers.remove(&peer_id);
+                self.tell_count();
+            }
+            SwarmEvent::Behaviour(BothEvent::Directory(Event::Message {
+                peer,
+                message: Message::Request { request, channel, .. },
+                ..
+            })) => {
+                take_proof(self.hub.members.as_ref(), peer, request.proof.as_deref());
+                self.answer.proof = proof_of(self.hub.members.as_ref());
+                self.followers.insert(peer, Instant::now());
+                self.tell_count();
+                if !self.is_told || request.known == Some(self.answer.generation) {
+                    self.waiting.push(peer, channel);
+                } else {
+                    // Who is gone needs no answer.
+                    let directory = &mut swarm.behaviour_mut().directory;
+                    let _ = directory.send_response(channel, self.answer.clone());
+                }
+            }
+            SwarmEvent::Behaviour(BothEvent::Rows(Event::Message {
+                peer,
+                message: Message::Request { request, channel, .. },
+                ..
+            })) => {
+                let members = self.hub.members.as_ref();
+                take_proof(members, peer, request.proof.as_deref());
+                if let Err((channel, fate)) = self.desk.take((peer, request), members, &self.taker, channel) {
+                    let _ = swarm.behaviour_mut().rows.send_response(channel, fate);
+                }
             }
             _ => {}
         }
+    }
+
+    fn tell_count(&self) {
+        self.count.store(self.followers.len(), Ordering::Relaxed);
     }
 }
 
@@ -400,20 +326,6 @@ fn proof_of(members: Option<&Arc<Members>>) -> Option<String> {
     members.map(|members| members.shown().to_string())
 }
 
-fn swarm_of(
-    identity: &NodeIdentity,
-    members: Option<Arc<Members>>,
-    transport: &TransportKind,
-) -> Result<Swarm<Behaviour>, NodeError> {
-    let config = Config::with_tokio_executor().with_idle_connection_timeout(2 * HOLD);
-    let admission = members.map(|members| Admission {
-        members,
-        patience: FIRST_MESSAGE,
-    });
-    let transport = transport_of(transport, identity, admission.as_ref(), None, None, None)?;
-    Ok(Swarm::new(transport, behaviour(), identity.peer_id(), config))
-}
-
 fn generation_now() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(u64::MAX / 2))
@@ -428,8 +340,4 @@ const QUESTION_BYTES_MAX: u64 = 4 << 10;
 const HOLD: Duration = Duration::from_secs(30);
 /// An answer that has not come after this does not come.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// First wait before a directory that did not answer is asked again; doubles.
-const AGAIN_FIRST: Duration = Duration::from_millis(500);
-/// Longest such wait.
-const AGAIN_MAX: Duration = Duration::from_secs(10);
 const _: () = assert!(HOLD.as_millis() < PATIENCE.as_millis());

@@ -6,7 +6,6 @@ mod belonging;
 mod deployment_log;
 mod directory;
 mod files;
-mod logging;
 mod members;
 mod node;
 mod notifier;
@@ -23,13 +22,12 @@ mod trust;
 
 pub use belonging::{BelongingError, MemberArguments, OPEN_SWARM};
 pub use deployment_log::{HostPlacement, deployment_log};
-pub use directory::{Directory, DirectoryServer, Reach, SeededBuild};
+pub use directory::{Directory, DirectoryServer, HandedRow, Reach, RowFate, RowSender, SeededBuild};
 #[doc(hidden)]
-pub use directory::{read_answer, read_question};
+pub use directory::{read_answer, read_question, read_row};
 pub use files::{Locked, read_at, replace_file, reserve_space, sync_folder, take_lock};
 pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};
-pub use logging::{LogFormat, log_to_stderr};
 pub use members::{MemberFiles, Members, MembersError, Refusal};
 pub use node::{
     AddressError, Addresses, Clock, Downlinks, Endpoint, EndpointConfig, InProcessNetwork, Limits, Node, NodeConfig,

@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use agent::{Configuration, Get, Stop};
-use peer::{LogFormat, agent_runtime, log_to_stderr};
+use peer::agent_runtime;
+use program::{LogFormat, log_to_stderr};
 
 fn main() -> ExitCode {
     let flags: Vec<OsString> = std::env::args_os().skip(1).collect();

@@ -202,6 +202,16 @@ impl Members {
         admitted.get(&mark).map(|admitted| Arc::clone(&admitted.certificate))
     }
 
+    /// What is said of who was admitted and would be now.
+    ///
+    /// # Errors
+    /// Where it would not be, and why.
+    pub(crate) fn standing_now(&self, mark: [u64; 2]) -> Result<Arc<Certificate>, Refusal> {
+        let certificate = self.standing(mark).ok_or(Refusal::Unknown)?;
+        self.known().still_admits(&certificate, (self.now)())?;
+        Ok(certificate)
+    }
+
     /// Those who were admitted and would not be now, and why.
     pub(crate) fn gone(&self) -> HashMap<[u64; 2], (PeerId, Refusal)> {
         let (known, now) = (self.known(), (self.now)());
@@ -360,14 +370,8 @@ fn parsed(shown: &[u8]) -> Result<Certificate, NotAdmitted> {
     Ok(text.parse::<Certificate>()?)
 }
 
-fn told(what: &str, error: &dyn std::error::Error) -> String {
-    let mut text = format!("{what} {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
+fn told(what: &str, error: &(dyn std::error::Error + 'static)) -> String {
+    format!("{what} {}", program::chain(error))
 }
 
 /// Peers that are remembered to have been admitted: more than any process has connections.

@@ -68,7 +68,7 @@ impl PartState {
     }
 
     fn failed(error: &CloudError) -> Self {
-        let text = cloud::chain(error);
+        let text = program::chain(error);
         let is_missing = matches!(
             error,
             CloudError::BucketMissing { .. } | CloudError::ObjectMissing { .. }

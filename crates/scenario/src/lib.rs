@@ -9,6 +9,7 @@ mod file;
 mod host_parts;
 mod host_plan;
 mod kernel_keys;
+mod latency_files;
 mod links;
 mod machine_load;
 mod outcome;
@@ -39,6 +40,7 @@ pub use faults::{
 pub use file::Override;
 pub use host_parts::HostParts;
 pub use host_plan::{Absence, HostPlan, RegionPlan, SeederPlan, Serves, host_index};
+pub use latency_files::{interval_log, percentiles};
 pub use machine_load::{MachineLoad, TimerLag};
 pub use outcome::{HostOutcome, HostState, LatencyHistogram, LatencySummary, nearest_rank};
 pub use reader::SEED_MAX;

@@ -97,7 +97,7 @@ impl LatencySummary {
 /// Latencies in HdrHistogram's form: for export, and for merging what workers measured.
 #[derive(Clone, Debug)]
 pub struct LatencyHistogram {
-    histogram: Histogram<u64>,
+    pub(crate) histogram: Histogram<u64>,
 }
 
 impl Default for LatencyHistogram {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use peer::{HTTP_ADDRESS, HttpAddress, Multiaddr, TRAFFIC_CLASS, TrafficClass};
+use program::Exit;
 use settings::{Changed, Key, Kind, Merged, Origin, Problems, Sources, asks_for_words, is_some_text, merge};
 
 use super::{Arguments, RATE, part, rate};
@@ -60,7 +61,7 @@ pub(crate) fn check(flags: &[OsString]) -> ExitCode {
         if let Err(error) = File::open(&path) {
             let problem = setting.problem(&format!("= {path:?} — it cannot be read ({error}); expected a file"));
             eprintln!("seeder: {problem}");
-            exit = ExitCode::from(2);
+            exit = ExitCode::from(Exit::Usage);
         }
     }
     exit
@@ -72,7 +73,7 @@ fn read_all(flags: &[OsString]) -> Result<(ArgMatches, Merged), ExitCode> {
     } else {
         read_sources(flags).map_err(|problems| {
             eprintln!("seeder: {problems}");
-            ExitCode::from(2)
+            ExitCode::from(Exit::Usage)
         })?
     };
     let line = merged.command_line("seeder", flags);
@@ -95,7 +96,7 @@ pub(crate) fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
             .is_some_and(|setting| matches!(setting.origin, Origin::Flag))
     };
     if ["bucket", "key"].iter().any(|key| is_flag(key)) {
-        merged.leave_out(&["queue", "http"]);
+        merged.leave_out(&["queue", "http", "log", "stage", "log-region"]);
     } else if is_flag("queue") {
         merged.leave_out(&["bucket", "key", "part"]);
     }
@@ -107,7 +108,7 @@ pub(crate) fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
 pub(crate) fn said(error: clap::Error) -> ExitCode {
     // There is nobody to tell that nobody can be told.
     let _ = error.print();
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    Exit::of_words(error.use_stderr()).into()
 }
 
 fn values(matches: &ArgMatches, key: &Key) -> Vec<String> {
@@ -115,7 +116,14 @@ fn values(matches: &ArgMatches, key: &Key) -> Vec<String> {
 }
 
 fn values_of(matches: &ArgMatches, key: &str) -> Vec<String> {
-    let raw = matches.get_raw(&key.replace('-', "_")).into_iter().flatten();
+    let id = key.replace('-', "_");
+    if KEYS
+        .iter()
+        .any(|switch| switch.name == key && matches!(switch.kind, Kind::Switch))
+    {
+        return vec![matches.get_flag(&id).to_string()];
+    }
+    let raw = matches.get_raw(&id).into_iter().flatten();
     raw.map(|value| value.to_string_lossy().into_owned()).collect()
 }
 
@@ -124,7 +132,7 @@ const ADDRESSES: Kind = Kind::texts("an address in quotes, such as \"/ip4/0.0.0.
 });
 
 /// All keys, in the order in which people want to read them.
-const KEYS: [Key; 25] = [
+const KEYS: [Key; 28] = [
     Key::new("queue", Kind::NAME),
     Key::new("bucket", Kind::NAME).needs("key"),
     Key::new("key", Kind::NAME).needs("bucket"),
@@ -160,6 +168,9 @@ const KEYS: [Key; 25] = [
         Kind::texts(HTTP_ADDRESS, |text| text.parse::<HttpAddress>().is_ok()),
     )
     .needs("queue"),
+    Key::new("log", Kind::Switch).needs("queue"),
+    Key::new("stage", Kind::NAME).needs("log"),
+    Key::new("log-region", Kind::text("an AWS region in quotes", is_some_text)).needs("log"),
     Key::new("endpoint-url", Kind::text("a URL in quotes", is_some_text)),
     Key::new(
         "log-format",
@@ -182,10 +193,7 @@ mod tests {
     fn every_flag_is_a_key_and_every_key_a_flag() {
         let command = Arguments::command();
         let flags = command.get_arguments().filter_map(clap::Arg::get_long);
-        let mut flags: Vec<&str> = flags.filter(|flag| !["config", "print-id"].contains(flag)).collect();
-        let mut keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-        flags.sort_unstable();
-        keys.sort_unstable();
-        assert_eq!(keys, flags);
+        let wrong = settings::mismatches(&KEYS, flags, &["config", "print-id"]);
+        assert_eq!(wrong, <[String; 0]>::default());
     }
 }

@@ -3,6 +3,7 @@
 mod agent;
 mod build_feed;
 mod get_turns;
+mod host_rows;
 #[cfg(feature = "queue")]
 mod queue_feed;
 mod s3_pull;
@@ -15,6 +16,7 @@ pub use agent::{
 };
 pub use build_feed::{BuildFeed, BuildNotice, ChannelFeed, Delivery};
 pub use get_turns::{GetTurns, PullTurns, Turn};
+pub use host_rows::HostRows;
 #[cfg(feature = "queue")]
 pub use queue_feed::QueueFeed;
 pub use s3_pull::{PullError, PullOptions, Pulled, Spool, adopt, pull, pull_object};

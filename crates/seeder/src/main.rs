@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser};
-use cloud::{Buckets, Cloud, CloudConfig, chain};
+use cloud::{Buckets, Cloud, CloudConfig};
 use configuration::Configuration;
 use peer::{
-    Clock, Endpoint, EndpointConfig, HttpAddress, Limits, LogFormat, MemberArguments, Members, Multiaddr, NodeIdentity,
-    Notifier, OPEN_SWARM, RateSchedule, Shaping, SharedLink, TrafficClass, TransportKind, agent_runtime,
-    connections_within, host_of, log_to_stderr, raise_file_limit,
+    Clock, Endpoint, EndpointConfig, HttpAddress, Limits, MemberArguments, Members, Multiaddr, NodeIdentity, Notifier,
+    OPEN_SWARM, RateSchedule, Shaping, SharedLink, TrafficClass, TransportKind, agent_runtime, connections_within,
+    host_of, raise_file_limit,
 };
+use program::{Exit, LogFormat, chain, log_to_stderr};
 use seeder::{
     BuildNotice, GetTurns, PullError, PullOptions, Pulled, RegionalSeeder, SeedError, SeederOptions, Spool,
     SpoolFolder, SpoolLimits, adopt, pull_object,
@@ -110,7 +111,24 @@ struct Arguments {
     trust: Option<PathBuf>,
     #[command(flatten)]
     belonging: MemberArguments,
-    /// Endpoint of S3; the standard AWS environment's where absent.
+    /// Write the rows that the directory's hosts hand over to host-deployment-logs, each in the name that its host has proven: hosts need no
+    /// credentials then.
+    #[arg(long, requires = "queue")]
+    log: bool,
+    /// The stage whose table is meant, such as prod: host-deployment-logs-prod. Without it the table of a local stack, which has no
+    /// stage.
+    #[arg(
+        long,
+        value_name = "STAGE",
+        default_value = "",
+        hide_default_value = true,
+        requires = "log"
+    )]
+    stage: String,
+    /// The AWS region of that table, where this seeder is in another one: all regions of a fleet write to one table.
+    #[arg(long, value_name = "AWS_REGION", requires = "log")]
+    log_region: Option<String>,
+    /// Endpoint of S3, and of the other services; the standard AWS environment's where absent.
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
 }
@@ -166,7 +184,7 @@ async fn run(configuration: Configuration) -> ExitCode {
             Ok(keys) => Some(Arc::new(keys)),
             Err(error) => {
                 eprintln!("seeder: --trust {}", chain(&error));
-                return ExitCode::from(2);
+                return ExitCode::from(Exit::Usage);
             }
         },
         None => {
@@ -187,7 +205,7 @@ async fn run(configuration: Configuration) -> ExitCode {
             seed_one(arguments, &cloud.buckets(), &notice, (&folder, &trust), signals).await
         }
         (_, _, Some(queue)) => run_queue::seed_all(configuration, &cloud, queue, (&folder, &trust), signals).await,
-        _ => ExitCode::from(2), // The command line does not let it come to this.
+        _ => ExitCode::from(Exit::Usage), // The command line does not let it come to this.
     }
 }
 
@@ -315,7 +333,7 @@ fn who(
     });
     let known = known.map_err(|error| {
         eprintln!("seeder: {}", chain(&error));
-        ExitCode::from(2)
+        ExitCode::from(Exit::Usage)
     })?;
     if known.1.is_none() {
         eprintln!("seeder: {OPEN_SWARM}");
@@ -336,7 +354,7 @@ fn print_id(arguments: &Arguments) -> ExitCode {
         }
         Err(error) => {
             eprintln!("seeder: {}", chain(&error));
-            ExitCode::from(2)
+            ExitCode::from(Exit::Usage)
         }
     }
 }
@@ -435,7 +453,7 @@ fn print_line(line: &str) {
 
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     eprintln!("seeder: {}", chain(error));
-    ExitCode::from(4)
+    ExitCode::from(Exit::Failed)
 }
 
 /// How late a limit that goes by the time of day is at most.

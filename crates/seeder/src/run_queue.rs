@@ -4,15 +4,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cloud::{Cloud, CloudError};
-use peer::{Asked, Caretakers, DirectoryServer, Multiaddr, NodeIdentity, Notifier, Reach, SeededBuild, SharedLink};
+use cloud::{Cloud, CloudConfig, CloudError, region_of_queue};
+use peer::{
+    Asked, Caretakers, DirectoryServer, HandedRow, Multiaddr, NodeIdentity, Notifier, Reach, SeededBuild, SharedLink,
+};
 use pipeline::{PipelineClients, Queues};
+use program::Exit;
 use seeder::{
-    Agent, AgentHost, AgentOptions, BuildFeed, Delivery, Patience, QueueFeed, QueueStatus, RegionalSeeder,
+    Agent, AgentHost, AgentOptions, BuildFeed, Delivery, HostRows, Patience, QueueFeed, QueueStatus, RegionalSeeder,
     SeederStatus, SpoolFolder, Wish,
 };
 use swarm::{ByteRate, SwarmId};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::configuration::Configuration;
 use crate::signals::Signals;
@@ -38,7 +41,7 @@ pub(crate) async fn seed_all(
                 Ok(identity) => Some(identity),
                 Err(error) => {
                     eprintln!("seeder: {}: {error}", key.display());
-                    return ExitCode::from(4);
+                    return ExitCode::from(Exit::Failed);
                 }
             }
         }
@@ -60,6 +63,13 @@ pub(crate) async fn seed_all(
         .addresses()
         .for_each(|address| eprintln!("seeder: {address}"));
     let (reached, reach) = watch::channel(Reach::Unknown);
+    if arguments.log {
+        // It ends with the directory.
+        drop(tokio::spawn(write_rows(
+            arguments.rows_table(queue),
+            directory.take_rows(),
+        )));
+    }
     let (no_such_queue, refused) = oneshot::channel();
     let feed = NamedQueue {
         queues: cloud.queues(),
@@ -115,6 +125,25 @@ fn patience(arguments: &Arguments) -> Patience {
         least: Duration::from_secs(arguments.seed_at_least.into()),
         fewer: Patience::default().fewer.min(stuck),
         stuck,
+    }
+}
+
+/// Writes what hosts hand over to the table of this configuration, as rows of this region.
+async fn write_rows((table, region): (CloudConfig, Option<String>), handed: mpsc::Receiver<HandedRow>) {
+    let table = Cloud::connect(&table).await.deployment_logs();
+    HostRows::new(table, region).write(handed).await;
+}
+
+impl Arguments {
+    /// Where the rows of the hosts of this queue's region go, and what the region is called.
+    fn rows_table(&self, queue: &str) -> (CloudConfig, Option<String>) {
+        let config = CloudConfig::at_or_environment(self.endpoint_url.as_deref());
+        let config = CloudConfig {
+            region: self.log_region.clone(),
+            ..config.in_stage(&self.stage)
+        };
+        let region = region_of_queue(queue, &self.stage).map(str::to_owned);
+        (config, region)
     }
 }
 

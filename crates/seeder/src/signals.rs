@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use program::Exit;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -16,13 +17,13 @@ pub(crate) enum Stop {
 impl Stop {
     /// The exit code of a program that has not done what it was to do.
     pub(crate) fn exit_code(self) -> ExitCode {
-        ExitCode::from(self.number())
+        self.exit().into()
     }
 
-    const fn number(self) -> u8 {
+    const fn exit(self) -> Exit {
         match self {
-            Self::Interrupt => 130,
-            Self::Terminate => 143,
+            Self::Interrupt => Exit::Interrupted,
+            Self::Terminate => Exit::Terminated,
         }
     }
 }
@@ -46,7 +47,7 @@ impl Signals {
                     _ = terminate.recv() => Stop::Terminate,
                 };
                 if told.send_replace(Some(stop)).is_some() {
-                    std::process::exit(stop.number().into());
+                    std::process::exit(stop.exit().code().into());
                 }
             }
         });

@@ -202,3 +202,18 @@ impl Key {
         }
     }
 }
+
+/// What is wrong with a table of keys whose program has these flags, but for flags that ask for something `else` than to run: each flag is a key,
+/// each key a flag, and what a key needs is one. Nothing where all is well; for tests of programs.
+pub fn mismatches<'a>(keys: &[Key], flags: impl IntoIterator<Item = &'a str>, else_than_run: &[&str]) -> Vec<String> {
+    let flags: Vec<&str> = flags.into_iter().filter(|flag| !else_than_run.contains(flag)).collect();
+    let is_key = |name: &str| keys.iter().any(|key| key.name == name);
+    let no_key = flags.iter().filter(|flag| !is_key(flag));
+    let no_flag = keys.iter().filter(|key| !flags.contains(&key.name));
+    let no_need = keys.iter().filter_map(|key| key.needs.filter(|needed| !is_key(needed)));
+    no_key
+        .map(|flag| format!("--{flag} is no key"))
+        .chain(no_flag.map(|key| format!("{} is no flag", key.name)))
+        .chain(no_need.map(|needed| format!("{needed} is needed and no key")))
+        .collect()
+}

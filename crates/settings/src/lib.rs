@@ -11,7 +11,7 @@ mod quantity;
 mod shown;
 mod tree;
 
-pub use keys::{Changed, Key, Kind, Text, asks_for_words, is_some_text};
+pub use keys::{Changed, Key, Kind, Text, asks_for_words, is_some_text, mismatches};
 pub use merge::{Merged, Origin, Setting, Sources, merge};
 pub use problem::{Layer, Place, Problem, Problems};
 pub use quantity::{QuantityError, parse_duration, parse_rate, parse_size, shown_bytes};

@@ -14,6 +14,14 @@ pub(crate) fn run(data: &[u8]) {
             }
         }
     }
+    // A row is in the name that was proven, and what is in it any reader of the table can read.
+    if let Some(row) = peer::read_row(data, "web-1") {
+        assert_eq!(row.host_id, "web-1");
+        assert!(check_key(&row.build_id).is_ok());
+        assert!(row.started_at <= row.completed_at && row.completed_at <= std::time::SystemTime::now());
+        assert!(u64::try_from(row.duration.as_millis()).is_ok());
+        assert!(!row.error.unwrap_or_default().chars().any(char::is_control));
+    }
     if let Some(proof) = peer::read_question(data) {
         let _ = proof.parse::<Certificate>();
     }

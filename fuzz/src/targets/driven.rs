@@ -20,6 +20,36 @@ pub(super) trait Core {
     fn expects(&self, from: HostId, chunk: ChunkIndex) -> bool;
 }
 
+/// A core by its own calls of these names; `expects` is what is its own.
+macro_rules! core {
+    ($core:ty, $expects:expr) => {
+        impl $crate::targets::driven::Core for $core {
+            fn handle_event(&mut self, now: swarm::Time, event: swarm::Event) {
+                Self::handle_event(self, now, event);
+            }
+
+            fn poll_action(&mut self) -> Option<swarm::Action> {
+                Self::poll_action(self)
+            }
+
+            fn next_wakeup(&self) -> Option<swarm::Time> {
+                Self::next_wakeup(self)
+            }
+
+            fn check(&self) -> Result<(), String> {
+                Self::check(self)
+            }
+
+            fn expects(&self, from: swarm::HostId, chunk: swarm::ChunkIndex) -> bool {
+                let expects: fn(&Self, swarm::HostId, swarm::ChunkIndex) -> bool = $expects;
+                expects(self, from, chunk)
+            }
+        }
+    };
+}
+
+pub(super) use core;
+
 /// A core, and the world as its driver knows it.
 pub(super) struct Driven<C> {
     pub(super) core: C,

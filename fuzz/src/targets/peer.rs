@@ -1,8 +1,8 @@
 //! A host, whose seeder and neighbours say whatever they like.
 
-use swarm::{Action, ChunkIndex, ChunkPolicy, Contact, Event, HostId, Peer, PeerConfig, Time};
+use swarm::{ChunkPolicy, Contact, HostId, Peer, PeerConfig, Time};
 
-use super::driven::{Core, Driven, FIRST, OWN};
+use super::driven::{Driven, FIRST, OWN, core};
 use crate::input::Input;
 
 pub(crate) fn run(data: &[u8]) {
@@ -25,24 +25,4 @@ pub(crate) fn run(data: &[u8]) {
     Driven::new(peer, None).play(&mut input);
 }
 
-impl Core for Peer {
-    fn handle_event(&mut self, now: Time, event: Event) {
-        Self::handle_event(self, now, event);
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        Self::poll_action(self)
-    }
-
-    fn next_wakeup(&self) -> Option<Time> {
-        Self::next_wakeup(self)
-    }
-
-    fn check(&self) -> Result<(), String> {
-        Self::check(self)
-    }
-
-    fn expects(&self, from: HostId, chunk: ChunkIndex) -> bool {
-        Self::expects(self, from, chunk)
-    }
-}
+core!(Peer, Peer::expects);

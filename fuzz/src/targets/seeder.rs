@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use swarm::{Action, Bitfield, ChunkIndex, Event, HostId, Part, Seeder, SeederConfig, Time};
+use swarm::{Bitfield, Part, Seeder, SeederConfig, Time};
 
-use super::driven::{Core, Driven, OWN, build};
+use super::driven::{Driven, OWN, build, core};
 use crate::input::Input;
 
 pub(crate) fn run(data: &[u8]) {
@@ -25,24 +25,4 @@ pub(crate) fn run(data: &[u8]) {
     Driven::new(seeder, Some(store)).play(&mut input);
 }
 
-impl Core for Seeder {
-    fn handle_event(&mut self, now: Time, event: Event) {
-        Self::handle_event(self, now, event);
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        Self::poll_action(self)
-    }
-
-    fn next_wakeup(&self) -> Option<Time> {
-        Self::next_wakeup(self)
-    }
-
-    fn check(&self) -> Result<(), String> {
-        Self::check(self)
-    }
-
-    fn expects(&self, _from: HostId, _chunk: ChunkIndex) -> bool {
-        false
-    }
-}
+core!(Seeder, |_, _, _| false);

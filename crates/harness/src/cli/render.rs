@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use scenario::Override;
+
+use super::SetArguments;
 
 #[derive(Debug, Args)]
 pub(crate) struct RenderArguments {
@@ -15,9 +16,8 @@ pub(crate) struct RenderArguments {
     /// Workers, beside the run itself.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) workers: u32,
-    /// Change a value of the scenario; can be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) overrides: Vec<Override>,
+    #[command(flatten)]
+    pub(crate) set: SetArguments,
     /// What its objects are called; fleetcast-<scenario> where absent.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,

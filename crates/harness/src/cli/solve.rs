@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use scenario::Override;
 
-use super::Format;
 use super::values::few_seeds;
+use super::{Format, SetArguments};
 use crate::commands::{Span, parse_percent};
 
 #[derive(Debug, Args)]
@@ -25,9 +24,8 @@ pub(crate) struct SolveArguments {
     /// How near the answer is to be, such as 1%. Whole numbers are not told closer than by 1.
     #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = parse_percent)]
     pub(crate) within: f64,
-    /// Change a value in all forecasts; can be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) overrides: Vec<Override>,
+    #[command(flatten)]
+    pub(crate) set: SetArguments,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use scenario::Override;
 
-use super::Format;
-use super::values::seed;
+use super::{ChangeArguments, Format};
 use crate::commands::{Part, Vary};
 
 #[derive(Debug, Args)]
@@ -17,12 +15,8 @@ pub(crate) struct SweepArguments {
     /// A key and its values, such as swarm.degree=4,8,16; can be given several times.
     #[arg(long, value_name = "KEY=VALUE,…", required_unless_present = "collect")]
     pub(crate) vary: Vec<Vary>,
-    /// Change a value in all cells; can be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) overrides: Vec<Override>,
-    /// Seed of everything random, instead of the scenario's.
-    #[arg(long, allow_hyphen_values = true, value_parser = seed)]
-    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) changes: ChangeArguments,
     /// Field of the report to sort by, least first, such as regions.region-a.stretch.max.
     #[arg(long, value_name = "FIELD", default_value = "stretch.max")]
     pub(crate) metric: String,

@@ -249,7 +249,7 @@ fn told(queue: &DeadLetterQueue, letter: &DeadLetter, done: &Result<Done, CloudE
         Ok(Done::Retried(to)) => return format!("{id}  sent back to {to}\n"),
         Ok(Done::Dropped) => return format!("{id}  dropped\n"),
         Ok(Done::Shown) => writeln!(text, "{id}  in {}", queue.name()),
-        Err(error) => writeln!(text, "{id}  STAYS in {}: {}", queue.name(), cloud::chain(error)),
+        Err(error) => writeln!(text, "{id}  STAYS in {}: {}", queue.name(), program::chain(error)),
     };
     for build in &letter.builds {
         let version = match &*build.version {
@@ -285,7 +285,7 @@ fn value(queue: &DeadLetterQueue, letter: &DeadLetter, done: &Result<Done, Cloud
         Ok(Done::Shown) => ("shown", None, None),
         Ok(Done::Retried(to)) => ("retried", Some(to.clone()), None),
         Ok(Done::Dropped) => ("dropped", None, None),
-        Err(error) => ("stays", None, Some(cloud::chain(error))),
+        Err(error) => ("stays", None, Some(program::chain(error))),
     };
     let builds: Vec<Value> = letter
         .builds

@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod baseline;
 #[cfg(feature = "pipeline")]
 mod bootstrap;
 mod certify;
@@ -14,6 +15,7 @@ mod folder;
 mod forecasts;
 #[cfg(feature = "manual")]
 mod manual;
+mod metrics;
 #[cfg(not(feature = "manual"))]
 mod no_manual;
 #[cfg(not(feature = "pipeline"))]
@@ -46,6 +48,7 @@ use scenario::Scenario;
 use crate::cli::SchemaOf;
 use crate::exit::{Exit, complain};
 
+pub(crate) use baseline::baseline;
 #[cfg(feature = "pipeline")]
 pub(crate) use bootstrap::{bootstrap, doctor};
 pub(crate) use certify::certify;

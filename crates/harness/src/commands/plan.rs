@@ -17,18 +17,14 @@ use super::run::watch_signals;
 use super::spread::Spread;
 use super::{print, warn};
 use crate::cli::{Format, Outputs, PlanArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, complain, of_stop};
 use crate::machine;
 use crate::progress::Progress;
 use crate::report::{About, Asked, Made, Report};
 use crate::virtual_time::{self, Forecasted, Timing};
 
 pub(crate) async fn plan(arguments: PlanArguments) -> Exit {
-    let options = LoadOptions {
-        overrides: arguments.overrides.clone(),
-        seed: arguments.seed,
-        build: None,
-    };
+    let options = arguments.changes.options();
     let made = match &arguments.seeds {
         Some(seeds) => of_seeds(&arguments, &options, seeds),
         None => of_one(&arguments, &options).await,
@@ -61,12 +57,8 @@ async fn of_one(arguments: &PlanArguments, options: &LoadOptions) -> Result<Exit
         Exit::Usage
     })?;
     let timing_json = serde_json::to_string_pretty(&timing).expect("numbers make JSON") + "\n";
-    write(&folder, "report.json", report.to_json())?;
     write(&folder, "timing.json", &timing_json)?;
-    write(&folder, "report.html", report.to_html())?;
-    if let Some(rows) = &report.hosts_csv {
-        write(&folder, "hosts.csv", rows)?;
-    }
+    write_report(&folder, &report)?;
     write_records(&folder, records.as_ref())?;
     write_for_ci(&arguments.outputs, &report)?;
     match arguments.format {
@@ -136,7 +128,7 @@ fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>
     let stopped = *stop.borrow();
     // The worst of them, as each would have ended alone.
     let exits = done.iter().map(|report| report.exit(stopped));
-    Ok(Exit::worst(exits.chain(stopped.map(Exit::from))))
+    Ok(Exit::worst(exits.chain(stopped.map(of_stop))))
 }
 
 /// Says why nothing is begun.
@@ -184,6 +176,19 @@ pub(super) fn write_for_ci(outputs: &Outputs, report: &Report) -> Result<(), Exi
 /// Writes what `harness explain` reads, where anything was recorded.
 pub(super) fn write_records(folder: &Path, records: Option<&Records>) -> Result<(), Exit> {
     records.map_or(Ok(()), |records| write(folder, Records::FILE, records.to_bytes()))
+}
+
+/// A report in all its forms.
+pub(super) fn write_report(folder: &Path, report: &Report) -> Result<(), Exit> {
+    write(folder, "report.json", report.to_json())?;
+    write(folder, "report.html", report.to_html())?;
+    let latency = report.latency_files();
+    write(folder, "latency.hlog", &latency.hlog)?;
+    write(folder, "latency.hgrm", &latency.hgrm)?;
+    report
+        .hosts_csv
+        .as_ref()
+        .map_or(Ok(()), |rows| write(folder, "hosts.csv", rows))
 }
 
 pub(super) fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<(), Exit> {

@@ -17,15 +17,14 @@ use super::run::{cloud_options, watch_signals};
 use super::spread::Spread;
 use super::{folder, print};
 use crate::cli::{Format, RunArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, complain, of_stop};
 use crate::report::Made;
 
 pub(super) async fn repeat(arguments: &RunArguments, times: u16) -> Result<Exit, Exit> {
     let made = Made::now();
     let options = LoadOptions {
-        overrides: arguments.overrides.clone(),
-        seed: arguments.seed,
         build: arguments.build.clone(),
+        ..arguments.changes.options()
     };
     let scenario = Scenario::load(&arguments.scenario, &options).map_err(|error| {
         say!("{error}");
@@ -52,7 +51,7 @@ pub(super) async fn repeat(arguments: &RunArguments, times: u16) -> Result<Exit,
         reports.extend(report(&own));
     }
     let stopped = *stop.borrow();
-    exits.extend(stopped.map(Exit::from));
+    exits.extend(stopped.map(of_stop));
     if reports.is_empty() {
         folder::leave_if_empty(&folder);
         return Ok(Exit::worst(exits));
@@ -129,10 +128,13 @@ async fn once(
 /// What is passed on to each run.
 fn words(arguments: &RunArguments, seed: u64) -> Vec<String> {
     let mut words = vec!["--seed".to_owned(), seed.to_string()];
-    for set in &arguments.overrides {
+    for set in &arguments.changes.set.overrides {
         words.extend(["--set".to_owned(), set.pair()]);
     }
     words.extend(cloud_options(arguments));
+    if let Some(at) = arguments.metrics {
+        words.extend(["--metrics".to_owned(), at.to_string()]);
+    }
     let flags = [
         (arguments.guards.unsigned, "--unsigned"),
         (arguments.guards.open, "--open"),

@@ -1,19 +1,21 @@
 //! `harness run`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use explain::Records;
 use scenario::{LoadOptions, Scenario, Stop};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::plan::{write, write_for_ci, write_records};
+use super::metrics::MetricsServer;
+use super::plan::{write_for_ci, write_records, write_report};
 use super::{folder, print, reach, repeat, warn, worker};
 use crate::cli::{CloudKind, Format, RunArguments};
 use crate::exit::{Exit, complain};
 use crate::live::{self, Choices, CloudChoice, RunError};
 use crate::machine;
-use crate::progress::Progress;
+use crate::progress::{Figures, Progress};
 use crate::report::{About, Asked, Made, Report};
 
 pub(crate) async fn run(arguments: RunArguments) -> Exit {
@@ -26,9 +28,8 @@ pub(crate) async fn run(arguments: RunArguments) -> Exit {
 
 async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
     let options = LoadOptions {
-        overrides: arguments.overrides.clone(),
-        seed: arguments.seed,
         build: arguments.build.clone(),
+        ..arguments.changes.options()
     };
     let mut asked = Asked::new("run", &arguments.scenario, &options);
     asked.more = cloud_options(&arguments);
@@ -45,6 +46,12 @@ async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
     if arguments.cloud == CloudKind::Aws {
         reach::look(&arguments.place)?;
     }
+    let figures = Arc::new(Figures::new(&scenario));
+    // It answers for as long as there is a run to speak of.
+    let _metrics = match arguments.metrics {
+        Some(at) => Some(MetricsServer::start(at, Arc::clone(&figures)).await?),
+        None => None,
+    };
     let folder = folder::make(arguments.out.clone(), &scenario.name).map_err(|error| {
         complain("there is no folder for the run", &error);
         Exit::Failed
@@ -53,7 +60,7 @@ async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
         complain("failed to listen for signals", &error);
         Exit::Failed
     })?;
-    let mut progress = Progress::new(&scenario);
+    let mut progress = Progress::told_to(&scenario, figures);
     let ran = Box::pin(live::run(&scenario, &choices, &folder, &mut progress, stop)).await;
     progress.finish();
     let (outcome, records) = ran.map_err(|error| failed(&error, &folder))?;
@@ -102,11 +109,7 @@ fn explained(mut report: Report, records: Option<Records>, folder: &Path) -> Res
 
 /// Writes and prints what it has come to.
 fn end(arguments: &RunArguments, report: &Report, folder: &Path) -> Result<(), Exit> {
-    write(folder, "report.json", report.to_json())?;
-    write(folder, "report.html", report.to_html())?;
-    if let Some(rows) = &report.hosts_csv {
-        write(folder, "hosts.csv", rows)?;
-    }
+    write_report(folder, report)?;
     write_for_ci(&arguments.outputs, report)?;
     let cloud = match (arguments.cloud, arguments.keep_cloud) {
         (CloudKind::Embedded, false) => folder::drop_copies(&folder.join("cloud")),

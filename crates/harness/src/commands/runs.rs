@@ -224,7 +224,14 @@ fn shown(run: &Kept) -> String {
         let _ = writeln!(text, "last: {}", word(&last["sentence"]));
     }
     let _ = writeln!(text, "replay: {}", word(&of["about"]["replay"]));
-    for name in [REPORT, "report.html", "hosts.csv", explain::Records::FILE] {
+    for name in [
+        REPORT,
+        "report.html",
+        "hosts.csv",
+        "latency.hlog",
+        "latency.hgrm",
+        explain::Records::FILE,
+    ] {
         let file = run.path.join(name);
         if file.is_file() {
             let _ = writeln!(text, "file: {}", file.display());

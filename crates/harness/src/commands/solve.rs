@@ -16,7 +16,7 @@ use super::forecasts::{ToForecast, forecast_all, with_seeds};
 use super::run::watch_signals;
 use super::{print, warn};
 use crate::cli::{Format, SolveArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, complain, of_stop};
 use crate::report::Report;
 
 /// A key and the ends of its values, `swarm.degree=2..32`.
@@ -206,7 +206,7 @@ fn forecast(
     })?;
     if let Some(stopped) = *stop.borrow() {
         say!("harness: it was stopped before there was an answer");
-        return Err(stopped.into());
+        return Err(of_stop(stopped));
     }
     let mut missed: Vec<(String, usize)> = Vec::new();
     let mut note = |what: String| match missed.iter_mut().find(|(other, _)| *other == what) {
@@ -229,16 +229,15 @@ fn load(path: &Path, arguments: &SolveArguments, value: f64) -> Result<Vec<ToFor
         Exit::Usage
     };
     let own = arguments.span.set_to(value).map_err(refuse)?;
-    if let Some(other) = arguments.overrides.iter().find(|set| set.meets(&own)) {
+    if let Some(other) = arguments.set.overrides.iter().find(|set| set.meets(&own)) {
         return Err(refuse(format!(
             "--set {other} and {} are about one key; expected one of them",
             arguments.span.key
         )));
     }
     let options = LoadOptions {
-        overrides: arguments.overrides.iter().cloned().chain([own]).collect(),
-        seed: None,
-        build: None,
+        overrides: arguments.set.overrides.iter().cloned().chain([own]).collect(),
+        ..LoadOptions::default()
     };
     with_seeds(path, &options, &arguments.seeds).map_err(|error| {
         say!("{error}");

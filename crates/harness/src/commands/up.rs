@@ -8,7 +8,7 @@ use std::time::Duration;
 use cloud::{Cloud, CloudConfig, CloudError};
 use parking_lot::Mutex;
 use pipeline::{PipelineClients, Queue};
-use scenario::{LoadOptions, Scenario, Stop};
+use scenario::{Scenario, Stop};
 use seeder::{BuildFeed, Delivery, QueueFeed};
 use signing::TrustedKeys;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -21,10 +21,7 @@ use crate::exit::{Exit, chain, complain};
 use crate::live::{self, BelievedBuilds};
 
 pub(crate) async fn up(arguments: UpArguments) -> Exit {
-    let options = LoadOptions {
-        overrides: arguments.overrides.clone(),
-        ..LoadOptions::default()
-    };
+    let options = arguments.set.options();
     let scenario = match Scenario::load(&arguments.scenario, &options) {
         Ok(scenario) => Arc::new(scenario),
         Err(error) => {

@@ -5,13 +5,13 @@ use std::fmt::Write;
 use std::time::{Duration, Instant, SystemTime};
 
 use cloud::{BUILD_SUFFIXES, Cloud, CloudError, DeploymentLog, DeploymentStatus, Standing, Tracking};
-use scenario::{LatencySummary, LoadOptions, Scenario};
+use scenario::{LatencySummary, Scenario};
 use serde_json::{Value, json};
 
 use super::run::watch_signals;
 use super::{print, reach};
 use crate::cli::{Format, WatchArguments};
-use crate::exit::{Exit, chain, complain};
+use crate::exit::{Exit, chain, complain, of_stop};
 use crate::progress::Screen;
 
 /// How a build stands.
@@ -32,10 +32,7 @@ struct RegionView {
 }
 
 pub(crate) async fn watch(arguments: WatchArguments) -> Exit {
-    let options = LoadOptions {
-        overrides: arguments.overrides.clone(),
-        ..LoadOptions::default()
-    };
+    let options = arguments.set.options();
     let scenario = match Scenario::load(&arguments.scenario, &options) {
         Ok(scenario) => scenario,
         Err(error) => {
@@ -71,7 +68,7 @@ async fn follow(arguments: &WatchArguments, scenario: &Scenario) -> Result<Exit,
             break exit;
         }
         if let Some(stopped) = *stop.borrow() {
-            break stopped.into();
+            break of_stop(stopped);
         }
         if began.elapsed() > timeout {
             break Exit::NotConverged;

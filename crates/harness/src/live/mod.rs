@@ -510,7 +510,7 @@ impl Run<'_> {
         let end = begin + self.deadline;
         loop {
             let status = self.status().await?;
-            progress.fan_out(&status);
+            progress.fan_out(&status, complete_at, self.clock.now());
             let done: u32 = status.done.iter().sum();
             if done as usize + status.failed >= self.scenario.host_count() as usize {
                 return Ok(());

@@ -1,20 +1,22 @@
 //! What a user sees while it runs: some lines that move where stderr is a terminal, else a plain line now and then.
 //!
-//! Map: `screen` is where lines go and how they fit, `rate` how fast something goes and when it is there. Here is what the
+//! Map: `screen` is where lines go and how they fit, `figures` what monitors are told, `rate` how fast something goes and when it is there. Here is what the
 //! lines say: of a run, a forecast, steps that are counted, bytes that are sent.
 
+mod figures;
 mod rate;
 mod screen;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use scenario::Scenario;
-use swarm::Bytes;
+use swarm::{Bytes, Time};
 
 use crate::live::FleetStatus;
 use rate::Rate;
 
+pub(crate) use figures::Figures;
 pub(crate) use screen::Screen;
 
 /// How a run or a forecast stands.
@@ -29,6 +31,8 @@ pub(crate) struct Progress {
     bound: Option<Duration>,
     /// Of all hosts together, then by region.
     rates: Mutex<Vec<Rate>>,
+    /// What monitors are told.
+    figures: Option<Arc<Figures>>,
 }
 
 /// Some that are done of all.
@@ -51,12 +55,24 @@ impl Progress {
             phase: String::new(),
             began: Instant::now(),
             bound: None,
+            figures: None,
+        }
+    }
+
+    /// The same, which tells monitors too.
+    pub(crate) fn told_to(scenario: &Scenario, figures: Arc<Figures>) -> Self {
+        Self {
+            figures: Some(figures),
+            ..Self::new(scenario)
         }
     }
 
     /// A new phase.
     pub(crate) fn phase(&mut self, what: &str) {
         what.clone_into(&mut self.phase);
+        if let Some(figures) = &self.figures {
+            figures.phase(what);
+        }
         self.began = Instant::now();
         *lock(&self.rates) = vec![Rate::default(); self.regions.len() + 1];
         self.screen.show(&[vec![what.to_owned()]]);
@@ -80,8 +96,12 @@ impl Progress {
             .show(&[vec![self.phase.clone(), format!("{there} of {of} are there")]]);
     }
 
-    /// How the fan-out stands.
-    pub(crate) fn fan_out(&self, status: &FleetStatus) {
+    /// How the fan-out stands `now`, where each region has had the build since then.
+    pub(crate) fn fan_out(&self, status: &FleetStatus, complete_at: &[Time], now: Time) {
+        if let Some(figures) = &self.figures {
+            let ages: Vec<Duration> = complete_at.iter().map(|at| now.since(*at)).collect();
+            figures.note(status, &ages);
+        }
         let regions = self.regions.iter().enumerate().map(|(index, (name, of))| {
             let hosts = status.done.get(index).copied().unwrap_or_default();
             let share = status.held.get(index).map_or(0.0, |held| held.share());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use scenario::{
     HostOutcome, HostState, LatencyHistogram, LatencySummary, LiveFacts, REPORT_SCHEMA_VERSION, RegionOutcome,
-    RunOutcome, Scenario, Slack, Stop, Verdict,
+    RunOutcome, Scenario, Slack, Stop, Verdict, interval_log, percentiles,
 };
 
 use super::groups::groups;
@@ -14,8 +14,8 @@ use super::series::curves;
 use super::simulation::Simulation;
 use super::stretch::{LIVE_SLACK, RegionStretch, Stretch};
 use super::{
-    About, BannedHost, BuildFacts, Histograms, HostCounts, Latencies, Logs, Machine, RegionReport, Report, StuckHost,
-    ThresholdLeftOut, ThresholdReport, Traffic, milliseconds, round, workers,
+    About, BannedHost, BuildFacts, Histograms, HostCounts, Latencies, LatencyFiles, Logs, Machine, RegionReport,
+    Report, StuckHost, ThresholdLeftOut, ThresholdReport, Traffic, milliseconds, round, workers,
 };
 use crate::exit::Exit;
 use crate::machine::{self, LimitedBy, Shaped};
@@ -297,7 +297,7 @@ fn shaped(scenario: &Scenario) -> Option<Shaped> {
 
 fn histograms(scenario: &Scenario, outcomes: &[HostOutcome]) -> Histograms {
     let mut all = LatencyHistogram::default();
-    let mut encoded = BTreeMap::new();
+    let (mut encoded, mut tagged) = (BTreeMap::new(), Vec::new());
     for (index, region) in scenario.regions.iter().enumerate() {
         let mut own = LatencyHistogram::default();
         let latencies = outcomes
@@ -307,10 +307,20 @@ fn histograms(scenario: &Scenario, outcomes: &[HostOutcome]) -> Histograms {
         latencies.for_each(|latency| own.record(latency));
         all.merge(&own);
         encoded.insert(region.name.clone(), own.encode());
+        tagged.push((region.name.as_str(), own));
     }
     encoded.insert("all".to_owned(), all.encode());
+    let last = outcomes
+        .iter()
+        .filter_map(|o| o.verified_after)
+        .max()
+        .unwrap_or_default();
     Histograms {
         fanout_latency_us: encoded,
+        files: LatencyFiles {
+            hlog: interval_log(last, &all, &tagged),
+            hgrm: percentiles(&all),
+        },
     }
 }
 

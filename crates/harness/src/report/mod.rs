@@ -207,6 +207,17 @@ struct Machine {
 struct Histograms {
     /// HdrHistogram V2, base64, microseconds.
     fanout_latency_us: BTreeMap<String, String>,
+    #[serde(skip)]
+    files: LatencyFiles,
+}
+
+/// Fan-out latencies in the forms of HdrHistogram's own tools.
+#[derive(Debug, Default)]
+pub(crate) struct LatencyFiles {
+    /// An interval log: all hosts without a tag, then each region with its own.
+    pub(crate) hlog: Vec<u8>,
+    /// Percentiles of all hosts, milliseconds.
+    pub(crate) hgrm: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -228,6 +239,11 @@ struct BannedHost {
 impl Report {
     pub(crate) const fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// Its latencies as HdrHistogram's tools read them.
+    pub(crate) const fn latency_files(&self) -> &LatencyFiles {
+        &self.histograms.files
     }
 
     pub(crate) fn to_json(&self) -> String {

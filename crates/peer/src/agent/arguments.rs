@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::{Command, CommandFactory as _, Parser};
 use cloud::{CloudConfig, DeploymentLog};
 use peer::{
-    HostPlacement, HttpAddress, LogFormat, MemberArguments, Multiaddr, NodeReport, RateSchedule, TrafficClass,
-    deployment_log,
+    HostPlacement, HttpAddress, MemberArguments, Multiaddr, NodeReport, RateSchedule, TrafficClass, deployment_log,
 };
+use program::LogFormat;
 
 use super::limits;
+use super::rows::LogBy;
 
 /// Fetch a build, or every build of a region, from seeders and their swarms.
 #[derive(Clone, Debug, Parser)]
@@ -130,10 +131,15 @@ pub(crate) struct Arguments {
     /// Do not say on stderr what has come. Warnings and errors are said all the same.
     #[arg(long)]
     pub(crate) quiet: bool,
-    /// Write a row to host-deployment-logs, at the standard AWS environment's DynamoDB.
+    /// Have a row written to host-deployment-logs for each build that has come or has not.
     #[arg(long)]
     pub(crate) log: bool,
-    /// Endpoint of DynamoDB for the row.
+    /// Who writes it: the seeder whose directory is followed, in the name that this host has proven to it, or this host, with
+    /// credentials for DynamoDB of its own. Where nobody has said the seeder in a closed swarm, unless the table is named here, and else the
+    /// host.
+    #[arg(long, value_name = "WHO", value_enum, requires = "log", requires = "directory")]
+    pub(crate) log_by: Option<LogBy>,
+    /// Endpoint of DynamoDB for the row; the standard AWS environment's where absent.
     #[arg(long, value_name = "URL", requires = "log")]
     pub(crate) endpoint_url: Option<String>,
     /// The stage whose table is meant, such as prod: host-deployment-logs-prod. Without it the table of a local stack, which has no

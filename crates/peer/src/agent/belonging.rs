@@ -59,5 +59,5 @@ fn take(said: &mut Option<String>, certified: Option<&str>, what: &str) -> Resul
 }
 
 fn failure(error: BelongingError) -> Failure {
-    (2, cloud::chain(&error))
+    (2, program::chain(&error))
 }

@@ -193,7 +193,7 @@ impl<'a> Builds<'a> {
         })
     }
 
-    /// A row is in the table. Another one may be due by now.
+    /// A row is in the table, or never will be. Another one may be due by now.
     pub(crate) fn row_is_written(&mut self, id: &BuildId, row: &DeploymentLog) {
         let is_due = |due: &Row| matches!(due, Row::Due(due) if **due == *row);
         if self.kept.get(id).is_some_and(|record| is_due(&record.row)) {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::process::ExitCode;
 
+use program::Exit;
 use settings::{Problem, Problems};
 
 use super::configuration::{Configuration, KEYS, NotConfigured, PREFIX};
@@ -42,7 +43,7 @@ pub(crate) fn not_configured(why: NotConfigured) -> ExitCode {
         NotConfigured::Flags(error) => {
             // There is nobody to tell that nobody can be told.
             let _ = error.print();
-            ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+            Exit::of_words(error.use_stderr()).into()
         }
     }
 }

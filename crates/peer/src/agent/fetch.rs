@@ -112,7 +112,7 @@ impl Observer for Progress {
         if let StoreError::Refused { why } = error {
             return self.tell(State::Refused(why.clone()));
         }
-        let error = format!("failed to {}", cloud::chain(error)).replace("failed to failed to", "failed to");
+        let error = format!("failed to {}", program::chain(error)).replace("failed to failed to", "failed to");
         self.tell(State::Failed(error));
     }
 

@@ -19,7 +19,7 @@ use super::fetch::LOOK_EVERY;
 use super::kept::{BuildId, Kept};
 use super::outside::{Asked, Outside};
 use super::reloading::reload;
-use super::rows::{Rows, again_after};
+use super::rows::{LogBy, NotWritten, Rows, again_after};
 use super::stop::{LAST_WORDS, Stop};
 use super::surroundings::Surroundings;
 use super::{Arguments, Failure, trusting};
@@ -40,15 +40,22 @@ pub(crate) async fn follow(
 ) -> Result<(), Failure> {
     let Followed { address, folder } = followed;
     let addresses = Addresses::of([address]).map_err(|error| (2, format!("--directory {error}")))?;
+    let logged_by = arguments.logged_by(who.members.is_some())?;
     let kept = Kept::open(folder)?;
     stop.is_planned_from_now_on();
     let trust = trusting::trust(arguments, || kept.sequences_path())?;
     let directory = Directory::follow_as(&who.identity, who.members.clone(), addresses.clone());
     let surroundings = Surroundings::start(arguments, who, std::slice::from_ref(&addresses), trust).await?;
-    let mut directory = directory.map_err(|error| (4, cloud::chain(&error)))?;
+    let mut directory = directory.map_err(|error| (4, program::chain(&error)))?;
     let mut outside = Outside::start(arguments, &directory).await?;
     let mut builds = Builds::new(arguments, folder, kept, &surroundings);
-    let mut rows = RowsUnderWay::new(arguments);
+    let mut rows = RowsUnderWay::new(
+        arguments.log,
+        match logged_by {
+            LogBy::Seeder => Rows::Seeder(directory.rows()),
+            LogBy::Host => Rows::to_table(arguments),
+        },
+    );
     loop {
         builds.step();
         rows.begin(&builds);
@@ -94,7 +101,7 @@ pub(crate) async fn follow(
     Ok(())
 }
 
-type Written = (BuildId, Box<DeploymentLog>, Result<(), String>);
+type Written = (BuildId, Box<DeploymentLog>, Result<(), NotWritten>);
 
 /// The rows that are being written, some at a time.
 struct RowsUnderWay {
@@ -109,10 +116,10 @@ struct RowsUnderWay {
 }
 
 impl RowsUnderWay {
-    fn new(arguments: &Arguments) -> Self {
+    fn new(is_wanted: bool, rows: Rows) -> Self {
         Self {
-            rows: Arc::new(Rows::new(arguments.cloud())),
-            is_wanted: arguments.log,
+            rows: Arc::new(rows),
+            is_wanted,
             writes: FuturesUnordered::new(),
             ids: Vec::new(),
             failures: 0,
@@ -169,12 +176,16 @@ impl RowsUnderWay {
         match written {
             Ok(()) => {
                 if self.failures > 0 {
-                    tracing::info!("DynamoDB can be reached again");
+                    tracing::info!("{} can be reached again", self.rows.where_to());
                 }
                 (self.failures, self.retry_at) = (0, None);
                 builds.row_is_written(&id, &row);
             }
-            Err(error) => {
+            Err(NotWritten::Ever(error)) => {
+                tracing::error!(key = id.0, "not logged, and not tried again: {error}");
+                builds.row_is_written(&id, &row);
+            }
+            Err(NotWritten::Now(error)) => {
                 self.failures += 1;
                 if self.failures == 1 {
                     let list = builds.list_path().display();

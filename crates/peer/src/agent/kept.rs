@@ -58,7 +58,7 @@ pub(crate) enum Row {
     None,
     /// It is to be written.
     Due(Box<DeploymentLog>),
-    /// It is in the table.
+    /// It is in the table, or was refused for good.
     Written,
 }
 

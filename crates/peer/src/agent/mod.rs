@@ -46,10 +46,11 @@ pub(crate) use check::{check, not_configured};
 pub(crate) use configuration::Configuration;
 use follow::Followed;
 pub(crate) use get::Get;
+use program::Exit;
 pub(crate) use speech::say_as_log_lines;
 pub(crate) use stop::Stop;
 
-/// Why it does not go on, and the exit code for that.
+/// Why it does not go on, and the exit code for that: one of [`Exit`]'s.
 pub(crate) type Failure = (u8, String);
 
 /// Does what the arguments ask for, until it is done or stopped. The exit code is told beforehand to `stop`, which ends the
@@ -89,5 +90,5 @@ pub(crate) async fn run(configuration: Configuration, stop: Stop) -> ExitCode {
 /// Tells why it ends.
 pub(crate) fn fail((code, message): Failure) -> ExitCode {
     speech::say(&message);
-    ExitCode::from(code)
+    Exit::of_code(code.into()).into()
 }

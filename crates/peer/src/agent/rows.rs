@@ -3,34 +3,87 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use cloud::{Cloud, CloudConfig, DeploymentLog, DeploymentLogTable};
+use peer::{RowFate, RowSender};
 use tokio::sync::OnceCell;
 
+use super::{Arguments, Failure};
+
+/// Who writes a host's rows to the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogBy {
+    /// The region's seeder, for who has proven to be the host.
+    Seeder,
+    /// The host, with credentials of its own.
+    Host,
+}
+
+/// Where rows go.
+pub(crate) enum Rows {
+    /// To the table.
+    Table(Box<Table>),
+    /// To the seeder whose directory is followed.
+    Seeder(RowSender),
+}
+
 /// The table, connected to when the first row is written.
-pub(crate) struct Rows {
+pub(crate) struct Table {
     config: CloudConfig,
     table: OnceCell<DeploymentLogTable>,
 }
 
+/// Why a row is not written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotWritten {
+    /// As far as is known; to write it again does no harm.
+    Now(String),
+    /// Nor ever will be.
+    Ever(String),
+}
+
 impl Rows {
-    /// Rows of this cloud.
-    pub(crate) fn new(config: CloudConfig) -> Self {
-        Self {
-            config,
+    /// To the table that the arguments name.
+    pub(crate) fn to_table(arguments: &Arguments) -> Self {
+        Self::Table(Box::new(Table {
+            config: arguments.cloud(),
             table: OnceCell::new(),
+        }))
+    }
+
+    /// What it is called by who looks for the cause of a failure.
+    pub(crate) const fn where_to(&self) -> &'static str {
+        match self {
+            Self::Table(_) => "DynamoDB",
+            Self::Seeder(_) => "the seeder that writes rows",
         }
     }
 
     /// Writes a row that is to be the first of its version. When this returns well it is there, or an earlier one is.
     ///
     /// # Errors
-    /// A sentence with build and host where it is not there, as far as is known; to write it again does no harm. Not
-    /// cancel-safe in the sense that a row whose write was cancelled may be there.
-    pub(crate) async fn write(&self, row: &DeploymentLog) -> Result<(), String> {
+    /// A sentence with the build where it is not there. Not cancel-safe in the sense that a row whose write was cancelled may be there.
+    pub(crate) async fn write(&self, row: &DeploymentLog) -> Result<(), NotWritten> {
+        match self {
+            Self::Table(table) => table.write(row).await.map_err(NotWritten::Now),
+            Self::Seeder(sender) => {
+                let build = &row.build_id;
+                match sender.hand(row).await {
+                    RowFate::Written => Ok(()),
+                    RowFate::NotNow(why) => Err(NotWritten::Now(format!("the row of {build}: {why}"))),
+                    RowFate::Refused(why) => Err(NotWritten::Ever(format!("the row of {build}: {why}"))),
+                }
+            }
+        }
+    }
+}
+
+impl Table {
+    async fn write(&self, row: &DeploymentLog) -> Result<(), String> {
         let write = async {
             let connect = async || Cloud::connect(&self.config).await.deployment_logs();
             let table = self.table.get_or_init(connect).await;
-            table.write_first(row).await.map_err(|error| cloud::chain(&error))
+            table.write_first(row).await.map_err(|error| program::chain(&error))
         };
         match tokio::time::timeout(PATIENCE, write).await {
             Ok(written) => written.map(|_| ()),
@@ -40,6 +93,40 @@ impl Rows {
                     "the row of {build}: no answer from DynamoDB within {seconds} s"
                 ))
             }
+        }
+    }
+}
+
+impl Arguments {
+    /// Who writes the rows of a host that follows a directory: its seeder where the swarm is closed, since that knows then which host it
+    /// is; the host where the swarm is open, or somebody has named the table.
+    ///
+    /// # Errors
+    /// Exit code and sentence where what was said is not possible.
+    pub(crate) fn logged_by(&self, is_closed: bool) -> Result<LogBy, Failure> {
+        let names_table = [
+            ("--endpoint-url", self.endpoint_url.is_some()),
+            ("--stage", !self.stage.is_empty()),
+            ("--log-region", self.log_region.is_some()),
+        ];
+        let named = names_table
+            .iter()
+            .find(|(_, is_named)| *is_named)
+            .map(|(flag, _)| *flag);
+        match (self.log_by, named) {
+            (Some(LogBy::Host), _) | (None, Some(_)) => Ok(LogBy::Host),
+            (Some(LogBy::Seeder), Some(flag)) => Err((
+                2,
+                format!("{flag} names the table that a host writes to itself; expected it at the seeder, or --log-by host"),
+            )),
+            (Some(LogBy::Seeder), None) if !is_closed && self.belonging.identity.is_none() => Err((
+                2,
+                "--log-by seeder: in an open swarm rows are in the name of the host's key; expected --identity, so that it stays the same"
+                    .to_owned(),
+            )),
+            (Some(LogBy::Seeder), None) => Ok(LogBy::Seeder),
+            (None, None) if is_closed => Ok(LogBy::Seeder),
+            (None, None) => Ok(LogBy::Host),
         }
     }
 }
@@ -55,3 +142,36 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN_FIRST: Duration = Duration::from_millis(250);
 /// Longest such wait.
 const AGAIN_MAX: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn the_seeder_writes_where_it_knows_who_the_host_is_and_nobody_has_named_the_table() {
+        let logged_by = |more: &[&str], is_closed: bool| {
+            let fixed = ["peer", "--directory", "/ip4/127.0.0.1/tcp/1", "--folder", "f", "--log"];
+            let arguments = Arguments::try_parse_from(fixed.iter().chain(more)).unwrap();
+            arguments.logged_by(is_closed)
+        };
+        assert_eq!(logged_by(&[], true), Ok(LogBy::Seeder));
+        assert_eq!(logged_by(&[], false), Ok(LogBy::Host));
+        for table in [
+            ["--stage", "prod"],
+            ["--log-region", "us-east-1"],
+            ["--endpoint-url", "http://a"],
+        ] {
+            assert_eq!(logged_by(&table, true), Ok(LogBy::Host));
+            let [flag, value] = table;
+            let (code, why) = logged_by(&["--log-by", "seeder", flag, value], true).unwrap_err();
+            assert!(code == 2 && why.contains(flag), "{why}");
+        }
+        assert_eq!(logged_by(&["--log-by", "host"], true), Ok(LogBy::Host));
+        let (code, why) = logged_by(&["--log-by", "seeder"], false).unwrap_err();
+        assert!(code == 2 && why.contains("--identity"), "{why}");
+        let known = ["--log-by", "seeder", "--identity", "key"];
+        assert_eq!(logged_by(&known, false), Ok(LogBy::Seeder));
+    }
+}

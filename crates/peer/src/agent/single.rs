@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::belonging::Who;
 use super::fetch::{Fetch, FetchTo, LOOK_EVERY, State};
 use super::kept::milliseconds;
-use super::rows::{Rows, again_after};
+use super::rows::{NotWritten, Rows, again_after};
 use super::stop::{LAST_WORDS, Stop};
 use super::surroundings::Surroundings;
 use super::{Arguments, Failure, machine, speech, taking_up, trusting};
@@ -236,7 +236,7 @@ impl WaitingRow {
     /// Writes it until `deadline`.
     async fn write(&self, row: &DeploymentLog, arguments: &Arguments, deadline: Instant) -> Result<(), String> {
         let file = self.path.display();
-        let rows = Rows::new(arguments.cloud());
+        let rows = Rows::to_table(arguments);
         let (mut failures, mut last) = (0, "there was no time to write it".to_owned());
         while Instant::now() < deadline {
             match tokio::time::timeout_at(deadline.into(), rows.write(row)).await {
@@ -245,7 +245,7 @@ impl WaitingRow {
                     let _ = std::fs::remove_file(&self.path);
                     return Ok(());
                 }
-                Ok(Err(error)) => last = error,
+                Ok(Err(NotWritten::Now(error) | NotWritten::Ever(error))) => last = error,
                 Err(_) => break,
             }
             failures += 1;

@@ -19,8 +19,7 @@ pub(crate) fn say(sentence: &str) {
         tracing::info!(target: SAID, "{sentence}");
         return;
     }
-    // There is nobody to tell that nobody can be told.
-    let _ = writeln!(io::stderr(), "peer: {sentence}");
+    program::say(format_args!("peer: {sentence}"));
 }
 
 /// A line for the program that waits for what is in place.

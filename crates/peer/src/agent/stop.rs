@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use program::Exit;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -25,8 +26,8 @@ pub(crate) enum Signal {
 impl Signal {
     const fn exit_code(self) -> u8 {
         match self {
-            Self::Interrupt => 130,
-            Self::Terminate => 143,
+            Self::Interrupt => Exit::Interrupted.code(),
+            Self::Terminate => Exit::Terminated.code(),
         }
     }
 

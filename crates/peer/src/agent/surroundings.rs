@@ -74,7 +74,7 @@ impl Surroundings {
         }
         let endpoint = Endpoint::start(config)
             .await
-            .map_err(|error| (4, cloud::chain(&error)))?;
+            .map_err(|error| (4, program::chain(&error)))?;
         let own = Addresses::new(endpoint.peer_id(), endpoint.addresses());
         if own.is_on_loopback() && !are_here {
             tracing::warn!(

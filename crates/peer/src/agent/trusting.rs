@@ -17,7 +17,7 @@ pub(crate) fn trust(arguments: &Arguments, memory: impl FnOnce() -> PathBuf) -> 
         arguments.say("whatever the seeder says is believed; with --trust only what is signed with a key of that file");
         return Ok(None);
     };
-    let keys = signing::TrustedKeys::read(keys).map_err(|error| (2, format!("--trust {}", cloud::chain(&error))))?;
-    let trust = Trust::remembering(keys, memory()).map_err(|error| (4, cloud::chain(&error)))?;
+    let keys = signing::TrustedKeys::read(keys).map_err(|error| (2, format!("--trust {}", program::chain(&error))))?;
+    let trust = Trust::remembering(keys, memory()).map_err(|error| (4, program::chain(&error)))?;
     Ok(Some(Arc::new(trust)))
 }

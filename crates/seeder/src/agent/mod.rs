@@ -211,7 +211,7 @@ impl<H: AgentHost> Agent<H> {
             if let Err(error) = pulled.check(self.options.pull.trust.as_deref()) {
                 // S3 may have it with a newer signature.
                 let (key, bucket) = (pulled.object.key, pulled.object.bucket);
-                let error = cloud::chain(&error);
+                let error = program::chain(&error);
                 tracing::warn!(key, bucket, error, "not seeded again as it is in the spool");
                 notices.push(BuildNotice { bucket, key });
                 continue;
@@ -314,7 +314,7 @@ impl<H: AgentHost> Agent<H> {
     /// no queue has is tried again here.
     async fn fail(&mut self, notice: &BuildNotice, error: &PullError, again: bool) {
         let (build, bucket) = (&notice.key, &notice.bucket);
-        tracing::error!(build, bucket, "not seeded: {}", cloud::chain(error));
+        tracing::error!(build, bucket, "not seeded: {}", program::chain(error));
         if again && self.jobs.is_ours_alone(notice) {
             self.jobs.set(notice, Stage::Resting(Instant::now() + AGAIN_AFTER));
         } else if let Some(delivery) = self.jobs.remove(notice) {
@@ -384,7 +384,7 @@ impl<H: AgentHost> Agent<H> {
         let (folder, list) = (Arc::clone(&self.options.folder), self.seeding.list());
         let fleet = self.seeding.fleet();
         if let Err(error) = waiting(move || folder.keep_list(&list, fleet)).await {
-            let error = cloud::chain(&error);
+            let error = program::chain(&error);
             tracing::warn!(
                 error,
                 "after a restart the builds that are seeded now are not all taken up again"

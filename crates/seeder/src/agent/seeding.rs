@@ -133,7 +133,7 @@ impl Seeding {
         }
         let (key, bucket) = (&object.key, &object.bucket);
         if let Err(error) = anew.check(trust) {
-            let error = cloud::chain(&error);
+            let error = program::chain(&error);
             tracing::error!(key, bucket, error, "seeded with the signature that it had");
             return;
         }

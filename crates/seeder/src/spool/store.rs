@@ -8,9 +8,10 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cloud::{Buckets, CloudError, chain};
+use cloud::{Buckets, CloudError};
 use parking_lot::Mutex;
 use peer::{ChunkStore, Looked, StoreError, read_at};
+use program::chain;
 use swarm::{Bitfield, ChunkIndex, Hash};
 use tokio::runtime::Handle;
 

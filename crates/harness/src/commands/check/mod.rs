@@ -40,9 +40,8 @@ struct Checked {
 
 pub(crate) fn check(arguments: &CheckArguments) -> Exit {
     let options = LoadOptions {
-        overrides: arguments.overrides.clone(),
-        seed: arguments.seed,
         build: arguments.build.clone(),
+        ..arguments.changes.options()
     };
     let scenario = match Scenario::load(&arguments.scenario, &options) {
         Ok(scenario) => scenario,

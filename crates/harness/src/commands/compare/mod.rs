@@ -19,9 +19,10 @@ use super::print;
 use super::run::watch_signals;
 use super::spread::{interval, median, shown};
 use crate::cli::{CompareArguments, Format};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, complain, of_stop};
 use judging::judge;
-use sides::{Pair, Sides, seed};
+use sides::{Pair, Sides};
+pub(super) use sides::{read as read_reports, seed};
 
 /// What is compared: a name, the field of the report, and which way is worse.
 const ROWS: [(&str, &str, Worse); 18] = [
@@ -114,7 +115,7 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Exit {
         }
     };
     if let Some(stopped) = *stop.borrow() {
-        return stopped.into();
+        return of_stop(stopped);
     }
     let Some(first) = sides.pairs.first() else {
         say!("harness: there is no run of one side or the other; expected --seeds that both have");

@@ -7,6 +7,7 @@ use scenario::{LoadOptions, Override, Scenario, Stop};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::super::baseline;
 use super::super::forecasts::{ToForecast, forecast_all, with_seeds};
 use crate::cli::CompareArguments;
 
@@ -28,9 +29,9 @@ pub(super) struct Sides {
 /// # Errors
 /// What cannot be read, or what the command line lacks.
 pub(super) fn both(arguments: &CompareArguments, stop: &watch::Receiver<Option<Stop>>) -> Result<Sides, String> {
-    let (a, b) = (&arguments.a, &arguments.b);
+    let (a, b) = &paths(arguments)?;
     if !is_scenario(a) && !is_scenario(b) {
-        if !arguments.overrides.is_empty() || !arguments.set_b.is_empty() {
+        if !arguments.set.overrides.is_empty() || !arguments.set_b.is_empty() {
             return Err("--set and --set-b are for scenarios; reports are what they are".to_owned());
         }
         let (mut a, mut b) = (read(a)?, read(b)?);
@@ -48,7 +49,7 @@ pub(super) fn both(arguments: &CompareArguments, stop: &watch::Receiver<Option<S
         ));
     };
     let of = |path: &Path, more: &[Override]| match is_scenario(path) {
-        true => to_forecast(path, &[&arguments.overrides, more].concat(), seeds).map(Some),
+        true => to_forecast(path, &[&arguments.set.overrides, more].concat(), seeds).map(Some),
         false => Ok(None),
     };
     let (of_a, of_b) = (of(a, &[])?, of(b, &arguments.set_b)?);
@@ -62,6 +63,16 @@ pub(super) fn both(arguments: &CompareArguments, stop: &watch::Receiver<Option<S
     let a = if is_scenario(a) { made_a } else { read(a)? };
     let b = if is_scenario(b) { made_b } else { read(b)? };
     Ok(pair(a, b))
+}
+
+/// Where both are: what was kept under a name comes first.
+fn paths(arguments: &CompareArguments) -> Result<(PathBuf, PathBuf), String> {
+    let first = arguments.a.clone();
+    match (&arguments.baseline, &arguments.b) {
+        (Some(name), _) => Ok((baseline::find(&arguments.baselines, name)?, first)),
+        (None, Some(second)) => Ok((first, second.clone())),
+        (None, None) => Err("expected a second run, or --baseline NAME".to_owned()),
+    }
 }
 
 fn is_scenario(path: &Path) -> bool {
@@ -102,12 +113,12 @@ fn pair(a: Vec<Value>, b: Vec<Value>) -> Sides {
     Sides { pairs, alone }
 }
 
-pub(super) fn seed(report: &Value) -> u64 {
+pub(crate) fn seed(report: &Value) -> u64 {
     report.get("seed").and_then(Value::as_u64).unwrap_or_default()
 }
 
 /// The report of a run's folder, those of the folders in it, or a report itself.
-fn read(path: &Path) -> Result<Vec<Value>, String> {
+pub(crate) fn read(path: &Path) -> Result<Vec<Value>, String> {
     let own = path.join("report.json");
     if !path.is_dir() || own.exists() {
         let file = if path.is_dir() { own } else { path.to_owned() };

@@ -9,7 +9,7 @@ mod yaml;
 
 use std::time::Duration;
 
-use scenario::{LoadOptions, Override, Scenario, Transport};
+use scenario::{Override, Scenario, Transport};
 
 use super::print;
 use crate::cli::{Engine, RenderArguments};
@@ -62,11 +62,7 @@ fn rendered(arguments: &RenderArguments) -> Result<String, String> {
 impl Rendered {
     fn new(arguments: &RenderArguments) -> Result<Self, String> {
         let own = |message: String| format!("harness: {message}");
-        let options = LoadOptions {
-            overrides: arguments.overrides.clone(),
-            seed: None,
-            build: None,
-        };
+        let options = arguments.set.options();
         let scenario = Scenario::load(&arguments.scenario, &options).map_err(|error| error.to_string())?;
         if !matches!(scenario.network.transport, Transport::Tcp | Transport::Quic) {
             return Err(own(
@@ -102,7 +98,7 @@ impl Rendered {
             program: arguments.program.clone(),
             file: arguments.scenario.display().to_string(),
             text,
-            overrides: arguments.overrides.clone(),
+            overrides: arguments.set.overrides.clone(),
             // Half as much again as was measured, and what each process has besides.
             memory: [of_worker * 3 / 2 + OF_PROCESS, build * 2 + OF_PROCESS],
             disk: of_run.disk_bytes * 11 / 10 + OF_PROCESS,

@@ -1,6 +1,7 @@
 //! What is rendered is YAML and JSON that others read, and a script that a shell takes.
 
 use super::*;
+use crate::cli::SetArguments;
 
 fn of(engine: Engine, text: &str, more: impl FnOnce(&mut RenderArguments)) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -10,7 +11,9 @@ fn of(engine: Engine, text: &str, more: impl FnOnce(&mut RenderArguments)) -> Re
         engine,
         scenario,
         workers: 4,
-        overrides: vec!["network.transport=tcp".parse().unwrap()],
+        set: SetArguments {
+            overrides: vec!["network.transport=tcp".parse().unwrap()],
+        },
         name: None,
         image: Some("registry.example/fleetcast:0.1.0".to_owned()),
         any_zone: false,
@@ -38,7 +41,7 @@ fn manifests_are_what_they_were() {
 
 #[test]
 fn what_cannot_be_started_is_not_rendered() {
-    let said = of(Engine::Kubernetes, FLEET, |of| of.overrides.clear()).unwrap_err();
+    let said = of(Engine::Kubernetes, FLEET, |of| of.set.overrides.clear()).unwrap_err();
     assert!(said.contains("expected --set network.transport=tcp"), "{said}");
     let said = of(Engine::Kubernetes, FLEET, |of| of.image = None).unwrap_err();
     assert!(said.contains("--image is missing"), "{said}");
@@ -58,7 +61,7 @@ fn what_cannot_be_started_is_not_rendered() {
 fn a_script_is_one_that_a_shell_takes_whatever_words_are_in_it() {
     let text = of(Engine::Slurm, FLEET, |of| {
         of.program = "/opt/it's here/harness".to_owned();
-        of.overrides.push("swarm.degree=4".parse().unwrap());
+        of.set.overrides.push("swarm.degree=4".parse().unwrap());
     })
     .unwrap();
     assert!(

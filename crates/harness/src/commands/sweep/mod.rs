@@ -18,7 +18,7 @@ use super::forecasts::{ToForecast, forecast_all};
 use super::run::watch_signals;
 use super::{print, warn};
 use crate::cli::{Format, SweepArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, complain, of_stop};
 use crate::report::{Asked, Report};
 use parts::Identity;
 
@@ -144,7 +144,7 @@ fn make_part(
         parts::keep(folder, (part, index), &identity, (&swept, one.scenario.seed)).map_err(failed)?;
     }
     let stopped = *stop.borrow();
-    Ok(stopped.map_or(Exit::Well, Exit::from))
+    Ok(stopped.map_or(Exit::Well, of_stop))
 }
 
 /// Puts together what others have made.
@@ -212,7 +212,7 @@ fn exit(swept: &Swept, stopped: Option<Stop>) -> Exit {
             "harness: {} of {of} cells were forecast before it was stopped",
             cells.len()
         );
-        return stopped.into();
+        return of_stop(stopped);
     }
     if cells.iter().all(|cell| cell.metric.is_none()) {
         say!("harness: no cell has {metric}: it is null in each report");
@@ -256,10 +256,10 @@ impl std::fmt::Display for Vary {
 /// A key that is varied has one place that says so: a row that is labelled with a value has that value.
 fn contradiction(arguments: &SweepArguments) -> Result<(), String> {
     let mut said: Vec<(String, Override)> = Vec::new();
-    for set in &arguments.overrides {
+    for set in &arguments.changes.set.overrides {
         said.push((set.to_string(), set.clone()));
     }
-    if let Some(seed) = arguments.seed {
+    if let Some(seed) = arguments.changes.seed {
         said.push((format!("--seed {seed}"), format!("seed={seed}").parse()?));
     }
     for vary in &arguments.vary {
@@ -289,11 +289,10 @@ fn load(arguments: &SweepArguments, values: &[String]) -> Result<ToForecast, Str
     let mut overrides: Vec<Override> = varied
         .map(|(vary, value)| vary.set_to(value).map_err(|error| format!("harness: {error}")))
         .collect::<Result<_, String>>()?;
-    overrides.extend(arguments.overrides.iter().cloned());
+    overrides.extend(arguments.changes.set.overrides.iter().cloned());
     let options = LoadOptions {
         overrides,
-        seed: arguments.seed,
-        build: None,
+        ..arguments.changes.options()
     };
     let Some(file) = &arguments.scenario else {
         return Err("harness: expected a scenario".to_owned());

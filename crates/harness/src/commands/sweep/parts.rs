@@ -75,10 +75,10 @@ impl Identity {
         for Vary { key, values } in &arguments.vary {
             command.extend(["--vary".to_owned(), format!("{key}={}", values.join(","))]);
         }
-        for set in arguments.overrides.iter().map(Override::pair) {
+        for set in arguments.changes.set.overrides.iter().map(Override::pair) {
             command.extend(["--set".to_owned(), set]);
         }
-        if let Some(seed) = arguments.seed {
+        if let Some(seed) = arguments.changes.seed {
             command.extend(["--seed".to_owned(), seed.to_string()]);
         }
         command.extend(["--metric".to_owned(), arguments.metric.clone()]);

@@ -90,7 +90,7 @@ async fn find(arguments: &Arguments, who: &Who, key: &str) -> Result<SeededBuild
     };
     let addresses = Addresses::of([address]).map_err(|error| (2, format!("--directory {error}")))?;
     let directory = Directory::follow_as(&who.identity, who.members.clone(), addresses);
-    let directory = directory.map_err(|error| (4, cloud::chain(&error)))?;
+    let directory = directory.map_err(|error| (4, program::chain(&error)))?;
     let listed = tokio::time::timeout(arguments.patience(), directory.listed()).await;
     let Ok(listed) = listed else {
         let seconds = arguments.timeout;

@@ -15,7 +15,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Arg, Command, CommandFactory as _, value_parser};
-use peer::{LogFormat, OutputFormat};
+use peer::OutputFormat;
+use program::LogFormat;
 use settings::{Merged, Problem, Problems};
 
 use super::arguments::place_of;
