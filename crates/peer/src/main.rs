@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use agent::{Configuration, Get, Stop};
 use peer::agent_runtime;
-use program::{LogFormat, log_to_stderr};
+use program::{Exit, LogFormat, log_to_stderr};
 
 fn main() -> ExitCode {
     let flags: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -35,12 +35,12 @@ fn run<R: Future<Output = ExitCode>>(format: LogFormat, what: impl FnOnce(Stop) 
     }
     let runtime = match agent_runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return agent::fail((4, format!("failed to start the runtime: {error}"))),
+        Err(error) => return agent::fail((Exit::Failed, format!("failed to start the runtime: {error}"))),
     };
     let code = runtime.block_on(async {
         match Stop::listen() {
             Ok(stop) => what(stop).await,
-            Err(error) => agent::fail((4, format!("failed to listen for signals: {error}"))),
+            Err(error) => agent::fail((Exit::Failed, format!("failed to listen for signals: {error}"))),
         }
     });
     // A thread that still reads or syncs a file is not waited for.

@@ -10,6 +10,7 @@ use super::check::not_configured;
 use super::configuration::{NotConfigured, read_sources};
 use super::speech;
 use super::status::Status;
+use program::Exit;
 
 /// Asks, and prints the answer. The exit code is 4 where nobody answers, and 2 where it is not known whom to ask.
 pub(crate) fn status(flags: &[OsString]) -> ExitCode {
@@ -23,13 +24,13 @@ pub(crate) fn status(flags: &[OsString]) -> ExitCode {
     };
     let address = match arguments.address(&said) {
         Ok(address) => address,
-        Err(why) => return super::fail((2, why)),
+        Err(why) => return super::fail((Exit::Usage, why)),
     };
     let answer = arguments.answer(&address, |first, second| Ok(shown(&parsed(first)?, &parsed(second)?)));
     match answer.map(|text| speech::print_line(text.trim_end())) {
         Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => super::fail((4, format!("failed to print the status: {error}"))),
-        Err(why) => super::fail((4, why)),
+        Ok(Err(error)) => super::fail((Exit::Failed, format!("failed to print the status: {error}"))),
+        Err(why) => super::fail((Exit::Failed, why)),
     }
 }
 

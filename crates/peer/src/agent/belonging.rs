@@ -5,6 +5,7 @@ use std::sync::Arc;
 use peer::{BelongingError, Members, NodeIdentity, OPEN_SWARM};
 
 use super::{Arguments, Failure, speech};
+use program::Exit;
 
 /// Who this process is, and who may be talked to.
 pub(crate) struct Who {
@@ -21,7 +22,7 @@ pub(crate) fn printed_id(arguments: &Arguments) -> Option<Result<(), Failure>> {
     Some(printed.map_err(failure).and_then(|identity| {
         let id = identity.map(|identity| identity.peer_id().to_string());
         speech::print_line(&id.unwrap_or_default())
-            .map_err(|error| (4, format!("failed to print the peer id: {error}")))
+            .map_err(|error| (Exit::Failed, format!("failed to print the peer id: {error}")))
     }))
 }
 
@@ -49,7 +50,7 @@ fn take(said: &mut Option<String>, certified: Option<&str>, what: &str) -> Resul
         (Some(said), certified) if certified != Some(said) => {
             let certified = certified.unwrap_or("nothing");
             let why = format!("{what} {said}: the certificate says {certified}; expected the same, or no {what}");
-            Err((2, why))
+            Err((Exit::Usage, why))
         }
         _ => {
             *said = certified.map(str::to_owned);
@@ -59,5 +60,5 @@ fn take(said: &mut Option<String>, certified: Option<&str>, what: &str) -> Resul
 }
 
 fn failure(error: BelongingError) -> Failure {
-    (2, program::chain(&error))
+    (Exit::Usage, program::chain(&error))
 }

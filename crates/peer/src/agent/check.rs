@@ -20,7 +20,7 @@ pub(crate) fn check(flags: &[OsString]) -> ExitCode {
         .merged
         .shown(&KEYS, PREFIX, |key| configuration.values(key));
     if let Err(error) = speech::print_line(said.trim_end()) {
-        return super::fail((4, format!("failed to print the configuration: {error}")));
+        return super::fail((Exit::Failed, format!("failed to print the configuration: {error}")));
     }
     match files_that_cannot_be_read(&configuration) {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,7 +39,7 @@ pub(super) fn words(why: &NotConfigured) -> String {
 /// Tells why it is not known what the agent is to do.
 pub(crate) fn not_configured(why: NotConfigured) -> ExitCode {
     match why {
-        NotConfigured::Problems(problems) => super::fail((2, problems.to_string())),
+        NotConfigured::Problems(problems) => super::fail((Exit::Usage, problems.to_string())),
         NotConfigured::Flags(error) => {
             // There is nobody to tell that nobody can be told.
             let _ = error.print();

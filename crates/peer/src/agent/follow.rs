@@ -23,6 +23,7 @@ use super::rows::{LogBy, NotWritten, Rows, again_after};
 use super::stop::{LAST_WORDS, Stop};
 use super::surroundings::Surroundings;
 use super::{Arguments, Failure, trusting};
+use program::Exit;
 
 /// What is followed, and where that goes.
 pub(crate) struct Followed<'a> {
@@ -39,14 +40,14 @@ pub(crate) async fn follow(
     mut stop: Stop,
 ) -> Result<(), Failure> {
     let Followed { address, folder } = followed;
-    let addresses = Addresses::of([address]).map_err(|error| (2, format!("--directory {error}")))?;
+    let addresses = Addresses::of([address]).map_err(|error| (Exit::Usage, format!("--directory {error}")))?;
     let logged_by = arguments.logged_by(who.members.is_some())?;
     let kept = Kept::open(folder)?;
     stop.is_planned_from_now_on();
     let trust = trusting::trust(arguments, || kept.sequences_path())?;
     let directory = Directory::follow_as(&who.identity, who.members.clone(), addresses.clone());
     let surroundings = Surroundings::start(arguments, who, std::slice::from_ref(&addresses), trust).await?;
-    let mut directory = directory.map_err(|error| (4, program::chain(&error)))?;
+    let mut directory = directory.map_err(|error| (Exit::Failed, program::chain(&error)))?;
     let mut outside = Outside::start(arguments, &directory).await?;
     let mut builds = Builds::new(arguments, folder, kept, &surroundings);
     let mut rows = RowsUnderWay::new(
@@ -64,7 +65,7 @@ pub(crate) async fn follow(
             _ = stop.first() => break,
             listed = directory.changed() => match listed {
                 Some(listed) => builds.listed(listed),
-                None => return Err((4, "the directory is not followed any more".to_owned())),
+                None => return Err((Exit::Failed, "the directory is not followed any more".to_owned())),
             },
             () = surroundings.news.notified() => {}
             written = rows.next() => rows.end(&mut builds, written),

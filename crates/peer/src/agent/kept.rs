@@ -17,6 +17,7 @@ use peer::{Locked, NodeIdentity, replace_file, take_lock};
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, machine};
+use program::Exit;
 
 /// A version of a build: key and version.
 pub(crate) type BuildId = (String, String);
@@ -148,7 +149,10 @@ impl Kept {
         let failed = |error: io::Error| {
             let folder = folder.display();
             let hint = "is it a folder that this user may write to?";
-            (4, format!("failed to use the folder {folder}: {error}; {hint}"))
+            (
+                Exit::Failed,
+                format!("failed to use the folder {folder}: {error}; {hint}"),
+            )
         };
         std::fs::create_dir_all(folder).map_err(failed)?;
         let lock = lock(folder, failed)?;
@@ -179,7 +183,10 @@ impl Kept {
         };
         let content = content.map_err(|error| {
             let (list, hint) = (path.display(), "run it as the agent's user");
-            (4, format!("failed to read the agent's list {list}: {error}; {hint}"))
+            (
+                Exit::Failed,
+                format!("failed to read the agent's list {list}: {error}; {hint}"),
+            )
         })?;
         Ok(content.builds)
     }
@@ -341,7 +348,7 @@ fn lock(folder: &Path, failed: impl Fn(io::Error) -> Failure) -> Result<File, Fa
             let owner = process.map_or_else(|| "?".to_owned(), |process| process.to_string());
             let folder = folder.display();
             Err((
-                4,
+                Exit::Failed,
                 format!("the folder {folder} is in use by process {owner}; stop it first, or use another --folder"),
             ))
         }
@@ -416,7 +423,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Kept::open(folder.path()).unwrap();
         let (code, message) = Kept::open(folder.path()).map(|_| ()).unwrap_err();
-        assert_eq!(code, 4);
+        assert_eq!(code, Exit::Failed);
         assert!(
             message.contains(&format!("in use by process {}", std::process::id())),
             "{message}"

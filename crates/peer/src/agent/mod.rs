@@ -50,8 +50,8 @@ use program::Exit;
 pub(crate) use speech::say_as_log_lines;
 pub(crate) use stop::Stop;
 
-/// Why it does not go on, and the exit code for that: one of [`Exit`]'s.
-pub(crate) type Failure = (u8, String);
+/// Why it does not go on, and how the program ends for that.
+pub(crate) type Failure = (Exit, String);
 
 /// Does what the arguments ask for, until it is done or stopped. The exit code is told beforehand to `stop`, which ends the
 /// process where this takes too long.
@@ -77,7 +77,7 @@ pub(crate) async fn run(configuration: Configuration, stop: Stop) -> ExitCode {
         }
         (_, _, Some(out)) => single::fetch(&arguments, who, out, stop).await,
         _ => Err((
-            2,
+            Exit::Usage,
             "expected --seeder with --out, or --directory with --folder".to_owned(),
         )),
     };
@@ -88,7 +88,7 @@ pub(crate) async fn run(configuration: Configuration, stop: Stop) -> ExitCode {
 }
 
 /// Tells why it ends.
-pub(crate) fn fail((code, message): Failure) -> ExitCode {
+pub(crate) fn fail((exit, message): Failure) -> ExitCode {
     speech::say(&message);
-    Exit::of_code(code.into()).into()
+    exit.into()
 }

@@ -6,6 +6,7 @@ use peer::{Caretakers, Directory, Reach};
 
 use super::status::{Around, Status};
 use super::{Arguments, Failure};
+use program::Exit;
 
 /// Those others.
 pub(super) struct Outside {
@@ -28,7 +29,7 @@ impl Outside {
     /// Exit code and sentence where that cannot be.
     pub(super) async fn start(arguments: &Arguments, directory: &Directory) -> Result<Self, Failure> {
         let caretakers = Caretakers::start(&arguments.http).await;
-        let caretakers = caretakers.map_err(|error| (4, error.to_string()))?;
+        let caretakers = caretakers.map_err(|error| (Exit::Failed, error.to_string()))?;
         caretakers.addresses().for_each(|address| arguments.say(&address));
         let address = arguments.directory.as_ref().map(ToString::to_string);
         let around = Around {

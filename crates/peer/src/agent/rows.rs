@@ -9,6 +9,7 @@ use peer::{RowFate, RowSender};
 use tokio::sync::OnceCell;
 
 use super::{Arguments, Failure};
+use program::Exit;
 
 /// Who writes a host's rows to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -116,11 +117,11 @@ impl Arguments {
         match (self.log_by, named) {
             (Some(LogBy::Host), _) | (None, Some(_)) => Ok(LogBy::Host),
             (Some(LogBy::Seeder), Some(flag)) => Err((
-                2,
+                Exit::Usage,
                 format!("{flag} names the table that a host writes to itself; expected it at the seeder, or --log-by host"),
             )),
             (Some(LogBy::Seeder), None) if !is_closed && self.belonging.identity.is_none() => Err((
-                2,
+                Exit::Usage,
                 "--log-by seeder: in an open swarm rows are in the name of the host's key; expected --identity, so that it stays the same"
                     .to_owned(),
             )),
@@ -166,11 +167,11 @@ mod tests {
             assert_eq!(logged_by(&table, true), Ok(LogBy::Host));
             let [flag, value] = table;
             let (code, why) = logged_by(&["--log-by", "seeder", flag, value], true).unwrap_err();
-            assert!(code == 2 && why.contains(flag), "{why}");
+            assert!(code == Exit::Usage && why.contains(flag), "{why}");
         }
         assert_eq!(logged_by(&["--log-by", "host"], true), Ok(LogBy::Host));
         let (code, why) = logged_by(&["--log-by", "seeder"], false).unwrap_err();
-        assert!(code == 2 && why.contains("--identity"), "{why}");
+        assert!(code == Exit::Usage && why.contains("--identity"), "{why}");
         let known = ["--log-by", "seeder", "--identity", "key"];
         assert_eq!(logged_by(&known, false), Ok(LogBy::Seeder));
     }

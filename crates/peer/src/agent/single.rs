@@ -20,10 +20,11 @@ use super::rows::{NotWritten, Rows, again_after};
 use super::stop::{LAST_WORDS, Stop};
 use super::surroundings::Surroundings;
 use super::{Arguments, Failure, machine, speech, taking_up, trusting};
+use program::Exit;
 
 /// Fetches the build of the seeders to `out`, writes its row, and serves it for as long as it is to linger.
 pub(crate) async fn fetch(arguments: &Arguments, who: Who, out: &Path, mut stop: Stop) -> Result<(), Failure> {
-    let seeders = Addresses::by_peer(&arguments.seeder).map_err(|error| (2, format!("--seeder {error}")))?;
+    let seeders = Addresses::by_peer(&arguments.seeder).map_err(|error| (Exit::Usage, format!("--seeder {error}")))?;
     let trust = trusting::trust(arguments, || beside(out, ".sequences"))?;
     let surroundings = Surroundings::start(arguments, who, &seeders, trust).await?;
     let ended = fetch_and_serve(arguments, seeders, out, &mut stop, &surroundings).await;
@@ -88,7 +89,7 @@ async fn fetch_and_serve(
     outcome?;
     if let Err(lost) = written {
         if arguments.linger == 0 {
-            return Err((4, lost));
+            return Err((Exit::Failed, lost));
         }
         tracing::warn!("{lost}");
     }
@@ -175,9 +176,9 @@ pub(super) async fn come(
     loop {
         match fetch.state() {
             State::Complete(traffic) => return Ok(traffic),
-            State::Failed(error) | State::Refused(error) => return Err((4, error)),
+            State::Failed(error) | State::Refused(error) => return Err((Exit::Failed, error)),
             State::Fetching if fetch.age() >= arguments.patience() => {
-                return Err((3, fetch.timed_out(arguments.patience())));
+                return Err((Exit::NotConverged, fetch.timed_out(arguments.patience())));
             }
             State::Fetching => fetch.look(),
         }

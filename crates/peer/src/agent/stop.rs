@@ -24,10 +24,10 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
-    const fn exit_code(self) -> u8 {
+    const fn exit(self) -> Exit {
         match self {
-            Self::Interrupt => Exit::Interrupted.code(),
-            Self::Terminate => Exit::Terminated.code(),
+            Self::Interrupt => Exit::Interrupted,
+            Self::Terminate => Exit::Terminated,
         }
     }
 
@@ -37,7 +37,7 @@ impl Signal {
             Self::Interrupt => "interrupted",
             Self::Terminate => "terminated",
         };
-        (self.exit_code(), format!("{what}; run it again to go on"))
+        (self.exit(), format!("{what}; run it again to go on"))
     }
 }
 
@@ -66,15 +66,15 @@ impl Stop {
             // A thread, since the runtime may be what hangs: a disk or a network file system may let its threads wait.
             std::thread::spawn(move || {
                 std::thread::sleep(PATIENCE);
-                let code = if planned.load(Ordering::Relaxed) {
-                    0
+                let exit = if planned.load(Ordering::Relaxed) {
+                    Exit::Well
                 } else {
-                    first.exit_code()
+                    first.exit()
                 };
-                std::process::exit(code.into());
+                std::process::exit(exit.code().into());
             });
             let second = either(&mut interrupts, &mut terminations).await;
-            std::process::exit(second.exit_code().into());
+            std::process::exit(second.exit().code().into());
         });
         Ok(Self { first, is_planned })
     }

@@ -13,6 +13,7 @@ use super::belonging::Who;
 use super::limits::NetworkLimits;
 use super::totals::Totals;
 use super::{Arguments, Failure};
+use program::Exit;
 
 /// What the fetches of a process have in common.
 pub(crate) struct Surroundings {
@@ -74,7 +75,7 @@ impl Surroundings {
         }
         let endpoint = Endpoint::start(config)
             .await
-            .map_err(|error| (4, program::chain(&error)))?;
+            .map_err(|error| (Exit::Failed, program::chain(&error)))?;
         let own = Addresses::new(endpoint.peer_id(), endpoint.addresses());
         if own.is_on_loopback() && !are_here {
             tracing::warn!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use peer::Trust;
 
 use super::{Arguments, Failure};
+use program::Exit;
 
 /// Whose builds are believed, what was had being remembered in the file at `memory`; every seeder's where nobody has said, which is
 /// told.
@@ -17,7 +18,8 @@ pub(crate) fn trust(arguments: &Arguments, memory: impl FnOnce() -> PathBuf) -> 
         arguments.say("whatever the seeder says is believed; with --trust only what is signed with a key of that file");
         return Ok(None);
     };
-    let keys = signing::TrustedKeys::read(keys).map_err(|error| (2, format!("--trust {}", program::chain(&error))))?;
-    let trust = Trust::remembering(keys, memory()).map_err(|error| (4, program::chain(&error)))?;
+    let keys = signing::TrustedKeys::read(keys)
+        .map_err(|error| (Exit::Usage, format!("--trust {}", program::chain(&error))))?;
+    let trust = Trust::remembering(keys, memory()).map_err(|error| (Exit::Failed, program::chain(&error)))?;
     Ok(Some(Arc::new(trust)))
 }

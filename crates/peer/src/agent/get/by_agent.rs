@@ -16,6 +16,7 @@ use super::super::{Arguments, Failure};
 use super::Wanted;
 use super::copying::{Copy, NoCopy};
 use super::telling::{From, Got, HowFar, Progress};
+use program::Exit;
 
 /// Gets it from the agent that keeps `folder`; `None` where that ends before it has it.
 pub(super) async fn get(
@@ -88,7 +89,7 @@ async fn come(
                 ..
             }) => {
                 let (key, why) = (wanted.key, why.as_deref().unwrap_or("it does not say why"));
-                return Err((4, format!("{key}: the agent has refused it: {why}")));
+                return Err((Exit::Failed, format!("{key}: the agent has refused it: {why}")));
             }
             Some(BuildStatus { why: Some(why), .. }) => progress.waits(why),
             Some(build) => progress.show(HowFar {
@@ -106,7 +107,10 @@ async fn come(
             let why = status.and_then(|status| status.why);
             let why = why.map_or_else(String::new, |why| format!(": {why}"));
             let (key, seconds) = (wanted.key, arguments.timeout);
-            return Err((3, format!("{key}: the agent has not got it after {seconds} s{why}")));
+            return Err((
+                Exit::NotConverged,
+                format!("{key}: the agent has not got it after {seconds} s{why}"),
+            ));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -169,7 +173,7 @@ async fn copy(
     match copied {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error @ (NoCopy::Failed { .. } | NoCopy::Changed { .. } | NoCopy::Stopped))) => {
-            Err((4, error.to_string()))
+            Err((Exit::Failed, error.to_string()))
         }
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }

@@ -16,6 +16,7 @@ use super::super::surroundings::Surroundings;
 use super::super::{Arguments, Failure, trusting};
 use super::telling::{From, Got, HowFar, Progress};
 use super::{Get, Wanted};
+use program::Exit;
 
 /// Gets it from its swarm.
 pub(super) async fn get(get: &Get, wanted: &Wanted<'_>, progress: &Progress, stop: &mut Stop) -> Result<Got, Failure> {
@@ -39,7 +40,7 @@ pub(super) async fn get(get: &Get, wanted: &Wanted<'_>, progress: &Progress, sto
     };
     // A build that somebody has asked for has no limit by default, as one by its seeders.
     arguments.directory = None;
-    let seeders = Addresses::by_peer(&found.seeders).map_err(|error| (4, format!("its seeder {error}")))?;
+    let seeders = Addresses::by_peer(&found.seeders).map_err(|error| (Exit::Failed, format!("its seeder {error}")))?;
     let memory = || match wanted.folder.filter(|_| wanted.is_for_folder()) {
         Some(folder) => folder.join(SEQUENCES),
         None => beside(&wanted.out, ".sequences"),
@@ -86,16 +87,16 @@ pub(super) async fn get(get: &Get, wanted: &Wanted<'_>, progress: &Progress, sto
 async fn find(arguments: &Arguments, who: &Who, key: &str) -> Result<SeededBuild, Failure> {
     let Some(address) = &arguments.directory else {
         // The command line does not let it come to this.
-        return Err((2, "expected --directory".to_owned()));
+        return Err((Exit::Usage, "expected --directory".to_owned()));
     };
-    let addresses = Addresses::of([address]).map_err(|error| (2, format!("--directory {error}")))?;
+    let addresses = Addresses::of([address]).map_err(|error| (Exit::Usage, format!("--directory {error}")))?;
     let directory = Directory::follow_as(&who.identity, who.members.clone(), addresses);
-    let directory = directory.map_err(|error| (4, program::chain(&error)))?;
+    let directory = directory.map_err(|error| (Exit::Failed, program::chain(&error)))?;
     let listed = tokio::time::timeout(arguments.patience(), directory.listed()).await;
     let Ok(listed) = listed else {
         let seconds = arguments.timeout;
         return Err((
-            3,
+            Exit::NotConverged,
             format!("{address}: the directory has not answered within {seconds} s"),
         ));
     };
@@ -122,7 +123,7 @@ pub(super) fn not_listed<'a>(key: &str, known: impl Iterator<Item = &'a str>, wh
             known.len() - NAMED_MAX
         ),
     };
-    (2, format!("{key}: there is no such build — {hint}"))
+    (Exit::Usage, format!("{key}: there is no such build — {hint}"))
 }
 
 /// Where it goes, and what may help. In the agent's folder its rules hold: there is to be room, and who is asked before a build is put there
@@ -142,7 +143,12 @@ fn place<'a>(
     let mut gate = None;
     if let Some(folder) = wanted.folder.filter(|_| wanted.is_for_folder()) {
         let made = std::fs::create_dir_all(folder);
-        made.map_err(|error| (4, format!("failed to use the folder {}: {error}", folder.display())))?;
+        made.map_err(|error| {
+            (
+                Exit::Failed,
+                format!("failed to use the folder {}: {error}", folder.display()),
+            )
+        })?;
         let stored = records
             .iter()
             .filter_map(|record| record.file)
@@ -152,7 +158,7 @@ fn place<'a>(
         let is_there = std::fs::metadata(&wanted.out).is_ok_and(|there| there.len() == found.size);
         let needs = found.size.saturating_sub(bytes_of_parts(&wanted.out));
         if !is_there && room.lacks(needs).is_some() {
-            return Err((4, format!("{}: {}", wanted.key, room.why_not(needs, folder))));
+            return Err((Exit::Failed, format!("{}: {}", wanted.key, room.why_not(needs, folder))));
         }
         let id = (found.key.clone(), found.version.clone());
         gate = Some(Gate::new(hooks::gate(hooks, told_of(&id, &wanted.out))));

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use clap::{Arg, Command, CommandFactory as _, value_parser};
 use peer::OutputFormat;
-use program::LogFormat;
+use program::{Exit, LogFormat};
 use settings::{Merged, Problem, Problems};
 
 use super::arguments::place_of;
@@ -92,7 +92,7 @@ impl Get {
         match Box::pin(self.get(stop)).await {
             Ok(got) => match got.print(self.format) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => super::fail((4, format!("failed to print where the build is: {error}"))),
+                Err(error) => super::fail((Exit::Failed, format!("failed to print where the build is: {error}"))),
             },
             Err(failure) => super::fail(failure),
         }
@@ -121,11 +121,14 @@ impl Get {
             (Some(out), _) => out.clone(),
             (None, Some(folder)) => place_of(folder, &self.key).ok_or_else(|| {
                 let (key, folder) = (&self.key, folder.display());
-                (2, format!("{key} leads out of {folder}; expected the key of a build"))
+                (
+                    Exit::Usage,
+                    format!("{key} leads out of {folder}; expected the key of a build"),
+                )
             })?,
             (None, None) => {
                 let why = "expected --out FILE, or a folder by --folder or in the configuration";
-                return Err((2, why.to_owned()));
+                return Err((Exit::Usage, why.to_owned()));
             }
         };
         Ok(Wanted {

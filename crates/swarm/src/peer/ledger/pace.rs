@@ -200,7 +200,8 @@ impl Pace {
             .most()
             .map_or(wait_max, |most| most.max(LATE_LEAST_NANOS));
         let silence_max = most.map_or(least, |most| most.max(SILENCE_LEAST_NANOS));
-        let patience = most.map_or(least.saturating_mul(PATIENCE_AT_FIRST) / 2, |most| most.max(least));
+        let at_first = least.saturating_mul(PATIENCE_AT_FIRST) / 2;
+        let patience = most.map_or(at_first, |most| most.max(least));
         Limits {
             patience: in_need(patience),
             wait_max: in_need(wait_max),
