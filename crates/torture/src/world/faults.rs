@@ -220,9 +220,21 @@ impl World<'_> {
                 let least = (rate.bytes_per_second() / times).max(1);
                 swarm::ByteRate::from_bytes_per_second(least).unwrap_or(rate)
             };
+            let before = self.members[index].link.down;
             self.members[index].link.up = slowed(plan.link.up);
             self.members[index].link.down = slowed(plan.link.down);
+            self.passes_at_new_rate(index, before);
         }
+    }
+
+    /// What is on its way over a downlink passes as fast as that is from now on, and not as it was when it was sent: of what was sent while
+    /// a link was slow and cut nothing came for a minute after both had passed.
+    fn passes_at_new_rate(&mut self, index: Index, before: swarm::ByteRate) {
+        let member = &mut self.members[index];
+        let ahead = u128::from(member.downlink_free.saturating_sub(self.now));
+        let bytes = ahead * u128::from(before.bytes_per_second());
+        let takes = bytes / u128::from(member.link.down.bytes_per_second());
+        member.downlink_free = self.now + Nanos::try_from(takes).unwrap_or(Nanos::MAX / 4);
     }
 
     pub(super) fn seeders_may_go(&mut self) {
