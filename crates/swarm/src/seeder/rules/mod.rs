@@ -1,6 +1,7 @@
 //! What a seeder answers to whom, each rule at the edge where it begins to hold.
 
 mod requests;
+mod share;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
