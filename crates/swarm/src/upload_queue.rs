@@ -60,6 +60,16 @@ struct Active {
     progress_at: Time,
     /// It is to end before its last byte: how long it takes says nothing.
     stopped: bool,
+    /// How many others were being served when it began.
+    beside: usize,
+}
+
+/// A chunk that was sent to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) taken: Duration,
+    /// How many others were being sent beside it, when it began or when it ended.
+    pub(crate) beside: usize,
 }
 
 /// What became of a request.
@@ -141,11 +151,6 @@ impl UploadQueue {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.active.len()
-    }
-
-    /// Requests that are being served.
-    pub(crate) fn served_at_a_time(&self) -> usize {
-        self.active.len()
     }
 
     /// How many hosts but for `host` have something that waits.
@@ -281,6 +286,7 @@ impl UploadQueue {
             since: now,
             progress_at: now,
             stopped: false,
+            beside: self.active.len(),
         });
         Some((to, chunk, Waited::of(now.since(since))))
     }
@@ -294,14 +300,17 @@ impl UploadQueue {
         self.active.len() - self.late(now) < slots && self.active.len() < slots * ACTIVE_TIMES
     }
 
-    /// A chunk has been sent or given up; tells how long it was being served, where that was to its end.
-    pub(crate) fn finish(&mut self, now: Time, to: HostId, chunk: ChunkIndex) -> Option<Duration> {
+    /// A chunk has been sent or given up; tells of it, where it was sent to its end.
+    pub(crate) fn finish(&mut self, now: Time, to: HostId, chunk: ChunkIndex) -> Option<Served> {
         let index = self.active.iter().position(|a| a.to == to && a.chunk == chunk)?;
-        let Active { since, stopped, .. } = self.active.swap_remove(index);
+        let active = self.active.swap_remove(index);
         if self.active.is_empty() {
             self.slots.rests(now);
         }
-        (!stopped).then(|| now.since(since))
+        (!active.stopped).then(|| Served {
+            taken: now.since(active.since),
+            beside: active.beside.max(self.active.len()),
+        })
     }
 
     /// A serving of so many bytes has taken so long.

@@ -33,7 +33,7 @@ use crate::neighbours::{Neighbour, Neighbours, checked};
 use crate::stats::{Payload, PeerStats};
 use crate::timer_table::{TimerKind, TimerTable};
 use crate::units::{ChunkIndex, HostId, Time};
-use crate::upload_queue::UploadQueue;
+use crate::upload_queue::{Served, UploadQueue};
 use crate::upload_slots::UploadSlots;
 use crate::verifier::Signed;
 use crate::wire::Message;
@@ -227,7 +227,7 @@ impl Peer {
             Event::ChunkFound { chunk } => self.handle_chunk_found(now, chunk),
             Event::ChunkServed { to, chunk } => {
                 self.uploads.progress(now, to);
-                if let Some(taken) = self.uploads.finish(now, to, chunk) {
+                if let Some(Served { taken, .. }) = self.uploads.finish(now, to, chunk) {
                     let bytes = self.manifest().map_or(0, |manifest| manifest.length(chunk).into());
                     self.uploads.learn(now, taken, bytes);
                     self.measure();

@@ -35,7 +35,7 @@ struct Client {
     strikes: u32,
     /// When it was last offered something, to take turns.
     offered_last: u64,
-    /// Whether it was told that all is to be had here, and has been offered nothing since: then it asks for whatever it lacks.
+    /// It was sent HAVE_ALL, and neither an offer nor word of a lost chunk since: it asks for whatever it lacks.
     is_shown_all: bool,
 }
 
@@ -44,6 +44,8 @@ struct Offer {
     chunk: ChunkIndex,
     to: HostId,
     at: Time,
+    /// Of what is out, to see whether somebody passes it on.
+    is_trial: bool,
 }
 
 impl Offer {
@@ -66,9 +68,9 @@ impl Injection {
         }
     }
 
-    /// Whether some chunk has yet to go out.
+    /// Whether some chunk has yet to go out. One that is offered in a trial has been.
     pub(super) fn is_first_pass(&self) -> bool {
-        !self.waiting.is_empty() || !self.offers.is_empty()
+        !self.waiting.is_empty() || self.offers.iter().any(|offer| !offer.is_trial)
     }
 
     pub(super) fn is_offered(&self, to: HostId, chunk: ChunkIndex) -> bool {
@@ -215,7 +217,7 @@ impl Injection {
         self.clients.entry(host).or_default().is_shown_all = is_shown_all;
     }
 
-    /// `host` is told what it is offered, and nothing else is to be had here for it.
+    /// `host` is told that not all is to be had here for it.
     pub(super) fn show_offers(&mut self, host: HostId) {
         if let Some(client) = self.clients.get_mut(&host) {
             client.is_shown_all = false;
@@ -268,7 +270,7 @@ impl Injection {
             .next_client()
             .filter(|(_, offered)| *offered < UPLOAD_QUEUE_PER_HOST_MAX)?;
         let chunk = self.waiting.pop_front()?;
-        self.offer(now, to, chunk);
+        self.offer(now, to, chunk, false);
         Some((to, chunk))
     }
 
@@ -287,7 +289,8 @@ impl Injection {
         if now < since + slow_after {
             return None;
         }
-        self.offer(now, to, chunk);
+        let is_trial = self.offers.iter().any(|offer| offer.chunk == chunk && offer.is_trial);
+        self.offer(now, to, chunk, is_trial);
         Some((to, chunk))
     }
 
@@ -300,17 +303,22 @@ impl Injection {
         if !self.out.remove(chunk) {
             return None;
         }
-        self.offer(now, to, chunk);
+        self.offer(now, to, chunk, true);
         Some(to)
     }
 
-    fn offer(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
+    fn offer(&mut self, at: Time, to: HostId, chunk: ChunkIndex, is_trial: bool) {
         self.offers_made += 1;
         if let Some(client) = self.clients.get_mut(&to) {
             client.offered_last = self.offers_made;
             client.is_shown_all = false;
         }
-        self.offers.push(Offer { chunk, to, at: now });
+        self.offers.push(Offer {
+            chunk,
+            to,
+            at,
+            is_trial,
+        });
     }
 
     /// `chunk` was sent to `host`, or is there already, or comes to it from somebody else. Whether it was offered to it: then it is out,

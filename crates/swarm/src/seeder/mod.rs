@@ -4,7 +4,7 @@
 //! Until every chunk is out, which is held by a member that is still there, no chunk goes out twice (super-seeding): each is offered to
 //! one client at a time, which asks for it, or declines it since it has it or is getting it. Seeders of one region begin with different
 //! parts, and help each other when they are through. After that first pass the seeder serves like any peer until it has sent its share,
-//! and then only hosts that say that nobody else serves them. When those who held a chunk have gone it is as if it had never gone out.
+//! and then only hosts that say that nobody else serves them, or that are late, up to a limit. When those who held a chunk have gone it is as if it had never gone out.
 
 mod copies;
 mod injection;
@@ -87,8 +87,6 @@ pub struct Seeder {
     silence: Silence,
     /// Chunks that may be sent before the rest is left to the hosts.
     budget: u64,
-    /// Chunks of which a part was sent, until their hosts did not need them any more: they count for it as well.
-    sent_in_part: u64,
     /// Chunks that were sent, beyond that, to hosts that took them slowly.
     sent_to_slow: u64,
     /// Members that may be sent the manifest without having asked for it.
@@ -154,7 +152,6 @@ impl Seeder {
             copies: Copies::default(),
             silence: Silence::default(),
             budget: 0,
-            sent_in_part: 0,
             sent_to_slow: 0,
             manifests_left: 0,
             seeding_since: now,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Seeder, SeederTimer};
 use crate::event::{Action, DisconnectReason};
 use crate::units::{ChunkIndex, HostId, Time};
-use crate::upload_queue::{Cancelled, Enqueued};
+use crate::upload_queue::{Cancelled, Enqueued, Served};
 use crate::wire::{Message, RejectReason};
 
 impl Seeder {
@@ -28,6 +28,7 @@ impl Seeder {
         }
         self.injection.asked_by(host);
         let reason = if self.injection.is_withdrawn(index) {
+            self.injection.show_offers(host);
             RejectReason::NotHeld
         } else if !is_offered && self.is_spent(now, host) && !self.is_starving(now, host) {
             RejectReason::Spent
@@ -55,7 +56,6 @@ impl Seeder {
         if let Some(chunk) = self.chunk(chunk)
             && self.uploads.cancel(host, chunk) == Cancelled::Active
         {
-            self.sent_in_part += 1;
             self.actions.push_back(Action::StopServing { to: host, chunk });
         }
         self.settle_offer(now, host, chunk);
@@ -64,13 +64,13 @@ impl Seeder {
     pub(super) fn handle_served(&mut self, now: Time, to: HostId, chunk: ChunkIndex) {
         self.uploads.progress(now, to);
         // Of a chunk that was lost nothing, or not all, has gone out.
-        if let Some(taken) = self.uploads.finish(now, to, chunk)
+        if let Some(Served { taken, beside }) = self.uploads.finish(now, to, chunk)
             && !self.injection.is_withdrawn(chunk)
         {
             self.stats.chunks_served += 1;
             self.copies.note(to, chunk);
             let bytes = self.build.as_ref().map_or(0, |build| build.length(chunk).into());
-            let at_a_time = u32::try_from(self.uploads.served_at_a_time() + 1).unwrap_or(u32::MAX);
+            let at_a_time = u32::try_from(beside + 1).unwrap_or(u32::MAX);
             let is_slow = taken > self.uploads.at_full_rate(bytes) * at_a_time * SLOW_TIMES;
             self.sent_to_slow += u64::from(is_slow && self.stats.chunks_served > self.budget);
             // Whose own link is slow asks everybody, and takes the longer from each: it has to say again that nobody serves it.
@@ -132,14 +132,14 @@ impl Seeder {
         let Some(build) = &self.build else {
             return false;
         };
-        let sent = self.stats.chunks_served + self.sent_in_part + self.uploads.len() as u64;
+        let sent = self.stats.chunks_served + self.uploads.len() as u64;
         if sent < self.budget {
             return false;
         }
         let here_since = self.connected.get(&host).copied().unwrap_or(now);
         let step = self.uploads.at_full_rate(build.chunk_size().into()) + self.answer;
         let members = u32::try_from(self.tracker.len()).unwrap_or(u32::MAX);
-        // What is sent beyond three builds is to be of far more use than what hosts send.
+        // A fourth build is of use only where hosts send far less than this seeder.
         let is_beyond = sent >= self.budget + u64::from(build.chunk_count());
         let a_time = if is_beyond {
             MEMBERS_A_TIME_BEYOND
@@ -176,6 +176,8 @@ impl Seeder {
         told.sort_unstable();
         told.dedup();
         for host in told {
+            // It takes this seeder for one that has not all, until it is told again.
+            self.injection.show_offers(host);
             let chunk = chunk.get();
             self.send(host, Message::Lost { chunk });
         }
@@ -197,7 +199,8 @@ impl Seeder {
 const DONE_AFTER_TIMES: u32 = 3;
 /// … or once for so many members, where those are more: what this uplink adds to theirs is little then …
 const MEMBERS_A_TIME: u32 = 16;
-/// … or for so few, where it has sent a build more than its share: it is to send a third of all that hosts get, as far as can be told from the time …
+/// … or for so few, where it has sent a build more than its share: it serves those only who are as late as if each two members shared one
+/// uplink like this …
 const MEMBERS_A_TIME_BEYOND: u32 = 2;
 /// … and so many chunks with a round trip each, which is much where there are few.
 const DONE_AFTER_STEPS: u32 = 64;

@@ -67,7 +67,10 @@ fn what_waits_and_what_is_served_are_both_in_the_queue() {
     );
     assert_eq!(queue.finish(at(7), A, chunk(1)), None, "it is sent another");
     assert_eq!(queue.finish(at(7), B, chunk(0)), None, "another is sent it");
-    assert_eq!(queue.finish(at(7), A, chunk(0)), Some(Duration::from_millis(2)));
+    assert_eq!(
+        queue.finish(at(7), A, chunk(0)).map(|served| served.taken),
+        Some(Duration::from_millis(2))
+    );
     assert_eq!((queue.len(), queue.has_free_slot(at(7))), (0, true));
 }
 
@@ -303,7 +306,7 @@ fn a_chunk_that_is_lost_is_taken_from_who_waits_and_its_servings_end() {
     assert!(queue.contains(A, chunk(7)) && !queue.contains(C, chunk(7)) && queue.contains(C, chunk(2)));
     assert_eq!(queue.finish(at(9), A, chunk(7)), None, "its time says nothing");
     assert_eq!(
-        queue.finish(at(9), B, chunk(1)),
+        queue.finish(at(9), B, chunk(1)).map(|served| served.taken),
         Some(Duration::from_millis(9)),
         "another's does"
     );
@@ -318,8 +321,14 @@ fn a_serving_that_is_cancelled_stops_and_others_go_on() {
     }
     assert_eq!(queue.cancel(A, chunk(0)), Cancelled::Active);
     assert_eq!(queue.finish(at(4), A, chunk(0)), None);
-    assert_eq!(queue.finish(at(4), B, chunk(0)), Some(Duration::from_millis(4)));
-    assert_eq!(queue.finish(at(4), A, chunk(1)), Some(Duration::from_millis(4)));
+    assert_eq!(
+        queue.finish(at(4), B, chunk(0)).map(|served| served.taken),
+        Some(Duration::from_millis(4))
+    );
+    assert_eq!(
+        queue.finish(at(4), A, chunk(1)).map(|served| served.taken),
+        Some(Duration::from_millis(4))
+    );
     assert_eq!(queue.cancel(A, chunk(1)), Cancelled::Unknown);
 }
 
@@ -357,7 +366,8 @@ fn the_rate_of_the_uplink_is_seen_from_when_it_begins_to_when_it_rests() {
         next(&mut queue, at(2000 * u64::from(index)));
         let taken = queue
             .finish(at(2000 * u64::from(index) + 1000), A, chunk(index))
-            .unwrap();
+            .unwrap()
+            .taken;
         queue.learn(at(2000 * u64::from(index) + 1000), taken, 5000);
     }
     assert_eq!(queue.rate(), 5000);

@@ -37,7 +37,7 @@ pub(super) struct Pace {
     /// Since the last chunk came: how often some were taken for trickles, and how often some were given up though bytes came.
     trickled: u32,
     given_up: u32,
-    /// Likewise how many requests were late.
+    /// Requests that were late before the first chunk came.
     late: u32,
 }
 
@@ -111,8 +111,8 @@ impl Pace {
         self.trickled = self.trickled.saturating_add(1);
     }
 
-    /// So many requests are late. Where many are and no chunk comes it may be this host's own link that has become slow, and to ask again
-    /// and again fills it: until one comes the next are given twice the time, and twice that after as many again.
+    /// So many requests are late. Where many are before the first chunk has come it may be this host's own link that is slow, and to ask again
+    /// and again fills it: until one comes the next are given twice the time, and twice that after as many again, up to a limit.
     pub(super) const fn are_late(&mut self, requests: u32) {
         self.late = self.late.saturating_add(requests);
     }
@@ -151,7 +151,7 @@ impl Pace {
         let place = self.completed as usize % RECENT;
         let first = std::mem::replace(&mut self.recent[place], now);
         self.completed += 1;
-        (self.trickled, self.given_up, self.late) = (0, 0, 0);
+        (self.trickled, self.given_up) = (0, 0);
         if let Some(last) = self.last.replace(now) {
             let passed = nanos(now.since(last));
             self.between_nanos = if self.between_nanos == 0 {
@@ -179,7 +179,9 @@ impl Pace {
         let doubled = |nanos: u64, times: u32| nanos.saturating_mul(1 << times.min(DOUBLINGS_MAX));
         let far_too_slow = self.far_too_slow();
         let given_up = doubled(far_too_slow, self.given_up);
-        let in_need = |nanos: u64| doubled(nanos, self.late / LATE_A_DOUBLING);
+        // Afterwards it is known what a chunk takes, and who stalls would win time by it.
+        let late = if self.completed == 0 { self.late } else { 0 };
+        let in_need = |nanos: u64| doubled(nanos, (late / LATE_A_DOUBLING).min(LATE_DOUBLINGS_MAX));
         let hardly_ever = self
             .transfers
             .most()
@@ -203,7 +205,7 @@ impl Pace {
         let at_first = least.saturating_mul(PATIENCE_AT_FIRST) / 2;
         let patience = most.map_or(at_first, |most| most.max(least));
         Limits {
-            patience: in_need(patience),
+            patience,
             wait_max: in_need(wait_max),
             begin_max: in_need(begin_max),
             silence_max: in_need(silence_max),
@@ -370,8 +372,10 @@ const HEDGE_FROM_ROUND_TRIPS: u32 = 1;
 const TIES_FROM: u32 = 12;
 /// Ties and chunks that must go well for each chunk that came twice: there may be a tie for each chunk, and 3 % may come twice.
 const TIES_PER_DOUBLED: u32 = 64;
-/// So many requests that are late double the time that the next are given, while no chunk comes.
+/// So many requests that are late double the time that the next are given, before the first chunk …
 const LATE_A_DOUBLING: u32 = 16;
+/// … so often at most.
+const LATE_DOUBLINGS_MAX: u32 = 6;
 /// While no chunk comes the time that one may take is doubled so often at most.
 const DOUBLINGS_MAX: u32 = 16;
 /// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.

@@ -244,8 +244,8 @@ impl Requests {
         pace: &mut Pace,
     ) -> Losers {
         let pays = sign == Sign::Payload;
-        // To say that one begins is easy. Of who has delivered it is believed, or somebody else would be asked in the same breath as others
-        // are cancelled.
+        // To say that one begins is easy. A neighbour that has delivered is believed: otherwise the chunk would be asked of a third one at the
+        // moment the second is cancelled.
         let is_believed = pays || self.has_delivered(from);
         let Some(request) = self.list.iter_mut().find(|r| r.from == from && r.chunk == chunk) else {
             return Losers::new();

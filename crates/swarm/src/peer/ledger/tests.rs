@@ -213,8 +213,7 @@ fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_aske
     assert_eq!(ledger.check(), Ok(()));
 }
 
-/// Chunks come in 100 ms, and then A is asked for one that will take longer.
-/// It was asked of a third neighbour in the same breath as the second was told that it is not needed.
+/// The chunk was asked of a third neighbour at the moment the second was told that it is not needed.
 #[test]
 fn that_a_late_neighbour_begins_is_believed_if_it_has_ever_delivered() {
     let mut ledger = ledger(64);
@@ -243,6 +242,7 @@ fn that_a_late_neighbour_begins_is_believed_if_it_has_ever_delivered() {
     );
 }
 
+/// Chunks come in 100 ms, and then A is asked for one that will take longer.
 fn ledger_with_a_trickle() -> Ledger {
     let mut ledger = ledger(64);
     for index in 0..16 {

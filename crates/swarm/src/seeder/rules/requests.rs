@@ -156,6 +156,30 @@ fn bytes_that_are_gone_are_taken_from_everybody_and_offered_again_when_they_are_
     );
 }
 
+/// Who hears that a chunk is gone takes the seeder for one that has not all. It did not hear of it when the chunk was back.
+#[test]
+fn who_was_told_of_a_lost_chunk_is_told_that_all_is_here_again() {
+    let mut told = Told::without_build(2, 1);
+    told.seed(2);
+    [A, B].into_iter().for_each(|host| drop(told.join(host)));
+    for index in 0..2 {
+        let is_offered = |host: &HostId| told.seeder.injection.is_offered(*host, ChunkIndex::new(index));
+        let to = [A, B].into_iter().find(is_offered).expect("it is offered to somebody");
+        told.sends(to, index);
+    }
+    told.now = at(5000);
+    let chunk = ChunkIndex::new(0);
+    [A, B].into_iter().for_each(|host| drop(told.ask(host, 0)));
+    told.tell(Event::ChunkLost { chunk });
+    let offered = offers(&told.tell(Event::ChunkFound { chunk }));
+    let [(to, 0)] = offered[..] else {
+        panic!("expected one offer: {offered:?}");
+    };
+    let actions = told.say(to, Message::Decline(list(&[0])));
+    let hears = |host: &HostId| actions.contains(&Action::Send(*host, Message::HaveAll));
+    assert!([A, B].iter().all(hears), "{actions:?}");
+}
+
 #[test]
 fn who_is_complained_of_by_most_of_its_neighbours_is_expelled_and_not_let_in_again_for_a_while() {
     let mut told = Told::new(4);

@@ -103,19 +103,6 @@ fn who_takes_long_has_to_say_again_that_nobody_serves_it() {
 }
 
 #[test]
-fn what_was_sent_in_part_counts_for_a_chunk() {
-    let mut told = Told::after_the_first_pass(2);
-    told.join(B);
-    for chunk in 0..2 {
-        assert!(told.ask(B, chunk).contains(&serve(B, chunk)));
-        told.say(B, Message::Cancel { chunk });
-        told.served(B, chunk);
-    }
-    told.join(C);
-    assert_eq!(told.ask(C, 0), [reject(C, 0, RejectReason::Spent)]);
-}
-
-#[test]
 fn what_waits_here_counts_towards_what_is_sent() {
     let mut told = Told::after_the_first_pass(2);
     told.join(B);

@@ -46,22 +46,21 @@ fn a_round_trip_is_what_passes_but_for_the_wait_and_each_counts_for_a_sixteenth(
 
 /// A host whose link fell to a hundredth before its first chunk asked everybody again each second, and for ever.
 #[test]
-fn sixteen_that_are_late_double_the_time_that_requests_take_until_a_chunk_comes() {
+fn before_the_first_chunk_sixteen_that_are_late_double_the_time_that_requests_take_up_to_sixty_four_times() {
     let mut pace = pace(1);
-    pace.completed(at(1100), at(0), Some(at(20)));
     let limits = |pace: &Pace| {
         let limits = pace.limits();
-        [limits.wait_max, limits.begin_max, limits.silence_max, limits.patience]
+        [limits.wait_max, limits.begin_max, limits.silence_max]
     };
     let usual = limits(&pace);
-    pace.are_late(15);
-    assert_eq!(limits(&pace), usual);
-    pace.are_late(1);
-    assert_eq!(limits(&pace), usual.map(|nanos| 2 * nanos));
-    pace.are_late(32);
-    assert_eq!(limits(&pace), usual.map(|nanos| 8 * nanos));
-    pace.completed(at(2200), at(1100), Some(at(1120)));
-    assert!(pace.wait_max() < Duration::from_nanos(2 * usual[0]));
+    for (late, times) in [(15, 1), (1, 2), (32, 8), (1000, 64)] {
+        pace.are_late(late);
+        assert_eq!(limits(&pace), usual.map(|nanos| times * nanos));
+    }
+    pace.completed(at(1100), at(0), Some(at(20)));
+    let known = limits(&pace);
+    pace.are_late(1000);
+    assert_eq!(limits(&pace), known, "who stalls wins nothing by it");
 }
 
 #[test]
