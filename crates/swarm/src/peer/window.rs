@@ -73,7 +73,7 @@ const SENDING_ROOTS: (u128, u128) = (3, 10);
 /// Chunks asked for at a time at least …
 const LEAST: u128 = 2;
 /// … and at most.
-const MOST: u128 = 512;
+const MOST: u128 = 128;
 /// What is asked for while nothing is known.
 pub(super) const AT_FIRST: usize = LEAST as usize;
 
@@ -105,7 +105,7 @@ mod tests {
             ("a round trip of ten", seen(1000, 10_000, 640), 15),
             ("full downlinks", seen(100_000, 10, 640), 9),
             ("full downlinks and a small build", seen(100_000, 10, 64), 4),
-            ("a round trip without end", seen(1000, 1_000_000_000, 640), 512),
+            ("a round trip without end", seen(1000, 1_000_000_000, 640), 128),
             ("too little asked for so far", slow, 5),
             ("the same, and nothing was sent", nothing_sent, 2),
         ] {

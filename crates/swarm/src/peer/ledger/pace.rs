@@ -205,7 +205,7 @@ impl Pace {
         let at_first = least.saturating_mul(PATIENCE_AT_FIRST) / 2;
         let patience = most.map_or(at_first, |most| most.max(least));
         Limits {
-            patience,
+            patience: in_need(patience),
             wait_max: in_need(wait_max),
             begin_max: in_need(begin_max),
             silence_max: in_need(silence_max),
