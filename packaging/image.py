@@ -20,19 +20,24 @@ import io
 import json
 import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 
 # Of nobody on the machine that runs it, and the one that other images without root have.
 USER = 65532
 MEDIA = "application/vnd.oci.image"
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 CERTIFICATES = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"]
 # Machine of an ELF file, at offset 18.
 MACHINES = {62: "amd64", 183: "arm64"}
+# The machines of ELF by the names that Linux has for them.
+OURS = {"x86_64": 62, "aarch64": 183}
+# Kind of a program header that names a loader.
+PT_INTERP = 3
 
 
 def fail(message):
@@ -48,7 +53,8 @@ def read(path, what):
 
 
 def architecture(binary, content):
-    if content[:4] != b"\x7fELF":
+    # Of 64 bits, little end first.
+    if content[:6] != b"\x7fELF\x02\x01" or len(content) < 64:
         fail(f"{binary} is no program of Linux; expected what `cargo build --release` has made")
     machine = int.from_bytes(content[18:20], "little")
     if machine not in MACHINES:
@@ -56,28 +62,45 @@ def architecture(binary, content):
     return MACHINES[machine]
 
 
-def libraries(binary):
+def has_loader(content):
+    """Whether a program of 64 bits names a loader, so that it is started with libraries."""
+    start, size, count = (int.from_bytes(content[at:end], "little") for at, end in [(32, 40), (54, 56), (56, 58)])
+    kinds = [content[start + size * at : start + size * at + 4] for at in range(count)]
+    return any(int.from_bytes(kind, "little") == PT_INTERP for kind in kinds)
+
+
+def libraries(binary, content):
     """Where the libraries are that the program is started with, its loader among them. None for a static one."""
+    if not has_loader(content):
+        return []
+    # `ldd` has the libraries of this machine, and calls a program of another one "not a dynamic executable".
+    here = platform.machine()
+    if int.from_bytes(content[18:20], "little") != OURS.get(here):
+        wants = architecture(binary, content)
+        fail(f"{binary} is for {wants} and wants libraries, which this machine ({here}) has not; make its image on one that has")
     try:
         listed = subprocess.run(["ldd", binary], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         fail("ldd is missing; it is part of glibc")
     said = listed.stdout + listed.stderr
-    if "statically linked" in said or "not a dynamic executable" in said:
-        return []
     missing = re.findall(r"^\s*(\S+) => not found", said, re.MULTILINE)
-    if listed.returncode != 0 or missing:
-        fail(f"{binary}: ldd does not find {', '.join(missing) or said.strip()}")
-    return sorted(set(re.findall(r"(/\S+) \(0x", said)))
+    found = sorted(set(re.findall(r"(/\S+) \(0x", said)))
+    if listed.returncode != 0 or missing or not found:
+        fail(f"{binary}: ldd does not find {', '.join(missing) or 'its libraries: ' + said.strip()}")
+    return found
 
 
 def stripped(binary):
     """The program without what debuggers want, where strip is installed."""
-    try:
-        done = subprocess.run(["strip", "-o", "/dev/stdout", binary], capture_output=True, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        return None
-    return done.stdout if done.stdout[:4] == b"\x7fELF" else None
+    with tempfile.TemporaryDirectory() as folder:
+        # A file of its own: strip replaces what it writes to, a device of the machine too.
+        out = pathlib.Path(folder, "program")
+        try:
+            subprocess.run(["strip", "-o", out, binary], capture_output=True, check=True)
+            content = out.read_bytes()
+        except (OSError, subprocess.CalledProcessError):
+            return None
+    return content if content[:4] == b"\x7fELF" else None
 
 
 class Layer:
@@ -120,7 +143,7 @@ def layer_of(agent, arguments, content, time):
     layer = Layer(time)
     name = f"fleetcast-{agent}"
     layer.file(f"usr/bin/{name}", content, 0o755)
-    for library in libraries(arguments.binary):
+    for library in libraries(arguments.binary, content):
         layer.file(library.lstrip("/"), read(library, "the library"), 0o755)
     bundle = arguments.certificates or next((path for path in CERTIFICATES if os.path.exists(path)), None)
     if bundle is None:
@@ -132,7 +155,9 @@ def layer_of(agent, arguments, content, time):
     layer.file("etc/nsswitch.conf", b"hosts: files dns\n")
     config = pathlib.Path(__file__).with_name(f"{agent}.toml")
     layer.file(f"etc/fleetcast/{agent}.toml", read(config, "the configuration"))
-    for folder in ["var/lib/fleetcast", "run/fleetcast"]:
+    # Where the configuration has their sockets: packaging/host.toml, packaging/seeder.toml.
+    socket_folder = "run/fleetcast" if agent == "host" else "run/fleetcast-seeder"
+    for folder in ["var/lib/fleetcast", socket_folder]:
         layer.folder(folder, 0o755, USER)
     layer.folder("tmp", 0o1777)
     return layer

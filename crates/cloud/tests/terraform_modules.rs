@@ -145,6 +145,70 @@ fn what_machines_are_started_with_is_a_script_and_uses_what_is_filled_in() {
     }
 }
 
+/// The parameter, or the right to read it, may come later than the machine.
+#[test]
+fn a_host_waits_for_the_directory_where_it_cannot_be_asked_for_yet() {
+    let (_, template) = texts("host", "tftpl").remove(0);
+    // What comes then installs.
+    let (script, _) = template.split_once("aws s3 cp").unwrap();
+    let tools = tempfile::tempdir().unwrap();
+    let tool = |name: &str, does: &str| {
+        let path = tools.path().join(name);
+        fs::write(&path, format!("#!/bin/bash\ncd \"${{0%/*}}\"\n{does}\n")).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    tool("curl", "echo value");
+    tool("sleep", "exit 0");
+    // The first time it fails, then nobody has written it, then it is there.
+    tool(
+        "aws",
+        "if [ ! -e asked ]; then touch asked; exit 255; fi\nif [ ! -e unwritten ]; then touch unwritten; echo unknown; exit; fi\necho /dns4/seeder",
+    );
+    let path = format!("{}:{}", tools.path().display(), std::env::var("PATH").unwrap());
+    let ended = Command::new("bash")
+        .args(["-c", &format!("{script}\necho \"found $directory\"")])
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(
+        said.ends_with("found /dns4/seeder\n"),
+        "{said}{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+}
+
+/// Somebody writes rows where nobody has said otherwise: the seeder, and hosts hand theirs over.
+#[test]
+fn rows_are_written_by_the_seeder_unless_hosts_have_a_policy_of_their_own() {
+    for module in MODULES {
+        let body = body(module);
+        let log = body
+            .blocks()
+            .find(|block| block.identifier() == "variable" && block.labels()[0].as_str() == "log");
+        let default = log
+            .unwrap()
+            .body()
+            .attributes()
+            .find(|attribute| attribute.key() == "default");
+        assert_eq!(*default.unwrap().expr(), Expression::Bool(true), "{module}");
+    }
+    let (_, seeder) = texts("seeder", "tftpl").remove(0);
+    let (_, host) = texts("host", "tftpl").remove(0);
+    for line in [
+        "FLEETCAST_SEEDER_LOG=true",
+        "FLEETCAST_SEEDER_STAGE=${stage}",
+        "FLEETCAST_SEEDER_LOG_REGION=${log_region}",
+    ] {
+        assert!(seeder.contains(line), "{line}");
+    }
+    let (_, by_seeder) = host.split_once("%{ else ~}").unwrap();
+    assert!(
+        by_seeder.starts_with("\nEnvironment=FLEETCAST_LOG_BY=seeder\n"),
+        "{by_seeder}"
+    );
+}
+
 /// The keys that it says are those that the agents have, by the files that their packages bring.
 #[test]
 fn what_is_said_to_an_agent_is_a_key_of_it() {
@@ -169,7 +233,6 @@ fn roles_may_do_what_they_are_named_for_and_nothing_else() {
             "seeder",
             [
                 "ec2:AttachVolume",
-                "ec2:DetachVolume",
                 "ssm:PutParameter",
                 "route53:ChangeResourceRecordSets",
                 "s3:GetObject",

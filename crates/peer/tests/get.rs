@@ -188,6 +188,29 @@ async fn what_an_agent_is_at_is_waited_for_and_taken_up_where_it_dies() {
     assert_eq!(std::fs::read(&out).unwrap(), build);
 }
 
+/// It cannot say yet that there is no such build, however long it runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_has_not_reached_its_directory_is_waited_for() {
+    let region = Region::start().await;
+    let file = configuration(&region, "");
+    let said = std::fs::read_to_string(&file).unwrap();
+    let (_, peer) = said.lines().next().unwrap().rsplit_once('/').unwrap();
+    let (_, others) = said.split_once('\n').unwrap();
+    // Nobody listens there.
+    std::fs::write(
+        &file,
+        format!("directory = \"/ip4/127.0.0.1/tcp/1/p2p/{peer}\n{others}"),
+    )
+    .unwrap();
+    let mut host = agent(&file);
+    host.until("it keeps the folder", |host| host.said().contains("answers at"))
+        .await;
+    let mut asked = get("app.zip", &["--config", text(&file), "--timeout", "8"]);
+    assert_eq!(asked.ends().await.0, Some(3), "{}", asked.said());
+    assert!(asked.said().contains("has not answered yet"), "{}", asked.said());
+    host.stops().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_agent_refuses_is_not_waited_for() {
     let region = Region::start().await;

@@ -153,6 +153,63 @@ fn image(binary: &str, out: &Path) -> (String, String, Option<i32>) {
     (text(ended.stdout), text(ended.stderr), ended.status.code())
 }
 
+/// What is written to is replaced: as root /dev/stdout itself was once.
+#[test]
+fn strip_writes_to_no_device_and_the_seeder_has_the_folder_of_its_socket() {
+    for tool in ["python3", "ldd"] {
+        if Command::new(tool).arg("--version").output().is_err() {
+            eprintln!("{tool} is not installed: no image is made here");
+            return;
+        }
+    }
+    let home = tempfile::tempdir().unwrap();
+    let (tools, told) = (home.path().join("tools"), home.path().join("told"));
+    std::fs::create_dir(&tools).unwrap();
+    // In the place of strip: it says what it is asked for, and writes nothing.
+    let strip = tools.join("strip");
+    std::fs::write(
+        &strip,
+        format!("#!/bin/sh\necho \"$@\" >'{}'\nexit 1\n", told.display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&strip, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let out = home.path().join("image");
+    let make = |binary: &Path| {
+        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new("python3");
+        command.arg(packaging().join("image.py")).args(["seeder", "--binary"]);
+        command.arg(binary).arg("--out").arg(&out).env("PATH", path);
+        command.output().unwrap()
+    };
+    // Of another machine, whose libraries are not here.
+    let mut other = std::fs::read("/bin/echo").unwrap();
+    other[18] = if other[18] == 62 { 183 } else { 62 };
+    let foreign = home.path().join("foreign");
+    std::fs::write(&foreign, other).unwrap();
+    let made = make(&foreign);
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(
+        made.status.code() == Some(2) && said.contains("wants libraries"),
+        "{said}"
+    );
+    let made = make(Path::new("/bin/echo"));
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let told = std::fs::read_to_string(told).unwrap();
+    assert!(told.starts_with("-o ") && !told.contains("/dev/"), "{told}");
+    let manifest = json(&blob(&out, &json(&out.join("index.json"))["manifests"][0]));
+    let layer = blob(&out, &manifest["layers"][0]);
+    let list = Command::new("tar")
+        .args(["tzv", "--numeric-owner", "-f"])
+        .arg(layer)
+        .output()
+        .unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    let folder = list
+        .lines()
+        .find(|line| line.trim_end_matches('/').ends_with(" run/fleetcast-seeder"));
+    assert!(folder.is_some_and(|line| line.contains(" 65532/65532 ")), "{list}");
+}
+
 fn blob(layout: &Path, of: &serde_json::Value) -> PathBuf {
     let digest = of["digest"].as_str().unwrap();
     layout.join("blobs").join(digest.replace(':', "/"))

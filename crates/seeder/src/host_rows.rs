@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use cloud::{CloudError, DeploymentLogTable};
+use cloud::DeploymentLogTable;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use peer::{HandedRow, RowFate};
@@ -40,15 +40,15 @@ impl HostRows {
                     Some(row) => writes.push(write_one(self.table.clone(), self.region.clone(), row)),
                     None => is_open = false,
                 },
-                Some(failed) = writes.next() => self.note(failed),
+                Some(written) = writes.next() => self.note(written),
             }
         }
     }
 
     /// That rows cannot be written is said once, and that they can be again.
-    fn note(&mut self, failed: Option<String>) {
-        match failed {
-            Some(error) => {
+    fn note(&mut self, written: Result<(), String>) {
+        match written {
+            Err(error) => {
                 self.failures += 1;
                 if self.failures == 1 {
                     tracing::warn!(
@@ -57,7 +57,7 @@ impl HostRows {
                     );
                 }
             }
-            None => {
+            Ok(()) => {
                 if self.failures > 0 {
                     let failures = self.failures;
                     tracing::warn!(failures, "rows of hosts are written again");
@@ -68,35 +68,112 @@ impl HostRows {
     }
 }
 
-/// Writes a row and tells its host; why it was not written, where it may be later.
-async fn write_one(table: DeploymentLogTable, region: Option<String>, handed: HandedRow) -> Option<String> {
+/// Writes a row and tells its host; why it was not written. Whatever the table says, the host keeps its row: what comes here can be a row, as
+/// the directory has looked at it, so it is the table that is another one, of a wrong stage say.
+async fn write_one(table: DeploymentLogTable, region: Option<String>, handed: HandedRow) -> Result<(), String> {
     let mut row = handed.row().clone();
     if let Some(region) = region {
         row.region = region;
     }
-    let (fate, failed) = match tokio::time::timeout(PATIENCE, table.write_first(&row)).await {
-        Ok(Ok(_)) => (RowFate::Written, None),
-        Ok(Err(error @ CloudError::Invalid { .. })) => {
-            let why = program::chain(&error);
-            tracing::warn!(
-                host = row.host_id,
-                key = row.build_id,
-                "a row is refused for good: {why}"
-            );
-            (RowFate::Refused(why), None)
+    let patience = PATIENCE.min(handed.waited_for());
+    // A row that nobody waits for comes again, and would be paid for twice.
+    let written = if patience.is_zero() {
+        Err("rows wait here for longer than their hosts do".to_owned())
+    } else {
+        match tokio::time::timeout(patience, table.write_first(&row)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(program::chain(&error)),
+            Err(_) => Err(format!(
+                "no answer from DynamoDB within {:.0} s",
+                patience.as_secs_f64()
+            )),
         }
-        Ok(Err(error)) => later(program::chain(&error)),
-        Err(_) => later(format!("no answer from DynamoDB within {} s", PATIENCE.as_secs())),
     };
-    handed.answer(fate);
-    failed
-}
-
-fn later(why: String) -> (RowFate, Option<String>) {
-    (RowFate::NotNow(why.clone()), Some(why))
+    handed.answer(match &written {
+        Ok(()) => RowFate::Written,
+        Err(why) => RowFate::NotNow(why.clone()),
+    });
+    written
 }
 
 /// Rows that are being written at a time: some thousands a second where a write takes ten milliseconds.
 const ROWS_AT_A_TIME: usize = 64;
 /// A write that has not been answered by then counts as failed, before the host stops waiting.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, SystemTime};
+
+    use cloud::{Cloud, CloudConfig, Credentials, DeploymentLog, DeploymentStatus};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn row() -> DeploymentLog {
+        DeploymentLog {
+            build_id: "apps/b.zip".to_owned(),
+            version: Some("v1".to_owned()),
+            host_id: "web-1".to_owned(),
+            region: "region-a".to_owned(),
+            zone: "zone-a".to_owned(),
+            status: DeploymentStatus::Succeeded,
+            error: None,
+            started_at: SystemTime::now(),
+            completed_at: SystemTime::now(),
+            duration: Duration::ZERO,
+            bytes_from_seeder: 1,
+            bytes_from_peers: 2,
+            bytes_wasted: 0,
+            chunks_held: 3,
+            chunks_total: 3,
+        }
+    }
+
+    /// A table with other keys than ours, as one of a wrong stage may have: it refuses whatever comes.
+    async fn other_table() -> DeploymentLogTable {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 16 << 10]).await;
+                let body =
+                    r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"Missing the key id"}"#;
+                let length = body.len();
+                let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                let _ = stream.write_all((head + body).as_bytes()).await;
+            }
+        });
+        let config = CloudConfig {
+            region: Some("region-a".to_owned()),
+            credentials: Some(Credentials {
+                access_key_id: "a".to_owned(),
+                secret_access_key: "b".to_owned(),
+            }),
+            ..CloudConfig::at(&endpoint)
+        };
+        Cloud::connect(&config).await.deployment_logs()
+    }
+
+    #[tokio::test]
+    async fn hosts_keep_rows_that_the_table_refuses_and_those_that_nobody_waits_for_are_not_written() {
+        let table = other_table().await;
+        let now = Instant::now();
+        let (handed, answered) = HandedRow::new(row(), now);
+        let written = write_one(table.clone(), None, handed).await;
+        let fate = answered.await.unwrap();
+        assert!(
+            matches!(&fate, RowFate::NotNow(why) if why.contains("Missing the key id")),
+            "{fate:?}"
+        );
+        assert!(written.is_err(), "it counts among those that were not written");
+        let (handed, answered) = HandedRow::new(row(), now.checked_sub(Duration::from_secs(21)).unwrap());
+        assert!(write_one(table, None, handed).await.is_err());
+        let fate = answered.await.unwrap();
+        assert!(
+            matches!(&fate, RowFate::NotNow(why) if why.contains("wait here")),
+            "{fate:?}"
+        );
+    }
+}

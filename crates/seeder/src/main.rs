@@ -91,8 +91,8 @@ struct Arguments {
     /// "none, 08:00-18:00 2 Gbit/s".
     #[arg(long, value_name = "RATE", value_parser = rate)]
     upload_rate: Option<RateSchedule>,
-    /// The class of traffic (DSCP) of what is sent over TCP, such as le, cs1 or a number from 0 to 63, for switches that know classes. QUIC sets
-    /// these bits itself.
+    /// The class of traffic (DSCP) of what is sent to hosts over TCP, such as le, cs1 or a number from 0 to 63, for switches that know classes. QUIC
+    /// sets these bits itself.
     #[arg(long, value_name = "CLASS")]
     traffic_class: Option<TrafficClass>,
     /// Where /metrics, /healthz, /readyz and /status are answered over HTTP: an address with its port, or unix:PATH for who may write to

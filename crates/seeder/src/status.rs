@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use peer::StatusArguments;
+use program::Exit;
 use seeder::SeederStatus;
 
 use crate::configuration::{read_sources, said};
@@ -23,7 +24,7 @@ pub(crate) fn status(flags: &[OsString]) -> ExitCode {
         Ok(address) => address,
         Err(why) => {
             eprintln!("seeder: {why}");
-            return ExitCode::from(2);
+            return Exit::Usage.into();
         }
     };
     let answer = arguments.answer(&address, |first, second| {
@@ -36,7 +37,7 @@ pub(crate) fn status(flags: &[OsString]) -> ExitCode {
         }
         Err(why) => {
             eprintln!("seeder: {why}");
-            ExitCode::from(4)
+            Exit::Failed.into()
         }
     }
 }

@@ -8,7 +8,8 @@ locals {
     package_url    = var.package_url
     parameter_name = var.parameter_name
     region         = var.region
-    logs           = var.policy_arn != null
+    logs           = var.log
+    logs_itself    = var.policy_arn != null
     stage          = var.stage
     log_region     = var.log_region
   })

@@ -9,8 +9,14 @@ variable "name" {
   }
 }
 
+variable "log" {
+  description = "Whether what becomes of each build is told to the deployment log: by the region's seeder, to which hosts hand their rows."
+  type        = bool
+  default     = true
+}
+
 variable "policy_arn" {
-  description = "The output `host_policy_arn`, where hosts write to the deployment log. Null: they do not."
+  description = "The output `host_policy_arn`, where hosts write to the deployment log themselves. Null: their seeder does."
   type        = string
   default     = null
 }

@@ -23,6 +23,9 @@ locals {
     host_name      = var.host_name
     parameter_name = var.parameter_name
     region         = local.region
+    logs           = var.log
+    stage          = var.stage
+    log_region     = var.log_region
   })
 }
 
@@ -78,7 +81,7 @@ resource "aws_iam_role_policy" "machine" {
       {
         Sid      = "TakeItsVolume"
         Effect   = "Allow"
-        Action   = ["ec2:AttachVolume", "ec2:DetachVolume"]
+        Action   = ["ec2:AttachVolume"]
         Resource = ["${local.arn_prefix}:ec2:${local.region}:${local.account}:volume/${aws_ebs_volume.state.id}", "${local.arn_prefix}:ec2:${local.region}:${local.account}:instance/*"]
       },
       {

@@ -90,3 +90,21 @@ variable "parameter_name" {
     error_message = "Expected a path such as /fleetcast/directory."
   }
 }
+
+variable "log" {
+  description = "Whether it writes the rows that hosts hand over to the deployment log, each in the name that the host has proven."
+  type        = bool
+  default     = true
+}
+
+variable "stage" {
+  description = "The stage whose deployment log is written to, as in the name of the queue."
+  type        = string
+  default     = "prod"
+}
+
+variable "log_region" {
+  description = "The AWS region of the deployment log."
+  type        = string
+  default     = "us-east-1"
+}

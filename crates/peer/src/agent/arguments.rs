@@ -96,8 +96,8 @@ pub(crate) struct Arguments {
     /// Payload that is received at most, likewise.
     #[arg(long, value_name = "RATE", value_parser = limits::parse)]
     pub(crate) download_rate: Option<RateSchedule>,
-    /// The class of traffic (DSCP) of what is sent over TCP, such as le, cs1 or a number from 0 to 63, for switches that know classes. QUIC sets
-    /// these bits itself.
+    /// The class of traffic (DSCP) of what is sent to hosts and seeders over TCP, such as le, cs1 or a number from 0 to 63, for switches that know
+    /// classes. QUIC sets these bits itself, and what goes to the directory, which is little, is in no class.
     #[arg(long, value_name = "CLASS")]
     pub(crate) traffic_class: Option<TrafficClass>,
     /// Connections that others may make to this host, as far as half of the files that it may open allow; the other half is for those

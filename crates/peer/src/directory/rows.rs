@@ -56,10 +56,22 @@ pub(super) fn behaviour() -> Behaviour {
 #[derive(Debug)]
 pub struct HandedRow {
     row: DeploymentLog,
+    came: Instant,
     answer: oneshot::Sender<RowFate>,
 }
 
 impl HandedRow {
+    /// A row that came then, and its answer.
+    pub fn new(row: DeploymentLog, came: Instant) -> (Self, oneshot::Receiver<RowFate>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { row, came, answer }, answered)
+    }
+
+    /// How much longer its host waits for the answer; zero where it tells the row again in any case.
+    pub fn waited_for(&self) -> Duration {
+        PATIENCE.saturating_sub(self.came.elapsed())
+    }
+
     /// The row.
     pub const fn row(&self) -> &DeploymentLog {
         &self.row
@@ -156,8 +168,8 @@ impl Desk {
         }
         let proven = Proven::of(peer, members).map_err(|why| RowFate::NotNow(why.to_string()))?;
         let row = proven.row(row, SystemTime::now()).map_err(RowFate::Refused)?;
-        let (answer, answered) = oneshot::channel();
-        taker.try_send(HandedRow { row, answer }).map_err(|error| match error {
+        let (row, answered) = HandedRow::new(row, Instant::now());
+        taker.try_send(row).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => not_now("as many rows wait at the seeder as may"),
             mpsc::error::TrySendError::Closed(_) => not_now("the seeder is ending"),
         })?;

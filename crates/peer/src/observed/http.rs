@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -155,6 +155,13 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let is_left = std::os::unix::net::UnixStream::connect(path)
         .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
     if is_left {
+        // A file of another kind refuses as well.
+        if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!("{} is a file that is no socket", path.display()),
+            ));
+        }
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
@@ -260,3 +267,31 @@ const LOOP_PATIENCE: Duration = Duration::from_secs(5);
 const AFTER_REFUSAL: Duration = Duration::from_millis(200);
 /// Its owner and its group.
 const SOCKET_MODE: u32 = 0o660;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_was_left_is_taken_and_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("http");
+        drop(bind_unix(&path).unwrap());
+        assert!(path.exists(), "it was left");
+        let taken = bind_unix(&path).unwrap();
+        assert!(bind_unix(&path).is_err(), "somebody listens");
+        drop(taken);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "of somebody").unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for path in [&file, &link] {
+            let error = bind_unix(path).unwrap_err().to_string();
+            assert!(
+                error.contains(&path.display().to_string()) && error.contains("no socket"),
+                "{error}"
+            );
+        }
+        assert_eq!(std::fs::read_to_string(&link).unwrap(), "of somebody");
+    }
+}

@@ -13,6 +13,7 @@ mod intake;
 mod job;
 mod seeding;
 mod status;
+mod telling;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -32,6 +33,7 @@ use crate::spool::{BuildName, SpoolError, SpoolFolder};
 use intake::{Intake, Taken};
 use job::{Jobs, Stage};
 use seeding::{Room, Seeding};
+use telling::Telling;
 
 pub use giving_way::Patience;
 pub use status::{QueueStatus, SeededStatus, SeederStatus, SeedingState};
@@ -95,6 +97,7 @@ pub struct Agent<H> {
     jobs: Jobs,
     seeding: Seeding,
     tasks: JoinSet<Event>,
+    telling: Telling,
     looks: Arc<Semaphore>,
     /// Versions of which it was said that they do not fit.
     told: BTreeSet<BuildName>,
@@ -119,6 +122,7 @@ impl<H: AgentHost> Agent<H> {
             options,
             jobs: Jobs::default(),
             tasks: JoinSet::new(),
+            telling: Telling::default(),
             looks: Arc::new(Semaphore::new(LOOKS_MAX)),
             told: BTreeSet::new(),
             waits_told_at: None,
@@ -140,12 +144,13 @@ impl<H: AgentHost> Agent<H> {
                 () = &mut stop => break,
                 taken = intake.next(), if !intake.has_ended() => {
                     if let Some(taken) = taken {
-                        self.take(taken).await;
+                        self.take(taken);
                     }
                 }
                 Some(event) = self.tasks.join_next() => self.handle(event.unwrap_or_else(|failed| {
                     std::panic::resume_unwind(failed.into_panic())
                 })).await,
+                Some(()) = self.telling.next() => {}
                 _ = tick.tick() => self.look_around().await,
                 wish = self.host.asked() => self.grant(wish),
             }
@@ -157,7 +162,7 @@ impl<H: AgentHost> Agent<H> {
         drop(intake);
         self.tasks.abort_all();
         let given_back = self.jobs.drain().map(crate::build_feed::Delivery::let_go);
-        let given_back = futures::future::join_all(given_back);
+        let given_back = futures::future::join(futures::future::join_all(given_back), self.telling.end());
         // Whoever does not answer in that time tells others a little later.
         let _ = tokio::time::timeout(GIVE_BACK_PATIENCE, given_back).await;
     }
@@ -223,7 +228,7 @@ impl<H: AgentHost> Agent<H> {
         }
         self.publish().await;
         for notice in notices {
-            self.take(Taken::again(notice)).await;
+            self.take(Taken::again(notice));
         }
         // Those that somebody has written to come first.
         stores.sort_by_key(|(is_unchanged, _)| *is_unchanged);
@@ -236,10 +241,10 @@ impl<H: AgentHost> Agent<H> {
     }
 
     /// A build was told of.
-    async fn take(&mut self, taken: Taken) {
+    fn take(&mut self, taken: Taken) {
         if let Some(older) = self.jobs.take(taken) {
             // The newer message stands for the older one.
-            Self::tell(older.done().await);
+            self.telling.begin(older.done());
         }
     }
 
@@ -249,23 +254,23 @@ impl<H: AgentHost> Agent<H> {
                 if self.seeding.has(&object) {
                     let trust = self.options.pull.trust.as_deref();
                     self.seeding.sign(&object, signature, trust).await;
-                    self.finish(&notice).await;
+                    self.finish(&notice);
                 } else {
                     self.jobs.set(&notice, Stage::Waiting(object));
                 }
             }
             Event::Looked(notice, Err(error)) => {
                 let again = error.is_retryable();
-                self.fail(&notice, &PullError::Cloud(error), again).await;
+                self.fail(&notice, &PullError::Cloud(error), again);
             }
             Event::Pulled(notice, pulled) => match *pulled {
                 Ok(pulled) => self.jobs.pulled(&notice, pulled),
-                Err(error) => self.pull_failed(&notice, error).await,
+                Err(error) => self.pull_failed(&notice, error),
             },
         }
     }
 
-    async fn pull_failed(&mut self, notice: &BuildNotice, error: PullError) {
+    fn pull_failed(&mut self, notice: &BuildNotice, error: PullError) {
         match &error {
             PullError::Cloud(CloudError::ObjectChanged { .. }) => {
                 let (key, bucket) = (&notice.key, &notice.bucket);
@@ -299,33 +304,33 @@ impl<H: AgentHost> Agent<H> {
                 if later {
                     self.jobs.set(notice, Stage::NoRoom(Instant::now() + ROOM_AGAIN_AFTER));
                 } else if let Some(delivery) = self.jobs.remove(notice) {
-                    Self::tell(delivery.give_back(NO_ROOM_AGAIN_AFTER).await);
+                    self.telling.begin(delivery.give_back(NO_ROOM_AGAIN_AFTER));
                 }
             }
             PullError::Cloud(cloud) => {
                 let again = cloud.is_retryable();
-                self.fail(notice, &error, again).await;
+                self.fail(notice, &error, again);
             }
-            _ => self.fail(notice, &error, false).await,
+            _ => self.fail(notice, &error, false),
         }
     }
 
     /// A build cannot be seeded now. Its message goes back to the queue, and after some times into its dead-letter queue; one that
     /// no queue has is tried again here.
-    async fn fail(&mut self, notice: &BuildNotice, error: &PullError, again: bool) {
+    fn fail(&mut self, notice: &BuildNotice, error: &PullError, again: bool) {
         let (build, bucket) = (&notice.key, &notice.bucket);
         tracing::error!(build, bucket, "not seeded: {}", program::chain(error));
         if again && self.jobs.is_ours_alone(notice) {
             self.jobs.set(notice, Stage::Resting(Instant::now() + AGAIN_AFTER));
         } else if let Some(delivery) = self.jobs.remove(notice) {
-            Self::tell(delivery.give_back(AGAIN_AFTER).await);
+            self.telling.begin(delivery.give_back(AGAIN_AFTER));
         }
     }
 
     /// A build is seeded: its message is done with. If another one came meanwhile, what it tells of is looked at.
-    async fn finish(&mut self, notice: &BuildNotice) {
+    fn finish(&mut self, notice: &BuildNotice) {
         if let Some(delivery) = self.jobs.finish(notice) {
-            Self::tell(delivery.done().await);
+            self.telling.begin(delivery.done());
         }
     }
 
@@ -359,7 +364,7 @@ impl<H: AgentHost> Agent<H> {
             };
             self.seed(pulled, 0);
             self.publish().await;
-            self.finish(&notice).await;
+            self.finish(&notice);
             if room == Room::Made {
                 self.make_room().await;
             }
@@ -428,12 +433,6 @@ impl<H: AgentHost> Agent<H> {
                 seeded,
                 "builds wait until hosts have what is seeded now; --builds-max allows no more at a time"
             );
-        }
-    }
-
-    fn tell(told: Result<(), CloudError>) {
-        if let Err(error) = told {
-            tracing::warn!(%error, "the queue tells of it again");
         }
     }
 }

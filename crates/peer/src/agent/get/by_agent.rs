@@ -10,7 +10,7 @@ use peer::{HttpAddress, ask_agent};
 use super::super::asking::parsed;
 use super::super::fetch::LOOK_EVERY;
 use super::super::kept::{Kept, Made, Record, Stamp};
-use super::super::status::{BuildState, BuildStatus};
+use super::super::status::{BuildState, BuildStatus, Status};
 use super::super::stop::Stop;
 use super::super::{Arguments, Failure};
 use super::Wanted;
@@ -66,15 +66,22 @@ async fn come(
     progress: &Progress,
 ) -> Result<Option<Found>, Failure> {
     let begun = Instant::now();
+    let mut silent_until = begun;
     loop {
         let records = Kept::look(folder)?;
         let of_key = records.iter().rev().find(|record| record.key == wanted.key);
         if let Some(found) = of_key.and_then(|record| found(record, wanted)) {
             return Ok(Some(found));
         }
-        let status = status(arguments, wanted.key).await;
-        // It may have been started a moment ago.
-        if of_key.is_none() && status.is_none() && begun.elapsed() >= HEARD_WITHIN {
+        let status = status(arguments).await;
+        // What the directory lists it does not know before that has answered, and then within a moment. One that cannot be asked may have been
+        // started a moment ago.
+        let silence = status.as_ref().and_then(silence);
+        if silence.is_some() {
+            silent_until = Instant::now();
+        }
+        let status = status.and_then(|status| of_build(status, wanted.key));
+        if of_key.is_none() && status.is_none() && silent_until.elapsed() >= HEARD_WITHIN {
             let known = records.iter().map(|record| record.key.as_str());
             return Err(super::by_network::not_listed(
                 wanted.key,
@@ -98,13 +105,13 @@ async fn come(
                 size: build.size_bytes.unwrap_or_default(),
                 neighbours: build.neighbours,
             }),
-            None => progress.waits("the agent of this machine fetches it"),
+            None => progress.waits(silence.as_deref().unwrap_or("the agent of this machine fetches it")),
         }
         if !Kept::is_in_use(folder) {
             return Ok(None);
         }
         if begun.elapsed() >= arguments.patience() {
-            let why = status.and_then(|status| status.why);
+            let why = status.and_then(|status| status.why).or(silence);
             let why = why.map_or_else(String::new, |why| format!(": {why}"));
             let (key, seconds) = (wanted.key, arguments.timeout);
             return Err((
@@ -127,12 +134,23 @@ fn found(record: &Record, wanted: &Wanted<'_>) -> Option<Found> {
     })
 }
 
-/// How it is, where the agent can be asked.
-async fn status(arguments: &Arguments, key: &str) -> Option<BuildStatus> {
+/// How the agent is, where it can be asked.
+async fn status(arguments: &Arguments) -> Option<Status> {
     let address: &HttpAddress = arguments.http.first()?;
     let answered = ask_agent(address, "/status").await.ok()?;
-    let builds = parsed(&answered).ok()?.builds;
-    builds.into_iter().rev().find(|build| build.build == key)
+    parsed(&answered).ok()
+}
+
+/// That its directory has not answered yet.
+fn silence(status: &Status) -> Option<String> {
+    let directory = &status.directory;
+    let error = directory.error.as_deref();
+    let why = error.map_or_else(String::new, |error| format!(": {error}"));
+    (!directory.has_answered).then(|| format!("its directory {} has not answered yet{why}", directory.address))
+}
+
+fn of_build(status: Status, key: &str) -> Option<BuildStatus> {
+    status.builds.into_iter().rev().find(|build| build.build == key)
 }
 
 async fn copy(

@@ -1,7 +1,9 @@
 //! A copy of a build that an agent has, held against the hashes by which it came there. Invariant: what stands at its place is the whole
 //! build or what stood there before.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{File, OpenOptions};
+use std::hash::BuildHasher as _;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -50,10 +52,7 @@ impl Copy<'_> {
         };
         let mut source = File::open(self.from).map_err(failed("open", self.from))?;
         let there = source.metadata().map_err(failed("look at", self.from))?;
-        let beside = Beside::of(self.to);
-        let mut options = OpenOptions::new();
-        let target = options.write(true).create_new(true).mode(0o600).open(&beside.0);
-        let mut target = target.map_err(failed("make", &beside.0))?;
+        let (mut target, beside) = Beside::make(&name_beside(self.to))?;
         let size = Bytes::new(there.size());
         let chunk_size = self
             .made
@@ -93,12 +92,26 @@ impl Copy<'_> {
 struct Beside(PathBuf);
 
 impl Beside {
-    fn of(target: &Path) -> Self {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(format!(".{}", std::process::id()));
-        Self(target.with_file_name(name))
+    /// Makes the file. One that is there already is somebody else's, and stays.
+    fn make(path: &Path) -> Result<(File, Self), NoCopy> {
+        let mut options = OpenOptions::new();
+        let made = options.write(true).create_new(true).mode(0o600).open(path);
+        let file = made.map_err(|source| NoCopy::Failed {
+            what: "make",
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok((file, Self(path.to_owned())))
     }
+}
+
+/// A name that no other run takes: in containers each process may be number 1.
+fn name_beside(target: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    let random = RandomState::new().hash_one(std::process::id());
+    name.push(format!(".{random:016x}"));
+    target.with_file_name(name)
 }
 
 impl Drop for Beside {
@@ -142,5 +155,19 @@ mod tests {
         std::fs::remove_file(&from).unwrap();
         assert!(copy.make(&go).unwrap_err().to_string().starts_with("failed to open "));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_another_run_has_made_stays_and_no_two_have_one_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("b");
+        let name = name_beside(&target);
+        assert_ne!(name, name_beside(&target));
+        let first = Beside::make(&name).unwrap();
+        let second = Beside::make(&name).map(|_| ()).unwrap_err();
+        assert!(second.to_string().starts_with("failed to make "), "{second}");
+        assert!(name.exists(), "it is the other one's");
+        drop(first);
+        assert!(!name.exists());
     }
 }
