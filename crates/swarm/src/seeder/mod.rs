@@ -50,7 +50,7 @@ pub struct SeederConfig {
     /// Which part of the first pass is this seeder's, where a region has several.
     pub part: Part,
     /// Copies of the build that the seeder sends before it leaves the rest to the hosts, the first pass included. Who has
-    /// nobody else to ask is served all the same.
+    /// nobody else to ask is served all the same, and who is late up to a limit.
     pub copies_max: u32,
 }
 

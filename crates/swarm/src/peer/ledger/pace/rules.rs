@@ -50,7 +50,7 @@ fn before_the_first_chunk_sixteen_that_are_late_double_the_time_that_requests_ta
     let mut pace = pace(1);
     let limits = |pace: &Pace| {
         let limits = pace.limits();
-        [limits.wait_max, limits.begin_max, limits.silence_max]
+        [limits.wait_max, limits.begin_max, limits.silence_max, limits.patience]
     };
     let usual = limits(&pace);
     for (late, times) in [(15, 1), (1, 2), (32, 8), (1000, 64)] {
