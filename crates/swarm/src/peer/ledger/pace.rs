@@ -465,16 +465,6 @@ mod tests {
         assert!(pace.between() > before / 2, "and later not: {:?}", pace.between());
     }
 
-    /// What waits least is here first, and says little of what others wait.
-    #[test]
-    fn of_the_first_few_chunks_no_haste_is_learned() {
-        let mut pace = Pace::new(PATIENCE, Duration::from_millis(1));
-        (1..HASTE_FROM).for_each(|_| pace.completed(at(10), at(0), Some(at(1))));
-        assert_eq!(pace.wait_max(), Duration::from_nanos(LATE_LEAST_NANOS));
-        pace.completed(at(10), at(0), Some(at(1)));
-        assert_eq!(pace.wait_max(), Duration::from_millis(50));
-    }
-
     #[test]
     fn a_second_neighbour_pays_where_chunks_are_slower_than_messages_and_rarely_come_twice() {
         let pace = |round_trip: u64, taken: u64, chunks: u32, doubled: u32| {

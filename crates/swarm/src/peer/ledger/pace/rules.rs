@@ -120,3 +120,13 @@ fn to_say_that_one_begins_teaches_no_patience() {
     (0..20).for_each(|_| pace.begun(Duration::from_secs(30), None));
     assert_eq!(pace.wait_max(), wait_max);
 }
+
+/// What waits least is here first, and says little of what others wait.
+#[test]
+fn of_the_first_few_chunks_no_haste_is_learned() {
+    let mut pace = pace(1);
+    (1..HASTE_FROM).for_each(|_| pace.completed(at(10), at(0), Some(at(1))));
+    assert_eq!(pace.wait_max(), Duration::from_nanos(LATE_LEAST_NANOS));
+    pace.completed(at(10), at(0), Some(at(1)));
+    assert_eq!(pace.wait_max(), Duration::from_millis(50));
+}
