@@ -1,9 +1,6 @@
 //! What is counted of requests when they change.
 
-use smallvec::SmallVec;
-
 use super::request::Request;
-use crate::units::ChunkIndex;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
@@ -21,22 +18,18 @@ impl Counts {
     #[inline]
     pub(super) fn of(requests: &[Request]) -> Self {
         let mut counts = Self::default();
-        // By chunk, so that a window of hundreds is not compared each with each.
-        let mut live: SmallVec<[(ChunkIndex, bool); 32]> = SmallVec::new();
-        for request in requests {
+        for (index, request) in requests.iter().enumerate() {
             if request.is_overdue() {
                 counts.overdue += 1;
-            } else {
-                counts.slow += usize::from(request.is_slow());
-                live.push((request.chunk, request.is_slow()));
+                continue;
             }
-        }
-        counts.live = live.len();
-        live.sort_unstable();
-        for of_chunk in live.chunk_by(|a, b| a.0 == b.0) {
-            counts.chunks += 1;
-            // The slow ones come last.
-            counts.late += usize::from(of_chunk[0].1);
+            counts.live += 1;
+            counts.slow += usize::from(request.is_slow());
+            let is_same = |other: &Request| other.chunk == request.chunk && !other.is_overdue();
+            if !requests[..index].iter().any(is_same) {
+                counts.chunks += 1;
+                counts.late += usize::from(requests[index..].iter().all(|r| r.is_slow() || !is_same(r)));
+            }
         }
         counts
     }

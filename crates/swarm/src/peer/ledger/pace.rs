@@ -37,7 +37,7 @@ pub(super) struct Pace {
     /// Since the last chunk came: how often some were taken for trickles, and how often some were given up though bytes came.
     trickled: u32,
     given_up: u32,
-    /// Requests that were late before the first chunk came.
+    /// Requests that were late so far. They count until the first chunk comes.
     late: u32,
 }
 
@@ -111,15 +111,15 @@ impl Pace {
         self.trickled = self.trickled.saturating_add(1);
     }
 
+    /// Likewise, and they are given up.
+    pub(super) const fn gave_up(&mut self) {
+        self.given_up = self.given_up.saturating_add(1);
+    }
+
     /// So many requests are late. Where many are before the first chunk has come it may be this host's own link that is slow, and to ask again
     /// and again fills it: until one comes the next are given twice the time, and twice that after as many again, up to a limit.
     pub(super) const fn are_late(&mut self, requests: u32) {
         self.late = self.late.saturating_add(requests);
-    }
-
-    /// Likewise, and they are given up.
-    pub(super) const fn gave_up(&mut self) {
-        self.given_up = self.given_up.saturating_add(1);
     }
 
     /// How many chunks may still be on their way twice because somebody was late, of a build of `chunks`.

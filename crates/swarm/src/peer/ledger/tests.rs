@@ -166,8 +166,8 @@ fn a_pause_of_this_host_makes_nobody_overdue() {
     );
 }
 
-#[test]
-fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_asked_too() {
+/// A begins after 20 ms and is done 100 ms later, each time.
+fn ledger_of_a_neighbour_that_delivers() -> Ledger {
     let mut ledger = ledger(64);
     for index in 0..16 {
         ask(&mut ledger, 0, A, index, Why::Want);
@@ -175,6 +175,12 @@ fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_aske
         ledger.received(at(20), A, chunk(index));
         ledger.stored(at(120), A, chunk(index));
     }
+    ledger
+}
+
+#[test]
+fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_asked_too() {
+    let mut ledger = ledger_of_a_neighbour_that_delivers();
     let late = |ledger: &Ledger| ledger.late().map(|(_, chunk)| chunk.get()).collect::<Vec<u32>>();
     ask(&mut ledger, 1000, A, 20, Why::Want);
     ask(&mut ledger, 1000, B, 21, Why::Want);
@@ -216,13 +222,7 @@ fn a_request_is_late_before_it_is_overdue_and_then_another_neighbour_may_be_aske
 /// The chunk was asked of a third neighbour at the moment the second was told that it is not needed.
 #[test]
 fn that_a_late_neighbour_begins_is_believed_if_it_has_ever_delivered() {
-    let mut ledger = ledger(64);
-    for index in 0..16 {
-        ask(&mut ledger, 0, A, index, Why::Want);
-        ledger.started(at(20), A, chunk(index), Waited::NONE);
-        ledger.received(at(20), A, chunk(index));
-        ledger.stored(at(120), A, chunk(index));
-    }
+    let mut ledger = ledger_of_a_neighbour_that_delivers();
     for (host, index, is_late) in [(A, 20, false), (B, 21, true)] {
         ask(&mut ledger, 1000, host, index, Why::Want);
         assert_eq!(ledger.mark_late(at(2000)).as_slice(), [host]);
