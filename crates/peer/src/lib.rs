@@ -37,7 +37,7 @@ pub use node::{
 pub use notifier::Notifier;
 pub use observed::{
     AgentStatus, Asked, Caretakers, CaretakersError, HTTP_ADDRESS, HttpAddress, HttpError, Metric, MetricsText,
-    OutputFormat, Question, StatusArguments, ask_agent,
+    OutputFormat, Question, StatusArguments, ask_agent, serve_metrics,
 };
 pub use open_files::{connections_within, raise_file_limit};
 pub use rate_limit::{LinkUse, TokenBucket};

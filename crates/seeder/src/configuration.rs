@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use peer::{HTTP_ADDRESS, HttpAddress, Multiaddr, TRAFFIC_CLASS, TrafficClass};
 use program::Exit;
-use settings::{Changed, Key, Kind, Merged, Origin, Problems, Sources, asks_for_words, is_some_text, merge};
+use settings::{Changed, Key, Kind, Merged, Problems, Sources, asks_for_words, is_some_text, merge};
 
 use super::{Arguments, RATE, part, rate};
 
@@ -90,14 +90,9 @@ pub(crate) fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
         default_file: Path::new(DEFAULT_FILE),
     };
     let mut merged = merge(&KEYS, &sources)?;
-    let is_flag = |key: &str| {
-        merged
-            .get(key)
-            .is_some_and(|setting| matches!(setting.origin, Origin::Flag))
-    };
-    if ["bucket", "key"].iter().any(|key| is_flag(key)) {
+    if ["bucket", "key"].iter().any(|key| merged.has_flag(key)) {
         merged.leave_out(&["queue", "http", "log", "stage", "log-region"]);
-    } else if is_flag("queue") {
+    } else if merged.has_flag("queue") {
         merged.leave_out(&["bucket", "key", "part"]);
     }
     merged.check_needs(&KEYS)?;

@@ -57,6 +57,11 @@ pub struct Merged {
 }
 
 impl Setting {
+    /// Whether the command line says it.
+    pub const fn is_flag(&self) -> bool {
+        matches!(self.origin, Origin::Flag)
+    }
+
     /// File and line, variable or flag.
     pub fn told(&self) -> String {
         match &self.origin {
@@ -83,9 +88,14 @@ impl Merged {
         self.settings.iter().find(|setting| setting.key == key)
     }
 
+    /// Whether the command line says this key.
+    pub fn has_flag(&self, key: &str) -> bool {
+        self.get(key).is_some_and(Setting::is_flag)
+    }
+
     /// Leaves out what environment and file say of these keys.
     pub fn leave_out(&mut self, keys: &[&str]) {
-        let stays = |setting: &Setting| matches!(setting.origin, Origin::Flag) || !keys.contains(&setting.key);
+        let stays = |setting: &Setting| setting.is_flag() || !keys.contains(&setting.key);
         self.settings.retain(stays);
     }
 
@@ -113,9 +123,9 @@ impl Merged {
     pub fn check_needs(&self, keys: &[Key]) -> Result<(), Problems> {
         let lacks = keys.iter().filter_map(|key| {
             let (setting, needed) = (self.get(key.name)?, key.needs?);
-            let is_flag = matches!(setting.origin, Origin::Flag);
             let is_there = self.get(needed).is_some();
-            (!is_there && !is_flag).then(|| setting.problem(&format!("— expected {needed} with it, which is missing")))
+            (!is_there && !setting.is_flag())
+                .then(|| setting.problem(&format!("— expected {needed} with it, which is missing")))
         });
         all_or_ok(lacks.collect())
     }

@@ -2,10 +2,10 @@
 //!
 //! A host counts when a look finds it done, so a latency here is above that of the report by the time between two looks at most.
 
-use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use peer::MetricsText;
 use scenario::Scenario;
 
 use super::lock;
@@ -83,81 +83,53 @@ impl Figures {
     /// All of it.
     pub(crate) fn text(&self) -> String {
         let state = lock(&self.state);
-        let mut text = Text::default();
-        let run = format!("scenario=\"{}\",seed=\"{}\"", escaped(&self.scenario), self.seed);
+        let mut text = MetricsText::default();
         text.family("run_info", "gauge", "The run.");
+        let run = [("scenario", self.scenario.as_str()), ("seed", &self.seed.to_string())];
         text.sample("run_info", &run, 1.0);
-        text.family("run_phase", "gauge", "What it does now.");
-        text.sample("run_phase", &format!("phase=\"{}\"", escaped(&state.phase)), 1.0);
-        text.family("run_build_bytes", "gauge", "Bytes of the build.");
-        text.sample("run_build_bytes", "", self.build_bytes as f64);
-        text.family("run_hosts_failed", "gauge", "Hosts that cannot go on.");
-        text.sample("run_hosts_failed", "", state.failed as f64);
-        text.of_regions(&state, "run_hosts", "Hosts.", |region| region.hosts.into());
-        text.of_regions(
-            &state,
-            "run_hosts_done",
-            "Hosts that have the build, verified.",
-            |region| region.done.into(),
+        text.add_by(
+            ("run_phase", "gauge", "What it does now."),
+            "phase",
+            [(state.phase.as_str(), 1.0)],
         );
+        let of_run = [
+            ("run_build_bytes", "Bytes of the build.", self.build_bytes as f64),
+            ("run_hosts_failed", "Hosts that cannot go on.", state.failed as f64),
+        ];
+        text.add_all("gauge", of_run);
+        let mut by_region = |name: &str, help: &str, value: &dyn Fn(&Region) -> f64| {
+            let samples = state.regions.iter().map(|region| (region.name.as_str(), value(region)));
+            text.add_by((name, "gauge", help), "region", samples);
+        };
+        by_region("run_hosts", "Hosts.", &|region| region.hosts.into());
+        let help = "Hosts that have the build, verified.";
+        by_region("run_hosts_done", help, &|region| region.done.into());
         let help = "Bytes of the build that hosts hold, by a sample of them.";
-        text.of_regions(&state, "run_held_bytes", help, |region| {
+        by_region("run_held_bytes", help, &|region| {
             (region.share * f64::from(region.hosts) * self.build_bytes as f64).round()
         });
-        text.latencies(&state);
-        text.0
+        add_latencies(&mut text, &state.regions);
+        text.into_text()
     }
 }
 
-#[derive(Default)]
-struct Text(String);
-
-// Writing to a String does not fail.
-impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP fleetcast_{name} {help}\n# TYPE fleetcast_{name} {kind}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &str, value: f64) {
-        let _ = match labels {
-            "" => writeln!(self.0, "fleetcast_{name} {value}"),
-            labels => writeln!(self.0, "fleetcast_{name}{{{labels}}} {value}"),
-        };
-    }
-
-    fn of_regions(&mut self, state: &State, name: &str, help: &str, value: impl Fn(&Region) -> f64) {
-        self.family(name, "gauge", help);
-        for region in &state.regions {
-            self.sample(name, &of(region), value(region));
+fn add_latencies(text: &mut MetricsText, regions: &[Region]) {
+    let name = "run_fanout_latency_seconds";
+    let help = "From when the build was complete in the region until a host had it.";
+    text.family(name, "histogram", help);
+    for region in regions {
+        let of_region = ("region", region.name.as_str());
+        let bucket = format!("{name}_bucket");
+        let mut below = 0;
+        for (hosts, bound) in region.buckets.iter().zip(BOUNDS.iter().map(f64::to_string)) {
+            below += hosts;
+            text.sample(&bucket, &[of_region, ("le", &bound)], below as f64);
         }
+        let all = f64::from(region.counted);
+        text.sample(&bucket, &[of_region, ("le", "+Inf")], all);
+        text.sample(&format!("{name}_sum"), &[of_region], region.latencies.as_secs_f64());
+        text.sample(&format!("{name}_count"), &[of_region], all);
     }
-
-    fn latencies(&mut self, state: &State) {
-        let name = "run_fanout_latency_seconds";
-        let help = "From when the build was complete in the region until a host had it.";
-        self.family(name, "histogram", help);
-        for region in &state.regions {
-            let mut below = 0;
-            for (bucket, bound) in region.buckets.iter().zip(BOUNDS.iter().map(f64::to_string)) {
-                below += bucket;
-                let labels = format!("{},le=\"{bound}\"", of(region));
-                self.sample(&format!("{name}_bucket"), &labels, below as f64);
-            }
-            let all = f64::from(region.counted);
-            self.sample(&format!("{name}_bucket"), &format!("{},le=\"+Inf\"", of(region)), all);
-            self.sample(&format!("{name}_sum"), &of(region), region.latencies.as_secs_f64());
-            self.sample(&format!("{name}_count"), &of(region), all);
-        }
-    }
-}
-
-fn of(region: &Region) -> String {
-    format!("region=\"{}\"", escaped(&region.name))
-}
-
-/// A label's value as the format has it.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// Upper ends of the buckets of latencies, in seconds.

@@ -7,9 +7,7 @@ use std::path::Path;
 
 use clap::{ArgMatches, Command, FromArgMatches as _};
 use peer::{HTTP_ADDRESS, HttpAddress, Multiaddr, TRAFFIC_CLASS, TrafficClass};
-use settings::{
-    Changed, Key, Kind, Merged, Origin, Problems, Setting, Sources, Text, asks_for_words, is_some_text, merge,
-};
+use settings::{Changed, Key, Kind, Merged, Problems, Sources, Text, asks_for_words, is_some_text, merge};
 
 use super::Arguments;
 use super::arguments::{SIZE, size};
@@ -104,13 +102,12 @@ impl Configuration {
 /// What all sources say. Flags for one build leave no place for what is said below of a directory, and the other way round.
 pub(super) fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
     let mut merged = merge_all(flags)?;
-    let is_flag = |key: &str| merged.get(key).is_some_and(is_flag);
-    if OF_ONE_BUILD.iter().any(|key| is_flag(key)) {
+    if OF_ONE_BUILD.iter().any(|key| merged.has_flag(key)) {
         let of_directory = KEYS.iter().filter(|key| key.needs == Some("directory"));
         let of_directory: Vec<&str> = of_directory.map(|key| key.name).collect();
         merged.leave_out(&of_directory);
         merged.leave_out(&["directory", "log-by"]);
-    } else if ["directory", "folder"].iter().any(|key| is_flag(key)) {
+    } else if ["directory", "folder"].iter().any(|key| merged.has_flag(key)) {
         merged.leave_out(&OF_ONE_BUILD);
     }
     merged.check_needs(&KEYS)?;
@@ -126,11 +123,6 @@ pub(super) fn merge_all(flags: &[OsString]) -> Result<Merged, Problems> {
         default_file: Path::new(DEFAULT_FILE),
     };
     merge(&KEYS, &sources)
-}
-
-/// Whether the command line says it.
-pub(super) fn is_flag(setting: &Setting) -> bool {
-    matches!(setting.origin, Origin::Flag)
 }
 
 fn is_address(text: &str) -> bool {

@@ -7,8 +7,8 @@ use super::status::{BuildState, Status};
 /// The status in the text format of Prometheus.
 pub(super) fn text(status: &Status) -> String {
     let mut text = MetricsText::default();
-    let version = format!("{{version=\"{}\"}}", status.version);
-    text.add("info", "gauge", "The release that runs.", &[(&version, 1.0)]);
+    let info = ("info", "gauge", "The release that runs.");
+    text.add_by(info, "version", [(status.version.as_str(), 1.0)]);
     add_bytes(&mut text, status);
     text.add_all("counter", counters(status));
     add_states_and_limits(&mut text, status);
@@ -19,32 +19,28 @@ pub(super) fn text(status: &Status) -> String {
 fn add_bytes(text: &mut MetricsText, status: &Status) {
     let bytes = &status.bytes;
     let received = [
-        ("{source=\"seeders\"}", count(bytes.from_seeders)),
-        ("{source=\"hosts\"}", count(bytes.from_hosts)),
-        ("{source=\"older_builds\"}", count(bytes.from_older_builds)),
+        ("seeders", count(bytes.from_seeders)),
+        ("hosts", count(bytes.from_hosts)),
+        ("older_builds", count(bytes.from_older_builds)),
     ];
     let help = "Payload of verified chunks, by where it came from.";
-    text.add("received_bytes_total", "counter", help, &received);
+    text.add_by(("received_bytes_total", "counter", help), "source", received);
 }
 
 fn add_states_and_limits(text: &mut MetricsText, status: &Status) {
     let states = BuildState::ALL.map(|state| {
         let builds = status.builds.iter().filter(|build| build.state == state).count();
-        (format!("{{state=\"{}\"}}", state.word()), builds as f64)
+        (state.word(), builds as f64)
     });
-    let states = states.each_ref().map(|(labels, value)| (labels.as_str(), *value));
-    text.add(
-        "builds",
-        "gauge",
-        "Builds that are waited for, fetched or served.",
-        &states,
-    );
+    let help = "Builds that are waited for, fetched or served.";
+    text.add_by(("builds", "gauge", help), "state", states);
     let limit = |limit: Option<u64>| limit.map_or(f64::INFINITY, count);
     let limits = [
-        ("{direction=\"up\"}", limit(status.upload_limit_bytes_per_s)),
-        ("{direction=\"down\"}", limit(status.download_limit_bytes_per_s)),
+        ("up", limit(status.upload_limit_bytes_per_s)),
+        ("down", limit(status.download_limit_bytes_per_s)),
     ];
-    text.add("limit_bytes_per_second", "gauge", "Payload a second at most.", &limits);
+    let help = "Payload a second at most.";
+    text.add_by(("limit_bytes_per_second", "gauge", help), "direction", limits);
 }
 
 #[rustfmt::skip]

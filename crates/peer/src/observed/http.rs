@@ -1,5 +1,5 @@
 //! What the agent answers over HTTP: `/metrics`, `/healthz`, `/readyz`, `/status`. It knows nothing itself: it asks the agent's loop, and a
-//! loop that does not answer is not healthy.
+//! loop that does not answer is not healthy. Likewise `/metrics` alone, of whoever has its text.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -94,7 +95,12 @@ impl<S: AgentStatus> HttpServer<S> {
                 source,
             })?;
             at.push(listener.address(address));
-            tasks.spawn(serve(listener, asking.clone(), Arc::clone(&room)));
+            let asking = asking.clone();
+            let answer = move |request| {
+                let asking = asking.clone();
+                async move { answer(request, &asking).await }
+            };
+            tasks.spawn(serve(listener, Arc::clone(&room), answer));
         }
         // Without a listener nobody asks, and the channel stays open all the same.
         tasks.spawn(async move { asking.closed().await });
@@ -169,7 +175,29 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve<S: AgentStatus>(listener: Listener, asking: mpsc::Sender<Question<S>>, room: Arc<Semaphore>) {
+/// Answers `/metrics` with `text`, and nothing else, for as long as this is polled.
+pub async fn serve_metrics(listener: TcpListener, text: impl Fn() -> String + Clone + Send + 'static) {
+    let answer = move |request: Request<Incoming>| {
+        std::future::ready(match question(&request, &[METRICS_PATH]) {
+            Ok(_) => said(StatusCode::OK, METRICS, text()),
+            Err(refusal) => refusal,
+        })
+    };
+    serve(
+        Listener::Tcp(listener),
+        Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        answer,
+    )
+    .await;
+}
+
+async fn serve<A>(
+    listener: Listener,
+    room: Arc<Semaphore>,
+    answer: impl Fn(Request<Incoming>) -> A + Clone + Send + 'static,
+) where
+    A: Future<Output = Response<Full<Bytes>>> + Send,
+{
     loop {
         let stream = match listener.accept().await {
             Ok(stream) => stream,
@@ -183,9 +211,9 @@ async fn serve<S: AgentStatus>(listener: Listener, asking: mpsc::Sender<Question
         let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
             continue;
         };
-        let asking = asking.clone();
+        let answer = answer.clone();
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, &asking));
+            let service = service_fn(move |request| answer(request).map(Ok::<_, Infallible>));
             let mut connection = hyper::server::conn::http1::Builder::new();
             connection
                 .timer(TokioTimer::new())
@@ -199,25 +227,37 @@ async fn serve<S: AgentStatus>(listener: Listener, asking: mpsc::Sender<Question
     }
 }
 
+/// Which of `paths` is asked for, or what is answered to anything else.
+fn question<'a>(request: &'a Request<Incoming>, paths: &[&str]) -> Result<&'a str, Response<Full<Bytes>>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(said(StatusCode::METHOD_NOT_ALLOWED, TEXT, "expected GET\n".to_owned()));
+    }
+    let path = request.uri().path();
+    if paths.contains(&path) {
+        return Ok(path);
+    }
+    let expected = match paths {
+        [path] => format!("expected {path}\n"),
+        paths => format!("expected one of {}\n", paths.join(", ")),
+    };
+    Err(said(StatusCode::NOT_FOUND, TEXT, expected))
+}
+
 async fn answer<S: AgentStatus>(
     request: Request<Incoming>,
     asking: &mpsc::Sender<Question<S>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Ok(said(StatusCode::METHOD_NOT_ALLOWED, TEXT, "expected GET\n".to_owned()));
-    }
-    let path = request.uri().path();
-    if !PATHS.contains(&path) {
-        let paths = PATHS.join(", ");
-        return Ok(said(StatusCode::NOT_FOUND, TEXT, format!("expected one of {paths}\n")));
-    }
+) -> Response<Full<Bytes>> {
+    let path = match question(&request, &PATHS) {
+        Ok(path) => path,
+        Err(refusal) => return refusal,
+    };
     let Some(status) = ask(asking).await else {
         let seconds = LOOP_PATIENCE.as_secs();
         let why = format!("the agent's loop has not answered within {seconds} s\n");
-        return Ok(said(StatusCode::SERVICE_UNAVAILABLE, TEXT, why));
+        return said(StatusCode::SERVICE_UNAVAILABLE, TEXT, why);
     };
-    Ok(match path {
-        "/metrics" => said(StatusCode::OK, METRICS, status.metrics()),
+    match path {
+        METRICS_PATH => said(StatusCode::OK, METRICS, status.metrics()),
         "/healthz" => said(StatusCode::OK, TEXT, "the agent's loop turns\n".to_owned()),
         "/readyz" => match status.readiness() {
             Ok(ready) => said(StatusCode::OK, TEXT, ready),
@@ -227,7 +267,7 @@ async fn answer<S: AgentStatus>(
             Ok(text) => said(StatusCode::OK, JSON, text),
             Err(error) => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
         },
-    })
+    }
 }
 
 /// Asks the loop; `None` where it does not answer.
@@ -253,7 +293,8 @@ fn said(status: StatusCode, kind: &'static str, body: String) -> Response<Full<B
 
 /// What an address is.
 pub const HTTP_ADDRESS: &str = "an address in quotes, such as \"127.0.0.1:9464\" or \"unix:/run/fleetcast/host.sock\"";
-const PATHS: [&str; 4] = ["/metrics", "/healthz", "/readyz", "/status"];
+const METRICS_PATH: &str = "/metrics";
+const PATHS: [&str; 4] = [METRICS_PATH, "/healthz", "/readyz", "/status"];
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";

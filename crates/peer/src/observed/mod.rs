@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use asking::ask_agent;
 pub use caretakers::{Asked, Caretakers, CaretakersError};
-pub use http::{HTTP_ADDRESS, HttpAddress, HttpError, Question};
+pub use http::{HTTP_ADDRESS, HttpAddress, HttpError, Question, serve_metrics};
 pub use metrics::{Metric, MetricsText};
 pub use status::{OutputFormat, StatusArguments};
 

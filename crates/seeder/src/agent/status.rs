@@ -114,30 +114,20 @@ impl AgentStatus for SeederStatus {
 
     fn metrics(&self) -> String {
         let mut text = MetricsText::default();
-        let version = format!("{{version=\"{}\"}}", self.version);
-        text.add("info", "gauge", "The release that runs.", &[(&version, 1.0)]);
-        let pulled = [("{source=\"s3\"}", count(self.pulled_bytes))];
-        text.add(
-            "received_bytes_total",
-            "counter",
-            "Payload, by where it came from.",
-            &pulled,
-        );
+        let info = ("info", "gauge", "The release that runs.");
+        text.add_by(info, "version", [(self.version.as_str(), 1.0)]);
+        let received = ("received_bytes_total", "counter", "Payload, by where it came from.");
+        text.add_by(received, "source", [("s3", count(self.pulled_bytes))]);
         text.add_all("counter", self.counters());
         let states = SeedingState::ALL.map(|state| {
             let builds = self.builds.iter().filter(|build| build.state == state).count();
-            (format!("{{state=\"{}\"}}", state.word()), builds as f64)
+            (state.word(), builds as f64)
         });
-        let states = states.each_ref().map(|(labels, value)| (labels.as_str(), *value));
-        text.add("builds", "gauge", "Builds that are seeded, or on their way.", &states);
+        let builds = ("builds", "gauge", "Builds that are seeded, or on their way.");
+        text.add_by(builds, "state", states);
         let limit = self.upload_limit_bytes_per_s.map_or(f64::INFINITY, count);
-        let help = "Payload a second at most.";
-        text.add(
-            "limit_bytes_per_second",
-            "gauge",
-            help,
-            &[("{direction=\"up\"}", limit)],
-        );
+        let limits = ("limit_bytes_per_second", "gauge", "Payload a second at most.");
+        text.add_by(limits, "direction", [("up", limit)]);
         text.add_all("gauge", self.gauges());
         text.into_text()
     }

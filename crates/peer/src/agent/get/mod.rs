@@ -20,7 +20,7 @@ use program::{Exit, LogFormat};
 use settings::{Merged, Problem, Problems};
 
 use super::arguments::place_of;
-use super::configuration::{Configuration, NotConfigured, is_flag, merge_all};
+use super::configuration::{Configuration, NotConfigured, merge_all};
 use super::kept::Kept;
 use super::stop::Stop;
 use super::{Arguments, Failure};
@@ -71,7 +71,7 @@ impl Get {
             .get_one::<OutputFormat>(FORMAT)
             .copied()
             .unwrap_or_default();
-        let listens = read.merged.get("listen").is_some_and(is_flag);
+        let listens = read.merged.has_flag("listen");
         // For rows there is the agent, and for a limit by default there is nobody who has not asked for the build.
         arguments.log = false;
         Ok(Self {
@@ -187,7 +187,7 @@ fn command() -> Command {
 /// What all sources say. Flags that mean nothing here are refused; what file and environment say of one build by its seeders is not meant.
 fn read_sources(flags: &[OsString]) -> Result<Merged, Problems> {
     let mut merged = merge_all(flags)?;
-    let strange = merged.settings.iter().filter(|setting| is_flag(setting));
+    let strange = merged.settings.iter().filter(|setting| setting.is_flag());
     let strange: Vec<Problem> = strange
         .filter(|setting| !SHOWN.contains(&setting.key))
         .map(|setting| setting.problem("means nothing to get; `peer get --help` shows what does"))
