@@ -187,6 +187,11 @@ impl UploadQueue {
         self.slots.set_chunks(chunks);
     }
 
+    /// This host was seen to receive so many bytes a second.
+    pub(crate) const fn set_downlink(&mut self, rate: u64) {
+        self.slots.set_downlink(rate);
+    }
+
     /// Nothing that is sent from now on is the first copy.
     pub(crate) fn first_copies_are_out(&mut self) {
         self.slots.first_copies_are_out();

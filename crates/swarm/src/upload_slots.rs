@@ -9,6 +9,10 @@
 //!
 //! Chunks that pass at a time pass slower, and the first copies of all are late by that. So there is an end to it: the more chunks a
 //! build has the less it matters.
+//!
+//! A sender that sends more at a time has a greater share of its receivers' downlinks, at the cost of others. All would go on to the end of it, and
+//! where receivers are faster than senders nobody would win: uplinks are fuller with few. So the end is nearer where this host receives faster than it
+//! sends, as its receivers do if they are like it.
 
 use std::time::Duration;
 
@@ -33,6 +37,8 @@ pub(crate) struct UploadSlots {
     busy: Duration,
     /// Since when something is being sent, as far as it is not in `busy`.
     busy_since: Option<Time>,
+    /// The greatest rate at which this host was seen to receive, in bytes a second.
+    downlink: u64,
 }
 
 /// How the number is found.
@@ -75,6 +81,7 @@ impl UploadSlots {
             bytes: 0,
             busy: Duration::ZERO,
             busy_since: None,
+            downlink: 0,
         }
     }
 
@@ -84,6 +91,11 @@ impl UploadSlots {
         if self.search == Search::Steps {
             self.most = self.of_build;
         }
+    }
+
+    /// This host was seen to receive so many bytes a second.
+    pub(crate) const fn set_downlink(&mut self, rate: u64) {
+        self.downlink = rate;
     }
 
     /// Nothing is a first copy any more, and nobody is late by what passes slower: a seeder looks now and then whether more at a time
@@ -152,13 +164,37 @@ impl UploadSlots {
             Search::Steps => {
                 self.probe_in = self.probe_in.map(|looks| looks.saturating_sub(1));
                 let is_below = |percent: u64| u128::from(seen) * 100 < u128::from(self.best) * u128::from(percent);
-                if is_below(FULL_PERCENT) && others_wait {
+                let enough = self.enough();
+                let full = if self.now < enough {
+                    FULL_PERCENT
+                } else {
+                    HALF_EMPTY_PERCENT
+                };
+                let overfull = if self.now > enough {
+                    BEYOND_PERCENT
+                } else {
+                    OVERFULL_PERCENT
+                };
+                if is_below(full) && others_wait {
                     self.now = (self.now + 1).min(self.most);
-                } else if !is_below(OVERFULL_PERCENT) {
+                } else if !is_below(overfull) {
                     self.now = (self.now - 1).max(self.least);
                 }
             }
         }
+    }
+
+    /// As many as fill the uplink where receivers are like this host: what they receive beyond one uplink's rate leaves room for chance.
+    fn enough(&self) -> usize {
+        let beyond = u128::from(self.downlink.saturating_sub(self.best));
+        if beyond == 0 {
+            return self.most;
+        }
+        let more = (u128::from(self.best) * ENOUGH.0).div_ceil(beyond * ENOUGH.1);
+        usize::try_from(more)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1)
+            .min(self.most)
     }
 
     /// Half the growth of slots has to show in the rate.
@@ -193,15 +229,22 @@ const LOOK_PLUS: usize = 2;
 const FULL_PERCENT: u64 = 93;
 /// One that sends more than this may have one fewer.
 const OVERFULL_PERCENT: u64 = 98;
+/// With enough slots there is room for one more only below this: receivers are slower than this host …
+const HALF_EMPTY_PERCENT: u64 = 60;
+/// … and with more than enough one goes above this.
+const BEYOND_PERCENT: u64 = 80;
+/// Slots beyond the first that are enough, times the part of the uplink by which a downlink exceeds it. Seen is some four fifths of a downlink: where it is
+/// twice an uplink three slots are enough, with one and a half five, and where it is no faster as many as the build allows.
+const ENOUGH: (u128, u128) = (8, 10);
 /// So many looks after a seeder has tried more it tries again.
 const PROBE_AFTER_LOOKS: u32 = 2;
 /// More are not tried where a chunk takes this long already: its receiver would take it for late.
 const PROBE_UP_TO: Duration = Duration::from_secs(1);
 /// With each look the greatest rate loses one in so many parts.
 const FADE: u64 = 256;
-/// A host sends no more chunks at a time than one for so many of the square root of the build's: 64 chunks 2, 640 6, 3,000 13. The last chunk
+/// A host sends no more chunks at a time than one for so many of the square root of the build's: 64 chunks 2, 640 8, 3,000 16. The last chunk
 /// to go out is late by some `slots · log N` chunks' times of all that the build has.
-const ROOTS_A_SLOT: u32 = 4;
+const ROOTS_A_SLOT: u32 = 3;
 /// … but two of a build of few …
 const HOST_MOST_OF_FEW: u32 = 2;
 /// … and no more than this of one of many.
@@ -260,7 +303,7 @@ mod tests {
     /// Receivers that divide their downlinks: so many at a time fill the uplink to that part, of which one was seen to be all.
     #[test]
     fn where_receivers_divide_their_downlinks_there_are_several_but_no_more_than_the_build_allows() {
-        for (chunks, expected) in [(64, 2..=2), (640, 5..=6), (3000, 11..=13), (1_000_000, 12..=16)] {
+        for (chunks, expected) in [(64, 2..=2), (640, 6..=8), (3000, 12..=16), (1_000_000, 12..=16)] {
             let mut slots = UploadSlots::measured();
             slots.set_chunks(chunks);
             slots.begins(Time::ZERO);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use super::downlink::Downlink;
 use super::ledger::{Ask, Ledger, Losers, Stored, Why};
 use super::planner::{Known, Limits, Plan, plan};
 use super::window::{self, Seen};
@@ -24,6 +25,7 @@ use crate::wire::{Message, RejectReason, Waited};
 pub(super) struct Download {
     pub(super) manifest: Arc<Manifest>,
     pub(super) ledger: Ledger,
+    downlink: Downlink,
     /// Of choices among chunks and neighbours.
     chance: Xoshiro256PlusPlus,
     /// With whom among equal neighbours the next asking begins, as a part of 2^64. Drawn anew after each that asked for something,
@@ -54,6 +56,7 @@ impl Download {
             manifest,
             latest: held.iter().last(),
             acquired: held.iter().collect(),
+            downlink: Downlink::default(),
             ledger: Ledger::new(config.policy, held, config.patience_min, round_trip),
             chance,
             starved: 0,
@@ -220,8 +223,15 @@ impl Peer {
         let Build::Fetching(download) = &mut self.build else {
             return;
         };
-        let Stored { is_new, losers } = download.ledger.stored(now, from, chunk);
-        let bytes = u64::from(download.manifest.length(chunk));
+        let Stored { is_new, losers, began } = download.ledger.stored(now, from, chunk);
+        let length = download.manifest.length(chunk);
+        if let Some(began) = began
+            && length == download.manifest.chunk_size()
+        {
+            download.downlink.received(began, now, length);
+            self.uploads.set_downlink(download.downlink.rate());
+        }
+        let bytes = u64::from(length);
         *match (is_new, self.config.is_seeder(from)) {
             (true, true) => &mut self.payload.from_seeders,
             (true, false) => &mut self.payload.from_peers,

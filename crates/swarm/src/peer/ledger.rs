@@ -64,6 +64,8 @@ pub(super) struct Stored {
     pub(super) is_new: bool,
     /// Whoever else was asked for it.
     pub(super) losers: Losers,
+    /// When its sender began, where that is known.
+    pub(super) began: Option<Time>,
 }
 
 /// What has become overdue.
@@ -127,6 +129,7 @@ impl Ledger {
     /// `chunk` from `from` is verified and stored.
     pub(super) fn stored(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Stored {
         Stored {
+            began: self.requests.began(from, chunk),
             losers: self.requests.complete(now, from, chunk, &mut self.pace),
             is_new: self.chunks.mark_held(chunk),
         }
@@ -135,6 +138,7 @@ impl Ledger {
     /// `chunk` is held without anybody having sent it.
     pub(super) fn found(&mut self, chunk: ChunkIndex) -> Stored {
         Stored {
+            began: None,
             losers: self.requests.withdraw(chunk),
             is_new: self.chunks.mark_held(chunk),
         }

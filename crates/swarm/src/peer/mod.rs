@@ -5,6 +5,7 @@
 
 mod config;
 mod contacts;
+mod downlink;
 mod download;
 mod gossip;
 mod ledger;

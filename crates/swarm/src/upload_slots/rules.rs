@@ -67,11 +67,11 @@ fn a_host_sends_at_least_one_and_at_most_what_the_build_allows() {
     for (chunks, most) in [
         (1, 2),
         (64, 2),
-        (143, 2),
-        (144, 3),
-        (640, 6),
-        (3000, 13),
-        (4096, 16),
+        (80, 2),
+        (81, 3),
+        (640, 8),
+        (2303, 15),
+        (2304, 16),
         (1_000_000, 16),
     ] {
         let mut uplink = Uplink::of_host(chunks);
@@ -80,6 +80,54 @@ fn a_host_sends_at_least_one_and_at_most_what_the_build_allows() {
         let expected: Vec<usize> = (2..20).map(|number: usize| number.min(most)).collect();
         assert_eq!(numbers, expected, "{chunks} chunks");
     }
+}
+
+#[test]
+fn where_a_host_receives_faster_than_it_sends_fewer_at_a_time_are_enough() {
+    // A downlink in thousandths of the uplink, as far as it was seen, and what is enough of the eight that a build of 640 chunks allows.
+    for (downlink, enough) in [
+        (0, 8),
+        (1000, 8),
+        (1114, 8),
+        (1120, 8),
+        (1134, 7),
+        (1180, 6),
+        (1350, 4),
+        (1600, 3),
+        (1790, 3),
+        (1810, 2),
+        (1_000_000, 2),
+    ] {
+        let mut uplink = Uplink::of_host(640);
+        let numbers: Vec<usize> = (0..9)
+            .map(|_| {
+                uplink.slots.set_downlink(uplink.slots.rate() * downlink / 1000);
+                uplink.filled_to(800, true)
+            })
+            .collect();
+        let expected: Vec<usize> = (2..11).map(|number: usize| number.min(enough)).collect();
+        assert_eq!(numbers, expected, "{downlink}");
+    }
+}
+
+#[test]
+fn beyond_enough_there_is_one_more_below_60_percent_and_one_fewer_from_80_on() {
+    for (thousandths, expected) in [(599, 5), (600, 4), (799, 4), (800, 3)] {
+        let mut uplink = Uplink::of_host(640);
+        let mut look = |thousandths| {
+            uplink.slots.set_downlink(uplink.slots.rate() * 2);
+            uplink.filled_to(thousandths, true)
+        };
+        assert_eq!([590, 590, 590].map(&mut look), [2, 3, 4]);
+        assert_eq!(look(thousandths), expected, "{thousandths}");
+    }
+    // At what is enough it is as ever.
+    let mut uplink = Uplink::of_host(640);
+    uplink.slots.set_downlink(1_800_000);
+    assert_eq!(
+        [500, 979, 600, 980].map(|filled| uplink.filled_to(filled, true)),
+        [2, 2, 2, 1]
+    );
 }
 
 #[test]
@@ -172,12 +220,12 @@ fn a_seeder_takes_twice_as_many_while_half_of_that_shows_in_the_rate() {
 
 #[test]
 fn a_seeder_that_has_found_its_number_goes_by_one_to_half_more_than_hosts_may_and_never_below_two() {
-    for (chunks, most) in [(64, 4), (640, 10), (3000, 20)] {
+    for (chunks, most) in [(64, 4), (640, 13), (3000, 25)] {
         let mut uplink = Uplink::new(UploadSlots::measured_of_seeder(), chunks);
         assert_eq!([1_000_000, 1_000_000].map(|rate| uplink.look(rate, true)), [4, 2]);
         assert_eq!(uplink.filled_to(1000, true), 2);
-        let numbers: Vec<usize> = (0..25).map(|_| uplink.filled_to(500, true)).collect();
-        let expected: Vec<usize> = (3..28).map(|number: usize| number.min(most)).collect();
+        let numbers: Vec<usize> = (0..30).map(|_| uplink.filled_to(500, true)).collect();
+        let expected: Vec<usize> = (3..33).map(|number: usize| number.min(most)).collect();
         assert_eq!(numbers, expected, "{chunks} chunks");
     }
     // What it has found may be more than that.

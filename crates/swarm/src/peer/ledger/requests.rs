@@ -315,6 +315,12 @@ impl Requests {
         self.delivered.contains(&from)
     }
 
+    /// When `from` began to send `chunk`, where that is known.
+    pub(super) fn began(&self, from: HostId, chunk: ChunkIndex) -> Option<Time> {
+        let request = self.list.iter().find(|r| r.from == from && r.chunk == chunk);
+        request.and_then(Request::answered_at)
+    }
+
     /// `chunk` is here, from `from`. The neighbours to cancel it at.
     pub(super) fn complete(&mut self, now: Time, from: HostId, chunk: ChunkIndex, pace: &mut Pace) -> Losers {
         let mut losers = Losers::new();
