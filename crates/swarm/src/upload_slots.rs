@@ -242,13 +242,13 @@ const PROBE_AFTER_LOOKS: u32 = 2;
 const PROBE_UP_TO: Duration = Duration::from_secs(1);
 /// With each look the greatest rate loses one in so many parts.
 const FADE: u64 = 256;
-/// A host sends no more chunks at a time than one for so many of the square root of the build's: 64 chunks 2, 640 8, 3,000 16. The last chunk
+/// A host sends no more chunks at a time than one for so many of the square root of the build's: 64 chunks 2, 640 8. The last chunk
 /// to go out is late by some `slots · log N` chunks' times of all that the build has.
 const ROOTS_A_SLOT: u32 = 3;
 /// … but two of a build of few …
 const HOST_MOST_OF_FEW: u32 = 2;
-/// … and no more than this of one of many.
-const HOST_MOST: u32 = 16;
+/// … and no more than this of one of many, with which links are as full as with more.
+const HOST_MOST: u32 = 10;
 /// Chunks that a seeder sends at a time at least …
 const SEEDER_LEAST: usize = 2;
 /// … and at most.
@@ -303,7 +303,7 @@ mod tests {
     /// Receivers that divide their downlinks: so many at a time fill the uplink to that part, of which one was seen to be all.
     #[test]
     fn where_receivers_divide_their_downlinks_there_are_several_but_no_more_than_the_build_allows() {
-        for (chunks, expected) in [(64, 2..=2), (640, 6..=8), (3000, 12..=16), (1_000_000, 12..=16)] {
+        for (chunks, expected) in [(64, 2..=2), (640, 6..=8), (3000, 8..=10), (1_000_000, 8..=10)] {
             let mut slots = UploadSlots::measured();
             slots.set_chunks(chunks);
             slots.begins(Time::ZERO);

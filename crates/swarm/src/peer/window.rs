@@ -45,6 +45,7 @@ impl Seen {
         };
         let sending = self.transfer.as_nanos() * PART / between;
         let sending_max = u128::from(self.chunks.isqrt()) * PART * SENDING_ROOTS.0 / SENDING_ROOTS.1;
+        let sending_max = sending_max.min(SENDING_MOST * PART);
         let passing = self.round_trip.as_nanos() * PART * ROUND_TRIPS.0 / ROUND_TRIPS.1 / between.min(of_one);
         let window = (sending.min(sending_max) + passing + WAITING * PART / 10) / PART;
         usize::try_from(window.clamp(LEAST, MOST)).expect("it is clamped")
@@ -70,6 +71,8 @@ const BELIEVED: u128 = 3;
 /// No more chunks are counted as being sent at a time than so many of the square root of the build's: where downlinks are full each
 /// chunk takes the longer the more there are.
 const SENDING_ROOTS: (u128, u128) = (3, 10);
+/// … and no more than this, with which links are as full as with more.
+const SENDING_MOST: u128 = 10;
 /// Chunks asked for at a time at least …
 const LEAST: u128 = 2;
 /// … and at most.
@@ -105,6 +108,12 @@ mod tests {
             ("a round trip of ten", seen(1000, 10_000, 640), 15),
             ("full downlinks", seen(100_000, 10, 640), 9),
             ("full downlinks and a small build", seen(100_000, 10, 64), 4),
+            (
+                "full downlinks and a build of 1,100 chunks",
+                seen(100_000, 10, 1100),
+                11,
+            ),
+            ("full downlinks and one of ten thousand", seen(100_000, 10, 10_000), 11),
             ("a round trip without end", seen(1000, 1_000_000_000, 640), 128),
             ("too little asked for so far", slow, 5),
             ("the same, and nothing was sent", nothing_sent, 2),
