@@ -304,12 +304,12 @@ fn what_cannot_be_done_is_told_before_it_starts() {
         "--set",
         "regions.region-a.zones=3",
         "--set",
-        "network.zones.uplink=1 Gbit/s",
+        "network.zones.latency=20ms",
     ];
     let live = harness(&[&["run", &scenario("smoke.toml"), "--out", &out][..], &zones].concat());
     assert_eq!(live.status.code(), Some(2), "{}", text(&live.stderr));
     assert!(
-        text(&live.stderr).contains("network.zones.uplink"),
+        text(&live.stderr).contains("network.zones.latency"),
         "{}",
         text(&live.stderr)
     );

@@ -17,6 +17,7 @@ mod connecting;
 mod disturbances;
 mod endpoints;
 mod error;
+mod fitting;
 mod fleet;
 mod gathering;
 mod greeting;
@@ -25,6 +26,7 @@ mod interruptions;
 mod lost;
 mod membership;
 mod node_parts;
+mod own_cloud;
 mod pipe;
 mod processes;
 mod protocol;
@@ -44,16 +46,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use cloud::{Cloud, CloudConfig, EmbeddedCloud, RegionCopy, regional_bucket, replicate};
+use cloud::{Cloud, CloudConfig, RegionCopy, regional_bucket, replicate};
 use explain::{Records, Sample};
-use peer::{ChunkPool, Clock, Downlinks, PathDelay};
-use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Slack, Stop, Transport};
+use peer::{ChunkPool, Clock, PathDelay};
+use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Slack, Stop};
 use seeder::{BuildNotice, ChannelFeed};
 use swarm::Time;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::estimates;
 use crate::machine::{self, MachineUse, ProcessLoad};
 use crate::progress::Progress;
 use endpoints::seeder_endpoint;
@@ -69,6 +70,7 @@ use workers::{Others, Workers};
 pub(crate) use build::{file, generated};
 pub(crate) use connecting::{Connecting, work};
 pub(crate) use error::RunError;
+pub(crate) use fitting::fits;
 pub(crate) use fleet::FleetStatus;
 pub(crate) use gathering::Awaited;
 pub(crate) use membership::Guards;
@@ -104,36 +106,6 @@ enum Spread {
     Others(Others),
 }
 
-/// Over how many worker processes this machine can run `scenario`, with an embedded cloud's data under `folder`; 0 for none.
-///
-/// # Errors
-/// The first thing that is in the way.
-pub(crate) fn fits(scenario: &Scenario, folder: &Path, choice: &CloudChoice) -> Result<u32, RunError> {
-    fits_beside_hosts(scenario, folder, choice)?;
-    let workers = processes::worker_count(scenario, peer::raise_file_limit())?;
-    processes::fits_into_memory(scenario)?;
-    Ok(workers)
-}
-
-/// What does not depend on where the hosts are.
-fn fits_beside_hosts(scenario: &Scenario, folder: &Path, choice: &CloudChoice) -> Result<(), RunError> {
-    let only_in_forecasts = scenario.only_in_forecasts();
-    if !only_in_forecasts.is_empty() {
-        return Err(RunError::OnlyInForecasts {
-            keys: only_in_forecasts.join(", "),
-        });
-    }
-    if scenario.network.transport == Transport::Quic && !cfg!(feature = "quic") {
-        return Err(RunError::NoQuic);
-    }
-    if let CloudChoice::Embedded = choice
-        && let Some(message) = estimates::lacks_disk(scenario, folder)
-    {
-        return Err(RunError::Disk { message });
-    }
-    Ok(())
-}
-
 /// How a run is made, beside its scenario.
 #[derive(Clone, Debug)]
 pub(crate) struct Choices {
@@ -161,7 +133,8 @@ pub(crate) async fn run(
     let (spread, place) = match &choices.awaited {
         None => (Spread::Here(fits(scenario, folder, choice)?), Place::default()),
         Some(awaited) => {
-            fits_beside_hosts(scenario, folder, choice)?;
+            fitting::fits_beside_hosts(scenario, folder, choice)?;
+            fitting::fits_over_processes(scenario, awaited.workers)?;
             processes::seeders_fit(scenario, awaited.workers, peer::raise_file_limit())?;
             match gathering::gather(awaited, progress, stop.clone()).await? {
                 Gathered::All(others, place) => (Spread::Others(others), place),
@@ -179,7 +152,7 @@ pub(crate) async fn run(
     let (embedded, config) = match choice {
         CloudChoice::Embedded => {
             progress.phase("starting the embedded cloud");
-            let embedded = EmbeddedCloud::start(&folder.join("cloud")).await?;
+            let embedded = own_cloud::start(scenario, folder).await?;
             let config = embedded.config().clone();
             (Some(embedded), config)
         }
@@ -227,7 +200,7 @@ pub(crate) async fn run(
         place,
         path: PathDelay::new(scenario.network.latency),
         paths,
-        downlinks: regions.iter().map(|_| Downlinks::default()).collect(),
+        downlinks: node_parts::downlinks(scenario),
         pool: ChunkPool::default(),
         clock: run.clock,
         rows: RowsTo::Table(config),
