@@ -38,6 +38,7 @@ mod sealed;
 mod seeders;
 mod serving;
 mod signed;
+mod timeline;
 mod worker;
 mod workers;
 
@@ -65,6 +66,7 @@ use node_parts::Place;
 use recorded::RunTimes;
 use rows::RowsTo;
 use seeders::{LiveSeeder, seeder_options};
+use timeline::Known;
 use workers::{Others, Workers};
 
 pub(crate) use build::{file, generated};
@@ -82,6 +84,7 @@ pub(crate) use serving::serve_parent;
 #[cfg(feature = "pipeline")]
 pub(crate) use signed::Believed as BelievedBuilds;
 pub(crate) use signed::manifest as manifest_of;
+pub(crate) use timeline::{Stage, Timeline};
 pub(crate) use workers::OnLost;
 
 /// Which cloud a run is on.
@@ -119,6 +122,26 @@ pub(crate) struct Choices {
     pub(crate) on_lost: OnLost,
 }
 
+/// What a run has come to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) outcome: RunOutcome,
+    pub(crate) records: Option<Records>,
+    /// None where nothing was uploaded.
+    pub(crate) timeline: Option<Timeline>,
+}
+
+impl Ran {
+    /// No host was started.
+    const fn nothing(outcome: RunOutcome) -> Self {
+        Self {
+            outcome,
+            records: None,
+            timeline: None,
+        }
+    }
+}
+
 /// Runs `scenario` with the cloud's data under `folder`. `stop` ends it early, with what was measured by then, and what was recorded.
 pub(crate) async fn run(
     scenario: &Scenario,
@@ -126,7 +149,7 @@ pub(crate) async fn run(
     folder: &Path,
     progress: &mut Progress,
     stop: watch::Receiver<Option<Stop>>,
-) -> Result<(RunOutcome, Option<Records>), RunError> {
+) -> Result<Ran, RunError> {
     let choice = &choices.cloud;
     let started = Instant::now();
     let epoch = machine::monotonic_nanos();
@@ -139,10 +162,12 @@ pub(crate) async fn run(
             match gathering::gather(awaited, progress, stop.clone()).await? {
                 Gathered::All(others, place) => (Spread::Others(others), place),
                 Gathered::Missing(why) => {
-                    return Ok((lost::nothing_ran(scenario, Some(why), None, started.elapsed()), None));
+                    let nothing = lost::nothing_ran(scenario, Some(why), None, started.elapsed());
+                    return Ok(Ran::nothing(nothing));
                 }
                 Gathered::Stopped(by) => {
-                    return Ok((lost::nothing_ran(scenario, None, Some(by), started.elapsed()), None));
+                    let nothing = lost::nothing_ran(scenario, None, Some(by), started.elapsed());
+                    return Ok(Ran::nothing(nothing));
                 }
             }
         }
@@ -251,8 +276,20 @@ pub(crate) async fn run(
     live.wall = started.elapsed();
     live.cpu_seconds += machine::cpu_seconds();
     live.peak_rss_bytes += machine::peak_rss_bytes();
+    let known = Known {
+        scenario,
+        plans: &run.plans,
+        times: &run.times,
+        outcome: &outcome,
+        live: &live,
+    };
+    let timeline = Timeline::of(&known, run.clock);
     outcome.facts = Facts::Live(Box::new(live));
-    Ok((outcome, records))
+    Ok(Ran {
+        outcome,
+        records,
+        timeline,
+    })
 }
 
 struct Run<'a> {
@@ -322,10 +359,12 @@ impl Run<'_> {
             buckets = buckets.signed(signed::sign(scenario, &manifest).to_string());
         }
         let upload_began = self.clock.now();
+        self.times.upload_began = Some(upload_began);
         let began_at = SystemTime::now();
         buckets
             .put(&self.cloud.global_bucket(), key, size, &source, &|_| {})
             .await?;
+        self.times.uploaded = Some(self.clock.now());
         if let Some(mut feeds) = self.pipeline.take() {
             return self.go_by_events(progress, &mut feeds, upload_began, began_at).await;
         }
