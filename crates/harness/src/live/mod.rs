@@ -30,6 +30,7 @@ mod own_cloud;
 mod pipe;
 mod processes;
 mod protocol;
+mod ran;
 mod recorded;
 #[cfg(feature = "pipeline")]
 mod region;
@@ -77,6 +78,7 @@ pub(crate) use fleet::FleetStatus;
 pub(crate) use gathering::Awaited;
 pub(crate) use membership::Guards;
 pub(crate) use processes::{OfNodes, of_nodes};
+pub(crate) use ran::Ran;
 #[cfg(feature = "pipeline")]
 pub(crate) use region::deploy;
 pub(crate) use sealed::RunKey;
@@ -120,26 +122,6 @@ pub(crate) struct Choices {
     /// Workers of other machines, where its hosts are to be there.
     pub(crate) awaited: Option<Awaited>,
     pub(crate) on_lost: OnLost,
-}
-
-/// What a run has come to.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) outcome: RunOutcome,
-    pub(crate) records: Option<Records>,
-    /// None where nothing was uploaded.
-    pub(crate) timeline: Option<Timeline>,
-}
-
-impl Ran {
-    /// No host was started.
-    const fn nothing(outcome: RunOutcome) -> Self {
-        Self {
-            outcome,
-            records: None,
-            timeline: None,
-        }
-    }
 }
 
 /// Runs `scenario` with the cloud's data under `folder`. `stop` ends it early, with what was measured by then, and what was recorded.

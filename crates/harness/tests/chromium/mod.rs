@@ -26,7 +26,7 @@ pub(crate) fn program() -> Option<String> {
     if named.is_none() {
         let why = "FLEETCAST_CHROMIUM names no Chromium; expected what `scripts/chromium.sh install` prints";
         assert!(std::env::var_os("CI").is_none(), "{why}");
-        println!("skipped: {why}");
+        eprintln!("skipped: {why}");
     }
     named
 }
