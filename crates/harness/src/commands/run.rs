@@ -47,7 +47,7 @@ async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
     if arguments.cloud == CloudKind::Aws {
         reach::look(&arguments.place)?;
     }
-    let collector = Collector::of(arguments.traces.otlp.as_ref(), |name| std::env::var(name).ok());
+    let collector = Collector::of(arguments.traces.otlp.as_deref(), |name| std::env::var(name).ok());
     let figures = Arc::new(Figures::new(&scenario));
     // It answers for as long as there is a run to speak of.
     let _metrics = match arguments.metrics {
