@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test of the workspace, the documentation's examples and the benches (once, small) included, and ends with one
 # line that sums them up. Needs a Rust toolchain, and Python 3.10 or newer for the local stack, which it installs into
-# .local-stack/. Every test that needs a stack starts one of its own and stops it.
+# .local-stack/; and a Chromium for the tests of report.html, by npm, in .tools/. Every test that needs a stack starts one of its own and stops it.
 set -uo pipefail
 cd "$(dirname "$0")"
 
@@ -26,6 +26,14 @@ status=0
 if [ -z "${FLEETCAST_LOCAL_STACK_BIN:-}" ]; then
     # If it cannot be installed, the tests that need it fail and say so; the others run.
     FLEETCAST_LOCAL_STACK_BIN=$(scripts/local-stack.sh install) && export FLEETCAST_LOCAL_STACK_BIN || status=1
+fi
+if [ -z "${FLEETCAST_CHROMIUM:-}" ]; then
+    # Without one the tests of report.html in a browser are skipped, and in CI they fail.
+    if FLEETCAST_CHROMIUM=$(scripts/chromium.sh install); then
+        export FLEETCAST_CHROMIUM
+    else
+        echo "run-tests.sh: no Chromium could be installed, for the reason above: the tests of report.html in a browser do not run" >&2
+    fi
 fi
 cargo test --workspace --all-features --all-targets --no-fail-fast "$@" 2>&1 | tee "$log" || status=1
 cargo test --workspace --all-features --doc 2>&1 | tee -a "$log" || status=1

@@ -159,6 +159,16 @@ locals {
     },
   ]
 
+  # For who reads an artifact of CodePipeline that is encrypted with a customer's key.
+  artifact_kms_statements = var.pipeline_artifact_kms_key_arn == null ? [] : [
+    {
+      Sid      = "UseTheKeyOfArtifacts"
+      Effect   = "Allow"
+      Action   = ["kms:Decrypt"]
+      Resource = var.pipeline_artifact_kms_key_arn
+    },
+  ]
+
   start_the_workflow = {
     Sid      = "StartTheWorkflow"
     Effect   = "Allow"
@@ -238,7 +248,7 @@ locals {
       timeout_seconds = 60
       by_events       = false
       environment     = { STATE_MACHINE_ARN = module.file_copy_workflow.state_machine_arn }
-      statements = [
+      statements = concat([
         local.start_the_workflow,
         {
           Sid      = "FollowTheExecution"
@@ -259,7 +269,7 @@ locals {
           Action   = ["codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult"]
           Resource = "*"
         },
-      ]
+      ], local.kms_statements, local.artifact_kms_statements)
     }
   }
 }

@@ -122,3 +122,14 @@ variable "pipeline_artifact_bucket" {
   type        = string
   default     = null
 }
+
+variable "pipeline_artifact_kms_key_arn" {
+  description = "The customer's KMS key of CodePipeline's artifacts, such as arn:aws:kms:eu-west-1:123456789012:key/…, which pipeline-action decrypts them with; the key's own policy has to allow that too. Null: artifacts are encrypted with a key of AWS's."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.pipeline_artifact_kms_key_arn == null || can(regex("^arn:aws[a-z-]*:kms:", var.pipeline_artifact_kms_key_arn))
+    error_message = "Expected the ARN of a key, or null."
+  }
+}

@@ -111,7 +111,13 @@ impl Buckets {
 
     /// The build that was changed last, of all in a bucket whose keys end as builds do (see [`is_build`]).
     pub async fn newest(&self, bucket: &str, suffixes: &str) -> Result<Option<String>, CloudError> {
-        let mut newest = None;
+        let newest = self.last_changed(bucket, suffixes).await?;
+        Ok(newest.map(|(key, _)| key))
+    }
+
+    /// The same, and when it was changed: milliseconds of the service's clock since 1970.
+    pub async fn last_changed(&self, bucket: &str, suffixes: &str) -> Result<Option<(String, i64)>, CloudError> {
+        let mut newest: Option<(String, i64)> = None;
         let mut token = None;
         loop {
             let list = || async {
@@ -124,14 +130,14 @@ impl Buckets {
                 let changed = object.last_modified.and_then(|at| at.to_millis().ok());
                 if let (Some(changed), Some(key)) = (changed, object.key)
                     && is_build(&key, suffixes)
-                    && newest.as_ref().is_none_or(|(at, _)| changed > *at)
+                    && newest.as_ref().is_none_or(|(_, at)| changed > *at)
                 {
-                    newest = Some((changed, key));
+                    newest = Some((key, changed));
                 }
             }
             token = listed.next_continuation_token;
             if token.is_none() {
-                return Ok(newest.map(|(_, key)| key));
+                return Ok(newest);
             }
         }
     }

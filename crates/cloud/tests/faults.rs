@@ -368,3 +368,35 @@ async fn a_folder_serves_one_embedded_cloud_at_a_time() {
     first.stop().await;
     EmbeddedCloud::start(folder.path()).await.unwrap().stop().await;
 }
+
+/// Two buckets with the same bytes: the one that is slow takes as long as its rate has it, at least, and nothing of it is lost.
+#[tokio::test]
+async fn a_bucket_that_is_slow_gives_all_bytes_and_no_sooner_than_its_rate() {
+    let test = Test::start().await;
+    let buckets = test.cloud.buckets();
+    let regional = regional_bucket("region-a");
+    buckets.put_bytes(GLOBAL_BUCKET, "b.zip", data(400_000)).await.unwrap();
+    buckets.copy(GLOBAL_BUCKET, &regional, "b.zip").await.unwrap();
+    test.faults.slow_gets(&regional, 1_000_000);
+    let object = buckets.head(&regional, "b.zip").await.unwrap();
+    let begun = std::time::Instant::now();
+    let halves = [0..200_000, 200_000..400_000];
+    let got = futures::future::try_join_all(halves.map(|half| buckets.get_range(&object, half))).await;
+    assert!(begun.elapsed() >= Duration::from_millis(400), "{:?}", begun.elapsed());
+    assert!(got.unwrap().concat() == data(400_000));
+}
+
+#[tokio::test]
+async fn a_table_that_is_slow_leaves_rows_and_has_all_of_them_in_the_end() {
+    let test = Test::start().await;
+    test.faults.slow_rows("host-deployment-logs", 20);
+    let writer = DeploymentLogWriter::start(test.cloud.deployment_logs());
+    for host in 0..50 {
+        writer.write(row("b.zip", &format!("host-{host}"))).await;
+    }
+    let report = writer.finish().await;
+    assert_eq!((report.rows_written, report.failed), (50, Vec::new()));
+    // A second's rows are taken at once; the others are left, and tried again.
+    assert!(test.faults.happened().rows_left >= 30, "{:?}", test.faults.happened());
+    assert_eq!(test.cloud.deployment_logs().count("b.zip").await.unwrap(), 50);
+}

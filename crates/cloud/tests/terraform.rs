@@ -388,6 +388,20 @@ fn the_policy_of_each_role_has_the_calls_that_it_makes() {
             assert!(of(function).contains(*action), "{function} may not {action}");
         }
     }
+    // An artifact that is encrypted with a customer's key is read with that key, and with no other.
+    assert!(!of("pipeline-action").iter().any(|action| action.starts_with("kms:")));
+    let with_key = Infrastructure::with(
+        "prod",
+        "pipeline_artifact_kms_key_arn",
+        "\"arn:aws:kms:eu-west-1:123:key/k\"",
+    );
+    let statements = with_key.local("functions")["pipeline-action"]["statements"].clone();
+    let decrypts = |statement: &&Value| statement["Sid"] == "UseTheKeyOfArtifacts";
+    let decrypts = array(&statements).iter().find(decrypts).unwrap().clone();
+    assert_eq!(
+        (&decrypts["Action"][0], &decrypts["Resource"]),
+        (&"kms:Decrypt".into(), &"arn:aws:kms:eu-west-1:123:key/k".into())
+    );
     let sync = granted(&infrastructure.local("regional_sync_statements"));
     assert_eq!(sync, ["sqs:GetQueueUrl", "sqs:SendMessage"].map(str::to_owned).into());
     // The workflow's own calls, as its definition has them.

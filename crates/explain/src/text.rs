@@ -180,7 +180,7 @@ impl Reasons<'_> {
             }
             (Cause::Log, _) => {
                 let rows = scenario.network.logs.rows_per_second;
-                if self.records().facts.is_live {
+                if self.records().facts.is_live && !scenario.network.logs.is_limited() {
                     String::new()
                 } else {
                     format!("{rows} rows a second")

@@ -13,6 +13,7 @@ mod runs;
 mod signed;
 mod solve;
 mod sweep;
+mod traces;
 mod values;
 mod workers;
 
@@ -42,6 +43,7 @@ pub(crate) use runs::{OfRuns, RunsArguments};
 pub(crate) use signed::{Expiry, KeygenArguments, SignArguments, TermArguments, VerifyArguments};
 pub(crate) use solve::SolveArguments;
 pub(crate) use sweep::SweepArguments;
+pub(crate) use traces::TraceArguments;
 pub(crate) use workers::{DollarsArguments, KeyArguments, SpreadArguments, WorkerArguments};
 
 /// fleetcast's harness: distribute a build over a fleet of real peers on this machine and measure it, or forecast it for any
@@ -163,6 +165,8 @@ pub(crate) struct RunArguments {
     /// are.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) traces: TraceArguments,
     /// Folder for report.json and the embedded cloud's data; runs/<time>-<scenario> where absent. It must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,

@@ -18,6 +18,7 @@ mod live;
 mod machine;
 mod progress;
 mod report;
+mod traces;
 mod virtual_time;
 
 use std::process::ExitCode;

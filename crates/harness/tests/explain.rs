@@ -57,7 +57,14 @@ const SMALL: &str = "[regions.region-a]\nhosts = 20\n[build]\nsize = \"3 MiB\"\n
 /// The last host is told of this cause in a forecast, or of one of these that follow from it. Live it may be on its path only; where the
 /// run says that the machine was busy it may be anything.
 fn both_name(cause: &str, follows: &[&str], more: &str) {
-    let (_folder, file) = scenario(&format!("{SMALL}{more}"));
+    // A region of `more` is instead of the one of `SMALL`.
+    let small = if more.contains("[regions.") {
+        SMALL.split_once("[build]").unwrap().1
+    } else {
+        SMALL
+    };
+    let head = if more.contains("[regions.") { "[build]" } else { "" };
+    let (_folder, file) = scenario(&format!("{head}{small}{more}"));
     for command in ["plan", "run"] {
         for seed in ["1", "2"] {
             let run = ran(command, &file, &["--seed", seed]);
@@ -134,6 +141,27 @@ fn a_window_that_starves_is_named_live_and_in_a_forecast() {
         &[],
         "[network]\nlatency = \"60ms\"\n[swarm]\nchunks_in_flight = 1\n",
     );
+}
+
+#[test]
+fn a_slow_bucket_is_named_live_and_in_a_forecast() {
+    // The seeder pulls for six seconds what it could send in three.
+    both_name("bucket", &[], "[network.bucket]\nrate = \"500 kB/s\"\n");
+}
+
+#[test]
+fn a_cold_zone_behind_a_narrow_link_is_named_live_and_in_a_forecast() {
+    // The seeder is in one zone, and half of the hosts in another, which gets the build once, in eight seconds.
+    both_name(
+        "shared-link",
+        &[],
+        "[regions.region-a]\nhosts = 20\nzones = 2\n[network.zones]\nuplink = \"400 kB/s\"\n",
+    );
+}
+
+#[test]
+fn a_throttled_table_of_logs_is_named_live_and_in_a_forecast() {
+    both_name("log", &[], "[network.logs]\nrows_per_second = 3\n");
 }
 
 #[test]

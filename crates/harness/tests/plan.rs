@@ -304,15 +304,31 @@ fn what_cannot_be_done_is_told_before_it_starts() {
         "--set",
         "regions.region-a.zones=3",
         "--set",
-        "network.zones.uplink=1 Gbit/s",
+        "network.zones.latency=20ms",
     ];
     let live = harness(&[&["run", &scenario("smoke.toml"), "--out", &out][..], &zones].concat());
     assert_eq!(live.status.code(), Some(2), "{}", text(&live.stderr));
     assert!(
-        text(&live.stderr).contains("network.zones.uplink"),
+        text(&live.stderr).contains("network.zones.latency"),
         "{}",
         text(&live.stderr)
     );
+    // Hosts of several processes share no link.
+    let shared = [
+        "--set",
+        "regions.region-a.zones=3",
+        "--set",
+        "network.zones.uplink=1 Gbit/s",
+        "--set",
+        "network.transport=tcp",
+        "--set",
+        "workers.processes=2",
+    ];
+    let live = harness(&[&["run", &scenario("smoke.toml"), "--out", &out][..], &shared].concat());
+    assert_eq!(live.status.code(), Some(2), "{}", text(&live.stderr));
+    for word in ["network.zones.uplink", "2 worker processes"] {
+        assert!(text(&live.stderr).contains(word), "{}", text(&live.stderr));
+    }
     let stays_up = harness(&["up", &scenario("bad-day.toml")]);
     assert_eq!(stays_up.status.code(), Some(2), "{}", text(&stays_up.stderr));
     assert!(

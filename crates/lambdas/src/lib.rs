@@ -3,6 +3,7 @@
 //! A handler takes an event and a cloud and answers with a value: it runs wherever there is an endpoint, and parts that
 //! need none are plain functions with tests beside them.
 
+mod artifact;
 pub mod build_worker;
 pub mod configuration;
 mod failure;

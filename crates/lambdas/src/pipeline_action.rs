@@ -1,7 +1,8 @@
 //! `pipeline-action`: a job of CodePipeline hands the whole deploy to the workflow.
 //!
-//! The first time it reads the workflow's input from an object in S3 and starts an execution; each later time, told by the
-//! continuation token, it looks how that stands, until it can report success or failure.
+//! The first time it reads the workflow's input from an object in S3, which is JSON or, as CodePipeline's own artifacts are, a zip with a
+//! file of JSON, and starts an execution; each later time, told by the continuation token, it looks how that stands, until it can report
+//! success or failure.
 
 use std::future::Future;
 
@@ -10,7 +11,7 @@ use pipeline::{Execution, PipelineClients, PipelineJobs, Started};
 use serde_json::{Value, json};
 
 use crate::http::BadRequest;
-use crate::{Failure, configuration, workflow_input};
+use crate::{Failure, artifact, configuration, workflow_input};
 
 /// A job, as CodePipeline describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub struct Job {
     pub continuation_token: Option<String>,
     /// Bucket and key of the workflow's input.
     pub input: Option<(String, String)>,
+    /// Its file in a zip, where that is said.
+    pub file: Option<String>,
+    /// The customer's key of KMS that artifacts are encrypted with.
+    pub encryption_key: Option<String>,
 }
 
 /// Where jobs are reported: CodePipeline, or a test.
@@ -121,6 +126,8 @@ pub fn read(event: &Value) -> Result<Job, BadRequest> {
         id: id.to_owned(),
         continuation_token: text("/data/continuationToken").map(str::to_owned),
         input,
+        file: parameters["file"].as_str().map(str::to_owned),
+        encryption_key: text("/data/encryptionKey/id").map(str::to_owned),
     })
 }
 
@@ -136,20 +143,10 @@ async fn start(cloud: &Cloud, state_machine: &str, job: &Job) -> Result<Progress
             "the job names no input of the workflow; expected {expected}"
         )));
     };
-    let buckets = cloud.buckets();
-    let object = buckets.head(bucket, key).await?;
-    if object.size > INPUT_MAX {
-        return Err(wrong(format!(
-            "{key} in bucket {bucket} has {} bytes; expected at most {INPUT_MAX}",
-            object.size
-        )));
-    }
-    let bytes = buckets.get_range(&object, 0..object.size).await?;
-    if bytes.starts_with(b"PK") {
-        return Err(wrong(format!(
-            "{key} in bucket {bucket} is a zip; expected the workflow's input as JSON"
-        )));
-    }
+    let bytes = match read_input(cloud, (bucket, key), job.file.as_deref()).await {
+        Err(failure) if failure.kind() == "Refused" => return Err(hinted(&failure, job)),
+        read => read?,
+    };
     let fields: serde_json::Map<String, Value> = serde_json::from_slice(&bytes)
         .map_err(|error| wrong(format!("{key} in bucket {bucket} is not a JSON object: {error}")))?;
     let input = workflow_input::check(&fields).map_err(|bad| wrong(format!("{key} in bucket {bucket}: {bad}")))?;
@@ -170,6 +167,41 @@ async fn start(cloud: &Cloud, state_machine: &str, job: &Job) -> Result<Progress
             state_machine.replacen(":stateMachine:", ":execution:", 1)
         ))),
     }
+}
+
+/// The workflow's input as JSON.
+async fn read_input(cloud: &Cloud, (bucket, key): (&str, &str), file: Option<&str>) -> Result<Vec<u8>, Failure> {
+    let buckets = cloud.buckets();
+    let object = buckets.head(bucket, key).await?;
+    let too_long = |max: u64| {
+        let size = object.size;
+        wrong(format!(
+            "{key} in bucket {bucket} has {size} bytes; expected at most {max}"
+        ))
+    };
+    if object.size > ARTIFACT_MAX {
+        return Err(too_long(ARTIFACT_MAX));
+    }
+    let bytes = buckets.get_range(&object, 0..object.size).await?;
+    if artifact::is_zip(&bytes) {
+        let unpacked = artifact::file(&bytes, file, INPUT_MAX);
+        return unpacked.map_err(|why| wrong(format!("{key} in bucket {bucket}: {why}")));
+    }
+    if object.size > INPUT_MAX {
+        return Err(too_long(INPUT_MAX));
+    }
+    Ok(bytes.into())
+}
+
+/// Whoever may read a bucket and not use its key is told the same by S3.
+fn hinted(failure: &Failure, job: &Job) -> Failure {
+    let of_key = match &job.encryption_key {
+        Some(key) => format!(
+            "; artifacts are encrypted with {key}: is it pipeline_artifact_kms_key_arn, and does its policy let this role decrypt?"
+        ),
+        None => "; is its bucket pipeline_artifact_bucket?".to_owned(),
+    };
+    Failure::new("Refused", format!("{failure}{of_key}"))
 }
 
 fn wrong(message: String) -> Failure {
@@ -199,6 +231,8 @@ async fn look(cloud: &Cloud, arn: &str) -> Result<Progress, Failure> {
 
 /// Bytes of an input at most; Step Functions takes 256 KiB.
 const INPUT_MAX: u64 = 256 << 10;
+/// Bytes of an artifact at most: the function has 256 MiB. What is larger is a build, and no input.
+const ARTIFACT_MAX: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -216,6 +250,17 @@ mod tests {
         let job = read(&event).unwrap();
         assert_eq!(job.input, Some(("c".to_owned(), "l".to_owned())));
         assert_eq!(job.continuation_token.as_deref(), Some("t"));
+        let event = json!({"CodePipeline.job": {"id": "j", "data": {"encryptionKey": {"id": "arn:aws:kms:k", "type": "KMS"},
+            "actionConfiguration": {"configuration": {"UserParameters": "{\"file\": \"x/prod.json\"}"}},
+            "inputArtifacts": [{"location": {"s3Location": {"bucketName": "c", "objectKey": "l"}}}]}}});
+        let job = read(&event).unwrap();
+        assert_eq!(job.input, Some(("c".to_owned(), "l".to_owned())));
+        assert_eq!(job.file.as_deref(), Some("x/prod.json"));
+        let refused = hinted(&Failure::new("Refused", "no".to_owned()), &job).to_string();
+        assert!(
+            refused.contains("arn:aws:kms:k") && refused.contains("pipeline_artifact_kms_key_arn"),
+            "{refused}"
+        );
         assert!(read(&json!({"x": 1})).is_err() && read(&json!({"CodePipeline.job": {}})).is_err());
     }
 }

@@ -288,6 +288,13 @@ async fn a_job_of_a_pipeline_follows_the_execution_that_it_starts() {
             .to_string()
     };
     cloud.buckets().create_if_missing("pipeline-inputs").await.unwrap();
+    // Its deploy.json is the good input.
+    let zip = Bytes::from_static(include_bytes!("events/artifact.zip"));
+    cloud
+        .buckets()
+        .put_bytes("pipeline-inputs", "artifact", zip)
+        .await
+        .unwrap();
     for (key, text) in [
         ("good.json", input("region-a-builds")),
         ("bad-bucket.json", input("no-such-bucket")),
@@ -298,16 +305,27 @@ async fn a_job_of_a_pipeline_follows_the_execution_that_it_starts() {
     }
     let reports = Recorded::default();
     let invoke = async |id: &str, key: &str, token: Option<&str>| {
-        let parameters = json!({"bucket": "pipeline-inputs", "key": key}).to_string();
+        // By its input artifact, as in a pipeline, which has no more to say than the file in it; or by parameters.
+        let (artifact, file) = key.split_once('!').unwrap_or((key, ""));
+        let parameters = match file {
+            "" => json!({"bucket": "pipeline-inputs", "key": key}).to_string(),
+            file => json!({ "file": file }).to_string(),
+        };
+        let location = json!({"s3Location": {"bucketName": "pipeline-inputs", "objectKey": artifact}});
         let mut event = json!({"CodePipeline.job": {"id": id, "data": {
-            "actionConfiguration": {"configuration": {"UserParameters": parameters}}}}});
+            "actionConfiguration": {"configuration": {"UserParameters": parameters}},
+            "inputArtifacts": [{"name": "build", "location": location}]}}});
         if let Some(token) = token {
             event["CodePipeline.job"]["data"]["continuationToken"] = token.into();
         }
         handle_job(&cloud, &event, &arn, &reports).await.unwrap();
         reports.0.lock().unwrap().last().unwrap().1.clone()
     };
-    for (id, key, end) in [("job-1", "good.json", "done"), ("job-2", "bad-bucket.json", "failed: ")] {
+    for (id, key, end) in [
+        ("job-1", "good.json", "done"),
+        ("job-2", "bad-bucket.json", "failed: "),
+        ("job-0", "artifact!deploy.json", "done"),
+    ] {
         let token = invoke(id, key, None).await;
         assert!(token.starts_with("arn:aws:states:"), "{token}");
         assert_eq!(invoke(id, key, None).await, token, "invoked twice, it starts once");
@@ -320,6 +338,11 @@ async fn a_job_of_a_pipeline_follows_the_execution_that_it_starts() {
     }
     let said = invoke("job-3", "nonsense.json", None).await;
     assert!(said.contains("sourceBucket"), "{said}");
+    let said = invoke("job-5", "artifact!prod.json", None).await;
+    assert!(
+        said.contains("Configuration") && said.contains("without prod.json: it has README.md, deploy.json"),
+        "{said}"
+    );
     let said = invoke("job-4", "never-there.json", None).await;
     assert!(
         said.contains("never-there.json is not in bucket pipeline-inputs"),

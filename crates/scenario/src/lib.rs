@@ -176,13 +176,13 @@ pub struct Network {
     pub spread_percent: f64,
     /// Kinds of hosts with links of their own.
     pub classes: Vec<HostClass>,
-    /// Between the zones of a region, in a forecast.
+    /// Between the zones of a region.
     pub zones: ZoneNetwork,
     /// Racks, in a forecast.
     pub racks: Option<RackNetwork>,
-    /// How fast a seeder pulls from its bucket in a forecast, bytes a second; not limited where absent.
+    /// How fast a seeder pulls from its bucket, bytes a second; not limited where absent.
     pub bucket_rate: Option<u64>,
-    /// The table of deployment logs, in a forecast.
+    /// The table of deployment logs.
     pub logs: LogNetwork,
 }
 
@@ -222,11 +222,21 @@ pub struct RackNetwork {
 /// The table that hosts write a row to when they are done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogNetwork {
-    /// How long writing a row takes.
+    /// How long writing a row takes, in a forecast.
     pub latency: Duration,
     /// Rows that the table takes a second.
     pub rows_per_second: u32,
 }
+
+impl LogNetwork {
+    /// Whether it takes fewer rows than a table that has room for a fleet: then a live run's does too.
+    pub const fn is_limited(&self) -> bool {
+        self.rows_per_second < ROWS_PER_SECOND
+    }
+}
+
+/// What the table of a fleet takes a second, where a scenario does not say otherwise.
+pub(crate) const ROWS_PER_SECOND: u32 = 16_000;
 
 /// Rates of a link, bytes a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -336,7 +346,6 @@ impl Scenario {
         let network = &self.network;
         let asked = [
             (network.latency > LIVE_LATENCY_MAX, "network.latency of more than 10 s"),
-            (network.zones.uplink.is_some(), "network.zones.uplink"),
             (network.zones.latency != network.latency, "network.zones.latency"),
             (network.racks.is_some(), "network.racks"),
             (network.host_parts.disk.is_some(), "network.host.disk"),
@@ -349,9 +358,25 @@ impl Scenario {
                 network.classes.iter().any(|class| class.parts.disk.is_some()),
                 "network.classes.*.disk",
             ),
-            (network.bucket_rate.is_some(), "network.bucket.rate"),
         ];
         asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
+    }
+
+    /// What a live run can only do with a cloud of its own, of what the scenario asks for: a service that is there is as fast as it is.
+    pub fn only_with_own_cloud(&self) -> Vec<&'static str> {
+        let network = &self.network;
+        let asked = [
+            (network.bucket_rate.is_some(), "network.bucket.rate"),
+            (network.logs.is_limited(), "network.logs.rows_per_second"),
+        ];
+        asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
+    }
+
+    /// What a live run can only do in one process, of what the scenario asks for: links that several hosts share.
+    pub fn only_in_one_process(&self) -> Vec<&'static str> {
+        let has_zones = self.regions.iter().any(|region| region.zones > 1);
+        let asked = has_zones && self.network.zones.uplink.is_some();
+        asked.then_some("network.zones.uplink").into_iter().collect()
     }
 
     /// What the kernel fidelity cannot do of what the scenario asks for. A scenario that was read with this fidelity asks for

@@ -266,7 +266,10 @@ fn read_network(root: &Section<'_>) -> Network {
                 .section("logs")
                 .parsed("latency", parse_duration)
                 .unwrap_or(Duration::from_millis(10)),
-            rows_per_second: network.section("logs").number("rows_per_second").unwrap_or(16_000),
+            rows_per_second: network
+                .section("logs")
+                .number("rows_per_second")
+                .unwrap_or(crate::ROWS_PER_SECOND),
         },
     }
 }

@@ -599,3 +599,22 @@ fn a_seeder_may_be_lost_for_good() {
     );
     assert!(error.contains("faults.lost.hosts = 1 — a fault of kind"), "{error}");
 }
+
+#[test]
+fn what_a_live_run_can_do_depends_on_its_cloud_and_its_processes() {
+    let of = |more: &str| everything(&format!("{EVERYTHING}{more}"));
+    let plain = of("");
+    assert!(plain.only_with_own_cloud().is_empty() && plain.only_in_one_process().is_empty());
+    let narrow = of("[network.zones]\nuplink = \"1 MB/s\"\n");
+    assert_eq!(narrow.only_in_one_process(), ["network.zones.uplink"]);
+    let slow = of("[network.bucket]\nrate = \"1 MB/s\"\n[network.logs]\nrows_per_second = 15999\n");
+    assert_eq!(
+        slow.only_with_own_cloud(),
+        ["network.bucket.rate", "network.logs.rows_per_second"]
+    );
+    assert!(
+        of("[network.logs]\nrows_per_second = 16000\n")
+            .only_with_own_cloud()
+            .is_empty()
+    );
+}

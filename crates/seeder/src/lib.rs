@@ -10,6 +10,7 @@ mod s3_pull;
 mod seed;
 mod signatures;
 mod spool;
+mod unheard;
 
 pub use agent::{
     Agent, AgentHost, AgentOptions, Patience, QueueStatus, SeededStatus, SeederStatus, SeedingState, Wish,
@@ -25,3 +26,4 @@ pub use spool::{
     BuildName, ListedBuild, Origin, PullingBuild, SeedingList, SpoolError, SpoolFolder, SpoolLimits, SpoolStore,
     WholeBuild,
 };
+pub use unheard::{Hearing, Looks, bucket_of_queue};

@@ -11,8 +11,8 @@ use peer::{
 use pipeline::{PipelineClients, Queues};
 use program::Exit;
 use seeder::{
-    Agent, AgentHost, AgentOptions, BuildFeed, Delivery, HostRows, Patience, QueueFeed, QueueStatus, RegionalSeeder,
-    SeederStatus, SpoolFolder, Wish,
+    Agent, AgentHost, AgentOptions, BuildFeed, Delivery, Hearing, HostRows, Looks, Patience, QueueFeed, QueueStatus,
+    RegionalSeeder, SeederStatus, SpoolFolder, Wish, bucket_of_queue,
 };
 use swarm::{ByteRate, SwarmId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -71,6 +71,7 @@ pub(crate) async fn seed_all(
         )));
     }
     let (no_such_queue, refused) = oneshot::channel();
+    let hearing = watched(cloud, queue, &reach);
     let feed = NamedQueue {
         queues: cloud.queues(),
         name: queue.to_owned(),
@@ -78,6 +79,7 @@ pub(crate) async fn seed_all(
         reached,
         feed: None,
         refused: Some(no_such_queue),
+        hearing: hearing.clone(),
     };
     let options = AgentOptions {
         builds_max: arguments.builds_max.into(),
@@ -95,6 +97,7 @@ pub(crate) async fn seed_all(
         caretakers,
         configuration,
         queue: (queue.to_owned(), reach),
+        hearing,
         begun: Instant::now(),
         is_telling: false,
     };
@@ -116,6 +119,20 @@ pub(crate) async fn seed_all(
         _ = run => ExitCode::SUCCESS,
         Ok(error) = refused => fail(&error),
     }
+}
+
+/// What is heard of a queue, held against the bucket of its region for as long as this process runs.
+fn watched(cloud: &Cloud, queue: &str, reach: &watch::Receiver<Reach>) -> Hearing {
+    let hearing = Hearing::default();
+    if let Some(bucket) = bucket_of_queue(queue) {
+        let reach = reach.clone();
+        let answers = move || *reach.borrow() == Reach::Answers;
+        let watch = hearing
+            .clone()
+            .watch(cloud.buckets(), (bucket, queue.to_owned()), Looks::default(), answers);
+        drop(tokio::spawn(watch));
+    }
+    hearing
 }
 
 /// How long builds are seeded while others wait.
@@ -157,6 +174,7 @@ struct Host<'a> {
     /// What holds now: `arguments` is what held at the start.
     configuration: Configuration,
     queue: (String, watch::Receiver<Reach>),
+    hearing: Hearing,
     begun: Instant,
     is_telling: bool,
 }
@@ -179,6 +197,7 @@ impl Host<'_> {
                     Reach::Silent(error) => Some(error),
                     Reach::Answers | Reach::Unknown => None,
                 },
+                unheard: self.hearing.unheard(),
             },
             followers: self.followers() as u64,
             connections: self.directory.endpoint().connections().into(),
@@ -287,6 +306,8 @@ struct NamedQueue {
     feed: Option<QueueFeed>,
     /// Is told if there is no such queue: nobody can do anything about that here.
     refused: Option<oneshot::Sender<CloudError>>,
+    /// Is told what it tells of.
+    hearing: Hearing,
 }
 
 impl BuildFeed for NamedQueue {
@@ -311,7 +332,9 @@ impl BuildFeed for NamedQueue {
                 }
             }
         };
-        feed.next().await
+        let delivery = feed.next().await?;
+        self.hearing.heard(&delivery.notice.key);
+        Some(delivery)
     }
 }
 

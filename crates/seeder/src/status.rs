@@ -55,12 +55,19 @@ fn shown(first: &SeederStatus, second: &SeederStatus) -> String {
         (None, true) => "answers".to_owned(),
         (None, false) => "has not answered yet".to_owned(),
     };
+    let unheard = match second.queue.unheard.as_slice() {
+        [] => String::new(),
+        builds => format!(
+            "; it has told nothing of {}: is another seeder on it?",
+            builds.join(", ")
+        ),
+    };
     let free = second
         .disk_free_bytes
         .map_or_else(|| "unknown".to_owned(), settings::shown_bytes);
     let mut text = format!(
         "release {}, up for {} s, directory at {}\n\
-         queue {}: {answers}\n\
+         queue {}: {answers}{unheard}\n\
          sends {}/s ({limit}), receives {}/s from S3\n\
          {} of builds in {}, {free} free; {} hosts follow, {} connections\n",
         second.version,

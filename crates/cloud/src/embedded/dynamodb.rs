@@ -94,11 +94,26 @@ async fn answer(
         }
         RequestFault::LeaveUnprocessed => {
             let mut items: Value = serde_json::from_slice(&body)?;
-            unprocessed = Some(take_half(&mut items["RequestItems"]));
+            unprocessed = Some(take_out(&mut items["RequestItems"], |_, rows| rows / 2));
             if items["RequestItems"].as_object().is_some_and(serde_json::Map::is_empty) {
                 return Ok(json_answer(StatusCode::OK, &json!({ "UnprocessedItems": unprocessed })));
             }
             body = Bytes::from(items.to_string());
+        }
+    }
+    if operation == "BatchWriteItem" && unprocessed.is_none() {
+        let mut items: Value = serde_json::from_slice(&body)?;
+        let left = take_out(&mut items["RequestItems"], |table, rows| faults.on_rows(table, rows));
+        if items["RequestItems"].as_object().is_some_and(serde_json::Map::is_empty) {
+            return Ok(refusal(
+                400,
+                "ProvisionedThroughputExceededException",
+                "the table takes no more rows this second",
+            ));
+        }
+        if left.as_object().is_some_and(|left| !left.is_empty()) {
+            body = Bytes::from(items.to_string());
+            unprocessed = Some(left);
         }
     }
     // The server looks whether the request is signed, not how, and the length is told anew.
@@ -117,13 +132,17 @@ async fn answer(
     }
 }
 
-/// Takes the second half of each table's items out of a batch, and at least one; a table without any is no longer named.
-fn take_half(items: &mut Value) -> Value {
+/// Takes out of a batch what is behind the first of each table's items, of which `kept` says how many; a table without any is no longer
+/// named.
+fn take_out(items: &mut Value, kept: impl Fn(&str, usize) -> usize) -> Value {
     let mut taken = json!({});
     if let Some(tables) = items.as_object_mut() {
         for (table, requests) in tables.iter_mut() {
             if let Some(requests) = requests.as_array_mut() {
-                taken[table] = requests.split_off(requests.len() / 2).into();
+                let behind = requests.split_off(kept(table, requests.len()).min(requests.len()));
+                if !behind.is_empty() {
+                    taken[table] = behind.into();
+                }
             }
         }
         tables.retain(|_, requests| requests.as_array().is_none_or(|requests| !requests.is_empty()));

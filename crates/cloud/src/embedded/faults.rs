@@ -1,12 +1,18 @@
 //! How the embedded cloud is made to misbehave: a list of faults that are to happen, told from outside and used up by the
 //! servers as requests come. Whoever holds a clone can add to it while the servers run.
 //!
-//! Knows nothing of protocols: what a fault looks like on the wire is the servers' part.
+//! Services that are slow are told of in the same way, and stay so. Knows nothing of protocols: what a fault looks like on the wire is the
+//! servers' part.
+
+mod pace;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
+
+use self::pace::{BytePace, RowPace};
 
 /// Faults that are to happen. Cheap to clone; clones are of the same list. The default is none.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +31,8 @@ pub struct FaultsHappened {
     pub batches_left_unprocessed: u64,
     /// DynamoDB requests that were throttled.
     pub requests_throttled: u64,
+    /// Rows that a table did not take because it takes no more a second.
+    pub rows_left: u64,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +41,10 @@ struct Plan {
     overwrites: BTreeMap<String, Overwrite>,
     unprocessed: u32,
     throttled: u32,
+    /// By bucket.
+    slow_buckets: BTreeMap<String, BytePace>,
+    /// By table.
+    slow_tables: BTreeMap<String, RowPace>,
     happened: FaultsHappened,
 }
 
@@ -86,6 +98,19 @@ impl Faults {
         self.plan().throttled += requests;
     }
 
+    /// From now on what GETs bring of `bucket` comes at this rate, all together.
+    pub fn slow_gets(&self, bucket: &str, bytes_per_second: u64) {
+        let pace = BytePace::new(bytes_per_second);
+        self.plan().slow_buckets.insert(bucket.to_owned(), pace);
+    }
+
+    /// From now on BatchWriteItem puts so many rows a second into `table`. What is more is left unprocessed, and a request of which no
+    /// row can be taken is throttled.
+    pub fn slow_rows(&self, table: &str, rows_per_second: u32) {
+        let pace = RowPace::new(rows_per_second);
+        self.plan().slow_tables.insert(table.to_owned(), pace);
+    }
+
     /// What has happened so far.
     pub fn happened(&self) -> FaultsHappened {
         self.plan().happened
@@ -115,6 +140,28 @@ impl Faults {
             }
             None => GetFault::None,
         }
+    }
+
+    /// Whether GETs of `bucket` come at a rate.
+    pub(super) fn is_slow(&self, bucket: &str) -> bool {
+        self.plan().slow_buckets.contains_key(bucket)
+    }
+
+    /// When so many bytes that a GET brings of `bucket` have come; none where it is as fast as it can.
+    pub(super) fn on_bytes(&self, bucket: &str, bytes: u64) -> Option<Instant> {
+        let pace = &mut self.plan().slow_buckets;
+        Some(pace.get_mut(bucket)?.pass(Instant::now(), bytes))
+    }
+
+    /// How many of so many rows `table` takes now.
+    pub(super) fn on_rows(&self, table: &str, rows: usize) -> usize {
+        let plan = &mut *self.plan();
+        let Some(pace) = plan.slow_tables.get_mut(table) else {
+            return rows;
+        };
+        let taken = pace.take(Instant::now(), rows);
+        plan.happened.rows_left += (rows - taken) as u64;
+        taken
     }
 
     pub(super) fn on_request(&self, operation: &str) -> RequestFault {
@@ -160,6 +207,7 @@ mod tests {
             objects_overwritten: 1,
             batches_left_unprocessed: 1,
             requests_throttled: 1,
+            rows_left: 0,
         };
         assert_eq!(faults.happened(), expected);
     }

@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
@@ -78,7 +79,9 @@ impl S3 for Objects {
             // Before the range is looked at: another version may be too short for it.
             self.check(&req, &bucket, &key, condition.as_ref()).await?;
         }
-        self.files.get_object(req).await
+        let mut answer = self.files.get_object(req).await?;
+        answer.output.body = answer.output.body.map(|body| self.paced(bucket, body));
+        Ok(answer)
     }
 
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
@@ -191,6 +194,24 @@ impl S3 for Objects {
 }
 
 impl Objects {
+    /// A body that comes as fast as GETs of its bucket do.
+    fn paced(&self, bucket: String, body: StreamingBlob) -> StreamingBlob {
+        if !self.faults.is_slow(&bucket) {
+            return body;
+        }
+        let faults = self.faults.clone();
+        StreamingBlob::wrap(body.then(move |piece| {
+            let length = piece.as_ref().map_or(0, |piece| piece.len() as u64);
+            let comes_at = faults.on_bytes(&bucket, length);
+            async move {
+                if let Some(at) = comes_at {
+                    tokio::time::sleep_until(at.into()).await;
+                }
+                piece.map_err(std::io::Error::other)
+            }
+        }))
+    }
+
     /// Fails where there is no such bucket: s3s-fs would make one.
     async fn check_bucket<T>(&self, req: &S3Request<T>, bucket: &str) -> S3Result<()> {
         let input = HeadBucketInput {

@@ -135,6 +135,9 @@ fn words(arguments: &RunArguments, seed: u64) -> Vec<String> {
     if let Some(at) = arguments.metrics {
         words.extend(["--metrics".to_owned(), at.to_string()]);
     }
+    if let Some(url) = &arguments.traces.otlp {
+        words.extend(["--otlp".to_owned(), url.to_string()]);
+    }
     let flags = [
         (arguments.guards.unsigned, "--unsigned"),
         (arguments.guards.open, "--open"),

@@ -13,10 +13,11 @@ use super::plan::{write_for_ci, write_records, write_report};
 use super::{folder, print, reach, repeat, warn, worker};
 use crate::cli::{CloudKind, Format, RunArguments};
 use crate::exit::{Exit, complain};
-use crate::live::{self, Choices, CloudChoice, RunError};
+use crate::live::{self, Choices, CloudChoice, Ran, RunError};
 use crate::machine;
 use crate::progress::{Figures, Progress};
 use crate::report::{About, Asked, Made, Report};
+use crate::traces::Collector;
 
 pub(crate) async fn run(arguments: RunArguments) -> Exit {
     let ran = match arguments.repeat {
@@ -46,6 +47,7 @@ async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
     if arguments.cloud == CloudKind::Aws {
         reach::look(&arguments.place)?;
     }
+    let collector = Collector::of(arguments.traces.otlp.as_deref(), |name| std::env::var(name).ok());
     let figures = Arc::new(Figures::new(&scenario));
     // It answers for as long as there is a run to speak of.
     let _metrics = match arguments.metrics {
@@ -63,10 +65,17 @@ async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
     let mut progress = Progress::told_to(&scenario, figures);
     let ran = Box::pin(live::run(&scenario, &choices, &folder, &mut progress, stop)).await;
     progress.finish();
-    let (outcome, records) = ran.map_err(|error| failed(&error, &folder))?;
+    let Ran {
+        outcome,
+        records,
+        timeline,
+    } = ran.map_err(|error| failed(&error, &folder))?;
     let report = Report::new(&scenario, &outcome, About::new(&scenario, &asked, Some(made)));
     let report = explained(report, records, &folder)?;
     end(&arguments, &report, &folder)?;
+    if let Some((collector, timeline)) = collector.zip(timeline) {
+        collector.send(&timeline).await;
+    }
     Ok(report.exit(outcome.stopped))
 }
 
@@ -90,6 +99,8 @@ fn failed(error: &RunError, folder: &Path) -> Exit {
     match error {
         RunError::WorkersWithoutSockets { .. }
         | RunError::OnlyInForecasts { .. }
+        | RunError::OnlyWithOwnCloud { .. }
+        | RunError::OnlyInOneProcess { .. }
         | RunError::MoreWorkersThanHosts { .. } => Exit::Usage,
         #[cfg(not(feature = "pipeline"))]
         RunError::NotBuilt => Exit::Usage,

@@ -29,12 +29,12 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
             return Exit::Usage;
         }
     };
-    let only_in_forecasts = scenario.only_in_forecasts();
-    if !only_in_forecasts.is_empty() {
+    let not_here = [scenario.only_in_forecasts(), scenario.only_with_own_cloud()].concat();
+    if !not_here.is_empty() {
         say!(
-            "harness: {}: {} are for forecasts; expected a scenario without",
+            "harness: {}: {} are for forecasts, or for a cloud of the run's own; expected a scenario without",
             arguments.scenario.display(),
-            only_in_forecasts.join(", ")
+            not_here.join(", ")
         );
         return Exit::Usage;
     }

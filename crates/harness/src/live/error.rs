@@ -32,6 +32,16 @@ pub(crate) enum RunError {
          or `harness plan`"
     )]
     OnlyInForecasts { keys: String },
+    #[error(
+        "{keys} slow an embedded cloud down, and one that is there is as fast as it is; expected a scenario without, or a run without \
+         --cloud aws"
+    )]
+    OnlyWithOwnCloud { keys: String },
+    #[error(
+        "{keys} is a link that hosts of one process share, and there would be {workers} worker processes; expected a scenario without, \
+         or one process for all hosts"
+    )]
+    OnlyInOneProcess { keys: String, workers: u32 },
     #[cfg(feature = "pipeline")]
     #[error("the pipeline is not there as a whole: {missing}; expected what `harness bootstrap` or terraform makes")]
     NoPipeline { missing: String },

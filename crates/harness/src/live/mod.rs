@@ -17,6 +17,7 @@ mod connecting;
 mod disturbances;
 mod endpoints;
 mod error;
+mod fitting;
 mod fleet;
 mod gathering;
 mod greeting;
@@ -25,9 +26,11 @@ mod interruptions;
 mod lost;
 mod membership;
 mod node_parts;
+mod own_cloud;
 mod pipe;
 mod processes;
 mod protocol;
+mod ran;
 mod recorded;
 #[cfg(feature = "pipeline")]
 mod region;
@@ -36,6 +39,7 @@ mod sealed;
 mod seeders;
 mod serving;
 mod signed;
+mod timeline;
 mod worker;
 mod workers;
 
@@ -44,16 +48,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use cloud::{Cloud, CloudConfig, EmbeddedCloud, RegionCopy, regional_bucket, replicate};
+use cloud::{Cloud, CloudConfig, RegionCopy, regional_bucket, replicate};
 use explain::{Records, Sample};
-use peer::{ChunkPool, Clock, Downlinks, PathDelay};
-use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Slack, Stop, Transport};
+use peer::{ChunkPool, Clock, PathDelay};
+use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Slack, Stop};
 use seeder::{BuildNotice, ChannelFeed};
 use swarm::Time;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::estimates;
 use crate::machine::{self, MachineUse, ProcessLoad};
 use crate::progress::Progress;
 use endpoints::seeder_endpoint;
@@ -64,15 +67,18 @@ use node_parts::Place;
 use recorded::RunTimes;
 use rows::RowsTo;
 use seeders::{LiveSeeder, seeder_options};
+use timeline::Known;
 use workers::{Others, Workers};
 
 pub(crate) use build::{file, generated};
 pub(crate) use connecting::{Connecting, work};
 pub(crate) use error::RunError;
+pub(crate) use fitting::fits;
 pub(crate) use fleet::FleetStatus;
 pub(crate) use gathering::Awaited;
 pub(crate) use membership::Guards;
 pub(crate) use processes::{OfNodes, of_nodes};
+pub(crate) use ran::Ran;
 #[cfg(feature = "pipeline")]
 pub(crate) use region::deploy;
 pub(crate) use sealed::RunKey;
@@ -80,6 +86,7 @@ pub(crate) use serving::serve_parent;
 #[cfg(feature = "pipeline")]
 pub(crate) use signed::Believed as BelievedBuilds;
 pub(crate) use signed::manifest as manifest_of;
+pub(crate) use timeline::{Stage, Timeline};
 pub(crate) use workers::OnLost;
 
 /// Which cloud a run is on.
@@ -104,36 +111,6 @@ enum Spread {
     Others(Others),
 }
 
-/// Over how many worker processes this machine can run `scenario`, with an embedded cloud's data under `folder`; 0 for none.
-///
-/// # Errors
-/// The first thing that is in the way.
-pub(crate) fn fits(scenario: &Scenario, folder: &Path, choice: &CloudChoice) -> Result<u32, RunError> {
-    fits_beside_hosts(scenario, folder, choice)?;
-    let workers = processes::worker_count(scenario, peer::raise_file_limit())?;
-    processes::fits_into_memory(scenario)?;
-    Ok(workers)
-}
-
-/// What does not depend on where the hosts are.
-fn fits_beside_hosts(scenario: &Scenario, folder: &Path, choice: &CloudChoice) -> Result<(), RunError> {
-    let only_in_forecasts = scenario.only_in_forecasts();
-    if !only_in_forecasts.is_empty() {
-        return Err(RunError::OnlyInForecasts {
-            keys: only_in_forecasts.join(", "),
-        });
-    }
-    if scenario.network.transport == Transport::Quic && !cfg!(feature = "quic") {
-        return Err(RunError::NoQuic);
-    }
-    if let CloudChoice::Embedded = choice
-        && let Some(message) = estimates::lacks_disk(scenario, folder)
-    {
-        return Err(RunError::Disk { message });
-    }
-    Ok(())
-}
-
 /// How a run is made, beside its scenario.
 #[derive(Clone, Debug)]
 pub(crate) struct Choices {
@@ -154,22 +131,25 @@ pub(crate) async fn run(
     folder: &Path,
     progress: &mut Progress,
     stop: watch::Receiver<Option<Stop>>,
-) -> Result<(RunOutcome, Option<Records>), RunError> {
+) -> Result<Ran, RunError> {
     let choice = &choices.cloud;
     let started = Instant::now();
     let epoch = machine::monotonic_nanos();
     let (spread, place) = match &choices.awaited {
         None => (Spread::Here(fits(scenario, folder, choice)?), Place::default()),
         Some(awaited) => {
-            fits_beside_hosts(scenario, folder, choice)?;
+            fitting::fits_beside_hosts(scenario, folder, choice)?;
+            fitting::fits_over_processes(scenario, awaited.workers)?;
             processes::seeders_fit(scenario, awaited.workers, peer::raise_file_limit())?;
             match gathering::gather(awaited, progress, stop.clone()).await? {
                 Gathered::All(others, place) => (Spread::Others(others), place),
                 Gathered::Missing(why) => {
-                    return Ok((lost::nothing_ran(scenario, Some(why), None, started.elapsed()), None));
+                    let nothing = lost::nothing_ran(scenario, Some(why), None, started.elapsed());
+                    return Ok(Ran::nothing(nothing));
                 }
                 Gathered::Stopped(by) => {
-                    return Ok((lost::nothing_ran(scenario, None, Some(by), started.elapsed()), None));
+                    let nothing = lost::nothing_ran(scenario, None, Some(by), started.elapsed());
+                    return Ok(Ran::nothing(nothing));
                 }
             }
         }
@@ -179,7 +159,7 @@ pub(crate) async fn run(
     let (embedded, config) = match choice {
         CloudChoice::Embedded => {
             progress.phase("starting the embedded cloud");
-            let embedded = EmbeddedCloud::start(&folder.join("cloud")).await?;
+            let embedded = own_cloud::start(scenario, folder).await?;
             let config = embedded.config().clone();
             (Some(embedded), config)
         }
@@ -227,7 +207,7 @@ pub(crate) async fn run(
         place,
         path: PathDelay::new(scenario.network.latency),
         paths,
-        downlinks: regions.iter().map(|_| Downlinks::default()).collect(),
+        downlinks: node_parts::downlinks(scenario),
         pool: ChunkPool::default(),
         clock: run.clock,
         rows: RowsTo::Table(config),
@@ -278,8 +258,20 @@ pub(crate) async fn run(
     live.wall = started.elapsed();
     live.cpu_seconds += machine::cpu_seconds();
     live.peak_rss_bytes += machine::peak_rss_bytes();
+    let known = Known {
+        scenario,
+        plans: &run.plans,
+        times: &run.times,
+        outcome: &outcome,
+        live: &live,
+    };
+    let timeline = Timeline::of(&known, run.clock);
     outcome.facts = Facts::Live(Box::new(live));
-    Ok((outcome, records))
+    Ok(Ran {
+        outcome,
+        records,
+        timeline,
+    })
 }
 
 struct Run<'a> {
@@ -349,10 +341,12 @@ impl Run<'_> {
             buckets = buckets.signed(signed::sign(scenario, &manifest).to_string());
         }
         let upload_began = self.clock.now();
+        self.times.upload_began = Some(upload_began);
         let began_at = SystemTime::now();
         buckets
             .put(&self.cloud.global_bucket(), key, size, &source, &|_| {})
             .await?;
+        self.times.uploaded = Some(self.clock.now());
         if let Some(mut feeds) = self.pipeline.take() {
             return self.go_by_events(progress, &mut feeds, upload_began, began_at).await;
         }

@@ -8,7 +8,7 @@ use peer::{
     StallingStore, StoreOpener, TransportKind, host_of,
 };
 use scenario::{Disturbance, Links, Scenario, Serves, Transport, Trouble};
-use swarm::{Contact, HostId};
+use swarm::{ByteRate, Contact, HostId};
 
 use super::disturbances::{KeptChunks, kept_over_a_crash};
 
@@ -89,11 +89,19 @@ pub(super) fn listen(scenario: &Scenario, region: usize, host: HostId, place: &P
     address.parse().expect("written as a multiaddr above")
 }
 
-pub(super) fn shaping(links: Option<&Links>, downlinks: &Downlinks) -> Shaping {
+/// What the members of each region share in a process.
+pub(super) fn downlinks(scenario: &Scenario) -> Vec<Downlinks> {
+    let between_zones = scenario.network.zones.uplink.and_then(ByteRate::from_bytes_per_second);
+    let of_region = |_| between_zones.map_or_else(Downlinks::default, Downlinks::between_zones);
+    scenario.regions.iter().map(of_region).collect()
+}
+
+pub(super) fn shaping(links: Option<&Links>, downlinks: &Downlinks, zone: u32) -> Shaping {
     Shaping {
         uplink: links.map(Links::uplink),
         downlink: links.map(Links::downlink),
         downlinks: downlinks.clone(),
+        zone: Some(zone),
         ..Shaping::default()
     }
 }

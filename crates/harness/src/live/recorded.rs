@@ -82,6 +82,10 @@ impl RecordedHost {
 /// What a run knows of its times.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RunTimes {
+    /// When its upload began.
+    pub(super) upload_began: Option<Time>,
+    /// When it was in the global bucket.
+    pub(super) uploaded: Option<Time>,
     /// When the build was complete in each region's bucket.
     pub(super) complete_at: Option<Vec<Time>>,
     /// When the seeders of each region could send.

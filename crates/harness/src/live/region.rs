@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cloud::{Cloud, CloudConfig};
-use peer::{ChunkPool, Clock, Downlinks, PathDelay};
+use peer::{ChunkPool, Clock, PathDelay};
 use scenario::{BuildSource, HostState, LatencySummary, RegionPlan, Scenario};
 use seeder::{Delivery, RegionalSeeder};
 use tokio::sync::watch;
 
 use super::fleet::{Fleet, FleetStatus, Slice, Surroundings};
 use super::signed::{self, Believed};
-use super::{Place, RowsTo, RunError, endpoints::seeder_endpoint, membership::Certifier, seeder_options};
+use super::{Place, RowsTo, RunError, endpoints::seeder_endpoint, membership::Certifier, node_parts, seeder_options};
 
 /// What came of it.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) async fn deploy(
         place: Place::default(),
         path: PathDelay::new(scenario.network.latency),
         paths: None,
-        downlinks: vec![Downlinks::default()],
+        downlinks: node_parts::downlinks(scenario)[..1].to_vec(),
         pool: ChunkPool::default(),
         clock: Clock::start(),
         rows: RowsTo::Table(config.clone()),

@@ -170,7 +170,7 @@ pub(super) fn seeder_options(
     SeederOptions {
         swarm: SwarmId::ONLY,
         core: scenario.swarm.seeder_config(plan),
-        shaping: node_parts::shaping(plan.links.as_ref(), &surroundings.downlinks[fleet.region]),
+        shaping: node_parts::shaping(plan.links.as_ref(), &surroundings.downlinks[fleet.region], plan.zone),
         limits: Limits {
             segment: node_parts::segment(scenario, plan.links.as_ref()),
             ..Limits::default()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::{ChunkPool, Clock, Downlinks, Multiaddr, PathDelay};
+use peer::{ChunkPool, Clock, Multiaddr, PathDelay};
 use scenario::RegionPlan;
 use swarm::Time;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::fleet::{Fleet, Surroundings};
 use super::interruptions::{self, Interruptions};
-use super::node_parts::Place;
+use super::node_parts::{self, Place};
 use super::pipe::{self, Listener, Pipe, Speaking};
 use super::protocol::{FromWorker, Job, Probed, ToWorker};
 use super::rows::RowsTo;
@@ -250,7 +250,7 @@ fn surroundings(
         place: Place::at(job.ip),
         path: PathDelay::new(job.scenario.network.latency),
         paths,
-        downlinks: job.scenario.regions.iter().map(|_| Downlinks::default()).collect(),
+        downlinks: node_parts::downlinks(&job.scenario),
         pool: ChunkPool::default(),
         clock: job.epoch_nanos.map_or(own_clock, machine::clock_since),
         rows,

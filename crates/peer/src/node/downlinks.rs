@@ -1,4 +1,5 @@
-//! The downlinks of hosts that share a process, where those find them who send to them.
+//! The downlinks of hosts that share a process, where those find them who send to them; and what else they share, the links between
+//! their zones.
 //!
 //! A real sender goes no faster than its receiver's link takes: TCP sees to that. A host that only limits what it reads lets its
 //! senders run ahead of it instead, as far as all buffers between them go; that is several chunks, so uplinks that would have to
@@ -10,8 +11,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use swarm::HostId;
+use swarm::{ByteRate, Bytes, HostId, Time};
 
+use super::zone_links::ZoneLinks;
 use crate::rate_limit::TokenBucket;
 
 /// What one host may receive.
@@ -19,17 +21,41 @@ pub(super) type Downlink = Arc<Mutex<TokenBucket>>;
 
 /// The downlinks of one swarm's members in this process. Members that are given clones of the same find each other.
 #[derive(Clone, Default)]
-pub struct Downlinks(Arc<Mutex<HashMap<HostId, Downlink>>>);
+pub struct Downlinks {
+    of_hosts: Arc<Mutex<HashMap<HostId, Downlink>>>,
+    between_zones: Option<ZoneLinks>,
+}
 
 impl Downlinks {
+    /// Of members whose zones each send to the others at this rate, and receive from them.
+    pub fn between_zones(rate: ByteRate) -> Self {
+        Self {
+            between_zones: Some(ZoneLinks::new(rate)),
+            ..Self::default()
+        }
+    }
+
+    /// Where `member` is, where that matters.
+    pub(super) fn place(&self, member: HostId, zone: Option<u32>) {
+        if let Some((links, zone)) = self.between_zones.as_ref().zip(zone) {
+            links.add(member, zone);
+        }
+    }
+
+    /// When these bytes have passed what is between the zones of two members.
+    pub(super) fn pass(&self, from: HostId, to: HostId, now: Time, bytes: Bytes) -> Time {
+        let links = self.between_zones.as_ref();
+        links.map_or(now, |links| links.pass(from, to, now, bytes))
+    }
+
     /// Whoever sends to `host` waits for this from now on; for a new member of that number instead of the earlier one.
     pub(super) fn add(&self, host: HostId, downlink: Downlink) {
-        self.0.lock().insert(host, downlink);
+        self.of_hosts.lock().insert(host, downlink);
     }
 
     /// What is sent to `host` has to pass; `None` where it sees to that itself, or has no limit.
     pub(super) fn of(&self, host: HostId) -> Option<Downlink> {
-        self.0.lock().get(&host).cloned()
+        self.of_hosts.lock().get(&host).cloned()
     }
 }
 

@@ -28,6 +28,7 @@ mod standing;
 mod standstill;
 mod timer;
 mod transport;
+mod zone_links;
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -188,6 +189,8 @@ pub struct Shaping {
     pub downlink: Option<ByteRate>,
     /// Whose downlinks it waits for when it sends; nobody's where it has these for itself.
     pub downlinks: Downlinks,
+    /// Its zone, where what passes between zones is limited ([`Downlinks::between_zones`]).
+    pub zone: Option<u32>,
     /// What it sends waits for this besides, as does what others send that have the same; for nothing where absent.
     pub shared_up: Option<SharedLink>,
     /// What it receives, likewise.

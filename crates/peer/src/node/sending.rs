@@ -136,6 +136,7 @@ impl Shared {
         let uplink = state.uplink.as_mut().map_or(now, |uplink| uplink.reserve(now, bytes));
         let downlink = link.downlink.as_ref();
         let departs = downlink.map_or(uplink, |downlink| uplink.max(downlink.lock().reserve(now, bytes)));
+        let departs = departs.max(self.downlinks.pass(self.host, to, now, bytes));
         let shared = state.shared_up.as_ref();
         let departs = shared.map_or(departs, |shared| departs.max(now + shared.wait_for(bytes)));
         Ok(Outgoing::Segment(Segment {

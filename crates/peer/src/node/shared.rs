@@ -41,7 +41,7 @@ pub(super) struct Shared {
     pub(super) host: HostId,
     pub(super) clock: Clock,
     pub(super) limits: Limits,
-    downlinks: Downlinks,
+    pub(super) downlinks: Downlinks,
     pub(super) disk: DiskJobs,
     pub(super) hub: Arc<Hub>,
     pub(super) state: Mutex<State>,
@@ -100,6 +100,7 @@ impl Shared {
         let downlink = shaping.downlink.map(|rate| TokenBucket::new(rate, burst));
         let downlink = downlink.map(|bucket| Arc::new(Mutex::new(bucket)));
         let host = hub.number();
+        shaping.downlinks.place(host, shaping.zone);
         if let Some(downlink) = &downlink {
             shaping.downlinks.add(host, Arc::clone(downlink));
         }

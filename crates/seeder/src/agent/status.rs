@@ -56,6 +56,9 @@ pub struct QueueStatus {
     pub answers: bool,
     /// Why it does not.
     pub error: Option<String>,
+    /// Builds of the region's bucket of which it has told nothing in time.
+    #[serde(default)]
+    pub unheard: Vec<String>,
 }
 
 /// One version of a build.
@@ -157,7 +160,7 @@ impl SeederStatus {
     }
 
     #[rustfmt::skip]
-    fn gauges(&self) -> [Metric; 9] {
+    fn gauges(&self) -> [Metric; 10] {
         let lack = self.builds.iter().map(|build| build.lack).sum();
         [
             ("followers", "Hosts that follow the directory.", count(self.followers)),
@@ -166,6 +169,7 @@ impl SeederStatus {
             ("store_bytes", "Bytes of builds in the spool.", count(self.store_bytes)),
             ("disk_free_bytes", "Bytes that are free where the spool is.", self.disk_free_bytes.map_or(f64::NAN, count)),
             ("queue_up", "Whether the queue answers.", f64::from(u8::from(self.queue.answers))),
+            ("builds_unheard", "Builds in the bucket of which the queue has told nothing.", count(self.queue.unheard.len() as u64)),
             ("directory_up", "Whether hosts are told what is seeded.", f64::from(u8::from(self.is_telling))),
             ("loop_lag_seconds", "How long this question waited for the agent's loop.", self.loop_lag_s),
             ("up_seconds", "Since the process began.", self.up_s),

@@ -39,7 +39,7 @@ pub(super) fn node_config(
     };
     NodeConfig {
         swarm: SwarmId::ONLY,
-        shaping: shaping(plan.links.as_ref(), &surroundings.downlinks[region]),
+        shaping: shaping(plan.links.as_ref(), &surroundings.downlinks[region], plan.zone),
         limits: Limits {
             segment: segment(scenario, plan.links.as_ref()),
             ..Limits::default()

@@ -347,7 +347,7 @@ const STYLE: &str = "
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:800px;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}.big{font-size:1.25rem}
 table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto}td,th{padding:.2rem .7rem .2rem 0;text-align:left}
-figure{margin:0}svg{width:100%;height:auto}figcaption,.axis{color:var(--dim);font-size:.9rem}
+figure{margin:0;overflow-x:auto}svg{width:100%;min-width:560px;height:auto}figcaption,.axis{color:var(--dim);font-size:.9rem}
 svg text{fill:var(--dim);font-size:12px}.grid{stroke:var(--grid)}.line{fill:none;stroke:currentColor;stroke-width:2}.bound{stroke-dasharray:5 4;opacity:.7}
 .c0{color:var(--0)}.c1{color:var(--1)}.c2{color:var(--2)}.c3{color:var(--3)}.c4{color:var(--4)}.c5{color:var(--5)}
 .f0{fill:var(--0)}.f1{fill:var(--1)}.f2{fill:var(--2)}

@@ -1,0 +1,190 @@
+//! `report.html` in a real browser: nothing wrong, nothing asked of the network, plots drawn and readable, on a desk and on a phone.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
+mod chromium;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use chromium::Chromium;
+use serde_json::Value;
+
+/// What of a page a reader would notice.
+const LOOK: &str = r"(() => {
+    const marks = 'polyline, path, rect, circle';
+    const light = color => {
+        const part = value => (value /= 255) <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+        const [red, green, blue] = color.match(/[\d.]+/g).map(Number);
+        return 0.2126 * part(red) + 0.7152 * part(green) + 0.0722 * part(blue);
+    };
+    const body = getComputedStyle(document.body);
+    const [darker, lighter] = [light(body.color), light(body.backgroundColor)].sort((a, b) => a - b);
+    const plot = svg => {
+        const box = svg.getBoundingClientRect(), all = [...svg.querySelectorAll(marks)];
+        const shown = mark => {
+            const { width, height } = mark.getBoundingClientRect(), { visibility, stroke, fill } = getComputedStyle(mark);
+            return width + height > 0 && visibility === 'visible' && (stroke !== 'none' || fill !== 'none');
+        };
+        const within = mark => {
+            const { left, right, top, bottom } = mark.getBoundingClientRect();
+            return left >= box.left - 2 && right <= box.right + 2 && top >= box.top - 2 && bottom <= box.bottom + 2;
+        };
+        const texts = [...svg.querySelectorAll('text')];
+        const scale = svg.getScreenCTM().a;
+        return {
+            name: svg.getAttribute('aria-label'), width: box.width, height: box.height, marks: all.length,
+            shown: all.filter(shown).length, within: all.concat(texts).filter(within).length, texts: texts.length,
+            text: Math.min(...texts.map(text => parseFloat(getComputedStyle(text).fontSize) * scale)),
+        };
+    };
+    return {
+        plots: [...document.querySelectorAll('svg')].map(plot),
+        elements: document.querySelectorAll('*').length,
+        beyond: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+        contrast: (lighter + 0.05) / (darker + 0.05),
+        dark: light(body.backgroundColor) < 0.2,
+    };
+})()";
+
+/// What is wrong with a page, in as many words as a reader would say it.
+fn faults(browser: &mut Chromium, page: &Path, width: u32, scheme: &str) -> Vec<String> {
+    browser.open(page, width, scheme);
+    let look = browser.value(LOOK);
+    let mut faults = browser.complaints(page);
+    let number = |of: &Value, key: &str| of[key].as_f64().unwrap_or(0.0);
+    let plots = look["plots"].as_array().unwrap();
+    if plots.is_empty() {
+        faults.push("has no plot".to_owned());
+    }
+    for plot in plots {
+        let (marks, texts) = (number(plot, "marks"), number(plot, "texts"));
+        if number(plot, "width").min(number(plot, "height")) < PLOT_LEAST
+            || marks == 0.0
+            || number(plot, "shown") < marks
+        {
+            faults.push(format!("a plot is not drawn: {plot}"));
+        } else if number(plot, "within") < marks + texts {
+            faults.push(format!("a plot leaves its frame: {plot}"));
+        }
+        // A bar has no text of its own.
+        if texts > 0.0 && number(plot, "text") < TEXT_LEAST {
+            faults.push(format!("a plot cannot be read: {plot}"));
+        }
+    }
+    if number(&look, "beyond") > 0.0 {
+        faults.push(format!("is wider than the screen by {}", look["beyond"]));
+    }
+    if number(&look, "contrast") < CONTRAST_LEAST || look["dark"] != (scheme == "dark") {
+        faults.push(format!(
+            "has a contrast of {}, and is dark: {}",
+            look["contrast"], look["dark"]
+        ));
+    }
+    if number(&look, "elements") > ELEMENTS_MAX {
+        faults.push(format!("has {} elements", look["elements"]));
+    }
+    faults
+}
+
+/// The page of a forecast.
+fn page(folder: &Path, scenario: &str, options: &[&str]) -> PathBuf {
+    let out = folder.join("out");
+    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .arg("plan")
+        .arg(format!("{}/../../scenarios/{scenario}", env!("CARGO_MANIFEST_DIR")))
+        .arg("--out")
+        .arg(&out)
+        .args(options)
+        .output()
+        .unwrap();
+    let page = out.join("report.html");
+    assert!(page.is_file(), "{}", String::from_utf8_lossy(&output.stderr));
+    page
+}
+
+#[test]
+fn a_page_opens_without_an_error_or_a_request_and_its_plots_are_drawn() {
+    let Some(program) = chromium::program() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let page = page(folder.path(), "smoke.toml", &[]);
+    let mut browser = Chromium::start(&program);
+    for (width, scheme) in [(1200, "light"), (1200, "dark"), (390, "light"), (390, "dark")] {
+        let faults = faults(&mut browser, &page, width, scheme);
+        assert!(faults.is_empty(), "{width} wide, {scheme}: {faults:#?}");
+    }
+    // What is drawn is seen, and not only there.
+    let shown = browser.picture();
+    browser.value("document.querySelectorAll('svg').forEach(svg => svg.style.visibility = 'hidden')");
+    assert_ne!(shown, browser.picture(), "the page looks the same without its plots");
+}
+
+#[test]
+fn the_page_of_ten_thousand_hosts_is_no_larger_for_a_browser() {
+    let Some(program) = chromium::program() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let small = [
+        "--no-records",
+        "--set",
+        "build.size=256 KiB",
+        "--set",
+        "build.chunk_size=32 KiB",
+    ];
+    let page = page(folder.path(), "10k-hosts.toml", &small);
+    let mut browser = Chromium::start(&program);
+    let faults = faults(&mut browser, &page, 1200, "light");
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_page_is_seen() {
+    let Some(program) = chromium::program() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read_to_string(page(folder.path(), "smoke.toml", &[])).unwrap();
+    let changed = folder.path().join("changed.html");
+    let mut browser = Chromium::start(&program);
+    let cases = [
+        ("</body>", "<script>throw new Error('broken')</script></body>", "throws"),
+        ("</body>", "<script>console.error('broken')</script></body>", "says"),
+        ("</body>", "<img src=\"http://127.0.0.1:1/x.png\"></body>", "asks for"),
+        ("</body>", "<link rel=\"stylesheet\" href=\"x.css\"></body>", "asks for"),
+        (
+            ".line{fill:none;stroke:currentColor",
+            ".line{fill:none;stroke:none",
+            "is not drawn",
+        ),
+        ("svg{width:100%", "svg{display:none;width:100%", "is not drawn"),
+        (
+            "</body>",
+            "<p style=\"width:2000px\">wide</p></body>",
+            "wider than the screen",
+        ),
+        ("--ink:#1b1f24", "--ink:#ddd", "contrast"),
+        (
+            "svg text{fill:var(--dim);font-size:12px",
+            "svg text{fill:var(--dim);font-size:5px",
+            "cannot be read",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        assert!(whole.contains(from), "{from}");
+        std::fs::write(&changed, whole.replacen(from, to, 1)).unwrap();
+        let faults = faults(&mut browser, &changed, 1200, "light");
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{to}: {faults:#?}");
+    }
+}
+
+/// Pixels of a plot's sides: a bar is low.
+const PLOT_LEAST: f64 = 20.0;
+/// Pixels of a letter's height that can be read.
+const TEXT_LEAST: f64 = 9.0;
+/// WCAG 2.1, level AA, for text.
+const CONTRAST_LEAST: f64 = 4.5;
+/// Of a page that scrolls without jerks on a phone; tables of every host would have more.
+const ELEMENTS_MAX: f64 = 3_000.0;
