@@ -118,3 +118,57 @@ async fn a_host_takes_a_mebibyte_over_quic_beside_what_it_takes_over_tcp_and_les
     let more = 1024 + 480 * HOSTS as u64;
     assert!(over_quic < over_tcp + more, "TCP {over_tcp} KiB, QUIC {over_quic} KiB");
 }
+
+/// CPU time of a process, of all of its threads.
+fn cpu(host: &Host) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", host.id())).unwrap();
+    let nanos = threads.flatten().filter_map(|thread| {
+        let spent = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        spent.split_whitespace().next()?.parse().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+/// `FLEETCAST_AGENTS=target/release cargo test -p peer --test memory -- --ignored --nocapture idle` measures an agent of a release build, for minutes
+/// and with 9 GiB of memory for its seeder.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, which is for a machine that does nothing else"]
+async fn an_idle_agent_with_four_gibibytes_takes_little_memory_and_next_to_no_cpu() {
+    const WATCHED: Duration = Duration::from_secs(120);
+    let region = Region::start().await;
+    let seeder = Seeder::start("large.zip", "v1", &data(1, 4 << 30)).await;
+    region.publish(&[&seeder]);
+    let more = [
+        "--serve-idle",
+        "1",
+        "--quiet",
+        "--upload-rate",
+        "none",
+        "--download-rate",
+        "none",
+    ];
+    let mut host = region.host(&more);
+    let begun = Instant::now();
+    while host.lines().is_empty() {
+        assert!(begun.elapsed() < 10 * PATIENCE, "{}", host.said());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Listed as builds are of which somebody may still want chunks, and kept when they are not listed any more.
+    for (what, listed) in [("served", vec![&seeder]), ("kept", Vec::new())] {
+        region.publish(&listed);
+        let (resident, own) = at_rest(&host).await;
+        let before = cpu(&host);
+        tokio::time::sleep(WATCHED).await;
+        let share = (cpu(&host) - before).as_secs_f64() / WATCHED.as_secs_f64();
+        println!(
+            "4 GiB {what}: {:.1} MiB resident, {:.1} MiB its own, {:.3} % of a core over {} s",
+            resident as f64 / 1024.0,
+            own as f64 / 1024.0,
+            share * 100.0,
+            WATCHED.as_secs()
+        );
+        assert!(resident <= 20 << 10, "{resident} KiB");
+        assert!(share <= 0.001, "{share}");
+    }
+    host.stops().await;
+}

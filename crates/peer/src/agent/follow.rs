@@ -45,7 +45,12 @@ pub(crate) async fn follow(
     let kept = Kept::open(folder)?;
     stop.is_planned_from_now_on();
     let trust = trusting::trust(arguments, || kept.sequences_path())?;
-    let directory = Directory::follow_as(&who.identity, who.members.clone(), addresses.clone());
+    let directory = Directory::follow_as(
+        &who.identity,
+        who.members.clone(),
+        arguments.traffic_class,
+        addresses.clone(),
+    );
     let surroundings = Surroundings::start(arguments, who, std::slice::from_ref(&addresses), trust).await?;
     let mut directory = directory.map_err(|error| (Exit::Failed, program::chain(&error)))?;
     let mut outside = Outside::start(arguments, &directory).await?;

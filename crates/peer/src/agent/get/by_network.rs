@@ -90,7 +90,7 @@ async fn find(arguments: &Arguments, who: &Who, key: &str) -> Result<SeededBuild
         return Err((Exit::Usage, "expected --directory".to_owned()));
     };
     let addresses = Addresses::of([address]).map_err(|error| (Exit::Usage, format!("--directory {error}")))?;
-    let directory = Directory::follow_as(&who.identity, who.members.clone(), addresses);
+    let directory = Directory::follow_as(&who.identity, who.members.clone(), arguments.traffic_class, addresses);
     let directory = directory.map_err(|error| (Exit::Failed, program::chain(&error)))?;
     let listed = tokio::time::timeout(arguments.patience(), directory.listed()).await;
     let Ok(listed) = listed else {
