@@ -14,7 +14,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use machines::{Machines, no_namespaces};
@@ -185,8 +185,13 @@ impl Run {
     }
 }
 
+/// Of this build, or of the one in the folder that `FLEETCAST_AGENTS` names.
 fn harness() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_harness"))
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let folder = std::env::var_os("FLEETCAST_AGENTS").map(PathBuf::from);
+        folder.map_or_else(|| env!("CARGO_BIN_EXE_harness").into(), |folder| folder.join("harness"))
+    });
+    &PROGRAM
 }
 
 fn write_key(path: &Path, text: &str) {
@@ -566,8 +571,8 @@ fn workers_in_namespaces_with_addresses_and_clocks_of_their_own_reach_each_other
     assert!(coordination > 0.0 && coordination < all, "{coordination} of {all}");
 }
 
-/// `cargo test --release -p harness --test spread -- --ignored --nocapture against` prints what two thousand hosts take in four namespaces, and in
-/// four processes.
+/// `FLEETCAST_AGENTS=target/release cargo test -p harness --test spread -- --ignored --nocapture against` prints what two thousand hosts take in four
+/// namespaces, and in four processes.
 #[test]
 #[ignore = "a measurement of minutes, which is for a machine that does nothing else"]
 fn four_workers_in_namespaces_against_four_processes() {

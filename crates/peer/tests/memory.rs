@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use peer::TransportKind;
 use region::limit::Limit;
-use region::{Host, PATIENCE, Region, Seeder, Seeding, data};
+use region::{CHUNK, Host, PATIENCE, Region, Seeder, Seeding, data};
 use swarm::SwarmId;
 
 const BUILDS: u64 = 100;
@@ -124,7 +124,7 @@ fn cpu(host: &Host) -> Duration {
     let threads = std::fs::read_dir(format!("/proc/{}/task", host.id())).unwrap();
     let nanos = threads.flatten().filter_map(|thread| {
         let spent = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        spent.split_whitespace().next()?.parse().ok()
+        spent.split_whitespace().next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(nanos.sum())
 }
@@ -136,7 +136,13 @@ fn cpu(host: &Host) -> Duration {
 async fn an_idle_agent_with_four_gibibytes_takes_little_memory_and_next_to_no_cpu() {
     const WATCHED: Duration = Duration::from_secs(120);
     let region = Region::start().await;
-    let seeder = Seeder::start("large.zip", "v1", &data(1, 4 << 30)).await;
+    // No two chunks are alike.
+    let mut build = vec![0; 4 << 30];
+    for (number, chunk) in build.chunks_mut(CHUNK).enumerate() {
+        chunk[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    }
+    let seeder = Seeder::start("large.zip", "v1", &build).await;
+    drop(build);
     region.publish(&[&seeder]);
     let more = [
         "--serve-idle",
