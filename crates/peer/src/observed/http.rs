@@ -180,7 +180,7 @@ pub async fn serve_metrics(listener: TcpListener, text: impl Fn() -> String + Cl
     let answer = move |request: Request<Incoming>| {
         std::future::ready(match question(&request, &[METRICS_PATH]) {
             Ok(_) => said(StatusCode::OK, METRICS, text()),
-            Err(refusal) => refusal,
+            Err((status, why)) => said(status, TEXT, why),
         })
     };
     serve(
@@ -227,10 +227,10 @@ async fn serve<A>(
     }
 }
 
-/// Which of `paths` is asked for, or what is answered to anything else.
-fn question<'a>(request: &'a Request<Incoming>, paths: &[&str]) -> Result<&'a str, Response<Full<Bytes>>> {
+/// Which of `paths` is asked for, or with which status and sentence anything else is answered.
+fn question<'a>(request: &'a Request<Incoming>, paths: &[&str]) -> Result<&'a str, (StatusCode, String)> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(said(StatusCode::METHOD_NOT_ALLOWED, TEXT, "expected GET\n".to_owned()));
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "expected GET\n".to_owned()));
     }
     let path = request.uri().path();
     if paths.contains(&path) {
@@ -240,7 +240,7 @@ fn question<'a>(request: &'a Request<Incoming>, paths: &[&str]) -> Result<&'a st
         [path] => format!("expected {path}\n"),
         paths => format!("expected one of {}\n", paths.join(", ")),
     };
-    Err(said(StatusCode::NOT_FOUND, TEXT, expected))
+    Err((StatusCode::NOT_FOUND, expected))
 }
 
 async fn answer<S: AgentStatus>(
@@ -249,7 +249,7 @@ async fn answer<S: AgentStatus>(
 ) -> Response<Full<Bytes>> {
     let path = match question(&request, &PATHS) {
         Ok(path) => path,
-        Err(refusal) => return refusal,
+        Err((status, why)) => return said(status, TEXT, why),
     };
     let Some(status) = ask(asking).await else {
         let seconds = LOOP_PATIENCE.as_secs();
