@@ -6,14 +6,18 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
+#[path = "spread/machines.rs"]
+mod machines;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+use machines::{Machines, no_namespaces};
 use serde_json::Value;
 
 const QUICK: &str = "uplink = \"16 Mbit/s\"\ndownlink = \"32 Mbit/s\"\n";
@@ -181,8 +185,13 @@ impl Run {
     }
 }
 
+/// Of this build, or of the one in the folder that `FLEETCAST_AGENTS` names.
 fn harness() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_harness"))
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let folder = std::env::var_os("FLEETCAST_AGENTS").map(PathBuf::from);
+        folder.map_or_else(|| env!("CARGO_BIN_EXE_harness").into(), |folder| folder.join("harness"))
+    });
+    &PROGRAM
 }
 
 fn write_key(path: &Path, text: &str) {
@@ -301,8 +310,10 @@ fn a_worker_with_another_key_is_told_so_and_the_run_says_who_came() {
 
 #[test]
 fn a_worker_of_another_revision_is_turned_away_and_both_say_why() {
+    // Made first: that takes seconds where the program is large and the machine busy.
+    let folder = tempfile::tempdir().unwrap();
+    let program = another_revision(folder.path());
     let run = &mut Run::of(QUICK, &["--workers-within", "30"]);
-    let program = another_revision(run.folder.path());
     let key = run.key();
     let other = &mut Process::start(
         &program,
@@ -530,81 +541,6 @@ fn keys_that_are_no_secret_and_scenarios_without_sockets_are_refused_before_anyt
     assert!(!folder.path().join("run").exists());
 }
 
-/// A machine of its own as far as the network goes: it ends with the test, and takes its links with it.
-struct Namespace(Child);
-
-impl Namespace {
-    fn new() -> Self {
-        let holder = Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap();
-        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
-        let path = format!("/proc/{}/ns/net", holder.id());
-        let begun = until("a network namespace", || {
-            std::fs::read_link(&path).ok().filter(|other| *other != own)
-        });
-        let namespace = Self(holder);
-        begun.unwrap();
-        namespace.ip("link set lo up");
-        namespace
-    }
-
-    /// What a command is preceded by to run there.
-    fn enter(&self) -> Vec<String> {
-        ["--target", &self.0.id().to_string(), "--net"]
-            .map(str::to_owned)
-            .to_vec()
-    }
-
-    fn ip(&self, arguments: &str) {
-        let done = Command::new("nsenter")
-            .args(self.enter())
-            .arg("ip")
-            .args(arguments.split(' '))
-            .status();
-        assert!(done.unwrap().success(), "ip {arguments}");
-    }
-
-    fn start(&self, arguments: &[&str]) -> Process {
-        let enter = self.enter();
-        let all: Vec<&str> = enter
-            .iter()
-            .map(String::as_str)
-            .chain(arguments.iter().copied())
-            .collect();
-        Process::start(Path::new("nsenter"), &all, &[])
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Why there are no namespaces here, where there are none.
-fn no_namespaces() -> Option<String> {
-    let tried = Command::new("unshare")
-        .args([
-            "--net",
-            "--time",
-            "--monotonic",
-            "1",
-            "--fork",
-            "ip",
-            "link",
-            "add",
-            "v",
-            "type",
-            "veth",
-        ])
-        .output();
-    match tried {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Some(format!("unshare: {error}")),
-    }
-}
-
 #[test]
 fn workers_in_namespaces_with_addresses_and_clocks_of_their_own_reach_each_other() {
     if let Some(why) = no_namespaces() {
@@ -612,72 +548,9 @@ fn workers_in_namespaces_with_addresses_and_clocks_of_their_own_reach_each_other
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (file, key, out) = (
-        folder.path().join("small.toml"),
-        folder.path().join("key"),
-        folder.path().join("run"),
-    );
+    let file = folder.path().join("small.toml");
     std::fs::write(&file, format!("{FLEET}{QUICK}")).unwrap();
-    write_key(&key, "a key that nobody else has");
-    let [file, key, out] = [file, key, out].map(|path| path.display().to_string());
-    let of_run = Namespace::new();
-    of_run.ip("link add br0 type bridge");
-    of_run.ip("addr add 10.77.0.1/24 dev br0");
-    of_run.ip("link set br0 up");
-    let of_workers = [(); 2].map(|()| Namespace::new());
-    for (index, worker) in of_workers.iter().enumerate() {
-        of_run.ip(&format!(
-            "link add v{index} type veth peer name eth0 netns {}",
-            worker.0.id()
-        ));
-        of_run.ip(&format!("link set v{index} master br0 up"));
-        worker.ip(&format!("addr add 10.77.0.{}/24 dev eth0", 10 + index));
-        worker.ip("link set eth0 up");
-    }
-    let program = harness().display().to_string();
-    let rest = ["--key-file", &key];
-    let mut run = vec![
-        &*program,
-        "run",
-        &file,
-        "--out",
-        &out,
-        "--workers",
-        "2",
-        "--listen",
-        "10.77.0.1:7440",
-    ];
-    run.extend(rest);
-    let mut run = of_run.start(&run);
-    run.says("workers are awaited at ");
-    // No clock goes below zero: a machine that was started a moment ago is shifted by less.
-    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
-    let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
-    let back = format!("-{}", (uptime as u64 / 2).min(1000));
-    let mut workers = Vec::new();
-    for ((index, namespace), shift) in of_workers.iter().enumerate().zip(["1000", &back]) {
-        let index = index.to_string();
-        let mut worker = vec![
-            "unshare",
-            "--time",
-            "--monotonic",
-            shift,
-            "--fork",
-            "--kill-child",
-            &*program,
-            "worker",
-        ];
-        worker.extend(["--connect", "10.77.0.1:7440", "--index", &index]);
-        worker.extend(rest);
-        workers.push(namespace.start(&worker));
-    }
-    let (code, said) = run.ends();
-    assert_eq!(code, Some(0), "{said}\n{}\n{}", workers[0].said(), workers[1].said());
-    for worker in &mut workers {
-        let (code, said) = worker.ends();
-        assert_eq!(code, Some(0), "{said}");
-    }
-    let report: Value = serde_json::from_slice(&std::fs::read(format!("{out}/report.json")).unwrap()).unwrap();
+    let report = Machines::new(2).run(folder.path(), &[&file.display().to_string()]);
     assert_eq!(
         (&report["hosts"]["verified"], &report["logs"]["rows"]),
         (&20.into(), &20.into())
@@ -692,4 +565,66 @@ fn workers_in_namespaces_with_addresses_and_clocks_of_their_own_reach_each_other
     // A shift of a thousand seconds is in no latency: each is later than its links allow, and before the deadline.
     assert!(report["stretch"]["p50"].as_f64().unwrap() >= 1.0);
     assert!(report["fanout_latency_ms"]["max"].as_f64().unwrap() < 60_000.0);
+    // What it costs to be spread is a part of all.
+    let machine = |key: &str| report["machine"][key].as_f64().unwrap();
+    let (coordination, all) = (machine("coordination_cpu_seconds"), machine("cpu_seconds"));
+    assert!(coordination > 0.0 && coordination < all, "{coordination} of {all}");
+}
+
+/// `FLEETCAST_AGENTS=target/release cargo test -p harness --test spread -- --ignored --nocapture against` prints what two thousand hosts take in four
+/// namespaces, and in four processes.
+#[test]
+#[ignore = "a measurement of minutes, which is for a machine that does nothing else"]
+fn four_workers_in_namespaces_against_four_processes() {
+    if let Some(why) = no_namespaces() {
+        eprintln!("left out: there are no network and time namespaces here: {why}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fleet.toml");
+    std::fs::write(
+        &file,
+        format!("{FLEET}uplink = \"1 Mbit/s\"\ndownlink = \"2 Mbit/s\"\n"),
+    )
+    .unwrap();
+    let file = file.display().to_string();
+    let scenario = [
+        &*file,
+        "--set",
+        "regions.region-a.hosts=1200",
+        "--set",
+        "regions.region-b.hosts=800",
+        "--set",
+        "deadline=600s",
+    ];
+    let spread = Machines::new(4).run(folder.path(), &scenario);
+    let out = folder.path().join("here").display().to_string();
+    let mut here = vec!["run"];
+    here.extend(scenario);
+    here.extend(["--set", "workers.processes=4", "--out", &out]);
+    let ended = Command::new(harness()).args(&here).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let here: Value = serde_json::from_slice(&std::fs::read(format!("{out}/report.json")).unwrap()).unwrap();
+    for report in [&spread, &here] {
+        assert_eq!(
+            (&report["hosts"]["verified"], &report["logs"]["rows"]),
+            (&2000.into(), &2000.into())
+        );
+    }
+    for percentile in ["p50", "p90", "p99", "max"] {
+        let of = |report: &Value| report["fanout_latency_ms"][percentile].as_f64().unwrap();
+        let (spread, here) = (of(&spread), of(&here));
+        let more = (spread / here - 1.0) * 100.0;
+        println!("{percentile}: {spread:.0} ms in namespaces, {here:.0} ms in processes: {more:+.1} %");
+    }
+    for (name, report) in [("namespaces", &spread), ("processes", &here)] {
+        let machine = |key: &str| report["machine"][key].as_f64().unwrap();
+        let (coordination, all) = (machine("coordination_cpu_seconds"), machine("cpu_seconds"));
+        let share = coordination / all * 100.0;
+        println!(
+            "{name}: coordination {coordination:.2} of {all:.1} CPU seconds, {share:.2} %; limited by {}",
+            report["limited_by"]
+        );
+    }
+    println!("clocks are known to {} ms", spread["clock_uncertainty_ms"]);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use peer::TransportKind;
 use region::limit::Limit;
-use region::{Host, PATIENCE, Region, Seeder, Seeding, data};
+use region::{CHUNK, Host, PATIENCE, Region, Seeder, Seeding, data};
 use swarm::SwarmId;
 
 const BUILDS: u64 = 100;
@@ -117,4 +117,64 @@ async fn a_host_takes_a_mebibyte_over_quic_beside_what_it_takes_over_tcp_and_les
     // on a busy machine most of it is: up to 5.9 MiB were seen.
     let more = 1024 + 480 * HOSTS as u64;
     assert!(over_quic < over_tcp + more, "TCP {over_tcp} KiB, QUIC {over_quic} KiB");
+}
+
+/// CPU time of a process, of its threads that have ended too, to a hundredth of a second.
+fn cpu(host: &Host) -> Duration {
+    let spent = std::fs::read_to_string(format!("/proc/{}/stat", host.id())).unwrap();
+    // Behind the name of the program, which may have spaces: from the third field on.
+    let fields = spent.rsplit_once(") ").unwrap().1.split(' ');
+    let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// `FLEETCAST_AGENTS=target/release cargo test -p peer --test memory -- --ignored --nocapture idle` measures an agent of a release build, for minutes
+/// and with 9 GiB of memory for its seeder.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, which is for a machine that does nothing else"]
+async fn an_idle_agent_with_four_gibibytes_takes_little_memory_and_next_to_no_cpu() {
+    const WATCHED: Duration = Duration::from_secs(60);
+    let region = Region::start().await;
+    // No two chunks are alike.
+    let mut build = vec![0; 4 << 30];
+    for (number, chunk) in build.chunks_mut(CHUNK).enumerate() {
+        chunk[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    }
+    let seeder = Seeder::start("large.zip", "v1", &build).await;
+    drop(build);
+    region.publish(&[&seeder]);
+    let more = [
+        "--serve-idle",
+        "1",
+        "--quiet",
+        "--upload-rate",
+        "none",
+        "--download-rate",
+        "none",
+    ];
+    let mut host = region.host(&more);
+    let begun = Instant::now();
+    while host.lines().is_empty() {
+        assert!(begun.elapsed() < 10 * PATIENCE, "{}", host.said());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Listed as builds are of which somebody may still want chunks, and kept when they are not listed any more.
+    for (what, listed) in [("served", vec![&seeder]), ("kept", Vec::new())] {
+        region.publish(&listed);
+        let (resident, own) = at_rest(&host).await;
+        let before = cpu(&host);
+        tokio::time::sleep(WATCHED).await;
+        let share = (cpu(&host) - before).as_secs_f64() / WATCHED.as_secs_f64();
+        println!(
+            "4 GiB {what}: {:.1} MiB resident, {:.1} MiB its own, {:.3} % of a core over {} s",
+            resident as f64 / 1024.0,
+            own as f64 / 1024.0,
+            share * 100.0,
+            WATCHED.as_secs()
+        );
+        // What else is resident are pages of the program's file, which the system takes back when it needs them.
+        assert!(own <= 20 << 10, "{own} KiB");
+        assert!(share <= 0.001, "{share}");
+    }
+    host.stops().await;
 }

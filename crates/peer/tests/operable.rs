@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use peer::NodeIdentity;
+use libp2p::multiaddr::Protocol;
+use peer::{Multiaddr, NodeIdentity};
 use region::{Host, Region, Seeder, binary, data, directory};
 use rustix::process::Signal;
 
@@ -259,8 +260,8 @@ async fn a_reload_changes_what_can_change_and_says_what_cannot() {
     host.stops().await;
 }
 
-/// The classes of traffic of the connections of a process; none where the system does not let us look.
-fn classes(process: u32) -> Option<Vec<u32>> {
+/// The classes of traffic of the connections of a process, by the port that they lead to; none where the system does not let us look.
+fn classes(process: u32) -> Option<Vec<(u16, u32)>> {
     use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
     let pid = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
     let process_fd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
@@ -276,8 +277,8 @@ fn classes(process: u32) -> Option<Vec<u32>> {
         match socket {
             Ok(socket) => {
                 let socket = socket2::SockRef::from(&socket);
-                let is_connected = socket.peer_addr().is_ok();
-                classes.extend(socket.tos_v4().ok().filter(|_| is_connected).map(|bits| bits >> 2));
+                let port = socket.peer_addr().ok().and_then(|to| Some(to.as_socket_ipv4()?.port()));
+                classes.extend(port.zip(socket.tos_v4().ok().map(|bits| bits >> 2)));
             }
             // It was closed meanwhile.
             Err(rustix::io::Errno::BADF) => {}
@@ -285,6 +286,15 @@ fn classes(process: u32) -> Option<Vec<u32>> {
         }
     }
     Some(classes)
+}
+
+/// The port of an address of a host on this machine.
+fn port(address: &Multiaddr) -> u16 {
+    let port = address.iter().find_map(|part| match part {
+        Protocol::Tcp(port) => Some(port),
+        _ => None,
+    });
+    port.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -298,6 +308,15 @@ async fn what_goes_over_tcp_is_of_the_class_that_was_said() {
         eprintln!("this system does not let a test look at the sockets of another process");
         return;
     };
-    assert!(classes.contains(&8), "{classes:?}");
+    for (whose, address) in [("seeder", slow.node.address()), ("directory", region.address())] {
+        let to = port(&address);
+        let of_its = classes.iter().filter(|(port, _)| *port == to).map(|(_, class)| *class);
+        let of_its: Vec<u32> = of_its.collect();
+        assert!(
+            !of_its.is_empty(),
+            "no connection leads to the {whose} at {address}: {classes:?}"
+        );
+        assert!(of_its.iter().all(|class| *class == 8), "{whose}: {of_its:?}");
+    }
     host.stops().await;
 }

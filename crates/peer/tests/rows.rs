@@ -55,7 +55,12 @@ async fn closed_directory(identity: &NodeIdentity, transport: TransportKind) -> 
 async fn member(directory: &DirectoryServer, host: &str) -> Directory {
     let identity = NodeIdentity::random();
     let at = directory.endpoint().addresses();
-    let followed = Directory::follow_as(&identity, Some(members(&identity, host)), Addresses::of(&at).unwrap());
+    let followed = Directory::follow_as(
+        &identity,
+        Some(members(&identity, host)),
+        None,
+        Addresses::of(&at).unwrap(),
+    );
     let followed = followed.unwrap();
     let mut reach = followed.reach();
     let answers = reach.wait_for(|reach| *reach == Reach::Answers);

@@ -149,6 +149,7 @@ pub const REPORT_FIELDS: &[ReportField] = &[
     field("machine.cores", Count, NO_MACHINE, "Processors that the harness could use."),
     field("machine.peak_rss_bytes", Bytes, NO_MACHINE, "Most memory that all processes of the run had, together."),
     field("machine.cpu_seconds", Seconds, NO_MACHINE, "CPU time of all processes of the run."),
+    field("machine.coordination_cpu_seconds", Seconds, NO_MACHINE, "CPU time that it took workers and the run to hear each other, which is a part of all; 0 without workers."),
     field("machine.fanout_utilisation", Ratio, NO_MACHINE, "Part of the cores that the run took during the fan-out."),
     field("machine.load.watched_seconds", Seconds, NO_MACHINE, "How long the machine was watched: the fan-out."),
     field("machine.load.cores", Ratio, NO_MACHINE, "Cores that the run could have, by quota and affinity."),

@@ -104,6 +104,8 @@ pub struct LiveFacts {
     pub cores: Option<usize>,
     /// CPU seconds of all processes.
     pub cpu_seconds: f64,
+    /// Of that what it took to spread the run over workers: what they were told and told, and putting it together.
+    pub coordination_cpu_seconds: f64,
     /// Peak memory of all processes.
     pub peak_rss_bytes: u64,
     /// Of a run by the pipeline.

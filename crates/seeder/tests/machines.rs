@@ -204,7 +204,7 @@ fn a_host_whose_address_changes_in_mid_transfer_goes_on_from_the_new_one() {
     let moves = std::thread::scope(|scope| {
         let moving = scope.spawn(|| {
             machines.wait_for_part(1);
-            machines.move_to(1, "10.88.0.101");
+            machines.move_to(1, "10.88.0.101/24");
         });
         let outcome = Fleet::default().distribute(&machines);
         moving.join().unwrap();

@@ -28,6 +28,7 @@ use super::node_parts::Place;
 use super::recorded::RecordedHost;
 use super::rows::{Rows, RowsTo};
 use super::signed::Believed;
+use super::told::{HostTimes, HostTold, TOLD_AT_ONCE};
 use crate::machine::ProcessLoad;
 use configs::{endpoint_config, node_config};
 
@@ -90,22 +91,6 @@ pub(crate) struct FleetStatus {
     pub(crate) held: Vec<Held>,
 }
 
-/// What has become of a host.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct News {
-    pub(crate) region: usize,
-    pub(crate) host: u32,
-    /// When it had the build, nanoseconds of the fleet's clock; it has it not any more where absent.
-    pub(crate) at: Option<u64>,
-}
-
-/// When what happened to a host, nanoseconds of the fleet's clock.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct HostTimes {
-    pub(crate) started: Option<u64>,
-    pub(crate) complete: Option<u64>,
-}
-
 /// What a fleet has come to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct FleetResult {
@@ -123,6 +108,8 @@ pub(crate) struct FleetResult {
     pub(crate) rows_failed: Vec<String>,
     pub(crate) peak_rss_bytes: u64,
     pub(crate) cpu_seconds: f64,
+    /// Of that what it took to hear and to say.
+    pub(crate) coordination_cpu_seconds: f64,
     /// How it was for the process, and what its hosts' links let through.
     pub(crate) load: ProcessLoad,
     /// What passed at the hosts' cores, where that was recorded.
@@ -152,8 +139,8 @@ pub(super) struct FleetShared {
     failed: Mutex<Vec<(usize, String)>>,
     /// By region: the numbers of those that were banned in it.
     banned: Mutex<Vec<(usize, HostId)>>,
-    /// What nobody was told yet.
-    news: Mutex<Vec<News>>,
+    /// Slots of hosts of which nobody was told since they were done, or not done any more.
+    news: Mutex<BTreeSet<usize>>,
     /// Of hosts that were stopped.
     protocol: Mutex<PeerStats>,
     pub(super) faults: Mutex<FaultCounts>,
@@ -230,7 +217,7 @@ impl Observer for HostObserver {
         }
         *complete_at = Some(at);
         drop(complete_at);
-        self.shared.note_news(self.slot, Some(at));
+        self.shared.news.lock().insert(self.slot);
         self.shared.done[slot.region].fetch_add(1, Ordering::Relaxed);
         if !slot.was_complete.swap(true, Ordering::Relaxed) {
             // There is room for every host of the fleet.
@@ -338,8 +325,14 @@ impl Fleet {
     }
 
     /// What has become of hosts since this was last asked.
-    pub(crate) fn news(&self) -> Vec<News> {
-        std::mem::take(&mut self.shared.news.lock())
+    pub(crate) fn news(&self) -> Vec<HostTold> {
+        let slots = std::mem::take(&mut *self.shared.news.lock());
+        let begun = self.shared.begun.get().map(Vec::as_slice);
+        let told = |slot| HostTold {
+            outcome: self.shared.outcome(slot, begun),
+            times: self.shared.slots[slot].times(),
+        };
+        slots.into_iter().map(told).collect()
     }
 
     pub(crate) fn status(&self) -> FleetStatus {
@@ -433,9 +426,7 @@ impl Fleet {
             // Behind the last host that was done; there is room for it.
             let _ = self.finished.try_send(END_OF_LOG);
             if let Ok(rows) = self.log.await {
-                for row in unfinished {
-                    rows.write(row).await;
-                }
+                rows.write(unfinished).await;
                 let written = rows.finish().await;
                 result.rows_after = self.surroundings.clock.now().since(now);
                 result.rows_written = written.rows_written;
@@ -451,6 +442,7 @@ impl Fleet {
         }
         result.peak_rss_bytes = crate::machine::peak_rss_bytes();
         result.cpu_seconds = crate::machine::cpu_seconds();
+        result.coordination_cpu_seconds = super::coordination::cpu_seconds();
         result
     }
 }
@@ -523,16 +515,8 @@ impl FleetShared {
         let slot = &self.slots[index];
         if slot.complete_at.lock().take().is_some() {
             self.done[slot.region].fetch_sub(1, Ordering::Relaxed);
-            self.note_news(index, None);
+            self.news.lock().insert(index);
         }
-    }
-
-    fn note_news(&self, slot: usize, at: Option<Time>) {
-        let Slot {
-            region, index: host, ..
-        } = self.slots[slot];
-        let at = at.map(Time::as_nanos);
-        self.news.lock().push(News { region, host, at });
     }
 
     /// A host cannot go on.
@@ -620,9 +604,15 @@ async fn write_logs(shared: Arc<FleetShared>, mut inbox: mpsc::Receiver<usize>, 
             notified.await;
         }
     }
-    while let Some(slot) = inbox.recv().await.filter(|slot| *slot != END_OF_LOG) {
-        let row = shared.row(slot, &shared.report(slot), None, Time::ZERO);
-        rows.write(row).await;
+    let mut slots = Vec::new();
+    while !slots.contains(&END_OF_LOG) {
+        slots.clear();
+        if inbox.recv_many(&mut slots, TOLD_AT_ONCE).await == 0 {
+            break;
+        }
+        let done = slots.iter().filter(|slot| **slot != END_OF_LOG);
+        let row = |slot: &usize| shared.row(*slot, &shared.report(*slot), None, Time::ZERO);
+        rows.write(done.map(row).collect()).await;
     }
     rows
 }

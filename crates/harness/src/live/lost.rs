@@ -9,36 +9,54 @@ use scenario::{
 };
 use swarm::{PeerStats, Time};
 
+use super::clocks::ClockLine;
 use super::fleet::Slice;
+use super::told::{HostTold, Place, Told};
 
-/// What a part of the hosts came to: those that had the build are done, nothing was expected of some, the others are lost.
+/// What a part of the hosts came to: those that were told to have the build are done, with what they had received by then; nothing was expected of
+/// some; the others are lost.
 pub(super) fn outcomes(
     plans: &[RegionPlan],
     slice: Slice,
-    done: &BTreeMap<(usize, u32), Time>,
-    complete_at: Option<&[Time]>,
+    (told, clock): (&Told, ClockLine),
+    begun: Option<&[Time]>,
 ) -> Vec<HostOutcome> {
+    let done: BTreeMap<Place, &HostTold> = told.done().collect();
     let hosts = slice.of(plans).map(|(region, host)| {
-        let since = |at: &Time| {
-            let from = complete_at?.get(region).copied()? + host.join_at.unwrap_or_default();
-            Some(at.since(from))
-        };
-        let verified_after = done.get(&(region, host.index)).and_then(since);
-        outcome(region, host, verified_after)
+        let of_host = done.get(&(region, host.index)).copied();
+        let verified = of_host.and_then(|of_host| verified(of_host, clock, begun?.get(region).copied()?));
+        verified.unwrap_or_else(|| unknown(region, host))
     });
     hosts.collect()
 }
 
-fn outcome(region: usize, host: &HostPlan, verified_after: Option<Duration>) -> HostOutcome {
+/// All hosts of a run of which nothing was told.
+pub(super) fn all(plans: &[RegionPlan]) -> Vec<HostOutcome> {
+    let whole = Slice { index: 0, count: 1 };
+    outcomes(plans, whole, (&Told::default(), ClockLine::SAME), None)
+}
+
+/// A host that was done when it was told of. Its worker may not have known by then when the build was complete.
+fn verified(told: &HostTold, clock: ClockLine, begun: Time) -> Option<HostOutcome> {
+    let at = |nanos: Option<u64>| nanos.map(|nanos| clock.to_run(Time::from_nanos(nanos)));
+    let from = begun.max(at(told.times.started).unwrap_or_default());
+    Some(HostOutcome {
+        state: HostState::Verified,
+        verified_after: Some(at(told.times.complete)?.since(from)),
+        ..told.outcome.clone()
+    })
+}
+
+fn unknown(region: usize, host: &HostPlan) -> HostOutcome {
     HostOutcome {
         region,
         host: host.index,
-        state: match verified_after {
-            Some(_) => HostState::Verified,
-            None if host.is_required() => HostState::Lost,
-            None => HostState::Excused,
+        state: if host.is_required() {
+            HostState::Lost
+        } else {
+            HostState::Excused
         },
-        verified_after,
+        verified_after: None,
         bytes_from_seeder: 0,
         bytes_from_peers: 0,
         bytes_wasted: 0,
@@ -57,7 +75,6 @@ pub(super) fn nothing_ran(
     stopped: Option<Stop>,
     wall: Duration,
 ) -> RunOutcome {
-    let whole = Slice { index: 0, count: 1 };
     let live = LiveFacts {
         replicated_after: vec![None; scenario.regions.len()],
         wall,
@@ -65,7 +82,7 @@ pub(super) fn nothing_ran(
         ..LiveFacts::default()
     };
     RunOutcome {
-        hosts: outcomes(&scenario.plans(), whole, &BTreeMap::new(), None),
+        hosts: all(&scenario.plans()),
         regions: vec![RegionOutcome::default(); scenario.regions.len()],
         protocol: PeerStats::default(),
         faults: FaultCounts::default(),
@@ -73,5 +90,42 @@ pub(super) fn nothing_ran(
         deadline: scenario.time_limit(),
         stopped,
         facts: Facts::Live(Box::new(live)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scenario::LoadOptions;
+
+    use super::super::told::HostTimes;
+    use super::*;
+
+    #[test]
+    fn of_a_lost_worker_s_hosts_those_that_were_done_are_as_it_has_told_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("scenario.toml");
+        std::fs::write(&file, "[build]\nsize = \"1 MiB\"\n[regions.region-a]\nhosts = 4\n").unwrap();
+        let plans = Scenario::load(&file, &LoadOptions::default()).unwrap().plans();
+        let slice = Slice { index: 1, count: 2 };
+        let seconds = |seconds: u64| Time::ZERO + Duration::from_secs(seconds);
+        // Told before the worker had heard when the build was complete.
+        let mut done = unknown(0, &plans[0].hosts[1]);
+        (done.state, done.bytes_from_peers) = (HostState::Pending, 1 << 20);
+        let times = HostTimes {
+            started: Some(seconds(1).as_nanos()),
+            complete: Some(seconds(9).as_nanos()),
+        };
+        let mut told = Told::default();
+        told.note(vec![HostTold { outcome: done, times }]);
+        let of = |begun: Option<&[Time]>| outcomes(&plans, slice, (&told, ClockLine::SAME), begun);
+        let known = of(Some(&[seconds(2)]));
+        let states: Vec<(u32, &HostState, u64)> = known
+            .iter()
+            .map(|host| (host.host, &host.state, host.bytes_from_peers))
+            .collect();
+        assert_eq!(states, [(1, &HostState::Verified, 1 << 20), (3, &HostState::Lost, 0)]);
+        assert_eq!(known[0].verified_after, Some(Duration::from_secs(7)));
+        // Where the run has not begun nobody was done.
+        assert!(of(None).iter().all(|host| host.state == HostState::Lost));
     }
 }

@@ -14,6 +14,7 @@ mod by_pipeline;
 mod by_pipeline;
 mod clocks;
 mod connecting;
+mod coordination;
 mod disturbances;
 mod endpoints;
 mod error;
@@ -40,10 +41,10 @@ mod seeders;
 mod serving;
 mod signed;
 mod timeline;
+mod told;
 mod worker;
 mod workers;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -523,7 +524,7 @@ impl Run<'_> {
     async fn status(&mut self) -> Result<FleetStatus, RunError> {
         match &mut self.hosts {
             Some(Hosts::Local(fleet)) => Ok(fleet.status()),
-            Some(Hosts::Workers(workers)) => workers.status().await,
+            Some(Hosts::Workers(workers)) => coordination::counted(workers.status()).await,
             None => Ok(FleetStatus::default()),
         }
     }
@@ -601,8 +602,7 @@ impl Run<'_> {
                 }
             }
             None if self.is_spread => {
-                let whole = Slice { index: 0, count: 1 };
-                self.result.outcomes = lost::outcomes(&self.plans, whole, &BTreeMap::new(), None);
+                self.result.outcomes = lost::all(&self.plans);
             }
             None => {}
         }

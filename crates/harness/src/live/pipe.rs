@@ -10,6 +10,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::coordination;
+
 /// A way to the other side and back.
 pub(super) struct Pipe {
     pub(super) reader: Box<dyn AsyncRead + Send + Unpin>,
@@ -69,7 +71,7 @@ pub(super) fn speak<T: Serialize + Send + 'static>(
 ) -> (mpsc::Sender<T>, Speaking) {
     let (queue, mut inbox) = mpsc::channel::<T>(QUEUE_LENGTH);
     let (end, mut told_to_end) = oneshot::channel();
-    let task = tokio::spawn(async move {
+    let speaking = async move {
         loop {
             let message = tokio::select! {
                 biased;
@@ -92,7 +94,8 @@ pub(super) fn speak<T: Serialize + Send + 'static>(
             }
         }
         let _ = writer.shutdown().await;
-    });
+    };
+    let task = tokio::spawn(coordination::counted(speaking));
     (queue, Speaking { task, end })
 }
 

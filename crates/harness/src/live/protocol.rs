@@ -8,10 +8,12 @@ use scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
 use super::Guards;
-use super::fleet::{FleetResult, FleetStatus, News, Slice};
+use super::fleet::{FleetResult, FleetStatus, Slice};
+use super::recorded::RecordedHost;
+use super::told::HostTold;
 
 /// Another number where a message has got another meaning. Workers of another machine are asked for it.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// What a worker is told.
 #[derive(Serialize, Deserialize)]
@@ -47,13 +49,16 @@ pub(super) struct Job {
 #[derive(Serialize, Deserialize)]
 pub(super) enum FromWorker {
     Status(FleetStatus),
-    /// What has become of hosts since it was last said.
-    News(Vec<News>),
-    /// A row for the table of deployment logs.
-    Row(Box<DeploymentLog>),
+    /// What has become of hosts since it was last said, and at the end of all of them.
+    Hosts(Vec<HostTold>),
+    /// What was recorded of hosts.
+    Records(Vec<RecordedHost>),
+    /// Rows for the table of deployment logs.
+    Rows(Vec<DeploymentLog>),
     /// The answer to a probe.
     Probed(Probed),
     Failed(String),
+    /// The rest of its result: hosts and what was recorded of them it has told.
     Result(Box<FleetResult>),
 }
 

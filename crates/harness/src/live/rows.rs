@@ -1,9 +1,12 @@
 //! Where a fleet's deployment logs go: into the table, or to whoever sent the job, where the table cannot be reached from here.
 
+use std::time::Duration;
+
 use cloud::{Cloud, CloudConfig, DeploymentLog, DeploymentLogWriter, WriterReport};
 use tokio::sync::mpsc;
 
 use super::protocol::FromWorker;
+use super::told;
 
 /// Where they go.
 #[derive(Clone)]
@@ -33,11 +36,21 @@ impl RowsTo {
 }
 
 impl Rows {
-    pub(super) async fn write(&self, row: DeploymentLog) {
+    pub(super) async fn write(&self, rows: Vec<DeploymentLog>) {
         match self {
-            Self::Table(writer) => writer.write(row).await,
-            // Where it is gone, nobody wants it.
-            Self::Run(out) => _ = out.send(FromWorker::Row(Box::new(row))).await,
+            Self::Table(writer) => {
+                for row in rows {
+                    writer.write(row).await;
+                }
+            }
+            Self::Run(out) => {
+                for batch in told::batches(rows) {
+                    // Where it is gone, nobody wants them.
+                    let _ = out.send(FromWorker::Rows(batch)).await;
+                }
+                // Those that come meanwhile go together.
+                tokio::time::sleep(ROWS_EVERY).await;
+            }
         }
     }
 
@@ -49,3 +62,6 @@ impl Rows {
         }
     }
 }
+
+/// Rows that go to the run wait for company so long.
+const ROWS_EVERY: Duration = Duration::from_millis(100);

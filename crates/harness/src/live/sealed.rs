@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snow::resolvers::{BoxedCryptoResolver, CryptoResolver, RingResolver};
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use x25519_dalek::{X25519_BASEPOINT_BYTES, x25519};
 
+use super::coordination;
 use super::pipe::{Ended, Pipe};
 
 /// What all workers of a run and the run itself have, and nobody else.
@@ -176,23 +178,27 @@ fn pipe(stream: TcpStream, sealed: StatelessTransportState, [written, read]: [u6
     let (writer, outbound) = tokio::io::duplex(BUFFER);
     let (opener, why) = (Arc::clone(&sealed), ended.clone());
     let mut inbound = inbound;
-    let opening = tokio::spawn(async move {
+    let opening = async move {
         let Err(error) = open_all(from_wire, &opener, &mut inbound, read).await;
         // Said before its end is seen.
         why.because(error);
         drop(inbound);
-    });
+    };
     let why = ended.clone();
-    let sealing = tokio::spawn(async move {
+    let sealing = async move {
         if let Err(error) = seal_all(outbound, &sealed, to_wire, written).await {
             why.because(format!("the connection has broken: {error}"));
         }
-    });
+    };
+    let carried = [
+        coordination::counted(sealing).boxed(),
+        coordination::counted(opening).boxed(),
+    ];
     Pipe {
         reader: Box::new(reader),
         writer: Box::new(writer),
         ended,
-        carriers: vec![sealing, opening],
+        carriers: carried.map(tokio::spawn).into(),
     }
 }
 

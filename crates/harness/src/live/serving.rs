@@ -16,7 +16,7 @@ use super::node_parts::{self, Place};
 use super::pipe::{self, Listener, Pipe, Speaking};
 use super::protocol::{FromWorker, Job, Probed, ToWorker};
 use super::rows::RowsTo;
-use super::{processes, recorded};
+use super::{coordination, processes, recorded, told};
 use crate::machine;
 
 /// How a worker has ended.
@@ -60,11 +60,12 @@ impl Parent {
         let listener = Listener::new(pipe.reader);
         let ended = pipe.ended;
         let answers = out.clone();
-        let hearing = tokio::spawn(async move {
+        let hearing = async move {
             if let Err(why) = hear(listener, clock, answers, sender).await {
                 ended.because(why);
             }
-        });
+        };
+        let hearing = tokio::spawn(coordination::counted(hearing));
         Self {
             inbox,
             out,
@@ -77,6 +78,17 @@ impl Parent {
     async fn say(&self, message: FromWorker) {
         // Where nobody reads any more, the inbox ends too.
         let _ = self.out.send(message).await;
+    }
+
+    /// Tells what has become of hosts, and how many are pending.
+    async fn tell_of(&self, fleet: &Fleet) -> usize {
+        for news in told::of_hosts(fleet.news()) {
+            self.say(news).await;
+        }
+        let status = fleet.status();
+        let pending = status.pending;
+        self.say(FromWorker::Status(status)).await;
+        pending
     }
 
     /// Sees to it that all that was said has left.
@@ -187,7 +199,9 @@ async fn serve_until_told<S>(parent: &mut Parent, own_clock: Clock) -> std::io::
         // That they happened is said by the parent, once.
         result.faults.connections_cut += interruptions.counts().connections_cut;
     }
-    parent.say(FromWorker::Result(Box::new(result))).await;
+    for message in told::of_result(result) {
+        parent.say(message).await;
+    }
     Ok(Ended::Done)
 }
 
@@ -204,16 +218,11 @@ async fn run_hosts(
     loop {
         tokio::select! {
             _ = tick.tick() => {
-                let news = fleet.news();
-                if !news.is_empty() {
-                    parent.say(FromWorker::News(news)).await;
-                }
-                let status = fleet.status();
+                let pending = coordination::counted(parent.tell_of(fleet)).await;
                 // What comes after the last host is not what the run measured.
-                if status.pending == 0 && let Some(watch) = watch.take() {
+                if pending == 0 && let Some(watch) = watch.take() {
                     *seen = watch.stop().0;
                 }
-                parent.say(FromWorker::Status(status)).await;
             }
             message = parent.inbox.recv() => match message {
                 Some(ToWorker::Begin(at)) => {

@@ -1,7 +1,6 @@
 //! A worker, seen from the run: a process of this machine or one that has come from another. It has a part of the hosts, and says what
 //! becomes of them.
 
-use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -17,10 +16,12 @@ use tokio::task::JoinHandle;
 
 use super::RunError;
 use super::clocks::{ClockLine, Probes};
-use super::fleet::{FleetResult, FleetStatus, News, Slice};
+use super::coordination;
+use super::fleet::{FleetResult, FleetStatus, Slice};
 use super::gathering::Arrived;
 use super::pipe::{self, Ended, Listener, Pipe};
 use super::protocol::{FromWorker, Job, ToWorker};
+use super::told::Told;
 
 pub(super) struct Worker {
     /// As people are told of it.
@@ -42,8 +43,7 @@ pub(super) struct Worker {
 #[derive(Default)]
 pub(super) struct Known {
     status: FleetStatus,
-    /// Hosts that have the build, by region and index: since when, by the worker's clock.
-    done: BTreeMap<(usize, u32), Time>,
+    told: Told,
     probes: Probes,
 }
 
@@ -87,12 +87,18 @@ impl Worker {
         let slice = job.slice;
         let name = format!("worker {} of {} ({})", slice.index, slice.count, arrived.ip);
         let mut worker = Self::at(arrived.pipe, (name, slice), clock, Some(rows));
-        worker.probing = Some(tokio::spawn(probe(worker.out.clone(), clock)));
+        let probing = coordination::counted(probe(worker.out.clone(), clock));
+        worker.probing = Some(tokio::spawn(probing));
         worker.say(ToWorker::Start(Box::new(job))).await;
         worker
     }
 
-    fn at(pipe: Pipe, (name, slice): (String, Slice), clock: Clock, rows: Option<mpsc::Sender<DeploymentLog>>) -> Self {
+    pub(super) fn at(
+        pipe: Pipe,
+        (name, slice): (String, Slice),
+        clock: Clock,
+        rows: Option<mpsc::Sender<DeploymentLog>>,
+    ) -> Self {
         let (out, _speaking) = pipe::speak(pipe.writer);
         let known = Arc::new(Mutex::new(Known::default()));
         let listener = Listener::new(pipe.reader);
@@ -103,7 +109,7 @@ impl Worker {
             child: None,
             out,
             known,
-            reader: tokio::spawn(reader),
+            reader: tokio::spawn(coordination::counted(reader)),
             probing: None,
             clock,
             lost: None,
@@ -141,8 +147,8 @@ impl Worker {
             ..known.status.clone()
         };
         status.done.fill(0);
-        for (region, _) in known.done.keys() {
-            if let Some(done) = status.done.get_mut(*region) {
+        for ((region, _), _) in known.told.done() {
+            if let Some(done) = status.done.get_mut(region) {
                 *done += 1;
             }
         }
@@ -155,11 +161,9 @@ impl Worker {
         line.filter(|_| self.is_remote()).unwrap_or(ClockLine::SAME)
     }
 
-    /// Hosts that had the build when it last spoke: when, by the run's clock.
-    pub(super) fn done(&self) -> BTreeMap<(usize, u32), Time> {
-        let clock = self.clock_line();
-        let known = self.known.lock();
-        known.done.iter().map(|(host, at)| (*host, clock.to_run(*at))).collect()
+    /// What it has told of its hosts, by its clock. Nothing is known after that.
+    pub(super) fn take_told(&self) -> Told {
+        std::mem::take(&mut self.known.lock().told)
     }
 
     /// Why it has ended before its time; `None` where it has not.
@@ -264,27 +268,19 @@ async fn listen_to(
         let heard = clock.now();
         match message {
             FromWorker::Status(news) => known.lock().status = news,
-            FromWorker::News(news) => known.lock().note(&news),
+            FromWorker::Hosts(hosts) => known.lock().told.note(hosts),
+            FromWorker::Records(records) => known.lock().told.note_records(records),
             FromWorker::Probed(probed) => known.lock().probes.note(probed, heard),
-            FromWorker::Row(row) => {
+            FromWorker::Rows(told) => {
                 if let Some(rows) = &rows {
-                    // They are taken until all who have some are gone.
-                    let _ = rows.send(*row).await;
+                    for row in told {
+                        // They are taken until all who have some are gone.
+                        let _ = rows.send(row).await;
+                    }
                 }
             }
             FromWorker::Failed(error) => return Err(error),
             FromWorker::Result(result) => return Ok(*result),
-        }
-    }
-}
-
-impl Known {
-    fn note(&mut self, news: &[News]) {
-        for News { region, host, at } in news {
-            match at {
-                Some(at) => _ = self.done.insert((*region, *host), Time::from_nanos(*at)),
-                None => _ = self.done.remove(&(*region, *host)),
-            }
         }
     }
 }

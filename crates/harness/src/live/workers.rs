@@ -17,7 +17,7 @@ use super::held::Held;
 use super::protocol::Job;
 use super::rows::RowsTo;
 use super::worker::Worker;
-use super::{Guards, RunError, lost};
+use super::{Guards, RunError, coordination, lost};
 use crate::machine;
 
 /// What becomes of a run that has lost a worker, once it has begun.
@@ -203,31 +203,9 @@ impl Workers {
         plans: &[RegionPlan],
         live: &mut LiveFacts,
     ) -> (FleetResult, Option<RunError>) {
-        let finished = futures::future::join_all(self.list.iter_mut().map(Worker::finish)).await;
-        let (mut all, mut failure) = (FleetResult::default(), None);
         let begun = self.begun.as_deref();
-        for (worker, result) in self.list.iter().zip(finished) {
-            let clock = worker.clock_line();
-            let mut result = match result {
-                Ok(result) => result,
-                Err(message) => {
-                    let name = worker.name().to_owned();
-                    live.lost.push(format!("{name} {message}"));
-                    failure = failure.or(Some(RunError::WorkerSaid { name, message }));
-                    FleetResult {
-                        outcomes: lost::outcomes(plans, worker.slice(), &worker.done(), begun),
-                        ..FleetResult::default()
-                    }
-                }
-            };
-            if worker.is_remote() {
-                result.map_to_run(clock, begun);
-            }
-            live.workers.push(facts(worker, clock, &result));
-            live.cpu_seconds += result.cpu_seconds;
-            live.peak_rss_bytes += result.peak_rss_bytes;
-            all.merge(result);
-        }
+        let (mut all, failure) = coordination::counted(merged(&mut self.list, plans, live, begun)).await;
+        live.coordination_cpu_seconds += coordination::cpu_seconds();
         self.list.clear();
         if let Some(others) = self.others {
             live.cores = Some(others.cores());
@@ -237,6 +215,45 @@ impl Workers {
         live.is_lost_counted = begun.is_some() && self.on_lost == OnLost::Count;
         (all, failure)
     }
+}
+
+/// Ends these, and puts together what they have come to. Where one is lost: which, and why.
+pub(super) async fn merged(
+    workers: &mut [Worker],
+    plans: &[RegionPlan],
+    live: &mut LiveFacts,
+    begun: Option<&[Time]>,
+) -> (FleetResult, Option<RunError>) {
+    let finished = futures::future::join_all(workers.iter_mut().map(Worker::finish)).await;
+    let (mut all, mut failure) = (FleetResult::default(), None);
+    for (worker, result) in workers.iter().zip(finished) {
+        let clock = worker.clock_line();
+        let told = worker.take_told();
+        let mut result = match result {
+            Ok(mut result) => {
+                told.complete(&mut result);
+                result
+            }
+            Err(message) => {
+                let name = worker.name().to_owned();
+                live.lost.push(format!("{name} {message}"));
+                failure = failure.or(Some(RunError::WorkerSaid { name, message }));
+                FleetResult {
+                    outcomes: lost::outcomes(plans, worker.slice(), (&told, clock), begun),
+                    ..FleetResult::default()
+                }
+            }
+        };
+        if worker.is_remote() {
+            result.map_to_run(clock, begun);
+        }
+        live.workers.push(facts(worker, clock, &result));
+        live.cpu_seconds += result.cpu_seconds;
+        live.coordination_cpu_seconds += result.coordination_cpu_seconds;
+        live.peak_rss_bytes += result.peak_rss_bytes;
+        all.merge(result);
+    }
+    (all, failure)
 }
 
 /// Writes what workers of other machines send, until none of them is left.

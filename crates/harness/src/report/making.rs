@@ -216,6 +216,7 @@ fn of_machine(live: &LiveFacts) -> Machine {
         cores: machine::cores(),
         peak_rss_bytes: live.peak_rss_bytes,
         cpu_seconds: round(live.cpu_seconds),
+        coordination_cpu_seconds: round(live.coordination_cpu_seconds),
         fanout_utilisation: live.load.as_ref().map(|load| load.own_share),
         load: live.load.clone(),
     }

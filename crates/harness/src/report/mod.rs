@@ -197,6 +197,8 @@ struct Machine {
     cores: usize,
     peak_rss_bytes: u64,
     cpu_seconds: f64,
+    /// Of that what workers and the run took to hear each other.
+    coordination_cpu_seconds: f64,
     /// Part of the cores that this run may use which the fan-out took.
     fanout_utilisation: Option<f64>,
     /// What the machine was like during the fan-out; null where it did not come to that.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use peer::{BelongingError, Members, NodeIdentity, OPEN_SWARM};
+use peer::{Addresses, BelongingError, Directory, Members, NodeIdentity, OPEN_SWARM};
 
 use super::{Arguments, Failure, speech};
 use program::Exit;
@@ -11,6 +11,18 @@ use program::Exit;
 pub(crate) struct Who {
     pub(crate) identity: NodeIdentity,
     pub(crate) members: Option<Arc<Members>>,
+}
+
+impl Who {
+    /// Follows the directory at these addresses.
+    ///
+    /// # Errors
+    /// Exit code and sentence where the transport cannot be set up.
+    pub(crate) fn follow(&self, arguments: &Arguments, directory: Addresses) -> Result<Directory, Failure> {
+        let members = self.members.clone();
+        Directory::follow_as(&self.identity, members, arguments.traffic_class, directory)
+            .map_err(|error| (Exit::Failed, program::chain(&error)))
+    }
 }
 
 /// Prints the peer id, where that is all that is asked for.

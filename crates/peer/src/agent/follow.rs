@@ -10,7 +10,7 @@ use cloud::DeploymentLog;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use peer::{Addresses, Directory, Multiaddr};
+use peer::{Addresses, Multiaddr};
 
 use super::belonging::Who;
 use super::builds::Builds;
@@ -45,9 +45,8 @@ pub(crate) async fn follow(
     let kept = Kept::open(folder)?;
     stop.is_planned_from_now_on();
     let trust = trusting::trust(arguments, || kept.sequences_path())?;
-    let directory = Directory::follow_as(&who.identity, who.members.clone(), addresses.clone());
+    let mut directory = who.follow(arguments, addresses.clone())?;
     let surroundings = Surroundings::start(arguments, who, std::slice::from_ref(&addresses), trust).await?;
-    let mut directory = directory.map_err(|error| (Exit::Failed, program::chain(&error)))?;
     let mut outside = Outside::start(arguments, &directory).await?;
     let mut builds = Builds::new(arguments, folder, kept, &surroundings);
     let mut rows = RowsUnderWay::new(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libp2p::Swarm;
-use libp2p::request_response::{Event, Message, OutboundRequestId};
+use libp2p::request_response::{Event, Message, OutboundFailure, OutboundRequestId};
 use libp2p::swarm::{Config, NetworkBehaviour, SwarmEvent};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -17,6 +17,7 @@ use crate::members::Members;
 use crate::node::{
     Addresses, Admission, FIRST_MESSAGE, NodeError, NodeIdentity, TransportKind, cause_of, transport_of,
 };
+use crate::traffic_class::TrafficClass;
 
 /// Whether a directory answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +45,17 @@ impl Directory {
     /// # Errors
     /// Where the transport cannot be set up.
     pub fn follow(directory: Addresses) -> Result<Self, NodeError> {
-        Self::follow_as(&NodeIdentity::random(), None, directory)
+        Self::follow_as(&NodeIdentity::random(), None, None, directory)
     }
 
-    /// The same as one who is known, in a closed swarm where members are given.
+    /// The same as one who is known, in a closed swarm where members are given. What is sent over TCP is of this class of traffic.
     ///
     /// # Errors
     /// Where the transport cannot be set up.
     pub fn follow_as(
         identity: &NodeIdentity,
         members: Option<Arc<Members>>,
+        class: Option<TrafficClass>,
         directory: Addresses,
     ) -> Result<Self, NodeError> {
         let transport = directory.at().first().map_or(TransportKind::Tcp, TransportKind::of);
@@ -62,7 +64,7 @@ impl Directory {
             TransportKind::Tcp => TransportKind::TcpStreams,
             other => other,
         };
-        let swarm = swarm_of(identity, members.clone(), &transport)?;
+        let swarm = swarm_of(identity, members.clone(), class, &transport)?;
         let (told, builds) = watch::channel(Vec::new());
         let (reached, reach) = watch::channel(Reach::Unknown);
         let (rows, to_hand) = mpsc::channel(1);
@@ -186,6 +188,11 @@ impl Follower {
                 if self.question == Some(request_id) =>
             {
                 let why = self.dial_error.take().unwrap_or_else(|| error.to_string());
+                if matches!(error, OutboundFailure::Timeout) {
+                    // A directory that is there answers sooner, with or without news. A connection leads nowhere when this machine has got
+                    // another address or has slept, and the kernel says so after a quarter of an hour: the next question makes a new one.
+                    let _ = self.swarm.disconnect_peer_id(self.directory.peer());
+                }
                 self.is_silent(why);
             }
             SwarmEvent::Behaviour(AsksEvent::Rows(Event::Message {
@@ -260,6 +267,7 @@ impl Follower {
 fn swarm_of(
     identity: &NodeIdentity,
     members: Option<Arc<Members>>,
+    class: Option<TrafficClass>,
     transport: &TransportKind,
 ) -> Result<Swarm<Asks>, NodeError> {
     let config = Config::with_tokio_executor().with_idle_connection_timeout(2 * HOLD);
@@ -267,7 +275,7 @@ fn swarm_of(
         members,
         patience: FIRST_MESSAGE,
     });
-    let transport = transport_of(transport, identity, admission.as_ref(), None, None, None)?;
+    let transport = transport_of(transport, identity, admission.as_ref(), class, None, None)?;
     let asks = Asks {
         builds: super::behaviour(),
         rows: rows::behaviour(),

@@ -227,7 +227,7 @@ async fn serve<A>(
     }
 }
 
-/// Which of `paths` is asked for, or what is answered to anything else.
+/// Which of `paths` is asked for, or with which status and sentence anything else is answered.
 fn question<'a>(request: &'a Request<Incoming>, paths: &[&str]) -> Result<&'a str, (StatusCode, String)> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "expected GET\n".to_owned()));

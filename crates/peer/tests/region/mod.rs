@@ -45,6 +45,8 @@ pub struct Seeder {
 #[derive(Default)]
 pub struct Seeding {
     pub transport: Option<TransportKind>,
+    /// Where it listens; on loopback where absent.
+    pub listen: Option<Multiaddr>,
     pub part: Option<Part>,
     pub uplink: Option<ByteRate>,
     pub identity: Option<NodeIdentity>,
@@ -84,10 +86,9 @@ impl Seeder {
         let identity = seeding.identity.unwrap_or_else(NodeIdentity::random);
         let host = identity.host();
         let transport = seeding.transport.unwrap_or(TransportKind::Tcp);
-        let endpoint = EndpointConfig {
-            members: seeding.members,
-            ..EndpointConfig::on_loopback(identity, transport)
-        };
+        let mut endpoint = EndpointConfig::on_loopback(identity, transport);
+        endpoint.members = seeding.members;
+        endpoint.listen = seeding.listen.map_or(endpoint.listen, |at| vec![at]);
         let node = Node::start(
             endpoint,
             NodeConfig {

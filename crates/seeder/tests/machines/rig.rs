@@ -1,5 +1,7 @@
 //! Machines on one switch.
 
+#![allow(dead_code, reason = "each test file uses the part it needs")]
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -48,6 +50,15 @@ impl Process {
     pub(crate) fn line(&self) -> String {
         let line = self.lines.recv_timeout(Duration::from_secs(30));
         line.unwrap_or_else(|_late| panic!("no line on stdout\n{}", self.said()))
+    }
+
+    /// What it prints next within so long, if it prints anything.
+    pub(crate) fn line_within(&self, patience: Duration) -> Option<String> {
+        self.lines.recv_timeout(patience).ok()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// How it has ended, if it has.
@@ -163,18 +174,13 @@ impl Machines {
         ip(&["-n", &self.namespace(machine), "addr", "flush", "dev", "eth0"]);
     }
 
-    /// Gives a machine another address than it had.
+    /// Gives a machine another address than it had, with the length of its network.
     pub(crate) fn move_to(&self, machine: usize, address: &str) {
         self.take_address(machine);
-        ip(&[
-            "-n",
-            &self.namespace(machine),
-            "addr",
-            "add",
-            &format!("{address}/24"),
-            "dev",
-            "eth0",
-        ]);
+        let name = self.namespace(machine);
+        // An address that nobody else has is not asked about first, as IPv6 would.
+        let unasked: &[&str] = if address.contains(':') { &["nodad"] } else { &[] };
+        ip(&[&["-n", &name, "addr", "add", address, "dev", "eth0"], unasked].concat());
     }
 
     /// Waits until a host has begun to fetch.
@@ -337,7 +343,8 @@ pub(crate) fn seeder_binary() -> PathBuf {
 /// Of this build, or of the one in the folder that `FLEETCAST_AGENTS` names.
 fn agent(name: &str) -> PathBuf {
     let folder = std::env::var_os("FLEETCAST_AGENTS").map(PathBuf::from);
-    let built = || Path::new(env!("CARGO_BIN_EXE_seeder")).with_file_name(name);
+    // Tests are in a folder beside the programs.
+    let built = || std::env::current_exe().unwrap().parent().unwrap().with_file_name(name);
     let binary = folder.map_or_else(built, |folder| folder.join(name));
     assert!(
         binary.exists(),

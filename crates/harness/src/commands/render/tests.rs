@@ -92,3 +92,39 @@ fn text_with_lines_is_a_block_where_that_says_the_same() {
         "---\n\"key: odd\": v\nlist:\n  - a: 1\n    b:\n      - true\n  - []\n  - {}\n"
     );
 }
+
+/// Two runs in one namespace have nothing in common: no object of one is the other's, and no Service finds the other's pods.
+#[test]
+fn runs_of_two_names_have_no_object_and_no_selector_in_common() {
+    let of_name = |name: &str| {
+        let text = of(Engine::Kubernetes, FLEET, |of| of.name = Some(name.to_owned())).unwrap();
+        let documents = text.split("---\n").skip(1).map(str::to_owned);
+        documents.collect::<Vec<_>>()
+    };
+    let value = |document: &str, key: &str| {
+        let mut lines = document.lines();
+        lines.find_map(|line| line.strip_prefix(key).map(str::to_owned))
+    };
+    let objects = |documents: &[String]| -> Vec<(Option<String>, Option<String>)> {
+        let objects = documents.iter();
+        objects
+            .map(|document| (value(document, "kind: "), value(document, "  name: ")))
+            .collect()
+    };
+    // One name is the beginning of the other, as somebody calls a second run.
+    let (first, second) = (of_name("load"), of_name("load-2"));
+    assert_eq!(objects(&first).len(), 4);
+    assert!(objects(&first).iter().all(|object| !objects(&second).contains(object)));
+    let selected = |documents: &[String]| {
+        let service = documents.iter().find(|document| document.contains("kind: Service"));
+        value(service.unwrap(), "    app.kubernetes.io/instance: ")
+    };
+    assert_eq!(selected(&first).as_deref(), Some("load"));
+    assert_eq!(selected(&second).as_deref(), Some("load-2"));
+    // Workers look for their own run, and keys are of one run.
+    for (documents, name) in [(&first, "load"), (&second, "load-2")] {
+        let jobs = documents.concat();
+        assert!(jobs.contains(&format!("\"{name}:7440\"")), "{jobs}");
+        assert!(jobs.contains(&format!("secretName: {name}-key\n")), "{jobs}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use peer::{Addresses, Directory, Gate, Placed, SeededBuild};
+use peer::{Addresses, Gate, Placed, SeededBuild};
 
 use super::super::belonging::{self, Who};
 use super::super::fetch::{Fetch, FetchTo};
@@ -90,8 +90,7 @@ async fn find(arguments: &Arguments, who: &Who, key: &str) -> Result<SeededBuild
         return Err((Exit::Usage, "expected --directory".to_owned()));
     };
     let addresses = Addresses::of([address]).map_err(|error| (Exit::Usage, format!("--directory {error}")))?;
-    let directory = Directory::follow_as(&who.identity, who.members.clone(), addresses);
-    let directory = directory.map_err(|error| (Exit::Failed, program::chain(&error)))?;
+    let directory = who.follow(arguments, addresses)?;
     let listed = tokio::time::timeout(arguments.patience(), directory.listed()).await;
     let Ok(listed) = listed else {
         let seconds = arguments.timeout;
