@@ -192,6 +192,11 @@ impl UploadQueue {
         self.slots.set_downlink(rate);
     }
 
+    #[cfg(test)]
+    pub(crate) const fn downlink(&self) -> u64 {
+        self.slots.downlink()
+    }
+
     /// Nothing that is sent from now on is the first copy.
     pub(crate) fn first_copies_are_out(&mut self) {
         self.slots.first_copies_are_out();

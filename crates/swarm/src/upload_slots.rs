@@ -98,6 +98,11 @@ impl UploadSlots {
         self.downlink = rate;
     }
 
+    #[cfg(test)]
+    pub(crate) const fn downlink(&self) -> u64 {
+        self.downlink
+    }
+
     /// Nothing is a first copy any more, and nobody is late by what passes slower: a seeder looks now and then whether more at a time
     /// bring more.
     pub(crate) fn first_copies_are_out(&mut self) {

@@ -1,8 +1,8 @@
 //! How fast this host receives at its fastest, which tells a sender how many at a time fill an uplink: hosts of a fleet are alike.
 //!
-//! Of several chunks that came one beside another the bytes passed between the first's beginning and the last's end. So this is a lower bound of the
-//! downlink: where a host receives no faster than it sends it never exceeds the uplink, and where it receives twice as fast two senders that send to it at a
-//! time show it.
+//! Of several chunks that came one beside another the bytes passed between the first's beginning and the last's end. So what is seen is no more than the
+//! downlink: where a host receives no faster than it sends it does not exceed the uplink, and where it receives twice as fast two senders that send to it at
+//! a time show it. Only what sockets kept while this host stood still comes faster than that: it is left out, and what is seen fades.
 
 use crate::units::Time;
 
@@ -12,6 +12,8 @@ pub(super) struct Downlink {
     /// When each began and ended, the latest in turn.
     came: [(Time, Time); BESIDE],
     count: usize,
+    /// So many of the next chunks tell nothing.
+    blind: usize,
     /// In bytes a second.
     best: u64,
 }
@@ -20,6 +22,11 @@ impl Downlink {
     /// A whole chunk of so many bytes has come.
     #[inline]
     pub(super) fn received(&mut self, began: Time, ended: Time, bytes: u32) {
+        self.best -= self.best / FADE;
+        if self.blind > 0 {
+            self.blind -= 1;
+            return;
+        }
         self.came[self.count % BESIDE] = (began, ended);
         self.count += 1;
         let mut first = began;
@@ -33,7 +40,13 @@ impl Downlink {
         }
     }
 
-    /// The greatest rate so far in bytes a second; zero before two chunks have come.
+    /// This host stood still while so many chunks were on their way: they may be here already, and seem to come at once.
+    pub(super) const fn stood_still(&mut self, on_their_way: usize) {
+        self.count = 0;
+        self.blind = on_their_way;
+    }
+
+    /// The greatest rate of late in bytes a second; zero before two chunks have come.
     #[inline]
     pub(super) const fn rate(&self) -> u64 {
         self.best
@@ -42,6 +55,8 @@ impl Downlink {
 
 /// Chunks that are looked at together.
 const BESIDE: usize = 6;
+/// With each chunk what was seen loses one in so many parts, a twelfth in 700 chunks. In the beginning, when most is to be had, it shows best.
+const FADE: u64 = 8192;
 
 #[cfg(test)]
 mod tests {
@@ -76,7 +91,11 @@ mod tests {
                 &[(0, 2000), (0, 2000)],
                 1000,
             ),
-            ("slower afterwards", &[(0, 1000), (0, 1000), (0, 9000)], 2000),
+            (
+                "slower afterwards, and it fades",
+                &[(0, 1000), (0, 1000), (0, 9000)],
+                1999,
+            ),
         ] {
             assert_eq!(seen(chunks), rate, "{what}");
         }
@@ -99,5 +118,30 @@ mod tests {
     fn six_chunks_show_most_of_what_two_senders_bring() {
         let chunks: Vec<(u64, u64)> = (0..20).map(|chunk| (chunk * 500, chunk * 500 + 1000)).collect();
         assert_eq!(seen(&chunks), 6 * 1000 * 1000 / 3500);
+    }
+
+    #[test]
+    fn what_was_on_its_way_while_this_host_stood_still_tells_nothing() {
+        let mut downlink = Downlink::default();
+        downlink.received(at(0), at(1000), CHUNK);
+        downlink.stood_still(3);
+        for _ in 0..4 {
+            downlink.received(at(9000), at(9001), CHUNK);
+        }
+        assert_eq!(downlink.rate(), 0, "the last of them is the first that counts");
+        downlink.received(at(9000), at(10_000), CHUNK);
+        assert_eq!(downlink.rate(), 2000);
+    }
+
+    #[test]
+    fn what_is_seen_loses_an_8192th_with_each_chunk() {
+        let mut downlink = Downlink {
+            best: 81_920_000,
+            ..Downlink::default()
+        };
+        for (chunk, rate) in [(1, 81_910_000), (2, 81_900_002), (3, 81_890_005)] {
+            downlink.received(at(1000 * chunk), at(1000 * chunk + 1000), CHUNK);
+            assert_eq!(downlink.rate(), rate);
+        }
     }
 }

@@ -10,6 +10,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::downlink::Downlink;
 use super::ledger::{Ask, Ledger, Losers, Stored, Why};
 use super::planner::{Known, Limits, Plan, plan};
+use super::uploads::BUSY_TOLD_FROM_CHUNK;
 use super::window::{self, Seen};
 use super::zones::{INVITED_AT_ONCE, Origin};
 use super::{Build, Peer, PeerConfig, Timer};
@@ -225,8 +226,10 @@ impl Peer {
         };
         let Stored { is_new, losers, began } = download.ledger.stored(now, from, chunk);
         let length = download.manifest.length(chunk);
+        // Where nobody tells that requests wait with it, several at a time make up for it.
         if let Some(began) = began
             && length == download.manifest.chunk_size()
+            && length >= BUSY_TOLD_FROM_CHUNK
         {
             download.downlink.received(began, now, length);
             self.uploads.set_downlink(download.downlink.rate());
@@ -363,6 +366,7 @@ impl Peer {
             && let Build::Fetching(download) = &mut self.build
         {
             download.ledger.excuse(now);
+            download.downlink.stood_still(download.ledger.in_flight());
             match download.ledger.next_expiry() {
                 Some(expiry) => self.timers.set(Timer::RequestExpiry, expiry),
                 None => self.timers.clear(Timer::RequestExpiry),

@@ -41,6 +41,11 @@ impl Driven {
     }
 
     fn in_zone(zone: Option<ZoneId>, chunks: u32, has: u32) -> Self {
+        Self::of_chunks(1024, zone, chunks, has, false)
+    }
+
+    /// Likewise with chunks of so many bytes, of which the last may be of one byte.
+    fn of_chunks(bytes: u32, zone: Option<ZoneId>, chunks: u32, has: u32, ends_short: bool) -> Self {
         let seeder = Contact {
             host: SEEDER,
             address: "".into(),
@@ -55,8 +60,9 @@ impl Driven {
             now,
         };
         let hashes = (0..chunks).map(|chunk| Hash::of(&chunk.to_le_bytes())).collect();
-        let size = Bytes::new(u64::from(chunks) * 1024);
-        let manifest = Arc::new(Manifest::new("build", size, 1024, hashes).unwrap());
+        let lacks = if ends_short { bytes - 1 } else { 0 };
+        let size = Bytes::new(u64::from(chunks) * u64::from(bytes) - u64::from(lacks));
+        let manifest = Arc::new(Manifest::new("build", size, bytes, hashes).unwrap());
         driven.tell(Event::Connected(SEEDER));
         driven.tell(Event::Message(SEEDER, Message::Build(Box::new(manifest.info()))));
         driven.tell(Event::Connected(A));

@@ -76,4 +76,4 @@ impl Peer {
 }
 
 /// Hosts with chunks of at least this many bytes tell each other whether requests wait.
-const BUSY_TOLD_FROM_CHUNK: u32 = 256 << 10;
+pub(super) const BUSY_TOLD_FROM_CHUNK: u32 = 256 << 10;
