@@ -92,9 +92,9 @@ mod tests {
                 1000,
             ),
             (
-                "slower afterwards, and it fades",
+                "slower afterwards",
                 &[(0, 1000), (0, 1000), (0, 9000)],
-                1999,
+                2000,
             ),
         ] {
             assert_eq!(seen(chunks), rate, "{what}");
