@@ -19,6 +19,7 @@ fn regions(c: &mut Criterion) {
         let sets = [
             format!("regions.region-a.hosts={hosts}"),
             format!("build.size={} MiB", 16 * chunks),
+            "build.chunk_size=16 MiB".to_owned(),
         ];
         let options = LoadOptions {
             overrides: sets.iter().filter_map(|set| set.parse().ok()).collect(),

@@ -183,23 +183,22 @@ fn a_collector_that_takes_nothing_costs_a_warning_and_never_the_run() {
         "{\"partialSuccess\": {\"rejectedSpans\": \"3\", \"errorMessage\": \"too old\"}}",
     );
     let cases = [
-        (&nobody, "refused"),
-        (&silent_at, "did not answer within 300 ms"),
-        (&refusing, "503"),
-        (&picky, "rejected 3 spans (too old)"),
+        (&nobody, "60000", "refused"),
+        (&silent_at, "300", "did not answer within 300 ms"),
+        (&refusing, "60000", "503"),
+        (&picky, "60000", "rejected 3 spans (too old)"),
     ];
-    for (at, why) in cases {
+    for (at, patience_ms, why) in cases {
         let folder = tempfile::tempdir().unwrap();
         let variables = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", at.as_str()),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "300"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", patience_ms),
         ];
-        // It is not made again where it was taken: a slow machine may need more than that for a connection.
         let output = run(folder.path(), &[], &variables);
         let said = said(&output);
         assert_eq!(output.status.code(), Some(0), "{said}");
         assert_eq!(said.matches("warning").count(), 1, "{said}");
-        assert!(said.contains(why) || said.contains("did not answer"), "{why}: {said}");
+        assert!(said.contains(why), "{why}: {said}");
         assert!(said.contains(at) && said.contains("/v1/traces"), "{said}");
         assert!(folder.path().join("out/report.json").is_file());
     }

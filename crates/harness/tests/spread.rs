@@ -571,7 +571,7 @@ fn workers_in_namespaces_with_addresses_and_clocks_of_their_own_reach_each_other
     assert!(coordination > 0.0 && coordination < all, "{coordination} of {all}");
 }
 
-/// `FLEETCAST_AGENTS=target/release cargo test -p harness --test spread -- --ignored --nocapture against` prints what two thousand hosts take in four
+/// `FLEETCAST_AGENTS=$PWD/target/release cargo test -p harness --test spread -- --ignored --nocapture against` prints what two thousand hosts take in four
 /// namespaces, and in four processes.
 #[test]
 #[ignore = "a measurement of minutes, which is for a machine that does nothing else"]

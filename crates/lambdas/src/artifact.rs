@@ -4,6 +4,7 @@
 //! held against its checksum. Read is what PKWARE's APPNOTE.TXT (6.3.10, sections 4.3.7 to 4.3.16) has without encryption, ZIP64 and
 //! archives in several parts, which CodePipeline does not make; those are refused.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::Crc;
@@ -23,7 +24,7 @@ pub(crate) fn file(zip: &[u8], name: Option<&str>, bytes_max: u64) -> Result<Vec
     let entries =
         entries(zip).ok_or("it is a zip that cannot be read: it is cut off, or of a kind that is not known here")?;
     let entry = chosen(&entries, name)?;
-    let told = |why: &str| format!("{} in it cannot be unpacked: {why}", entry.name);
+    let told = |why: &str| format!("{} in it cannot be unpacked: {why}", entry.told());
     if entry.is_encrypted {
         return Err(told("it is encrypted"));
     }
@@ -38,7 +39,7 @@ pub(crate) fn file(zip: &[u8], name: Option<&str>, bytes_max: u64) -> Result<Vec
     };
     read.map_err(|error| told(&error.to_string()))?;
     if bytes.len() as u64 > bytes_max {
-        return Err(format!("{} in it is longer than {bytes_max} bytes", entry.name));
+        return Err(format!("{} in it is longer than {bytes_max} bytes", entry.told()));
     }
     let mut sum = Crc::new();
     sum.update(&bytes);
@@ -49,8 +50,9 @@ pub(crate) fn file(zip: &[u8], name: Option<&str>, bytes_max: u64) -> Result<Vec
 }
 
 /// What the central directory says of a file.
-struct Entry {
-    name: String,
+struct Entry<'a> {
+    /// Some say UTF-8 of it, and nobody holds to it.
+    name: &'a [u8],
     is_encrypted: bool,
     method: u16,
     checksum: u32,
@@ -59,7 +61,11 @@ struct Entry {
     at: u32,
 }
 
-impl Entry {
+impl Entry<'_> {
+    fn told(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.name)
+    }
+
     fn packed<'a>(&self, zip: &'a [u8]) -> Option<&'a [u8]> {
         let header = zip.get(self.at as usize..)?;
         if !header.starts_with(b"PK\x03\x04") {
@@ -71,7 +77,7 @@ impl Entry {
 }
 
 /// The files of a zip, without its folders. None where it is not what was expected.
-fn entries(zip: &[u8]) -> Option<Vec<Entry>> {
+fn entries(zip: &[u8]) -> Option<Vec<Entry<'_>>> {
     // The end has a comment of up to 64 KiB behind it, in which its signature may stand too; the last one counts.
     let first = zip.len().saturating_sub(END_LENGTH + usize::from(u16::MAX));
     let last = zip.len().checked_sub(END_LENGTH)?;
@@ -89,7 +95,7 @@ fn entries(zip: &[u8]) -> Option<Vec<Entry>> {
             return None;
         };
         let entry = Entry {
-            name: String::from_utf8_lossy(rest.get(46..46 + name)?).into_owned(),
+            name: rest.get(46..46 + name)?,
             is_encrypted: short(rest, 8)? & 1 != 0,
             method: short(rest, 10)?,
             checksum: long(rest, 16)?,
@@ -97,7 +103,7 @@ fn entries(zip: &[u8]) -> Option<Vec<Entry>> {
             at: long(rest, 42)?,
         };
         rest = rest.get(46 + name + extra + comment..)?;
-        if !entry.name.ends_with('/') {
+        if !entry.name.ends_with(b"/") {
             entries.push(entry);
         }
     }
@@ -112,21 +118,17 @@ fn long(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..)?.first_chunk().copied()?))
 }
 
-fn chosen<'a>(entries: &'a [Entry], name: Option<&str>) -> Result<&'a Entry, String> {
+fn chosen<'a>(entries: &'a [Entry<'_>], name: Option<&str>) -> Result<&'a Entry<'a>, String> {
     let wanted = name.unwrap_or(DEFAULT);
-    if let Some(found) = entries.iter().find(|entry| entry.name == wanted) {
+    if let Some(found) = entries.iter().find(|entry| entry.name == wanted.as_bytes()) {
         return Ok(found);
     }
-    let of_json = |entry: &&Entry| entry.name.ends_with(".json") && !entry.name.contains('/');
+    let of_json = |entry: &&Entry<'_>| entry.name.ends_with(b".json") && !entry.name.contains(&b'/');
     let mut of_json = entries.iter().filter(of_json);
     if let (None, Some(only), None) = (name, of_json.next(), of_json.next()) {
         return Ok(only);
     }
-    let names: Vec<&str> = entries
-        .iter()
-        .take(NAMES_TOLD)
-        .map(|entry| entry.name.as_str())
-        .collect();
+    let names: Vec<_> = entries.iter().take(NAMES_TOLD).map(Entry::told).collect();
     let there = match names.len() {
         0 => "no file".to_owned(),
         _ if entries.len() > NAMES_TOLD => format!("{}, …", names.join(", ")),

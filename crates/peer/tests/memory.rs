@@ -1,6 +1,6 @@
 //! What a host's agent takes of memory: while nothing happens, with a hundred builds in its folder, and over QUIC beside TCP.
 //!
-//! `FLEETCAST_AGENTS=target/release cargo test -p peer --test memory -- --nocapture` measures agents of a release build.
+//! `FLEETCAST_AGENTS=$PWD/target/release cargo test -p peer --test memory -- --nocapture` measures agents of a release build.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -128,7 +128,7 @@ fn cpu(host: &Host) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// `FLEETCAST_AGENTS=target/release cargo test -p peer --test memory -- --ignored --nocapture idle` measures an agent of a release build, for minutes
+/// `FLEETCAST_AGENTS=$PWD/target/release cargo test -p peer --test memory -- --ignored --nocapture idle` measures an agent of a release build, for minutes
 /// and with 9 GiB of memory for its seeder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement, which is for a machine that does nothing else"]

@@ -229,7 +229,7 @@ pub struct LogNetwork {
 }
 
 impl LogNetwork {
-    /// Whether it takes fewer rows than a table that has room for a fleet: then a live run's does too.
+    /// Whether it takes fewer rows than a table that has room for a fleet. Only then does a live run limit its table.
     pub const fn is_limited(&self) -> bool {
         self.rows_per_second < ROWS_PER_SECOND
     }
@@ -372,11 +372,15 @@ impl Scenario {
         asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
     }
 
-    /// What a live run can only do in one process, of what the scenario asks for: links that several hosts share.
+    /// What a live run can only do in one process, of what the scenario asks for: links that several hosts share, and a
+    /// table for which workers would wait longer than the run waits for them.
     pub fn only_in_one_process(&self) -> Vec<&'static str> {
         let has_zones = self.regions.iter().any(|region| region.zones > 1);
-        let asked = has_zones && self.network.zones.uplink.is_some();
-        asked.then_some("network.zones.uplink").into_iter().collect()
+        let asked = [
+            (has_zones && self.network.zones.uplink.is_some(), "network.zones.uplink"),
+            (self.network.logs.is_limited(), "network.logs.rows_per_second"),
+        ];
+        asked.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
     }
 
     /// What the kernel fidelity cannot do of what the scenario asks for. A scenario that was read with this fidelity asks for

@@ -607,6 +607,8 @@ fn what_a_live_run_can_do_depends_on_its_cloud_and_its_processes() {
     assert!(plain.only_with_own_cloud().is_empty() && plain.only_in_one_process().is_empty());
     let narrow = of("[network.zones]\nuplink = \"1 MB/s\"\n");
     assert_eq!(narrow.only_in_one_process(), ["network.zones.uplink"]);
+    let throttled = of("[network.logs]\nrows_per_second = 15999\n");
+    assert_eq!(throttled.only_in_one_process(), ["network.logs.rows_per_second"]);
     let slow = of("[network.bucket]\nrate = \"1 MB/s\"\n[network.logs]\nrows_per_second = 15999\n");
     assert_eq!(
         slow.only_with_own_cloud(),

@@ -115,7 +115,9 @@ impl State {
         // What was there when this began came before.
         let before = self.looked.replace((newest.clone(), now));
         let (before, looked_at) = before.unwrap_or_else(|| (newest.clone(), now));
-        let has_come = newest != before;
+        // Where the newest was deleted the one before it is no news.
+        let changed = |build: &Option<(String, i64)>| build.as_ref().map(|(_, at)| *at);
+        let has_come = newest != before && changed(&newest) >= changed(&before);
         if let Some((key, _)) = newest.filter(|_| has_come)
             && self.heard.get(&key).is_none_or(|at| *at < looked_at)
             && self.awaited.len() < AWAITED_MAX
@@ -127,6 +129,8 @@ impl State {
                 is_told: false,
             });
         }
+        self.awaited
+            .retain(|awaited| !awaited.is_told || now.saturating_duration_since(awaited.since) < TOLD_KEPT);
         self.heard
             .retain(|_, at| now.saturating_duration_since(*at) < HEARD_KEPT);
         let mut new = Vec::new();
@@ -152,6 +156,8 @@ pub fn bucket_of_queue(queue: &str) -> Option<String> {
 
 /// Builds that are awaited at a time: the first few say what is wrong.
 const AWAITED_MAX: usize = 64;
+/// A build that was told of counts for a day: it may be gone by then, or the other seeder.
+const TOLD_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Longer than a look takes, by far.
 const HEARD_KEPT: Duration = Duration::from_secs(3600);
 
@@ -199,6 +205,32 @@ mod tests {
         // The next version of a key, of which the old message says nothing.
         state.look(build("b.zip", 3), true, PATIENCE, at(10));
         assert_eq!(state.look(build("b.zip", 3), true, PATIENCE, at(13)), ["b.zip"]);
+    }
+
+    #[test]
+    fn a_build_that_was_there_before_is_no_news_when_a_newer_one_is_deleted() {
+        let (mut state, begun) = (State::default(), Instant::now());
+        let at = |minute: u64| begun + Duration::from_secs(60 * minute);
+        let none: [String; 0] = [];
+        state.look(build("a.zip", 1), true, PATIENCE, at(0));
+        state.heard("b.zip", at(1));
+        state.look(build("b.zip", 2), true, PATIENCE, at(2));
+        for minute in 3..9 {
+            assert_eq!(state.look(build("a.zip", 1), true, PATIENCE, at(minute)), none);
+        }
+        assert!(state.awaited.is_empty());
+    }
+
+    #[test]
+    fn what_was_told_counts_for_a_day() {
+        let (mut state, begun) = (State::default(), Instant::now());
+        let at = |hour: u64| begun + Duration::from_secs(3600 * hour);
+        state.look(None, true, PATIENCE, at(0));
+        state.look(build("a.zip", 1), true, PATIENCE, at(1));
+        for (hour, awaited) in [(2, 1), (24, 1), (25, 0)] {
+            state.look(build("a.zip", 1), true, PATIENCE, at(hour));
+            assert_eq!(state.awaited.len(), awaited, "after {hour} h");
+        }
     }
 
     #[test]

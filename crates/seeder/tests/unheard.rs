@@ -61,8 +61,13 @@ async fn each_of_two_seeders_of_a_queue_says_which_builds_it_does_not_hear_of() 
     })
     .await;
     assert!(seeders[1].unheard().starts_with(&missed), "{missed:?}");
-    // What belongs to a build is no build.
+    // What belongs to a build is no build, though it is newer than the last that is one.
     put("build-0.zip.sha256").await;
+    put("last.zip").await;
+    eventually("the last build is missed", || {
+        seeders[1].unheard().iter().any(|key| key == "last.zip")
+    })
+    .await;
     assert!(!seeders[1].unheard().iter().any(|key| key.ends_with("sha256")));
     watching.iter().for_each(tokio::task::JoinHandle::abort);
 }

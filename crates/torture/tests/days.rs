@@ -4,12 +4,12 @@ use std::sync::atomic::AtomicBool;
 
 use torture::{Class, Course, Failure, Invariant, Only, Told};
 
-/// What is not yet kept, by class. A line goes when its cause is cured, and none is to come.
-const NOT_YET: &[(Class, &[Invariant])] = &[
+/// Days on which a host is late, which is not cured yet. Another change may move a day's fault to another one, and no other is excused.
+const NOT_YET: &[(Class, u64)] = &[
     // A host of a zone whose neighbours there keep it waiting does not ask others: something is always to come.
-    (Class::Slow, &[Invariant::Late]),
-    (Class::Stall, &[Invariant::Late]),
-    (Class::Liar, &[Invariant::Late]),
+    (Class::Slow, 662),
+    (Class::Stall, 742),
+    (Class::Liar, 926),
 ];
 
 fn course(seeds: std::ops::Range<u64>, jobs: usize) -> Course {
@@ -42,8 +42,8 @@ fn failures(course: &Course) -> Vec<Failure> {
 #[test]
 fn a_thousand_days_keep_what_is_promised() {
     let is_known = |failure: &&Failure| {
-        let of_class = NOT_YET.iter().find(|(class, _)| *class == failure.given.class);
-        failure.was.is_none() && of_class.is_some_and(|(_, known)| known.contains(&failure.broken.invariant))
+        let day = (failure.given.class, failure.given.seed);
+        failure.was.is_none() && failure.broken.invariant == Invariant::Late && NOT_YET.contains(&day)
     };
     let failures = failures(&course(0..1000, jobs()));
     let (known, new): (Vec<&Failure>, Vec<&Failure>) = failures.iter().partition(is_known);

@@ -103,15 +103,18 @@ async fn answer(
     }
     if operation == "BatchWriteItem" && unprocessed.is_none() {
         let mut items: Value = serde_json::from_slice(&body)?;
-        let left = take_out(&mut items["RequestItems"], |table, rows| faults.on_rows(table, rows));
-        if items["RequestItems"].as_object().is_some_and(serde_json::Map::is_empty) {
+        let left = items
+            .get_mut("RequestItems")
+            .map(|items| take_out(items, |table, rows| faults.on_rows(table, rows)))
+            .filter(|left| left.as_object().is_some_and(|left| !left.is_empty()));
+        if left.is_some() && items["RequestItems"].as_object().is_some_and(serde_json::Map::is_empty) {
             return Ok(refusal(
                 400,
                 "ProvisionedThroughputExceededException",
                 "the table takes no more rows this second",
             ));
         }
-        if left.as_object().is_some_and(|left| !left.is_empty()) {
+        if let Some(left) = left {
             body = Bytes::from(items.to_string());
             unprocessed = Some(left);
         }

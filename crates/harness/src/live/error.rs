@@ -38,7 +38,7 @@ pub(crate) enum RunError {
     )]
     OnlyWithOwnCloud { keys: String },
     #[error(
-        "{keys} is a link that hosts of one process share, and there would be {workers} worker processes; expected a scenario without, \
+        "{keys} is what hosts of one process share, and this run's would be in others (worker processes: {workers}); expected a scenario without, \
          or one process for all hosts"
     )]
     OnlyInOneProcess { keys: String, workers: u32 },

@@ -1,7 +1,7 @@
 //! A live run: embedded cloud, seeders, hosts; a build goes into the global bucket and is followed to the last host.
 //!
 //! Map: `fleet` are the hosts of a process. `workers` are all that have a part of them, `worker` one of those as the run sees it, `serving` its
-//! own side; they speak `protocol` over a `pipe`. Those of other machines come to `gathering` by `connecting`, `sealed` with the run's key, after a
+//! own side; they speak `protocol` over a `pipe`, hosts and rows many at a time (`told`). Those of other machines come to `gathering` by `connecting`, `sealed` with the run's key, after a
 //! `greeting`, and `clocks` maps their times; of the hosts of one that is gone `lost` tells. `node_parts` is what their nodes are given,
 //! `build` what is uploaded, `seeders` are there or away, `signed` says who signs builds and who is believed, `membership` who is let in. What goes wrong is put around them: `disturbances` with hosts,
 //! `interruptions` between members.
@@ -575,7 +575,6 @@ impl Run<'_> {
             .zip(&self.regions)
             .map(|(at, region)| Some(*at + region.seeding_after?));
         self.times.seeding_at = seeding.collect();
-        self.times.rows_after = self.result.rows_after;
         let hosts = std::mem::take(&mut self.result.records);
         recorded::records(self.scenario, &self.plans, (sample, &hosts), &self.times, stopped)
     }
@@ -583,6 +582,7 @@ impl Run<'_> {
     async fn finish(&mut self) -> Result<(), RunError> {
         self.end_watch();
         self.times.ended_at = self.clock.now();
+        self.times.rows_after = self.result.rows_after;
         self.tasks.iter().for_each(JoinHandle::abort);
         for (region, seeders) in self.regions.iter_mut().zip(&self.seeders) {
             seeders.iter().for_each(|seeder| seeder.settle());

@@ -142,5 +142,6 @@ impl<T: DeserializeOwned> Listener<T> {
 
 /// Messages that wait to be written at most.
 const QUEUE_LENGTH: usize = 256;
-/// Bytes of a message at most. A result has what was recorded of each host, some kilobytes.
-const LINE_MAX: u64 = 2 << 30;
+/// Bytes of a message at most: a thousand hosts with what was recorded of each, some kilobytes and in the worst case some hundreds, and the rows of a
+/// worker that could not be written.
+const LINE_MAX: u64 = 1 << 30;

@@ -43,6 +43,7 @@ impl Rows {
                     writer.write(row).await;
                 }
             }
+            Self::Run(_) if rows.is_empty() => {}
             Self::Run(out) => {
                 for batch in told::batches(rows) {
                     // Where it is gone, nobody wants them.

@@ -90,7 +90,7 @@ impl Known<'_> {
             begins,
             ends: ends.unwrap_or(self.times.ended_at),
             counts: Vec::new(),
-            missing: ends.is_none().then(|| "the run ended before".to_owned()),
+            missing: ends.is_none().then(|| "the run ended first".to_owned()),
         }
     }
 
@@ -123,7 +123,7 @@ impl Known<'_> {
         }
         let ends = (missing == 0).then_some(last);
         let mut stage = self.stage("fan-out", Some(region), seeding, ends);
-        stage.missing = (missing > 0).then(|| format!("{missing} hosts did not have the build"));
+        stage.missing = (missing > 0).then(|| format!("hosts without the build: {missing}"));
         stage.counts = vec![("hosts", verified + missing), ("hosts.verified", verified)];
         stage
     }

@@ -1,7 +1,7 @@
 //! What a worker tells of its hosts, as it happens and many at a time, and what the run knows by that.
 //!
 //! Of each host the last word counts. A host is told of when it has the build, or has it not any more, and all are told of once more at the end:
-//! whatever becomes of a worker, what its hosts had come to by then is known, and no message grows with the fleet.
+//! whatever becomes of a worker, what its hosts had come to by then is known, and no message grows with the fleet but for what failed.
 
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ pub(super) fn batches<T>(all: Vec<T>) -> impl Iterator<Item = Vec<T>> {
     })
 }
 
-/// Hosts in a message at most: a quarter of a megabyte, or a few with what was recorded of them. A thousand hosts that are done within a fifth of
+/// Hosts in a message at most: a quarter of a megabyte, or a few megabytes with what was recorded of them. A thousand hosts that are done within a fifth of
 /// a second are one message, and no reader waits long for its end.
 pub(super) const TOLD_AT_ONCE: usize = 1000;
 

@@ -6,15 +6,16 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, Uri};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use super::body;
 use crate::live::Timeline;
 
-/// A collector, and what it is told beside a trace.
+/// A collector, and what it is told beside a trace. Its URL may have a password, and is told without.
 #[derive(Clone, Debug)]
 pub(crate) struct Collector {
     url: Uri,
@@ -56,7 +57,16 @@ impl Collector {
             let name = name.unwrap_or_else(|| "fleetcast".to_owned());
             service.insert(0, ("service.name".to_owned(), name));
         }
-        let patience = either("TIMEOUT").and_then(|ms| ms.parse().ok());
+        let patience = either("TIMEOUT").and_then(|ms| {
+            let read = ms.parse().ok();
+            if read.is_none() {
+                say!(
+                    "harness: warning: OTEL_EXPORTER_OTLP_TIMEOUT, or that of traces, is {ms}; expected milliseconds, so it counts as {}",
+                    PATIENCE.as_millis()
+                );
+            }
+            read
+        });
         Some(Self {
             url,
             headers: pairs(&either("HEADERS").unwrap_or_default()),
@@ -76,8 +86,16 @@ impl Collector {
         say!(
             "harness: warning: the trace of this run was not taken by {}: {why}; the run itself is not affected. Expected a collector that \
              takes OTLP over HTTP",
-            self.url
+            self.told()
         );
+    }
+
+    /// Where it is: scheme, host and path.
+    fn told(&self) -> String {
+        let scheme = self.url.scheme_str().unwrap_or_default();
+        let host = self.url.host().unwrap_or_default();
+        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{scheme}://{host}{port}{}", self.url.path())
     }
 
     async fn post(&self, timeline: &Timeline) -> Result<(), String> {
@@ -85,7 +103,7 @@ impl Collector {
         let mut request = Request::post(&self.url).header(CONTENT_TYPE, "application/json");
         for (name, value) in &self.headers {
             // Values may be credentials, and are not repeated.
-            let wrong = |_| format!("{name} of OTEL_EXPORTER_OTLP_HEADERS is no header of HTTP");
+            let wrong = |_| format!("{name} of OTEL_EXPORTER_OTLP_HEADERS, or of that of traces, is no header of HTTP");
             let name = HeaderName::try_from(name).map_err(|error| wrong(error.to_string()))?;
             let mut value = HeaderValue::try_from(value).map_err(|error| wrong(error.to_string()))?;
             value.set_sensitive(true);
@@ -94,22 +112,15 @@ impl Collector {
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| error.to_string())?;
-        let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_native_roots()
-            .map_err(|error| format!("the system's certificates cannot be read: {error}"))?
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-        let answer = client
-            .request(request)
-            .await
-            .map_err(|error| crate::exit::chain(&error))?;
+        let answer = if self.url.scheme_str() == Some("https") {
+            over_tls()?.request(request).await
+        } else {
+            Client::builder(TokioExecutor::new())
+                .build_http()
+                .request(request)
+                .await
+        };
+        let answer = answer.map_err(|error| crate::exit::chain(&error))?;
         let status = answer.status();
         if !status.is_success() {
             return Err(format!("it answered {status}"));
@@ -118,6 +129,24 @@ impl Collector {
         let said = said.map(|said| said.to_bytes()).unwrap_or_default();
         rejected(&serde_json::from_slice(&said).unwrap_or_default())
     }
+}
+
+type TlsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// With the certificates of the system.
+fn over_tls() -> Result<TlsClient, String> {
+    let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_native_roots()
+        .map_err(|error| format!("the system's certificates cannot be read: {error}"))?
+        .with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .enable_http1()
+        .build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
 }
 
 /// A collector that takes a request may have refused a part of it.
@@ -232,6 +261,12 @@ mod tests {
         for wrong in ["", "collector", "grpc://collector:4317", "http://", "127.0.0.1:4318"] {
             assert!(base_of(wrong).unwrap_err().contains("http://127.0.0.1:4318"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_told_of_a_collector_has_no_password() {
+        let collector = of(Some("https://me:secret@c:9/a"), &[]).unwrap();
+        assert_eq!(collector.told(), "https://c:9/a/v1/traces");
     }
 
     #[test]

@@ -91,11 +91,7 @@ mod tests {
                 &[(0, 2000), (0, 2000)],
                 1000,
             ),
-            (
-                "slower afterwards",
-                &[(0, 1000), (0, 1000), (0, 9000)],
-                2000,
-            ),
+            ("slower afterwards", &[(0, 1000), (0, 1000), (0, 9000)], 2000),
         ] {
             assert_eq!(seen(chunks), rate, "{what}");
         }
