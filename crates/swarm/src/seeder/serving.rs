@@ -139,14 +139,7 @@ impl Seeder {
         let here_since = self.connected.get(&host).copied().unwrap_or(now);
         let step = self.uploads.at_full_rate(build.chunk_size().into()) + self.answer;
         let members = u32::try_from(self.tracker.len()).unwrap_or(u32::MAX);
-        // A fourth build is of use only where hosts send far less than this seeder.
-        let is_beyond = sent >= self.budget + u64::from(build.chunk_count());
-        let a_time = if is_beyond {
-            MEMBERS_A_TIME_BEYOND
-        } else {
-            MEMBERS_A_TIME
-        };
-        let times = DONE_AFTER_TIMES.max(members / a_time);
+        let times = DONE_AFTER_TIMES.max(members / MEMBERS_A_TIME);
         let done_after = self.uploads.at_full_rate(build.size().get()) * times + step * DONE_AFTER_STEPS;
         let is_late = now.since(here_since.max(self.seeding_since)) > done_after;
         !is_late || self.sent_to_slow >= u64::from(build.chunk_count()) / SLOW_PART
@@ -199,9 +192,6 @@ impl Seeder {
 const DONE_AFTER_TIMES: u32 = 3;
 /// … or once for so many members, where those are more: what this uplink adds to theirs is little then …
 const MEMBERS_A_TIME: u32 = 16;
-/// … or for so few, where it has sent a build more than its share: it serves those only who are as late as if each two members shared one
-/// uplink like this …
-const MEMBERS_A_TIME_BEYOND: u32 = 2;
 /// … and so many chunks with a round trip each, which is much where there are few.
 const DONE_AFTER_STEPS: u32 = 64;
 /// Who takes so many times as long for a chunk as its share of this uplink would is slow.

@@ -66,30 +66,6 @@ fn beyond_its_share_a_seeder_sends_to_who_would_be_done_if_all_were_as_fast_and_
     assert_eq!(slow, [true, true, true, true, false, false, false, false]);
 }
 
-/// A seeder that is as fast as hosts are cannot help a fleet with a fourth build, and whoever was late for whatever reason got one.
-#[test]
-fn beyond_three_builds_it_sends_only_where_it_is_of_more_use_than_half_of_the_members() {
-    let late_after = |members: u64| {
-        let mut told = Told::new(8);
-        told.join(A);
-        told.now = at(1);
-        for chunk in (0..24).map(|sent| sent % 8) {
-            told.ask(A, chunk);
-            told.now = told.now + Duration::from_millis(10);
-            told.served(A, chunk);
-            told.now = told.now + Duration::from_secs(2);
-        }
-        assert_eq!(told.seeder.stats().chunks_served, 24);
-        (2..=members).for_each(|member| drop(told.join(HostId::new(member))));
-        let build = told.seeder.uploads.at_full_rate(8 * u64::from(CHUNK_SIZE));
-        let step = told.seeder.uploads.at_full_rate(u64::from(CHUNK_SIZE)) + told.seeder.answer;
-        let is_late = |times: &u32| !told.seeder.is_spent(told.now + build * *times + step * 65, B);
-        (1..100).find(is_late)
-    };
-    assert_eq!([2, 7, 8, 64].map(late_after), [Some(3), Some(3), Some(4), Some(32)]);
-}
-
-/// Whose link is a two hundredth of others' never let go of a seeder that it had once turned to.
 #[test]
 fn who_takes_long_has_to_say_again_that_nobody_serves_it() {
     let mut told = Told::after_the_first_pass(3);
