@@ -241,7 +241,7 @@ fn a_stage_in_which_hosts_are_missing_is_an_error_in_the_trace() {
     let body = asked.join().unwrap().body;
     let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
     let fan_out = spans.iter().find(|span| span["name"] == "fan-out").unwrap();
-    for (span, word) in [(fan_out, "hosts did not have the build"), (&spans[0], "fan-out: ")] {
+    for (span, word) in [(fan_out, "hosts without the build: "), (&spans[0], "fan-out: ")] {
         assert_eq!(span["status"]["code"], 2, "{span:#}");
         assert!(span["status"]["message"].as_str().unwrap().contains(word), "{span:#}");
     }
