@@ -326,7 +326,7 @@ fn what_cannot_be_done_is_told_before_it_starts() {
     ];
     let live = harness(&[&["run", &scenario("smoke.toml"), "--out", &out][..], &shared].concat());
     assert_eq!(live.status.code(), Some(2), "{}", text(&live.stderr));
-    for word in ["network.zones.uplink", "2 worker processes"] {
+    for word in ["network.zones.uplink", "worker processes: 2"] {
         assert!(text(&live.stderr).contains(word), "{}", text(&live.stderr));
     }
     let stays_up = harness(&["up", &scenario("bad-day.toml")]);

@@ -529,3 +529,26 @@ fn a_manifest_that_comes_with_the_build_is_taken_and_shows_no_round_trip() {
     let download = driven.peer.download().expect("its store is open");
     assert_eq!(download.ledger.round_trip(), Duration::ZERO);
 }
+
+#[test]
+fn what_came_side_by_side_counts_as_the_downlink_where_chunks_are_large_enough_to_tell_of_queues() {
+    const LARGE: u32 = 256 << 10;
+    // The build ends with a chunk of a byte where that is said.
+    for (bytes, short, downlink) in [
+        (LARGE, false, u64::from(LARGE) * 2 * 10),
+        (LARGE - 1, false, 0),
+        (LARGE, true, 0),
+    ] {
+        let mut driven = Driven::of_chunks(bytes, None, 2, 2, short);
+        let held = Box::new(Bitfield::new(2));
+        assert_eq!(driven.asks_after(Event::StoreOpened { held }).len(), 2);
+        for chunk in 0..2 {
+            driven.serving(A, chunk);
+        }
+        driven.pass(100);
+        for chunk in 0..2 {
+            driven.stored(A, chunk);
+        }
+        assert_eq!(driven.peer.uploads.downlink(), downlink, "{bytes} {short}");
+    }
+}
