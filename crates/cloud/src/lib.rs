@@ -36,7 +36,7 @@ pub use instance::{availability_zone, is_on_ec2};
 pub use names::{
     BUILD_SUFFIXES, BuildId, BuildIdError, BuildKeyError, DEPLOYMENT_LOG_SHARDS, FAILURE_TOPIC,
     FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, ROUTES, RegionNameError,
-    TRACKING_TABLE, WORKFLOW, build_shard, check_key, check_regions, fnv1a, is_build, queue_of_bucket,
+    TRACKING_TABLE, WORKFLOW, bucket_of_queue, build_shard, check_key, check_regions, fnv1a, is_build, queue_of_bucket,
     region_dead_letter_queue, region_of_bucket, region_of_queue, region_queue, regional_bucket, staged,
 };
 pub use replication::{RegionCopy, replicate};

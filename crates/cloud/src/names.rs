@@ -122,19 +122,25 @@ fn staged_off<'a>(name: &'a str, stage: &str) -> Option<&'a str> {
 
 /// The queue by which a region's seeder hears of builds.
 pub fn region_queue(region: &str) -> String {
-    format!("{region}-builds-events")
+    format!("{region}{REGION_QUEUE}")
 }
 
 /// The region whose queue this is; `None` where it has another name.
 pub fn region_of_queue<'a>(queue: &'a str, stage: &str) -> Option<&'a str> {
     staged_off(queue, stage)?
-        .strip_suffix("-builds-events")
+        .strip_suffix(REGION_QUEUE)
         .filter(|region| !region.is_empty())
+}
+
+/// The bucket of the region that a queue is of, in whichever stage the queue is; `None` where it has another name.
+pub fn bucket_of_queue(queue: &str) -> Option<String> {
+    let (region, stage) = queue.rsplit_once(REGION_QUEUE)?;
+    Some(regional_bucket(region) + stage)
 }
 
 /// Where its messages end that were taken up several times and never deleted.
 pub fn region_dead_letter_queue(region: &str) -> String {
-    format!("{region}-builds-events-dead-letter")
+    format!("{region}{REGION_QUEUE}-dead-letter")
 }
 
 /// A name as it is in a stage such as `staging`; the same where there are no stages, which is the empty one.
@@ -245,6 +251,9 @@ impl fmt::Display for BuildId {
     }
 }
 
+/// What the name of a region's queue has behind the region.
+const REGION_QUEUE: &str = "-builds-events";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,5 +352,15 @@ mod tests {
         for bad in ["", "a b", "a+b", "ü", "../up", "/root", "a//b", &"x".repeat(1025)] {
             assert!(bad.parse::<BuildId>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_queue_is_of_the_bucket_of_its_region_and_stage() {
+        assert_eq!(bucket_of_queue("region-a-builds-events").unwrap(), "region-a-builds");
+        assert_eq!(
+            bucket_of_queue("region-a-builds-events-prod").unwrap(),
+            "region-a-builds-prod"
+        );
+        assert_eq!(bucket_of_queue("mine"), None);
     }
 }

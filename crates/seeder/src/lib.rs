@@ -26,4 +26,4 @@ pub use spool::{
     BuildName, ListedBuild, Origin, PullingBuild, SeedingList, SpoolError, SpoolFolder, SpoolLimits, SpoolStore,
     WholeBuild,
 };
-pub use unheard::{Hearing, Looks, bucket_of_queue};
+pub use unheard::{Hearing, Looks};

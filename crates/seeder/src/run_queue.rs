@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cloud::{Cloud, CloudConfig, CloudError, region_of_queue};
+use cloud::{Cloud, CloudConfig, CloudError, bucket_of_queue, region_of_queue};
 use peer::{
     Asked, Caretakers, DirectoryServer, HandedRow, Multiaddr, NodeIdentity, Notifier, Reach, SeededBuild, SharedLink,
 };
@@ -12,7 +12,7 @@ use pipeline::{PipelineClients, Queues};
 use program::Exit;
 use seeder::{
     Agent, AgentHost, AgentOptions, BuildFeed, Delivery, Hearing, HostRows, Looks, Patience, QueueFeed, QueueStatus,
-    RegionalSeeder, SeederStatus, SpoolFolder, Wish, bucket_of_queue,
+    RegionalSeeder, SeederStatus, SpoolFolder, Wish,
 };
 use swarm::{ByteRate, SwarmId};
 use tokio::sync::{mpsc, oneshot, watch};

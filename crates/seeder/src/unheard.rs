@@ -148,12 +148,6 @@ impl State {
     }
 }
 
-/// The bucket of the region that a queue is of, in any stage; `None` where the queue is called otherwise.
-pub fn bucket_of_queue(queue: &str) -> Option<String> {
-    let (region, stage) = queue.rsplit_once("-builds-events")?;
-    Some(format!("{region}-builds{stage}"))
-}
-
 /// Builds that are awaited at a time: the first few say what is wrong.
 const AWAITED_MAX: usize = 64;
 /// A build that was told of counts for a day: it may be gone by then, or the other seeder.
@@ -244,15 +238,5 @@ mod tests {
         }
         assert_eq!(state.look(build("a.zip", 1), true, PATIENCE, at(61)), none);
         assert_eq!(state.look(build("a.zip", 1), true, PATIENCE, at(62)), ["a.zip"]);
-    }
-
-    #[test]
-    fn a_queue_is_of_the_bucket_of_its_region_and_stage() {
-        assert_eq!(bucket_of_queue("region-a-builds-events").unwrap(), "region-a-builds");
-        assert_eq!(
-            bucket_of_queue("region-a-builds-events-prod").unwrap(),
-            "region-a-builds-prod"
-        );
-        assert_eq!(bucket_of_queue("mine"), None);
     }
 }

@@ -82,7 +82,7 @@ async fn answer(
         .and_then(|target| target.to_str().ok())
         .unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default();
-    let mut unprocessed = None;
+    let mut is_halved = false;
     match faults.on_request(operation) {
         RequestFault::None => {}
         RequestFault::Throttle => {
@@ -92,30 +92,32 @@ async fn answer(
                 "a fault that was asked for",
             ));
         }
-        RequestFault::LeaveUnprocessed => {
-            let mut items: Value = serde_json::from_slice(&body)?;
-            unprocessed = Some(take_out(&mut items["RequestItems"], |_, rows| rows / 2));
-            if items["RequestItems"].as_object().is_some_and(serde_json::Map::is_empty) {
-                return Ok(json_answer(StatusCode::OK, &json!({ "UnprocessedItems": unprocessed })));
-            }
-            body = Bytes::from(items.to_string());
-        }
+        RequestFault::LeaveUnprocessed => is_halved = true,
     }
-    if operation == "BatchWriteItem" && unprocessed.is_none() {
-        let mut items: Value = serde_json::from_slice(&body)?;
-        let left = items
-            .get_mut("RequestItems")
-            .map(|items| take_out(items, |table, rows| faults.on_rows(table, rows)))
-            .filter(|left| left.as_object().is_some_and(|left| !left.is_empty()));
-        if left.is_some() && items["RequestItems"].as_object().is_some_and(serde_json::Map::is_empty) {
-            return Ok(refusal(
-                400,
-                "ProvisionedThroughputExceededException",
-                "the table takes no more rows this second",
-            ));
-        }
-        if let Some(left) = left {
-            body = Bytes::from(items.to_string());
+    let mut unprocessed = None;
+    if is_halved || (operation == "BatchWriteItem" && faults.has_slow_tables()) {
+        let mut batch: Value = serde_json::from_slice(&body)?;
+        let kept = |table: &str, rows: usize| {
+            if is_halved {
+                rows / 2
+            } else {
+                faults.on_rows(table, rows)
+            }
+        };
+        let left = batch.get_mut("RequestItems").map(|items| take_out(items, kept));
+        if let Some(left) = left.filter(|left| left.as_object().is_some_and(|left| !left.is_empty())) {
+            let none_is_kept = batch["RequestItems"].as_object().is_some_and(serde_json::Map::is_empty);
+            if none_is_kept && is_halved {
+                return Ok(json_answer(StatusCode::OK, &json!({ "UnprocessedItems": left })));
+            }
+            if none_is_kept {
+                return Ok(refusal(
+                    400,
+                    "ProvisionedThroughputExceededException",
+                    "the table takes no more rows this second",
+                ));
+            }
+            body = Bytes::from(batch.to_string());
             unprocessed = Some(left);
         }
     }

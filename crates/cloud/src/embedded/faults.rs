@@ -153,6 +153,11 @@ impl Faults {
         Some(pace.get_mut(bucket)?.pass(Instant::now(), bytes))
     }
 
+    /// Whether any table takes so many rows a second.
+    pub(super) fn has_slow_tables(&self) -> bool {
+        !self.plan().slow_tables.is_empty()
+    }
+
     /// How many of so many rows `table` takes now.
     pub(super) fn on_rows(&self, table: &str, rows: usize) -> usize {
         let plan = &mut *self.plan();

@@ -11,7 +11,7 @@ use swarm::{PeerStats, Time};
 
 use super::clocks::ClockLine;
 use super::fleet::Slice;
-use super::told::{HostTold, Place, Told};
+use super::told::{HostPlace, HostTold, Told};
 
 /// What a part of the hosts came to: those that were told to have the build are done, with what they had received by then; nothing was expected of
 /// some; the others are lost.
@@ -21,7 +21,7 @@ pub(super) fn outcomes(
     (told, clock): (&Told, ClockLine),
     begun: Option<&[Time]>,
 ) -> Vec<HostOutcome> {
-    let done: BTreeMap<Place, &HostTold> = told.done().collect();
+    let done: BTreeMap<HostPlace, &HostTold> = told.done().collect();
     let hosts = slice.of(plans).map(|(region, host)| {
         let of_host = done.get(&(region, host.index)).copied();
         let verified = of_host.and_then(|of_host| verified(of_host, clock, begun?.get(region).copied()?));

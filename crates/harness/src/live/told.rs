@@ -13,7 +13,7 @@ use super::protocol::FromWorker;
 use super::recorded::RecordedHost;
 
 /// A host, by its region and its index there.
-pub(super) type Place = (usize, u32);
+pub(super) type HostPlace = (usize, u32);
 
 /// When what happened to a host, nanoseconds of the fleet's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub(crate) struct HostTold {
 /// What is known of the hosts of a worker.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    hosts: BTreeMap<Place, HostTold>,
+    hosts: BTreeMap<HostPlace, HostTold>,
     records: Vec<RecordedHost>,
 }
 
@@ -48,7 +48,7 @@ impl Told {
     }
 
     /// Those that have the build.
-    pub(super) fn done(&self) -> impl Iterator<Item = (Place, &HostTold)> {
+    pub(super) fn done(&self) -> impl Iterator<Item = (HostPlace, &HostTold)> {
         let done = self.hosts.iter().filter(|(_, host)| host.times.complete.is_some());
         done.map(|(place, host)| (*place, host))
     }

@@ -226,7 +226,7 @@ impl Peer {
         };
         let Stored { is_new, losers, began } = download.ledger.stored(now, from, chunk);
         let length = download.manifest.length(chunk);
-        // Where nobody tells that requests wait with it, several at a time make up for it.
+        // With smaller chunks nobody tells that requests wait. Several slots make up for that, so the downlink is not to limit them.
         if let Some(began) = began
             && length == download.manifest.chunk_size()
             && length >= BUSY_TOLD_FROM_CHUNK

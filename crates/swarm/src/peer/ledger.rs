@@ -128,9 +128,10 @@ impl Ledger {
 
     /// `chunk` from `from` is verified and stored.
     pub(super) fn stored(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Stored {
+        let (losers, began) = self.requests.complete(now, from, chunk, &mut self.pace);
         Stored {
-            began: self.requests.began(from, chunk),
-            losers: self.requests.complete(now, from, chunk, &mut self.pace),
+            losers,
+            began,
             is_new: self.chunks.mark_held(chunk),
         }
     }

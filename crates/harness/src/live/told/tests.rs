@@ -150,7 +150,7 @@ fn who_was_done_and_is_not_any_more_is_not_done() {
     let mut told = Told::default();
     told.note(vec![host(1, true), host(2, true), host(3, true)]);
     told.note(vec![host(2, false)]);
-    let done: Vec<(Place, u64)> = told
+    let done: Vec<(HostPlace, u64)> = told
         .done()
         .map(|(place, host)| (place, host.outcome.bytes_from_peers))
         .collect();

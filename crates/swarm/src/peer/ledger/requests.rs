@@ -315,15 +315,15 @@ impl Requests {
         self.delivered.contains(&from)
     }
 
-    /// When `from` began to send `chunk`, where that is known.
-    pub(super) fn began(&self, from: HostId, chunk: ChunkIndex) -> Option<Time> {
-        let request = self.list.iter().find(|r| r.from == from && r.chunk == chunk);
-        request.and_then(Request::answered_at)
-    }
-
-    /// `chunk` is here, from `from`. The neighbours to cancel it at.
-    pub(super) fn complete(&mut self, now: Time, from: HostId, chunk: ChunkIndex, pace: &mut Pace) -> Losers {
-        let mut losers = Losers::new();
+    /// `chunk` is here, from `from`. The neighbours to cancel it at, and when `from` began, where that is known.
+    pub(super) fn complete(
+        &mut self,
+        now: Time,
+        from: HostId,
+        chunk: ChunkIndex,
+        pace: &mut Pace,
+    ) -> (Losers, Option<Time>) {
+        let (mut losers, mut began) = (Losers::new(), None);
         self.list.retain(|r| {
             if r.chunk != chunk {
                 return true;
@@ -332,14 +332,15 @@ impl Requests {
                 if !self.delivered.contains(&from) {
                     self.delivered.push(from);
                 }
-                pace.completed(now, r.asked_at, r.answered_at());
+                began = r.answered_at();
+                pace.completed(now, r.asked_at, began);
             } else {
                 losers.push(r.from);
             }
             false
         });
         self.count();
-        losers
+        (losers, began)
     }
 
     /// `chunk` is here without any of those that were asked for it: the neighbours to cancel it at.

@@ -66,6 +66,7 @@ fn beyond_its_share_a_seeder_sends_to_who_would_be_done_if_all_were_as_fast_and_
     assert_eq!(slow, [true, true, true, true, false, false, false, false]);
 }
 
+/// Whose link is a two hundredth of others' never let go of a seeder that it had once turned to.
 #[test]
 fn who_takes_long_has_to_say_again_that_nobody_serves_it() {
     let mut told = Told::after_the_first_pass(3);
