@@ -211,7 +211,7 @@ impl Manifest {
 /// is less; from 64 KiB to 16 MiB.
 ///
 /// The more chunks the fuller links are: where they are equal both ways a build of twice as many exceeds the bound by a third less. Against that stand some
-/// 30 µs of processor time a chunk, an eighth of what 128 KiB take to be sent, encrypted and verified. `docs/scheduling.md` has the measurements.
+/// 16 µs of processor time a chunk, a ninth of what 128 KiB take. `docs/scheduling.md` has the measurements.
 ///
 /// Seeders of one build are to come to the same size, so they are to be of one release where it is not signed.
 pub fn default_chunk_size(size: Bytes) -> u32 {
