@@ -22,7 +22,7 @@ pub(crate) struct UploadQueue {
     /// How long a serving takes, in the mean; zero before the first has ended.
     usual: Duration,
     waiting: SmallVec<[Waiting; 8]>,
-    active: SmallVec<[Active; 2]>,
+    active: SmallVec<[Active; 4]>,
     next_order: u64,
     /// Servings that have begun so far.
     begun: u64,

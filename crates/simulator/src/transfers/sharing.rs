@@ -43,7 +43,7 @@ impl Transfers {
         self.caps
             .extend(passing.iter().map(|passing| self.levels[passing.other.index()]));
         let capacity = self.ports[id.index()].capacity;
-        let level = water_level(capacity, &self.caps);
+        let level = water_level(capacity, &self.caps, self.levels[id.index()]);
         self.levels[id.index()] = level;
         // No more than the capacity, whatever was passing before.
         let mut used = 0;
@@ -133,11 +133,13 @@ impl Port {
 
 /// The most that each of the transfers that pass a port may have, where their other ends let them have no more than
 /// their caps: what one cannot use the others get. `u64::MAX` where all together cannot use it.
-pub(super) fn water_level(capacity: u64, caps: &[u64]) -> u64 {
+///
+/// Newton's method on what they use together, which is concave in the level: after the first step it comes from below, and it ends with
+/// the step that finds nobody else below. `before` is where it begins, most often in the last piece already.
+pub(super) fn water_level(capacity: u64, caps: &[u64], before: u64) -> u64 {
     let count = caps.len() as u64;
-    let (mut held_back, mut level) = (0, capacity / count.max(1));
-    // A level that is too low finds some who cannot use it, and rises by what these leave.
-    while held_back < count {
+    let (mut held_back, mut level) = (u64::MAX, before);
+    loop {
         let (mut below, mut used) = (0, 0);
         for cap in caps {
             let is_below = *cap < level;
@@ -147,10 +149,17 @@ pub(super) fn water_level(capacity: u64, caps: &[u64]) -> u64 {
         if below == held_back {
             return level;
         }
+        if below == count {
+            // All of them are below: from the beginning, unless they leave something even so.
+            if used <= capacity {
+                return u64::MAX;
+            }
+            (held_back, level) = (u64::MAX, capacity / count);
+            continue;
+        }
         held_back = below;
-        level = (capacity - used) / (count - held_back).max(1);
+        level = capacity.saturating_sub(used) / (count - held_back);
     }
-    u64::MAX
 }
 
 /// A part of a port's level that is not worth passing on, as a power of two.

@@ -201,7 +201,14 @@ proptest! {
 
 #[test]
 fn what_one_cannot_use_the_others_get() {
-    let level = water_level;
+    let level = |capacity, caps: &[u64]| {
+        let levels = [0, 7, 33, 1_000, u64::MAX].map(|before| water_level(capacity, caps, before));
+        assert!(
+            levels.iter().all(|level| *level == levels[0]),
+            "wherever it begins: {levels:?}"
+        );
+        levels[0]
+    };
     assert_eq!(level(90, &[10, 100, 100]), 40);
     assert_eq!(level(90, &[100, 100]), 45);
     assert_eq!(level(90, &[5]), u64::MAX);

@@ -35,8 +35,11 @@ impl Downlink {
             first = first.min(self.came[(self.count - back) % BESIDE].0);
             all += u64::from(bytes);
             let nanos = ended.since(first).as_nanos().max(1);
-            let rate = u128::from(all) * 1_000_000_000 / nanos;
-            self.best = self.best.max(u64::try_from(rate).unwrap_or(u64::MAX));
+            let per_second = u128::from(all) * 1_000_000_000;
+            // Most often it is no more than was seen, and to see that needs no division.
+            if per_second > u128::from(self.best) * nanos {
+                self.best = u64::try_from(per_second / nanos).unwrap_or(u64::MAX);
+            }
         }
     }
 

@@ -6,10 +6,10 @@
 
 use crate::units::{ChunkIndex, HostId};
 
-/// The last of them.
+/// The last of them. Most hosts have none, and then there is nothing to look at.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recalled {
-    last: [Option<(HostId, ChunkIndex)>; KEPT],
+    last: Vec<(HostId, ChunkIndex)>,
     next: usize,
 }
 
@@ -17,14 +17,17 @@ impl Recalled {
     /// `from` was asked for `chunk`, and is not any more.
     #[inline]
     pub(super) fn note(&mut self, from: HostId, chunk: ChunkIndex) {
-        self.last[self.next] = Some((from, chunk));
+        match self.last.get_mut(self.next) {
+            Some(oldest) => *oldest = (from, chunk),
+            None => self.last.push((from, chunk)),
+        }
         self.next = (self.next + 1) % KEPT;
     }
 
     /// Whether `from` may answer a request for `chunk` that was taken back.
     #[inline]
     pub(super) fn contains(&self, from: HostId, chunk: ChunkIndex) -> bool {
-        self.last.contains(&Some((from, chunk)))
+        self.last.contains(&(from, chunk))
     }
 }
 

@@ -21,7 +21,7 @@ pub(in crate::peer) type Losers = SmallVec<[HostId; 2]>;
 /// The requests of one host.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
-    list: SmallVec<[Request; 4]>,
+    list: SmallVec<[Request; 10]>,
     /// Neighbours that have ever delivered.
     delivered: SmallVec<[HostId; 8]>,
     recalled: Recalled,
