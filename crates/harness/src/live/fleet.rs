@@ -25,6 +25,7 @@ use super::disturbances::{Disturbed, KeptChunks};
 use super::held::{Held, stride};
 use super::membership::Certifier;
 use super::node_parts::Place;
+use super::protocol::Spent;
 use super::recorded::RecordedHost;
 use super::rows::{Rows, RowsTo};
 use super::signed::Believed;
@@ -107,9 +108,8 @@ pub(crate) struct FleetResult {
     pub(crate) rows_unprocessed: u64,
     pub(crate) rows_failed: Vec<String>,
     pub(crate) peak_rss_bytes: u64,
-    pub(crate) cpu_seconds: f64,
-    /// Of that what it took to hear and to say.
-    pub(crate) coordination_cpu_seconds: f64,
+    /// By its worker.
+    pub(crate) spent: Spent,
     /// How it was for the process, and what its hosts' links let through.
     pub(crate) load: ProcessLoad,
     /// What passed at the hosts' cores, where that was recorded.
@@ -441,8 +441,6 @@ impl Fleet {
             self.log.abort();
         }
         result.peak_rss_bytes = crate::machine::peak_rss_bytes();
-        result.cpu_seconds = crate::machine::cpu_seconds();
-        result.coordination_cpu_seconds = super::coordination::cpu_seconds();
         result
     }
 }

@@ -8,12 +8,14 @@ use scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
 use super::Guards;
+use super::coordination;
 use super::fleet::{FleetResult, FleetStatus, Slice};
 use super::recorded::RecordedHost;
 use super::told::HostTold;
+use crate::machine;
 
 /// Another number where a message has got another meaning. Workers of another machine are asked for it.
-pub(super) const PROTOCOL: u32 = 2;
+pub(super) const PROTOCOL: u32 = 3;
 
 /// What a worker is told.
 #[derive(Serialize, Deserialize)]
@@ -60,6 +62,26 @@ pub(super) enum FromWorker {
     Failed(String),
     /// The rest of its result: hosts and what was recorded of them it has told.
     Result(Box<FleetResult>),
+    /// What all that took. Said last, when all else is written.
+    Spent(Spent),
+}
+
+/// What a process has spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Spent {
+    pub(crate) cpu_seconds: f64,
+    /// Of that what it took to hear and to say.
+    pub(crate) coordination_cpu_seconds: f64,
+}
+
+impl Spent {
+    pub(super) fn so_far() -> Self {
+        let coordination_cpu_seconds = coordination::cpu_seconds();
+        Self {
+            cpu_seconds: machine::cpu_seconds(),
+            coordination_cpu_seconds,
+        }
+    }
 }
 
 /// Times of a probe.

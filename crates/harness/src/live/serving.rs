@@ -14,7 +14,7 @@ use super::fleet::{Fleet, Surroundings};
 use super::interruptions::{self, Interruptions};
 use super::node_parts::{self, Place};
 use super::pipe::{self, Listener, Pipe, Speaking};
-use super::protocol::{FromWorker, Job, Probed, ToWorker};
+use super::protocol::{FromWorker, Job, Probed, Spent, ToWorker};
 use super::rows::RowsTo;
 use super::{coordination, processes, recorded, told};
 use crate::machine;
@@ -91,11 +91,11 @@ impl Parent {
         pending
     }
 
-    /// Sees to it that all that was said has left.
+    /// Sees to it that all that was said has left, and says last what all of it took.
     async fn end(self) {
         self.hearing.abort();
         let _ = self.hearing.await;
-        self.speaking.end().await;
+        self.speaking.end(|| FromWorker::Spent(Spent::so_far())).await;
         // The first of them writes. It ends with what it has to write, or when nobody reads it any more.
         if let Some(writing) = self.carriers.into_iter().next() {
             let _ = writing.await;

@@ -260,8 +260,13 @@ async fn listen_to(
     clock: Clock,
     (rows, ended): (Option<mpsc::Sender<DeploymentLog>>, Ended),
 ) -> Result<FleetResult, String> {
+    let mut told_result = None;
     loop {
         let Some(message) = listener.next().await? else {
+            // It has told all but what that took.
+            if let Some(result) = told_result {
+                return Ok(result);
+            }
             let gone = ended.why().map(|why| format!("is gone: {why}"));
             return Err(gone.unwrap_or_else(|| "has ended early".to_owned()));
         };
@@ -280,7 +285,12 @@ async fn listen_to(
                 }
             }
             FromWorker::Failed(error) => return Err(error),
-            FromWorker::Result(result) => return Ok(*result),
+            FromWorker::Result(result) => told_result = Some(*result),
+            FromWorker::Spent(spent) => {
+                if let Some(result) = told_result {
+                    return Ok(FleetResult { spent, ..result });
+                }
+            }
         }
     }
 }

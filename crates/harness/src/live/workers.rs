@@ -248,8 +248,8 @@ pub(super) async fn merged(
             result.map_to_run(clock, begun);
         }
         live.workers.push(facts(worker, clock, &result));
-        live.cpu_seconds += result.cpu_seconds;
-        live.coordination_cpu_seconds += result.coordination_cpu_seconds;
+        live.cpu_seconds += result.spent.cpu_seconds;
+        live.coordination_cpu_seconds += result.spent.coordination_cpu_seconds;
         live.peak_rss_bytes += result.peak_rss_bytes;
         all.merge(result);
     }

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::super::fleet::Slice;
 use super::super::pipe::{self, Listener, Pipe};
-use super::super::protocol::{Probed, ToWorker};
+use super::super::protocol::{Probed, Spent, ToWorker};
 use super::super::sealed::{self, RunKey};
 use super::super::worker::Worker;
 use super::super::workers::merged;
@@ -17,6 +17,11 @@ use super::*;
 use crate::machine;
 
 const WORKERS: u32 = 4;
+/// What each says that it has spent.
+const SPENT: Spent = Spent {
+    cpu_seconds: 2.0,
+    coordination_cpu_seconds: 0.5,
+};
 
 /// What a host came to: each has a latency of its own, so that a percentile that is not exact is another host's.
 fn host(index: u32, is_done: bool) -> HostTold {
@@ -91,7 +96,7 @@ async fn tell(pipe: Pipe, slice: Slice, hosts: u32) {
         out.send(batch).await.unwrap();
     }
     out.send(FromWorker::Result(Box::default())).await.unwrap();
-    speaking.end().await;
+    speaking.end(|| FromWorker::Spent(SPENT)).await;
     // The other side closes.
     while let Ok(Some(_)) = listener.next().await {}
 }
@@ -124,6 +129,9 @@ async fn merge(hosts: u32) -> (f64, u64) {
     let nanos = |nanos: u32| Some(Duration::from_nanos(nanos.into()));
     assert_eq!((latency.p50, latency.max), (nanos(hosts.div_ceil(2)), nanos(hosts)));
     assert_eq!(live.workers.iter().map(|of| of.hosts).sum::<usize>(), hosts as usize);
+    let spent = (live.cpu_seconds, live.coordination_cpu_seconds);
+    let each = f64::from(WORKERS);
+    assert_eq!(spent, (each * SPENT.cpu_seconds, each * SPENT.coordination_cpu_seconds));
     (seconds, machine::peak_rss_bytes().saturating_sub(before))
 }
 
