@@ -1,7 +1,6 @@
 //! The seeder's configuration: which keys there are, and what flags, environment and file come to; `seeder check` prints that.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -43,7 +42,7 @@ impl Configuration {
     /// Where something is wrong by now, which was said then.
     pub(crate) fn read_again(&self) -> Result<(Self, Changed), ExitCode> {
         let now = Self::read(&self.flags)?;
-        let changed = Changed::of(&KEYS, |key| values(&self.matches, key) != values(&now.matches, key));
+        let changed = Changed::since(&self.matches, &now.matches, &KEYS);
         Ok((now, changed))
     }
 }
@@ -54,31 +53,28 @@ pub(crate) fn check(flags: &[OsString]) -> ExitCode {
         Ok(read) => read,
         Err(exit) => return exit,
     };
-    super::print_line(merged.shown(&KEYS, PREFIX, |key| values(&matches, key)).trim_end());
-    let mut exit = ExitCode::SUCCESS;
-    for setting in READ_AT_START.iter().filter_map(|key| merged.get(key)) {
-        let path = values_of(&matches, setting.key).concat();
-        if let Err(error) = File::open(&path) {
-            let problem = setting.problem(&format!("= {path:?} — it cannot be read ({error}); expected a file"));
-            eprintln!("seeder: {problem}");
-            exit = ExitCode::from(Exit::Usage);
-        }
+    super::print_line(merged.shown(&KEYS, PREFIX, |key| key.values(&matches)).trim_end());
+    match merged.check_files(&KEYS, &READ_AT_START, &matches) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problems) => not_so(&problems),
     }
-    exit
 }
 
 fn read_all(flags: &[OsString]) -> Result<(ArgMatches, Merged), ExitCode> {
     let merged = if asks_for_words(flags) {
         Merged::default()
     } else {
-        read_sources(flags).map_err(|problems| {
-            eprintln!("seeder: {problems}");
-            ExitCode::from(Exit::Usage)
-        })?
+        read_sources(flags).map_err(|problems| not_so(&problems))?
     };
     let line = merged.command_line("seeder", flags);
     let matches = Arguments::command().try_get_matches_from(line).map_err(said)?;
     Ok((matches, merged))
+}
+
+/// Says what is wrong with environment or file, or with a file that they name.
+fn not_so(problems: &Problems) -> ExitCode {
+    eprintln!("seeder: {problems}");
+    Exit::Usage.into()
 }
 
 /// What all sources say. Flags for one build leave no place for what is said below of a queue, and the other way round.
@@ -104,22 +100,6 @@ pub(crate) fn said(error: clap::Error) -> ExitCode {
     // There is nobody to tell that nobody can be told.
     let _ = error.print();
     Exit::of_words(error.use_stderr()).into()
-}
-
-fn values(matches: &ArgMatches, key: &Key) -> Vec<String> {
-    values_of(matches, key.name)
-}
-
-fn values_of(matches: &ArgMatches, key: &str) -> Vec<String> {
-    let id = key.replace('-', "_");
-    if KEYS
-        .iter()
-        .any(|switch| switch.name == key && matches!(switch.kind, Kind::Switch))
-    {
-        return vec![matches.get_flag(&id).to_string()];
-    }
-    let raw = matches.get_raw(&id).into_iter().flatten();
-    raw.map(|value| value.to_string_lossy().into_owned()).collect()
 }
 
 const ADDRESSES: Kind = Kind::texts("an address in quotes, such as \"/ip4/0.0.0.0/tcp/4001\"", |text| {

@@ -4,6 +4,8 @@
 //! A scenario is one such file. An agent's configuration is another: a table of [`Key`]s says what each may hold, and [`merge`] puts the
 //! file below the environment and that below the command line. Reads files, and nothing else of the system.
 
+#[cfg(feature = "flags")]
+mod flags;
 mod keys;
 mod merge;
 mod problem;

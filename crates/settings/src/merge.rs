@@ -242,7 +242,7 @@ fn names(keys: &[Key]) -> String {
     keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")
 }
 
-fn all_or_ok(problems: Vec<Problem>) -> Result<(), Problems> {
+pub(crate) fn all_or_ok(problems: Vec<Problem>) -> Result<(), Problems> {
     if problems.is_empty() {
         return Ok(());
     }

@@ -1,11 +1,9 @@
 //! `peer check`: what flags, environment and file come to, as a configuration file that says where each value comes from.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::process::ExitCode;
 
 use program::Exit;
-use settings::{Problem, Problems};
 
 use super::configuration::{Configuration, KEYS, NotConfigured, PREFIX};
 use super::speech;
@@ -18,11 +16,14 @@ pub(crate) fn check(flags: &[OsString]) -> ExitCode {
     };
     let said = configuration
         .merged
-        .shown(&KEYS, PREFIX, |key| configuration.values(key));
+        .shown(&KEYS, PREFIX, |key| key.values(&configuration.matches));
     if let Err(error) = speech::print_line(said.trim_end()) {
         return super::fail((Exit::Failed, format!("failed to print the configuration: {error}")));
     }
-    match files_that_cannot_be_read(&configuration) {
+    match configuration
+        .merged
+        .check_files(&KEYS, &READ_AT_START, &configuration.matches)
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(problems) => not_configured(NotConfigured::Problems(problems)),
     }
@@ -46,23 +47,6 @@ pub(crate) fn not_configured(why: NotConfigured) -> ExitCode {
             Exit::of_words(error.use_stderr()).into()
         }
     }
-}
-
-/// What is to be read at the start can be read.
-fn files_that_cannot_be_read(configuration: &Configuration) -> Result<(), Problems> {
-    let unreadable = READ_AT_START.iter().filter_map(|key| -> Option<Problem> {
-        let setting = configuration.merged.get(key)?;
-        let id = key.replace('-', "_");
-        let path = configuration.matches.get_raw(&id)?.next()?;
-        let error = File::open(path).err()?;
-        let path = path.to_string_lossy();
-        Some(setting.problem(&format!("= {path:?} — it cannot be read ({error}); expected a file")))
-    });
-    let problems: Vec<Problem> = unreadable.collect();
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(Problems { problems })
 }
 
 /// Keys that name files which have to be there.

@@ -82,20 +82,8 @@ impl Configuration {
     /// Where something is wrong by now.
     pub(crate) fn read_again(&self) -> Result<Changes, NotConfigured> {
         let now = Self::read(&self.flags)?;
-        let changed = Changed::of(&KEYS, |key| self.values(key) != now.values(key));
+        let changed = Changed::since(&self.matches, &now.matches, &KEYS);
         Ok(Changes { now, changed })
-    }
-
-    /// What a key comes to, as its flag takes it.
-    pub(super) fn values(&self, key: &Key) -> Vec<String> {
-        let id = key.name.replace('-', "_");
-        match key.kind {
-            Kind::Switch => vec![self.matches.get_flag(&id).to_string()],
-            _ => {
-                let raw = self.matches.get_raw(&id).into_iter().flatten();
-                raw.map(|value| value.to_string_lossy().into_owned()).collect()
-            }
-        }
     }
 }
 
