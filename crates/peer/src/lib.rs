@@ -47,6 +47,6 @@ pub use store::{
     Answer, ChunkPool, ChunkSink, ChunkStore, Claiming, ClaimingStore, Corrupt, CorruptStore, DiskOptions, DiskStore,
     Faulty, Gate, Looked, MemoryStore, Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
 };
-pub use threads::agent_runtime;
+pub use threads::{agent_runtime, give_back_memory};
 pub use traffic_class::{TRAFFIC_CLASS, TrafficClass};
 pub use trust::{Trust, TrustError};

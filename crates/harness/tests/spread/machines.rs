@@ -69,7 +69,7 @@ fn shift_clock(command: &mut Command, ahead_ms: i64) {
     let (seconds, nanos) = (ahead_ms.div_euclid(1000), ahead_ms.rem_euclid(1000) * 1_000_000);
     let mut offset = [0; 64];
     let mut rest = &mut offset[..];
-    write!(rest, "monotonic {seconds} {nanos}\n").unwrap();
+    writeln!(rest, "monotonic {seconds} {nanos}").unwrap();
     let length = 64 - rest.len();
     let shift = move || {
         #[expect(unsafe_code, reason = "a process that was forked a moment ago has one thread")]

@@ -10,7 +10,7 @@ use cloud::DeploymentLog;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use peer::{Addresses, Multiaddr};
+use peer::{Addresses, Multiaddr, give_back_memory};
 
 use super::belonging::Who;
 use super::builds::Builds;
@@ -56,10 +56,11 @@ pub(crate) async fn follow(
             LogBy::Host => Rows::to_table(arguments),
         },
     );
+    let mut rest = Rest::default();
     loop {
         builds.step();
         rows.begin(&builds);
-        let is_busy = builds.is_busy();
+        let is_busy = rest.note(builds.is_busy());
         tokio::select! {
             _ = stop.first() => break,
             listed = directory.changed() => match listed {
@@ -77,6 +78,7 @@ pub(crate) async fn follow(
                 Asked::Nothing => {}
             },
             () = tokio::time::sleep(LOOK_EVERY), if is_busy => {}
+            () = rest.makes_use_of_itself() => {}
             // Limits may go by the time of day.
             () = tokio::time::sleep(CLOCK_EVERY), if builds.arguments.limits_change() => {}
         }
@@ -99,6 +101,30 @@ pub(crate) async fn follow(
     );
     builds.save();
     Ok(())
+}
+
+/// When something was on its way last; nothing when memory was given back since then.
+#[derive(Default)]
+struct Rest(Option<tokio::time::Instant>);
+
+impl Rest {
+    /// What it is told.
+    fn note(&mut self, is_busy: bool) -> bool {
+        if is_busy {
+            self.0 = Some(tokio::time::Instant::now());
+        }
+        is_busy
+    }
+
+    /// Waits until nothing has been on its way for a while, and gives memory back, once. Cancel-safe.
+    async fn makes_use_of_itself(&mut self) {
+        match self.0 {
+            Some(busy) => tokio::time::sleep_until(busy + AT_REST_AFTER).await,
+            None => std::future::pending().await,
+        }
+        self.0 = None;
+        give_back_memory();
+    }
 }
 
 type Written = (BuildId, Box<DeploymentLog>, Result<(), NotWritten>);
@@ -200,6 +226,8 @@ impl RowsUnderWay {
     }
 }
 
+/// Who has had nothing on its way for so long is at rest. Builds that come one after another are one burst of work.
+const AT_REST_AFTER: Duration = Duration::from_secs(3);
 /// How late a limit that goes by the time of day is at most.
 const CLOCK_EVERY: Duration = Duration::from_secs(10);
 /// Rows that are being written at a time.
