@@ -178,7 +178,7 @@ impl Peer {
         let Build::Fetching(Download { ledger, starved, .. }) = &self.build else {
             return;
         };
-        let may_hedge = ledger.wanted_count() == 0 && ledger.hedges_left(0) > 0;
+        let may_hedge = ledger.wanted_count() == 0 && ledger.hedges_left() > 0;
         let slow = if may_hedge { ledger.slow().min() } else { None };
         // What is slow already is so because nobody was there to be asked; somebody may be idle soon.
         let slow = slow.map(|(at, _)| at.max(now + (ledger.transfer().unwrap_or_default() / 2).max(LATE_AGAIN)));
@@ -361,8 +361,7 @@ impl Peer {
     #[inline]
     pub(super) fn excuse_own_pause(&mut self, now: Time) {
         let due = self.timers.get(Timer::RequestExpiry).unwrap_or(Time::MAX);
-        if now > due
-            && now.since(due) >= OWN_PAUSE
+        if now >= due + OWN_PAUSE
             && let Build::Fetching(download) = &mut self.build
         {
             download.ledger.excuse(now);

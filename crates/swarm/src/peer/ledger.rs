@@ -376,10 +376,10 @@ impl Ledger {
         self.requests.tie_candidates()
     }
 
-    /// How many more slow chunks a second neighbour may be asked for once `more_ties` more chunks are tied: each may cost a chunk.
+    /// How many more slow chunks a second neighbour may be asked for: each may cost a chunk.
     #[inline]
-    pub(super) fn hedges_left(&self, more_ties: u32) -> u32 {
-        if self.pace.may_hedge(more_ties) {
+    pub(super) fn hedges_left(&self) -> u32 {
+        if self.pace.may_hedge() {
             (self.held().len() / HEDGES_PART).saturating_sub(self.hedges)
         } else {
             0

@@ -66,7 +66,6 @@ struct Planner<'a, H> {
     unserved: SmallVec<[ChunkIndex; 2]>,
     /// The chunks of `asks` that were wanted.
     chunks: SmallVec<[ChunkIndex; 8]>,
-    ties: u32,
     hedges: u32,
     /// Whether hosts of other zones are asked only for imports.
     is_bordered: bool,
@@ -87,7 +86,6 @@ impl<'a, H: Holdings> Planner<'a, H> {
             asks: Asks::new(),
             unserved: SmallVec::new(),
             chunks: SmallVec::new(),
-            ties: 0,
             hedges: 0,
             is_bordered: zone.is_some() && known.neighbours.local_hosts(known.limits.seeders) >= LOCAL_NEIGHBOURS_MIN,
             imports_left: zone.map_or(0, |border| border.open),
@@ -370,7 +368,7 @@ impl<'a, H: Holdings> Planner<'a, H> {
     fn add(&mut self, host: HostId, chunk: ChunkIndex, why: Why) {
         match why {
             Why::Want | Why::Import | Why::Rescue => self.chunks.push(chunk),
-            Why::Tie => self.ties += 1,
+            Why::Tie => {}
             Why::Hedge => self.hedges += 1,
         }
         self.asks.push(Ask { host, chunk, why });

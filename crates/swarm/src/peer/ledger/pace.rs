@@ -70,20 +70,20 @@ impl Pace {
     /// the round trip.
     #[inline]
     pub(super) fn may_tie(&self) -> bool {
-        self.takes_round_trips(TIE_FROM_ROUND_TRIPS, 0)
+        self.takes_round_trips(TIE_FROM_ROUND_TRIPS)
     }
 
-    /// Whether asking a second neighbour for a late chunk pays, once `more_ties` more chunks are tied.
+    /// Whether asking a second neighbour for a late chunk pays.
     #[inline]
-    pub(super) fn may_hedge(&self, more_ties: u32) -> bool {
-        self.takes_round_trips(HEDGE_FROM_ROUND_TRIPS, more_ties)
+    pub(super) fn may_hedge(&self) -> bool {
+        self.takes_round_trips(HEDGE_FROM_ROUND_TRIPS)
     }
 
     /// Whether a chunk takes at least so many round trips, and payload has rarely come twice.
     #[inline]
-    fn takes_round_trips(&self, count: u32, more_ties: u32) -> bool {
+    fn takes_round_trips(&self, count: u32) -> bool {
         let round_trip = || self.waits_nanos.iter().min().copied().unwrap_or_default();
-        TIES_FROM + self.doubled * TIES_PER_DOUBLED <= self.ties + more_ties + self.completed
+        TIES_FROM + self.doubled * TIES_PER_DOUBLED <= self.ties + self.completed
             && self
                 .transfers
                 .mean()
@@ -471,7 +471,7 @@ mod tests {
             let mut pace = Pace::new(PATIENCE, Duration::from_millis(round_trip));
             (0..chunks).for_each(|_| pace.completed(at(1000), at(0), Some(at(1000 - taken))));
             (0..doubled).for_each(|_| pace.doubled());
-            (pace.may_tie(), pace.may_hedge(0))
+            (pace.may_tie(), pace.may_hedge())
         };
         for (what, seen, expected) in [
             ("slow chunks", pace(1, 16, 12, 0), (true, true)),
@@ -485,9 +485,8 @@ mod tests {
         }
         let mut pace = Pace::new(PATIENCE, Duration::from_millis(1));
         (0..11).for_each(|_| pace.completed(at(1000), at(0), Some(at(900))));
-        assert!(
-            !pace.may_hedge(0) && pace.may_hedge(1),
-            "ties count for as much as chunks"
-        );
+        assert!(!pace.may_hedge());
+        pace.tied();
+        assert!(pace.may_hedge(), "ties count for as much as chunks");
     }
 }

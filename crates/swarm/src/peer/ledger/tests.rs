@@ -133,19 +133,19 @@ fn a_chunk_that_one_neighbour_takes_long_for_is_slow_until_another_is_asked_as_w
 #[test]
 fn a_sixty_fourth_of_the_build_may_be_asked_for_twice_because_it_is_slow() {
     let mut ledger = ledger(130);
-    assert_eq!(ledger.hedges_left(0), 0, "nothing has come yet");
+    assert_eq!(ledger.hedges_left(), 0, "nothing has come yet");
     for index in 0..12 {
         ask(&mut ledger, 0, A, index, Why::Want);
         ledger.started(at(0), A, chunk(index), Waited::NONE);
         ledger.stored(at(100), A, chunk(index));
     }
-    assert_eq!(ledger.hedges_left(0), 2);
+    assert_eq!(ledger.hedges_left(), 2);
     ask(&mut ledger, 100, A, 20, Why::Want);
     ask(&mut ledger, 100, B, 20, Why::Hedge);
-    assert_eq!(ledger.hedges_left(0), 1);
+    assert_eq!(ledger.hedges_left(), 1);
     ask(&mut ledger, 100, A, 21, Why::Want);
     ask(&mut ledger, 100, B, 21, Why::Hedge);
-    assert_eq!(ledger.hedges_left(0), 0);
+    assert_eq!(ledger.hedges_left(), 0);
 }
 
 #[test]

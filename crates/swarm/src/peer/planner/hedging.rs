@@ -100,7 +100,7 @@ impl<H: Holdings> Planner<'_, H> {
     /// In the order of their distance, those of other zones last.
     fn hedge_slow(&mut self) {
         let Known { ledger, neighbours, .. } = self.known;
-        let hedges_max = ledger.hedges_left(self.ties);
+        let hedges_max = ledger.hedges_left();
         if hedges_max == 0 {
             return;
         }

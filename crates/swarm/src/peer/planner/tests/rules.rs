@@ -172,3 +172,166 @@ fn what_is_late_is_not_asked_of_who_has_as_many_requests_as_one_neighbour_may_or
         ),
     ]);
 }
+
+#[test]
+fn a_seeder_offers_two_beyond_a_limit_of_one_too() {
+    let scene = |count: usize| {
+        let in_flight = [(1, 1, NOW, Some(NOW)), (1, 2, NOW, Some(NOW)), (1, 3, NOW, Some(NOW))];
+        Scene::new(&[1, 2, 3, 6, 7], &[(SEEDER, &[6, 7]), (1, &[1, 2, 3])])
+            .with(|scene| scene.chunks_in_flight_max = 1)
+            .asked(&in_flight[..count])
+    };
+    check([
+        ("one while two are in flight", scene(2), vec![(SEEDER, 7, Why::Want)]),
+        ("none while three are", scene(3), vec![]),
+    ]);
+}
+
+#[test]
+fn no_neighbour_is_asked_for_more_than_it_lets_wait_whatever_the_limits() {
+    let many: Vec<u32> = (0..40).collect();
+    let mut scene = Scene::new(&many, &[(1, &many)]).with(|scene| {
+        (scene.chunks_in_flight_max, scene.requests_per_neighbour_max) = (100, 100);
+    });
+    assert_eq!(scene.plan().len(), UPLOAD_QUEUE_PER_HOST_MAX);
+}
+
+#[test]
+fn of_those_that_have_lost_their_turn_who_has_missed_the_fewest_requests_is_asked() {
+    let all = [1, 2, 3, 4].as_slice();
+    let missed_twice = |scene: &mut Scene| {
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        scene.neighbours.park(at(0), host(1), second, minute);
+        scene.parked = vec![1, 2];
+    };
+    check([
+        (
+            "and nobody else where it has enough",
+            Scene::new(all, &[(1, all), (2, all)]).with(missed_twice),
+            vec![(2, 4, Why::Want), (2, 3, Why::Want)],
+        ),
+        (
+            "the next where it has nothing",
+            Scene::new(all, &[(1, all), (2, &[])]).with(missed_twice),
+            vec![(1, 4, Why::Want), (1, 3, Why::Want)],
+        ),
+        (
+            "all of those that have missed as many",
+            Scene::new(all, &[(1, all), (2, all)]).with(|scene| scene.parked = vec![1, 2]),
+            vec![(1, 4, Why::Want), (2, 3, Why::Want)],
+        ),
+    ]);
+}
+
+/// Where it is asked for as much as one neighbour already. There is room, since what a seeder sends takes none.
+#[test]
+fn a_seeder_is_asked_for_more_than_one_neighbour_only_in_need() {
+    let full = full();
+    let two = [(SEEDER, 3, NOW, Some(NOW)), (SEEDER, 4, NOW, Some(NOW))];
+    let scene = |wanted: &[u32]| Scene::new(wanted, &[(SEEDER, &full), (1, &[1]), (2, &[2])]);
+    let others = [(1, 1, NOW, Some(NOW)), (2, 2, NOW, Some(NOW))];
+    check([
+        (
+            "not while all is well",
+            scene(&[2, 3, 4, 5]).asked(&two).asked(&others[1..]),
+            vec![],
+        ),
+        (
+            "when somebody has stalled",
+            scene(&[1, 2, 3, 4, 5])
+                .asked(&[(1, 1, 0, None)])
+                .with(|scene| drop(scene.ledger.expire(at(200_000))))
+                .asked(&two)
+                .asked(&others[1..]),
+            vec![(SEEDER, 5, Why::Rescue)],
+        ),
+        (
+            "when somebody has lost its turn",
+            scene(&[2, 3, 4, 5])
+                .asked(&two)
+                .asked(&others[1..])
+                .with(|scene| scene.parked = vec![1]),
+            vec![(SEEDER, 5, Why::Rescue)],
+        ),
+        (
+            "when everybody is late",
+            scene(&[3, 4, 5])
+                .asked(&[(SEEDER, 3, 0, Some(0)), (SEEDER, 4, 0, Some(0))])
+                .with(|scene| drop(scene.ledger.mark_late(at(NOW - 100)))),
+            vec![(SEEDER, 5, Why::Rescue)],
+        ),
+        (
+            "not where as much is on its way of others as may be",
+            scene(&[1, 2, 3, 4, 5]).asked(&two).asked(&others).with(|scene| {
+                scene.neighbours.insert(host(3), CHUNKS, false);
+                scene.parked = vec![3];
+            }),
+            vec![],
+        ),
+    ]);
+}
+
+/// One chunk is asked of the seeder, since it has turned some down. Twenty are with a neighbour that has no room.
+#[test]
+fn what_nobody_else_sends_is_asked_of_the_seeder_first() {
+    const RARE: u32 = 30;
+    let full = full();
+    let common: Vec<u32> = (0..20).collect();
+    let wanted: Vec<u32> = (0..22).chain([RARE]).collect();
+    let had_by_2 = |change: fn(&mut Scene)| {
+        let others: &[(u64, &[u32])] = &[(SEEDER, &full), (1, &[&common[..], &[20, 21]].concat()), (2, &[RARE])];
+        Scene::new(&wanted, others)
+            .asked(&[(1, 20, NOW, Some(NOW)), (1, 21, NOW, Some(NOW))])
+            .with(|scene| scene.wary_of = vec![host(SEEDER)])
+            .with(change)
+    };
+    let rescued = vec![(SEEDER, RARE, Why::Rescue)];
+    check([
+        (
+            "what nobody has",
+            had_by_2(|scene| assert!(scene.neighbours.get_mut(host(2)).unwrap().has.remove(chunk(RARE)))),
+            rescued.clone(),
+        ),
+        (
+            "what somebody has that has lost its turn",
+            had_by_2(|scene| scene.parked = vec![2]),
+            rescued.clone(),
+        ),
+        (
+            "what somebody has that does not serve",
+            had_by_2(|scene| (0..3).for_each(|_| scene.neighbours.strike(at(0), host(2), Duration::from_millis(1)))),
+            rescued.clone(),
+        ),
+        (
+            "what only another seeder offers, that would turn it down",
+            had_by_2(|scene| {
+                let (host, address) = (host(2), "".into());
+                scene.seeders.push(Contact { host, address });
+                scene.refused = vec![host];
+            }),
+            rescued,
+        ),
+    ]);
+}
+
+#[test]
+fn who_is_late_has_lost_its_turn_but_for_a_seeder() {
+    let mark = |scene: &mut Scene| assert_eq!(scene.ledger.mark_late(at(NOW - 100)).len(), 1);
+    check([
+        (
+            "a member",
+            Scene::new(&[1, 2, 3], &[(1, &[1, 3]), (2, &[2])])
+                .asked(&[(1, 1, 0, Some(0))])
+                .with(mark),
+            vec![(2, 2, Why::Want)],
+        ),
+        (
+            "a seeder, where many wait",
+            Scene::new(&[5, 6, 7], &[(SEEDER, &[5, 6]), (1, &[7])])
+                .asked(&[(SEEDER, 5, 0, Some(0))])
+                .with(mark)
+                .asked(&[(1, 7, NOW, Some(NOW))]),
+            vec![(SEEDER, 6, Why::Want)],
+        ),
+    ]);
+}
