@@ -128,11 +128,7 @@ impl Scene {
         self
     }
 
-    fn plan(&mut self) -> Asked {
-        for number in &self.parked {
-            let second = Duration::from_secs(1);
-            self.neighbours.park(at(NOW - 1), host(*number), second, second);
-        }
+    fn made(&self) -> Plan {
         let border = Border {
             invitations: &self.invitations,
             open: self.open,
@@ -151,10 +147,16 @@ impl Scene {
             },
             now: at(NOW),
         };
-        let mut chance = Xoshiro256PlusPlus::seed_from_u64(1);
-        let asks = plan(&known, 0, &mut chance).asks;
-        let again = plan(&known, 0, &mut Xoshiro256PlusPlus::seed_from_u64(1)).asks;
-        assert_eq!(asks, again, "a plan changes nothing");
+        plan(&known, 0, &mut Xoshiro256PlusPlus::seed_from_u64(1))
+    }
+
+    fn plan(&mut self) -> Asked {
+        for number in &self.parked {
+            let second = Duration::from_secs(1);
+            self.neighbours.park(at(NOW - 1), host(*number), second, second);
+        }
+        let asks = self.made().asks;
+        assert_eq!(asks, self.made().asks, "a plan changes nothing");
         // Each ask is one that the ledger takes.
         asks.iter().for_each(|ask| self.ledger.ask(at(NOW), *ask, 0));
         assert_eq!(self.ledger.check(), Ok(()));

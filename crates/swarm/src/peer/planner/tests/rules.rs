@@ -1,5 +1,7 @@
 //! The limits of a plan, each at the edge where it begins to hold.
 
+mod hedges;
+
 use super::*;
 
 fn full() -> Vec<u32> {
