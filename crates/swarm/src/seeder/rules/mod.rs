@@ -1,5 +1,6 @@
 //! What a seeder answers to whom, each rule at the edge where it begins to hold.
 
+mod offers;
 mod requests;
 mod share;
 
@@ -326,6 +327,7 @@ fn while_a_member_has_everything_nothing_is_lost() {
     told.say(B, Message::Complete);
     told.tell(Event::Disconnected(A));
     assert_eq!(offers(&told.wait_until(at(10_000))), []);
+    assert!(!told.seeder.injection.is_first_pass());
     told.join(C);
     told.tell(Event::Disconnected(B));
     let lost: BTreeSet<(HostId, u32)> = offers(&told.wait_until(at(20_000))).into_iter().collect();
