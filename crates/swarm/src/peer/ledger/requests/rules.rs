@@ -63,3 +63,30 @@ fn requests_are_late_or_slow_only_where_they_are() {
     );
     assert_eq!((requests.outstanding(A), requests.chunks_in_flight()), (2, 2));
 }
+
+#[test]
+fn only_of_what_moves_and_is_given_up_more_is_borne_the_next_time() {
+    let bears_more = |moves: bool| {
+        let mut requests = requests(&[(1, 7)]);
+        let mut pace = Pace::new(std::time::Duration::from_secs(2), std::time::Duration::from_millis(1));
+        let before = pace.limits().given_up;
+        let now = Time::ZERO.plus_nanos(before);
+        requests.list[0].state = State::Sending {
+            since: Time::ZERO,
+            paid: true,
+        };
+        requests.list[0].progress_at = if moves { now } else { Time::ZERO };
+        requests.count();
+        assert_eq!(requests.expire(now, &mut pace).requests, 1);
+        pace.limits().given_up > before
+    };
+    assert_eq!([true, false].map(bears_more), [true, false]);
+}
+
+#[test]
+fn that_a_neighbour_begins_says_how_long_the_request_waited_and_payload_says_nothing() {
+    use crate::wire::Waited;
+    let waited = std::time::Duration::from_millis(7);
+    assert_eq!(Sign::Begins(Waited::of(waited)).waited(), Some(waited));
+    assert_eq!(Sign::Payload.waited(), None);
+}
