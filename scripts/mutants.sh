@@ -41,7 +41,10 @@ fi
 shard=$1
 file=${2:-}
 
-files=(-f 'crates/swarm/src/peer/**' -f 'crates/swarm/src/seeder/**')
+files=()
+for folder in peer seeder lower_bound wire; do
+    files+=(-f "crates/swarm/src/$folder/**")
+done
 for name in availability bitfield chunk_scheduler holdings neighbours overlay timer_table tracker upload_queue upload_slots; do
     files+=(-f "crates/swarm/src/$name.rs")
 done
@@ -74,6 +77,6 @@ out=$results/${shard/\//-of-}${file:+-${file//\//-}}
 mkdir -p "$out"
 run 0 -C=--lib -- -- --skip whatever_happens --skip however_hosts_come --skip the_first_pass_ends_whatever --skip what_is_read_for
 # Those that were caught are not run again. Their list is kept by cargo-mutants in the folder of the run before.
-run 1 -- --lib --test alone --test faults --test holdings --test losses --test properties --test signed --test whole_swarm \
+run 1 -- --lib --test alone --test faults --test holdings --test losses --test lower_bound --test properties --test signed --test whole_swarm \
     --test without_seeders
 table
