@@ -1,3 +1,5 @@
+mod limits;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
