@@ -235,3 +235,48 @@ fn a_seeder_that_has_found_its_number_goes_by_one_to_half_more_than_hosts_may_an
     assert_eq!(uplink.filled_to(500, true), 32);
     assert_eq!(uplink.filled_to(1000, true), 31);
 }
+
+/// A seeder's that has come to two slots, each more of which brings nothing, and whose first copies are out.
+fn after_the_first_pass() -> Uplink {
+    let mut uplink = Uplink::new(UploadSlots::measured_of_seeder(), 640);
+    assert_eq!([1_000_000, 1_000_000].map(|rate| uplink.look(rate, true)), [4, 2]);
+    assert_eq!(
+        uplink.filled_to(1000, true),
+        2,
+        "it tries nothing while first copies wait"
+    );
+    uplink.slots.first_copies_are_out();
+    uplink
+}
+
+#[test]
+fn when_first_copies_are_out_a_seeder_tries_twice_as_many_each_third_look_while_others_wait() {
+    let mut uplink = after_the_first_pass();
+    assert_eq!(uplink.filled_to(1000, false), 2, "nobody waits");
+    let numbers: Vec<usize> = (0..9).map(|_| uplink.filled_to(1000, true)).collect();
+    assert_eq!(numbers, [4, 2, 2, 2, 4, 2, 2, 2, 4]);
+    uplink.slots.first_copies_are_out();
+    assert_eq!(uplink.look(2_000_000, true), 8, "it goes on where they bring more");
+}
+
+#[test]
+fn more_are_not_tried_where_a_chunk_takes_a_second() {
+    for (millis, expected) in [(2999, 4), (3000, 2)] {
+        let mut uplink = after_the_first_pass();
+        // Six chunks leave by two slots.
+        uplink.now = uplink.now + Duration::from_millis(millis);
+        let bytes = uplink.slots.rate() * millis / 1000 / 6 + 1;
+        (0..6).for_each(|_| uplink.slots.learn(uplink.now, bytes, Duration::from_secs(10), true));
+        assert_eq!(uplink.slots.get(), expected, "{millis}");
+    }
+}
+
+#[test]
+fn an_uplink_that_is_full_to_93_percent_exactly_has_no_room_for_one_more() {
+    for (rate, expected) in [(23_715, 1), (23_714, 2)] {
+        let mut uplink = Uplink::of_host(640);
+        // It fades to 25,500 at the look.
+        uplink.slots.best = 25_600;
+        assert_eq!(uplink.look(rate, true), expected, "{rate}");
+    }
+}
