@@ -11,6 +11,7 @@ fn whom_two_members_do_not_talk_to_is_no_client_while_another_can_be() {
     for reporter in [B, C] {
         let mut word = announce(false);
         if let Message::Announce { links, .. } = &mut word {
+            links.up.push(HostId::new(9));
             links.barred.push(A);
         }
         told.say(reporter, word);

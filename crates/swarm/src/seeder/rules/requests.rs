@@ -394,6 +394,31 @@ fn who_is_said_not_to_serve_is_cleared_by_another_client_that_has_what_only_it_w
 }
 
 #[test]
+fn who_was_cleared_may_be_tried_again_by_what_only_it_was_sent_since() {
+    let (mut told, first, other) = told_with_two_clients();
+    accuse(&mut told, first);
+    told.say(other, Message::Decline(list(&[0])));
+    let next = told.seeder.injection.offers_to(first).into_iter().next();
+    let next = next.expect("it is offered more");
+    told.sends(first, next);
+    told.now = at(11_000);
+    assert!(accuse(&mut told, first).contains(&offer(other, &[next])));
+    assert_eq!(told.seeder.stats().members_silent, 0);
+}
+
+#[test]
+fn nobody_is_tried_by_what_goes_out_again_anyhow() {
+    let (mut told, first, _) = told_with_two_clients();
+    told.now = at(20);
+    accuse(&mut told, first);
+    told.tell(Event::ChunkLost {
+        chunk: ChunkIndex::new(0),
+    });
+    told.wait_until(at(1000));
+    assert_eq!(told.seeder.stats().members_silent, 0);
+}
+
+#[test]
 fn who_is_said_not_to_serve_is_silent_where_another_client_asks_for_what_only_it_was_sent() {
     let (mut told, first, other) = told_with_two_clients();
     accuse(&mut told, first);
