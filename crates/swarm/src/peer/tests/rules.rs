@@ -1,5 +1,9 @@
 //! What a peer tells whom, and what it answers, each rule at the edge where it begins to hold.
 
+mod downloads;
+mod manifests;
+mod standing;
+
 use super::*;
 use crate::event::DisconnectReason;
 use crate::wire::RejectReason;

@@ -90,7 +90,7 @@ fn what_is_late_is_asked_of_who_is_idle_and_has_not_lost_its_turn() {
             "nor of who was asked for it a moment ago, where it is slow",
             Scene::new(&[1], &[(1, &[1]), (2, &[1])])
                 .asked(&[(1, 1, 0, Some(NOW - 2 * TRANSFER)), (2, 1, NOW, None)])
-                .with(|scene| drop(scene.ledger.give_up(host(2), chunk(1)))),
+                .with(|scene| scene.ledger.give_up(host(2), chunk(1))),
             vec![],
         ),
     ]);
@@ -156,7 +156,7 @@ fn when_nothing_else_is_missing_a_seeder_is_asked_for_what_is_late_however_many_
             "not where it was asked a moment ago",
             scene(one)
                 .asked(&[(SEEDER, 1, NOW, None)])
-                .with(|scene| drop(scene.ledger.give_up(host(SEEDER), chunk(1)))),
+                .with(|scene| scene.ledger.give_up(host(SEEDER), chunk(1))),
             vec![],
         ),
         (
