@@ -337,3 +337,10 @@ fn who_is_late_has_lost_its_turn_but_for_a_seeder() {
         ),
     ]);
 }
+
+#[test]
+fn what_a_seeder_sends_that_has_shown_a_part_counts_towards_the_limit() {
+    let mut scene = Scene::new(&[1, 3, 4, 5], &[(SEEDER, &[3, 4, 5]), (1, &[1])])
+        .asked(&[(SEEDER, 3, NOW, Some(NOW)), (SEEDER, 4, NOW, Some(NOW))]);
+    assert_eq!(scene.plan(), []);
+}
