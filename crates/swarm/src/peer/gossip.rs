@@ -173,9 +173,21 @@ impl Peer {
             .copied()
             .filter(|c| manifest.chunk(*c).is_some_and(is_needless));
         let needless: ChunkList = needless.collect();
-        if !needless.is_empty() && self.neighbours.contains(seeder) {
-            self.send(seeder, Message::Decline(needless));
+        let held = ledger.held();
+        let is_held = |c: &u32| manifest.chunk(*c).is_some_and(|chunk| held.contains(chunk));
+        // It was started anew, or is not through with what others sent: it need not find out chunk by chunk. Once is enough.
+        let told = self.neighbours.get(seeder).map(|neighbour| neighbour.told);
+        let is_behind = told == Some(0) && held.count() >= HAVE_LIST_BELOW && needless.iter().any(is_held);
+        let all = is_behind.then(|| Message::HaveSet(Box::new(held.clone())));
+        let told = held.count() as usize;
+        let Some(neighbour) = self.neighbours.get_mut(seeder).filter(|_| !needless.is_empty()) else {
+            return;
+        };
+        if let Some(all) = all {
+            neighbour.told = told;
+            self.send(seeder, all);
         }
+        self.send(seeder, Message::Decline(needless));
     }
 
     /// Tells every neighbour of the chunks acquired since it was last told, of which it lacks some, and all that still

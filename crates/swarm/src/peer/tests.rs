@@ -309,6 +309,30 @@ fn each_chunk_that_a_seeder_offers_is_asked_for_or_declined() {
     assert_eq!(declined(actions), [0; 0], "{asked:?} are asked of the seeder itself");
 }
 
+/// It was started anew, and would offer one chunk after another that is out.
+#[test]
+fn a_seeder_that_offers_what_is_held_is_told_once_what_is() {
+    let mut driven = Driven::new(64, 0);
+    let held = (0..16).fold(Bitfield::new(64), |mut held, chunk| {
+        held.insert(ChunkIndex::new(chunk));
+        held
+    });
+    driven.tell(Event::StoreOpened {
+        held: Box::new(held.clone()),
+    });
+    let mut told_after = |chunk: u32| {
+        let actions = driven.tell(Event::Message(SEEDER, Message::Offer([chunk].into_iter().collect())));
+        let told = actions.iter().filter_map(|action| match action {
+            Action::Send(SEEDER, Message::HaveSet(set)) => Some(set.clone()),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(told_after(20), [], "it is asked for that");
+    assert_eq!(told_after(3), [Box::new(held)]);
+    assert_eq!(told_after(4), []);
+}
+
 /// A host that is started again has much of what it is offered, and knows that only when its store is open.
 #[test]
 fn an_offer_that_came_before_the_store_was_open_is_answered_too() {

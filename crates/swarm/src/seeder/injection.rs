@@ -24,6 +24,8 @@ pub(super) struct Injection {
     offers: Vec<Offer>,
     out: Bitfield,
     withdrawn: BTreeSet<ChunkIndex>,
+    /// Chunks that some client says it has. They are offered last, and count as out only when that is declined.
+    claimed: Bitfield,
     clients: IndexMap<HostId, Client>,
     offers_made: u64,
 }
@@ -63,6 +65,7 @@ impl Injection {
             offers: Vec::new(),
             out: Bitfield::new(0),
             withdrawn: BTreeSet::new(),
+            claimed: Bitfield::new(0),
             clients: IndexMap::new(),
             offers_made: 0,
         }
@@ -209,6 +212,7 @@ impl Injection {
     pub(super) fn begin(&mut self, chunks: VecDeque<ChunkIndex>) {
         let count = u32::try_from(chunks.len()).expect("a build's chunks are a u32");
         self.out = Bitfield::new(count);
+        self.claimed = Bitfield::new(count);
         self.waiting = chunks;
     }
 
@@ -260,9 +264,29 @@ impl Injection {
         }
     }
 
-    /// Offers the next chunk that waits to the client whose turn it is, where fewer than `at_once` are offered; tells which to whom.
+    /// `host` says that it has these chunks: those that it lacks are offered first. A seeder that was started anew knows nothing of what went
+    /// out before, and would else be told of one chunk after another that it is not needed.
+    pub(super) fn claim(&mut self, host: HostId, theirs: &Bitfield) {
+        if theirs.len() != self.claimed.len() || !self.is_client(host) {
+            return;
+        }
+        let (has, lacks): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(|chunk| theirs.contains(*chunk));
+        has.iter().for_each(|chunk| {
+            self.claimed.insert(*chunk);
+        });
+        self.waiting = lacks.into_iter().chain(has).collect();
+    }
+
+    /// Offers the next chunk that waits to the client whose turn it is, where fewer than `at_once` are offered, or some more of one that
+    /// somebody claims to have, which hardly anybody will ask for; tells which to whom.
     pub(super) fn offer_next(&mut self, now: Time, at_once: usize) -> Option<(HostId, ChunkIndex)> {
-        if self.offers.len() >= at_once || self.waiting.is_empty() {
+        let next = *self.waiting.front()?;
+        let more = if self.claimed.contains(next) {
+            CLAIMED_AT_ONCE
+        } else {
+            0
+        };
+        if self.offers.len() >= at_once + more {
             return None;
         }
         // More than that it could not ask for.
@@ -385,6 +409,8 @@ impl Injection {
     }
 }
 
+/// So many more chunks are offered at a time of those that a client claims to have.
+const CLAIMED_AT_ONCE: usize = 64;
 /// A client that lets so many offers in a row pass is replaced.
 const STRIKES_MAX: u32 = 3;
 

@@ -371,6 +371,7 @@ impl Seeder {
                     self.settle_offer(now, host, chunk);
                 }
             }
+            Message::HaveSet(theirs) => self.injection.claim(host, &theirs),
             Message::Request { chunk, held } => self.handle_request(now, host, chunk, held),
             Message::Cancel { chunk } => self.handle_cancel(now, host, chunk),
             Message::Complete => self.member_complete(now, host),
@@ -389,7 +390,6 @@ impl Seeder {
             | Message::Zone(_)
             | Message::Invite { .. }
             | Message::Have(_)
-            | Message::HaveSet(_)
             | Message::HaveAll
             | Message::Offer(_)
             | Message::Lost { .. }

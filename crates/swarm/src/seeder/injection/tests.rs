@@ -48,6 +48,34 @@ fn clients_take_turns_and_so_many_chunks_are_offered_at_once() {
     assert_eq!(injection.check(), Ok(()));
 }
 
+/// A seeder that was started anew offered one chunk after another that all had by then: a third of a second for 600 of them.
+#[test]
+fn what_a_client_says_it_has_is_offered_last_and_many_at_a_time() {
+    let mut injection = injection(&[1, 2]);
+    let theirs = |chunks: &[u32]| {
+        let mut set = Bitfield::new(CHUNKS);
+        chunks.iter().for_each(|index| assert!(set.insert(chunk(*index))));
+        set
+    };
+    injection.claim(host(1), &theirs(&[0, 1, 2, 3]));
+    injection.claim(host(2), &theirs(&[0, 1, 2]));
+    injection.claim(host(3), &theirs(&[4, 5]));
+    injection.claim(host(1), &Bitfield::full(CHUNKS + 1));
+    let mut offered = Vec::new();
+    while let Some((_, chunk)) = injection.offer_next(at(0), 1) {
+        offered.push(chunk.get());
+    }
+    assert_eq!(offered, [4], "it may be asked for, and so may the next");
+    assert_eq!(injection.check(), Ok(()), "nothing is out because somebody says so");
+    assert!(injection.settle(host(1), chunk(4)));
+    injection.offer_next(at(0), 1).unwrap();
+    assert!(injection.settle(host(2), chunk(5)));
+    let rest: Vec<u32> = std::iter::from_fn(|| injection.offer_next(at(0), 1))
+        .map(|(_, chunk)| chunk.get())
+        .collect();
+    assert_eq!(rest, [3, 0, 1, 2], "those first that one of two says it has");
+}
+
 #[test]
 fn nothing_is_offered_where_nobody_is_there() {
     let mut injection = injection(&[]);
