@@ -36,6 +36,8 @@ pub(crate) struct Neighbour {
     pub(crate) told: usize,
     /// Where it says it is.
     pub(crate) zone: Option<ZoneId>,
+    /// A seeder that has shown no more than what it offers.
+    pub(crate) only_offers: bool,
 }
 
 impl Neighbour {
@@ -108,6 +110,7 @@ impl Neighbours {
             aborts: 0,
             told: 0,
             zone: None,
+            only_offers: false,
         });
         true
     }

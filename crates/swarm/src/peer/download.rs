@@ -292,8 +292,11 @@ impl Peer {
 
     pub(super) fn handle_reject(&mut self, now: Time, from: HostId, chunk: u32, reason: RejectReason) {
         let has_it = reason != RejectReason::NotHeld;
-        let makes_sense = self.does_not_send(now, from, chunk, has_it);
-        if makes_sense && has_it && self.config.is_seeder(from) {
+        // One that shows nothing but offers has offered this to somebody else by now, or offers it again; what else it offers it is to be asked
+        // for. With each offer it would else be asked for this again.
+        let only_offers = self.neighbours.get(from).is_some_and(|neighbour| neighbour.only_offers);
+        let makes_sense = self.does_not_send(now, from, chunk, has_it && !only_offers);
+        if makes_sense && has_it && !only_offers && self.config.is_seeder(from) {
             self.tracker.refused(now, from, reason);
         }
     }

@@ -98,6 +98,7 @@ impl Peer {
             return;
         };
         neighbour.knows_manifest = true;
+        let only_offered = std::mem::replace(&mut neighbour.only_offers, true);
         self.tracker.not_refused(seeder);
         match &mut self.build {
             Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
@@ -112,7 +113,7 @@ impl Peer {
                     return;
                 };
                 // One that had shown all it has goes back to offering: hosts that held this have gone.
-                if neighbour.has.is_full() {
+                if !only_offered {
                     download.ledger.holder_begins_anew(&neighbour.has);
                     neighbour.has = Bitfield::new(download.manifest.chunk_count());
                 }
@@ -128,6 +129,7 @@ impl Peer {
             return;
         };
         let is_first = !std::mem::replace(&mut neighbour.knows_manifest, true);
+        neighbour.only_offers = false;
         self.tracker.not_refused(host);
         match &mut self.build {
             Build::Unknown | Build::Announced { .. } | Build::Opening { .. } => {
@@ -175,9 +177,10 @@ impl Peer {
         let needless: ChunkList = needless.collect();
         let held = ledger.held();
         let is_held = |c: &u32| manifest.chunk(*c).is_some_and(|chunk| held.contains(chunk));
-        // It was started anew, or is not through with what others sent: it need not find out chunk by chunk. Once is enough.
-        let told = self.neighbours.get(seeder).map(|neighbour| neighbour.told);
-        let is_behind = told == Some(0) && held.count() >= HAVE_LIST_BELOW && needless.iter().any(is_held);
+        // It was started anew, or is not through with what others sent: it need not find out chunk by chunk. Not for each that is offered.
+        let told = self.neighbours.get(seeder).map_or(0, |neighbour| neighbour.told);
+        let is_news = held.count() as usize >= told + told / TOLD_AGAIN_PART + HAVE_LIST_BELOW as usize;
+        let is_behind = is_news && needless.iter().any(is_held);
         let all = is_behind.then(|| Message::HaveSet(Box::new(held.clone())));
         let told = held.count() as usize;
         let Some(neighbour) = self.neighbours.get_mut(seeder).filter(|_| !needless.is_empty()) else {
@@ -259,6 +262,8 @@ impl Peer {
     }
 }
 
+/// A seeder is told again what is held when this part of it is new.
+const TOLD_AGAIN_PART: usize = 4;
 /// News waits for no more than this part of the time a chunk takes.
 const NEWS_SHARE_OF_TRANSFER: u32 = 32;
 /// Up to this many chunks a list is shorter than the set for the builds we ship.
