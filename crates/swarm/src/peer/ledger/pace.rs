@@ -14,6 +14,8 @@ pub(super) struct Pace {
     waits: Spread,
     /// From the beginning to having.
     transfers: Spread,
+    /// From the beginning to the first bytes, of those too that were not the first to deliver: who wins is faster than usual.
+    first_bytes: Spread,
     /// Less than this is the noise of a busy machine and not a stall.
     patience_min_nanos: u64,
     /// How long the last few requests waited until their neighbour began; at first, what the first exchange of messages
@@ -48,6 +50,7 @@ impl Pace {
             usual: Spread::default(),
             waits: Spread::default(),
             transfers: Spread::default(),
+            first_bytes: Spread::default(),
             patience_min_nanos: nanos(patience_min),
             waits_nanos: [nanos(round_trip); WAITS_KEPT],
             waits_seen: 0,
@@ -144,6 +147,12 @@ impl Pace {
         }
     }
 
+    /// The first bytes have come from a neighbour that has delivered before, so long after it began.
+    #[inline]
+    pub(super) fn pays(&mut self, after: Duration) {
+        self.first_bytes.observe(after);
+    }
+
     /// A chunk is here at `now`. Its neighbour is not known to have begun where `started_at` is `None`.
     #[inline]
     pub(super) fn completed(&mut self, now: Time, asked_at: Time, started_at: Option<Time>) {
@@ -200,7 +209,8 @@ impl Pace {
         let begin_max = self
             .transfers
             .most()
-            .map_or(wait_max, |most| most.max(LATE_LEAST_NANOS));
+            .map_or(wait_max, |most| most.max(LATE_LEAST_NANOS))
+            .max(self.first_bytes.most().unwrap_or_default());
         let silence_max = most.map_or(least, |most| most.max(SILENCE_LEAST_NANOS));
         let at_first = least.saturating_mul(PATIENCE_AT_FIRST) / 2;
         let patience = most.map_or(at_first, |most| most.max(least));

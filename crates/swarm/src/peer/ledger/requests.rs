@@ -246,16 +246,20 @@ impl Requests {
         let pays = sign == Sign::Payload;
         // To say that one begins is easy. A neighbour that has delivered is believed: otherwise the chunk would be asked of a third one at the
         // moment the second is cancelled.
-        let is_believed = pays || self.has_delivered(from);
+        let is_known = self.has_delivered(from);
+        let is_believed = pays || is_known;
         let Some(request) = self.list.iter_mut().find(|r| r.from == from && r.chunk == chunk) else {
             return Losers::new();
         };
         match &mut request.state {
-            State::Sending { paid, .. } => {
+            State::Sending { since, paid } => {
                 // To say that it begins once more is no progress.
                 if pays {
                     request.progress_at = now;
                     let is_first = !std::mem::replace(paid, true);
+                    if is_first && is_known && !request.again {
+                        pace.pays(now.since(*since));
+                    }
                     if is_first || request.late {
                         request.late = false;
                         self.count();
