@@ -79,7 +79,7 @@ impl Pace {
     /// Whether asking a second neighbour for a late chunk pays.
     #[inline]
     pub(super) fn may_hedge(&self) -> bool {
-        self.takes_round_trips(HEDGE_FROM_ROUND_TRIPS)
+        self.takes_round_trips(0)
     }
 
     /// Whether a chunk takes at least so many round trips, and payload has rarely come twice.
@@ -265,10 +265,17 @@ impl Pace {
         self.transfers.mean().map(Duration::from_nanos)
     }
 
-    /// From so long after its beginning on a chunk takes longer than it usually does; `None` before the first one came.
+    /// From so long after its beginning on a chunk takes longer than it usually does; `None` before the first one came. Where chunks pass as
+    /// fast as messages it is not before hardly any takes as long and messages have passed: a second copy has yet to come, and the first may.
     #[inline]
     pub(super) fn slow_after(&self) -> Option<Duration> {
-        self.transfer().map(|transfer| transfer * SLOW_AFTER.0 / SLOW_AFTER.1)
+        let transfer = self.transfer()?;
+        let hardly_ever = || Duration::from_nanos(self.transfers.most().unwrap_or_default());
+        Some(if transfer < self.round_trip() {
+            hardly_ever() + self.round_trip() * SLOW_AFTER_ROUND_TRIPS
+        } else {
+            transfer * SLOW_AFTER.0 / SLOW_AFTER.1
+        })
     }
 }
 
@@ -376,8 +383,8 @@ const ROUND_TRIP_PART: u64 = 16;
 const ROUND_TRIP_TIMES: u64 = 4;
 /// A chunk takes at least so many round trips where ties pay.
 const TIE_FROM_ROUND_TRIPS: u32 = 16;
-/// Likewise where asking for a late chunk twice pays: a second copy has yet to come.
-const HEDGE_FROM_ROUND_TRIPS: u32 = 1;
+/// A chunk that takes no round trip is not slow before so many have passed beside what hardly any takes.
+const SLOW_AFTER_ROUND_TRIPS: u32 = 2;
 /// A second neighbour is asked when so many chunks have come.
 const TIES_FROM: u32 = 12;
 /// Ties and chunks that must go well for each chunk that came twice: there may be a tie for each chunk, and 3 % may come twice.
@@ -486,7 +493,7 @@ mod tests {
         for (what, seen, expected) in [
             ("slow chunks", pace(1, 16, 12, 0), (true, true)),
             ("chunks of fifteen round trips", pace(1, 15, 12, 0), (false, true)),
-            ("chunks as fast as messages", pace(16, 15, 12, 0), (false, false)),
+            ("chunks as fast as messages", pace(16, 15, 12, 0), (false, true)),
             ("too few chunks to tell", pace(1, 16, 11, 0), (false, false)),
             ("payload that came twice", pace(1, 16, 75, 1), (false, false)),
             ("payload that came twice long ago", pace(1, 16, 76, 1), (true, true)),

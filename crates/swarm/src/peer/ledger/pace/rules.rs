@@ -63,6 +63,33 @@ fn before_the_first_chunk_sixteen_that_are_late_double_the_time_that_requests_ta
     assert_eq!(limits(&pace), known, "who stalls wins nothing by it");
 }
 
+/// Builds of 64 MiB on links of 10 Gbit/s: nobody asked a second one for the last chunks, and who did not send one was late after 180 ms.
+#[test]
+fn a_chunk_as_fast_as_messages_is_slow_when_hardly_any_takes_as_long_and_two_round_trips_have_passed() {
+    for (round_trip, slow_after) in [(15, 24), (16, 24), (17, 2 * 17 + 32), (100, 2 * 100 + 32)] {
+        let mut pace = Pace::new(Duration::from_secs(2), millis(round_trip));
+        assert_eq!(pace.slow_after(), None, "nothing has come");
+        (0..100).for_each(|_| pace.completed(at(1000), at(0), Some(at(984))));
+        let seen = pace.slow_after().unwrap();
+        assert!(
+            seen.abs_diff(millis(slow_after)) < Duration::from_micros(100),
+            "{seen:?} and not {slow_after} ms"
+        );
+    }
+}
+
+/// Several were asked for a chunk, and the fastest of them taught how long chunks take: all others were late, and each was asked of more.
+#[test]
+fn first_bytes_that_come_late_teach_how_long_who_has_begun_may_be_silent() {
+    let mut pace = Pace::new(Duration::from_secs(2), millis(1));
+    (0..100).for_each(|_| pace.completed(at(1000), at(0), Some(at(950))));
+    let before = pace.limits().begin_max;
+    assert_eq!(before, LATE_LEAST_NANOS);
+    (0..20).for_each(|_| pace.pays(millis(300)));
+    let after = pace.limits().begin_max;
+    assert!(after >= 600_000_000 && after < 1_500_000_000, "{after}");
+}
+
 #[test]
 fn the_shortest_of_the_last_eight_waits_is_what_a_tie_is_measured_by() {
     let mut pace = pace(1);
