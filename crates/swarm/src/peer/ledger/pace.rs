@@ -457,32 +457,6 @@ mod tests {
     }
 
     #[test]
-    fn in_the_beginning_what_passes_between_two_is_that_of_the_last_few() {
-        let mut pace = Pace::new(PATIENCE, Duration::from_millis(1));
-        let mut now = 0;
-        for _ in 0..4 {
-            now += 160;
-            pace.completed(at(now), at(now - 20), None);
-        }
-        assert_eq!(pace.between(), Duration::from_millis(160));
-        for _ in 0..4 {
-            now += 10;
-            pace.completed(at(now), at(now - 20), None);
-        }
-        assert_eq!(pace.between(), Duration::from_millis(10), "ten times as fast at once");
-        (0..60).for_each(|_| {
-            now += 160;
-            pace.completed(at(now), at(now - 20), None);
-        });
-        let before = pace.between();
-        for _ in 0..4 {
-            now += 10;
-            pace.completed(at(now), at(now - 20), None);
-        }
-        assert!(pace.between() > before / 2, "and later not: {:?}", pace.between());
-    }
-
-    #[test]
     fn a_second_neighbour_pays_where_chunks_are_slower_than_messages_and_rarely_come_twice() {
         let pace = |round_trip: u64, taken: u64, chunks: u32, doubled: u32| {
             let mut pace = Pace::new(PATIENCE, Duration::from_millis(round_trip));

@@ -87,7 +87,7 @@ fn first_bytes_that_come_late_teach_how_long_who_has_begun_may_be_silent() {
     assert_eq!(before, LATE_LEAST_NANOS);
     (0..20).for_each(|_| pace.pays(millis(300)));
     let after = pace.limits().begin_max;
-    assert!(after >= 600_000_000 && after < 1_500_000_000, "{after}");
+    assert!((600_000_000..1_500_000_000).contains(&after), "{after}");
 }
 
 #[test]
@@ -156,4 +156,30 @@ fn of_the_first_few_chunks_no_haste_is_learned() {
     assert_eq!(pace.wait_max(), Duration::from_nanos(LATE_LEAST_NANOS));
     pace.completed(at(10), at(0), Some(at(1)));
     assert_eq!(pace.wait_max(), Duration::from_millis(50));
+}
+
+#[test]
+fn in_the_beginning_what_passes_between_two_is_that_of_the_last_few() {
+    let mut pace = Pace::new(Duration::from_secs(2), millis(1));
+    let mut now = 0;
+    for _ in 0..4 {
+        now += 160;
+        pace.completed(at(now), at(now - 20), None);
+    }
+    assert_eq!(pace.between(), Duration::from_millis(160));
+    for _ in 0..4 {
+        now += 10;
+        pace.completed(at(now), at(now - 20), None);
+    }
+    assert_eq!(pace.between(), Duration::from_millis(10), "ten times as fast at once");
+    (0..60).for_each(|_| {
+        now += 160;
+        pace.completed(at(now), at(now - 20), None);
+    });
+    let before = pace.between();
+    for _ in 0..4 {
+        now += 10;
+        pace.completed(at(now), at(now - 20), None);
+    }
+    assert!(pace.between() > before / 2, "and later not: {:?}", pace.between());
 }
