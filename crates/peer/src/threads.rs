@@ -25,7 +25,7 @@ fn worker_threads() -> usize {
 }
 
 /// Gives the system back what a burst of work has left: what was freed and lies between what is still held, of which the C library by itself gives
-/// back the end only, and the program's code, most of which is for work. Code that runs comes back from the file, or the system's copy of it.
+/// back the end only.
 pub fn give_back_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -34,29 +34,7 @@ pub fn give_back_memory() {
         unsafe {
             libc::malloc_trim(0);
         }
-        if let Some(code) = own_code() {
-            #[expect(unsafe_code, reason = "a hint for the system, which only C knows")]
-            // SAFETY: nobody has written to these pages, so that they are the same again whenever somebody reads them.
-            unsafe {
-                libc::madvise(code.start as *mut libc::c_void, code.len(), libc::MADV_DONTNEED);
-            }
-        }
     }
-}
-
-/// Where this program's code is in memory, as its file has it.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn own_code() -> Option<std::ops::Range<usize>> {
-    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-    maps.lines().find_map(|line| {
-        // "START-END r-xp OFFSET DEVICE INODE PATH"
-        let (range, rest) = line.split_once(' ')?;
-        let (start, end) = range.split_once('-')?;
-        let parse = |address| usize::from_str_radix(address, 16).ok();
-        let range = parse(start)?..parse(end)?;
-        let is_own = range.contains(&(own_code as *const () as usize));
-        (is_own && rest.starts_with("r-xp ")).then_some(range)
-    })
 }
 
 /// Has all threads share one heap. The C library gives each thread that allocates a heap of its own, and keeps what is freed for whoever

@@ -172,7 +172,8 @@ async fn an_idle_agent_with_four_gibibytes_takes_little_memory_and_next_to_no_cp
             share * 100.0,
             WATCHED.as_secs()
         );
-        assert!(resident <= 20 << 10, "{resident} KiB");
+        // What else is resident are pages of the program's file, which the system takes back when it needs them.
+        assert!(own <= 12 << 10, "{own} KiB");
         assert!(share <= 0.001, "{share}");
     }
     host.stops().await;

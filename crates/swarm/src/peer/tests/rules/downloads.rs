@@ -162,17 +162,20 @@ fn a_chunk_that_comes_from_another_zone_is_counted() {
 }
 
 #[test]
-fn only_a_seeder_that_turns_down_what_it_has_is_left_alone_for_a_while() {
-    for (from, index, reason, is_left_alone) in [
-        (SEEDER, 6, RejectReason::QueueFull, true),
-        (SEEDER, 6, RejectReason::NotHeld, false),
-        (SEEDER, 8, RejectReason::QueueFull, false),
-        (A, 6, RejectReason::QueueFull, false),
+fn only_a_seeder_that_turns_down_what_it_has_shown_is_left_alone_for_a_while() {
+    let offers_more = || Message::Offer([7].into_iter().collect());
+    for (says, from, index, reason, is_left_alone) in [
+        (Message::HaveAll, SEEDER, 6, RejectReason::QueueFull, true),
+        (Message::HaveAll, SEEDER, 6, RejectReason::NotHeld, false),
+        (Message::HaveAll, SEEDER, 8, RejectReason::QueueFull, false),
+        (Message::HaveAll, A, 6, RejectReason::QueueFull, false),
+        (offers_more(), SEEDER, 6, RejectReason::QueueFull, false),
     ] {
         let mut driven = Driven::new(8, 0);
         driven.tell(Event::StoreOpened { held: set(8, []) });
         let offer = Message::Offer([5, 6].into_iter().collect());
         assert_eq!(driven.asks_after(Event::Message(SEEDER, offer)).len(), 2);
+        driven.tell(Event::Message(SEEDER, says));
         driven.tell(Event::Message(from, reject(index, reason)));
         let refused = driven.peer.tracker.refused_of_late();
         let expected: &[HostId] = if is_left_alone { &[SEEDER] } else { &[] };
