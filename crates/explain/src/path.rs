@@ -295,10 +295,11 @@ impl Walk<'_, '_> {
         let is_seeder = view.is_seeder(with);
         let is_full = view.uplink_use(with, time).is_some_and(|part| part >= FULL);
         match (view.was_sending(with, time), is_seeder) {
-            (true, false) if chunk.refused > 0 => Cause::Refused,
             (true, true) if is_full => Cause::SeederLink,
             (true, true) => Cause::SeederSlots,
+            // Whoever else turned it down: a seeder does so to all that can have it from neighbours.
             (true, false) if is_full => Cause::SenderLink,
+            (true, false) if chunk.refused > 0 => Cause::Refused,
             (true, false) => Cause::Queue,
             // Who turns requests down and sends nothing is silent too: its queue is full of them.
             (false, _) if view.crosses(with, Member::host(host)) => Cause::SharedLink,
