@@ -187,7 +187,7 @@ fn pipe(stream: TcpStream, sealed: StatelessTransportState, [written, read]: [u6
     let why = ended.clone();
     let sealing = async move {
         if let Err(error) = seal_all(outbound, &sealed, to_wire, written).await {
-            why.because(format!("the connection has broken: {error}"));
+            why.because(gone(&error));
         }
     };
     let carried = [
@@ -213,10 +213,7 @@ async fn open_all(
     loop {
         let packet = match tokio::time::timeout(SILENCE_MAX, read_packet(&mut wire)).await {
             Ok(Ok(packet)) => packet,
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Err("the connection was closed".to_owned());
-            }
-            Ok(Err(error)) => return Err(format!("the connection has broken: {error}")),
+            Ok(Err(error)) => return Err(gone(&error)),
             Err(_) => return Err(format!("nothing was heard for {} s", SILENCE_MAX.as_secs())),
         };
         let Ok(length) = sealed.read_message(count, &packet, &mut said) else {
@@ -226,6 +223,15 @@ async fn open_all(
         if inbound.write_all(&said[..length]).await.is_err() {
             return Err("this side has ended".to_owned());
         }
+    }
+}
+
+/// A process that is killed closes its connections; where it had not read all, the system says that by a reset.
+fn gone(error: &std::io::Error) -> String {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        UnexpectedEof | ConnectionReset | BrokenPipe => "the connection was closed".to_owned(),
+        _ => format!("the connection has broken: {error}"),
     }
 }
 

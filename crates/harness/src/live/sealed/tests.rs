@@ -54,6 +54,20 @@ async fn what_is_said_arrives_whole_in_both_directions_whatever_its_length() {
     );
 }
 
+/// Seen of a worker that was killed while something was on its way to it.
+#[test]
+fn who_has_gone_without_reading_all_has_closed_the_connection() {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof};
+    for (kind, expected) in [
+        (UnexpectedEof, "the connection was closed"),
+        (ConnectionReset, "the connection was closed"),
+        (BrokenPipe, "the connection was closed"),
+        (TimedOut, "the connection has broken: timed out"),
+    ] {
+        assert_eq!(gone(&kind.into()), expected, "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn another_key_is_told_from_a_connection_that_breaks_by_both() {
     let (worker, run) = meet(KEY, "sixteen bytes of somebody else").await;
