@@ -60,7 +60,8 @@ pub(crate) async fn follow(
     loop {
         builds.step();
         rows.begin(&builds);
-        let is_busy = rest.note(builds.is_busy());
+        let is_busy = builds.is_busy();
+        rest.note(is_busy);
         tokio::select! {
             _ = stop.first() => break,
             listed = directory.changed() => match listed {
@@ -78,7 +79,7 @@ pub(crate) async fn follow(
                 Asked::Nothing => {}
             },
             () = tokio::time::sleep(LOOK_EVERY), if is_busy => {}
-            () = rest.makes_use_of_itself() => {}
+            () = rest.gives_back() => {}
             // Limits may go by the time of day.
             () = tokio::time::sleep(CLOCK_EVERY), if builds.arguments.limits_change() => {}
         }
@@ -108,16 +109,15 @@ pub(crate) async fn follow(
 struct Rest(Option<tokio::time::Instant>);
 
 impl Rest {
-    /// What it is told.
-    fn note(&mut self, is_busy: bool) -> bool {
+    /// Something is on its way now, or nothing is.
+    fn note(&mut self, is_busy: bool) {
         if is_busy {
             self.0 = Some(tokio::time::Instant::now());
         }
-        is_busy
     }
 
     /// Waits until nothing has been on its way for a while, and gives memory back, once. Cancel-safe.
-    async fn makes_use_of_itself(&mut self) {
+    async fn gives_back(&mut self) {
         match self.0 {
             Some(busy) => tokio::time::sleep_until(busy + AT_REST_AFTER).await,
             None => std::future::pending().await,

@@ -175,19 +175,20 @@ impl Peer {
             .copied()
             .filter(|c| manifest.chunk(*c).is_some_and(is_needless));
         let needless: ChunkList = needless.collect();
-        let held = ledger.held();
-        let is_held = |c: &u32| manifest.chunk(*c).is_some_and(|chunk| held.contains(chunk));
-        // It was started anew, or is not through with what others sent: it need not find out chunk by chunk. Not for each that is offered.
-        let told = self.neighbours.get(seeder).map_or(0, |neighbour| neighbour.told);
-        let is_news = held.count() as usize >= told + told / TOLD_AGAIN_PART + HAVE_LIST_BELOW as usize;
-        let is_behind = is_news && needless.iter().any(is_held);
-        let all = is_behind.then(|| Message::HaveSet(Box::new(held.clone())));
-        let told = held.count() as usize;
-        let Some(neighbour) = self.neighbours.get_mut(seeder).filter(|_| !needless.is_empty()) else {
+        if needless.is_empty() {
+            return;
+        }
+        let Some(neighbour) = self.neighbours.get_mut(seeder) else {
             return;
         };
-        if let Some(all) = all {
-            neighbour.told = told;
+        // It was started anew, or is not through with what others sent: it need not find out chunk by chunk. Not for each that is offered.
+        let held = ledger.held();
+        let (count, told) = (held.count() as usize, neighbour.told);
+        let is_news = count >= told + told / TOLD_AGAIN_PART + HAVE_LIST_BELOW as usize;
+        let is_held = |c: &u32| manifest.chunk(*c).is_some_and(|chunk| held.contains(chunk));
+        if is_news && needless.iter().any(is_held) {
+            neighbour.told = count;
+            let all = Message::HaveSet(Box::new(held.clone()));
             self.send(seeder, all);
         }
         self.send(seeder, Message::Decline(needless));

@@ -68,7 +68,7 @@ pub enum Message {
     Manifest(Arc<Manifest>),
     /// Host to host: I hold these chunks as well. The first one, possibly empty, also says that the sender has the manifest.
     Have(ChunkList),
-    /// I hold exactly these chunks. Said to a seeder that offers what is held here, once: it was started anew.
+    /// I hold exactly these chunks. Said to a seeder too that offers what is held here, since it was started anew; again when a quarter more is.
     HaveSet(Box<Bitfield>),
     /// I hold every chunk.
     HaveAll,

@@ -73,24 +73,21 @@ impl Pace {
     /// the round trip.
     #[inline]
     pub(super) fn may_tie(&self) -> bool {
-        self.takes_round_trips(TIE_FROM_ROUND_TRIPS)
+        let round_trip = || self.waits_nanos.iter().min().copied().unwrap_or_default();
+        let takes_many = |nanos| nanos >= round_trip().saturating_mul(TIE_FROM_ROUND_TRIPS.into());
+        self.rarely_came_twice() && self.transfers.mean().is_some_and(takes_many)
     }
 
     /// Whether asking a second neighbour for a late chunk pays.
     #[inline]
     pub(super) fn may_hedge(&self) -> bool {
-        self.takes_round_trips(0)
+        self.rarely_came_twice()
     }
 
-    /// Whether a chunk takes at least so many round trips, and payload has rarely come twice.
+    /// Whether enough chunks have come to tell, and little payload came twice.
     #[inline]
-    fn takes_round_trips(&self, count: u32) -> bool {
-        let round_trip = || self.waits_nanos.iter().min().copied().unwrap_or_default();
+    const fn rarely_came_twice(&self) -> bool {
         TIES_FROM + self.doubled * TIES_PER_DOUBLED <= self.ties + self.completed
-            && self
-                .transfers
-                .mean()
-                .is_some_and(|nanos| nanos >= round_trip().saturating_mul(count.into()))
     }
 
     /// A second neighbour is asked for a chunk that nobody has begun.

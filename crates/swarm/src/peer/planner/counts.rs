@@ -11,14 +11,11 @@ use crate::wire::Contact;
 /// they have nothing better to do, and nobody else is to be asked for less.
 #[inline]
 pub(in crate::peer) fn beside(ledger: &Ledger, neighbours: &Neighbours, seeders: &[Contact], of_each: usize) -> usize {
-    let has_all = |seeder: HostId| neighbours.get(seeder).is_some_and(|known| known.has.is_full());
-    let beside = |seeder: &Contact| match ledger.outstanding(seeder.host) {
-        // Most often, and then what it has shown, which is far away in memory, is not looked at.
-        0 => 0,
-        asked if has_all(seeder.host) => asked.min(of_each),
-        _ => 0,
-    };
-    seeders.iter().map(beside).sum()
+    let asked = |seeder: &Contact| ledger.outstanding(seeder.host).min(of_each);
+    let has_all = |seeder: &Contact| neighbours.get(seeder.host).is_some_and(|known| known.has.is_full());
+    // Most often nothing is asked of it, and what it has shown, which is far away in memory, need not be looked at.
+    let counts = |seeder: &&Contact| asked(seeder) > 0 && has_all(seeder);
+    seeders.iter().filter(counts).map(asked).sum()
 }
 
 impl<H> Planner<'_, H> {
