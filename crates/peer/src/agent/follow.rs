@@ -60,8 +60,7 @@ pub(crate) async fn follow(
     loop {
         builds.step();
         rows.begin(&builds);
-        let is_busy = builds.is_busy();
-        rest.note(is_busy);
+        let is_busy = rest.note(builds.is_busy());
         tokio::select! {
             _ = stop.first() => break,
             listed = directory.changed() => match listed {
@@ -109,11 +108,12 @@ pub(crate) async fn follow(
 struct Rest(Option<tokio::time::Instant>);
 
 impl Rest {
-    /// Something is on its way now, or nothing is.
-    fn note(&mut self, is_busy: bool) {
+    /// Whether something is on its way now, of which it keeps when it was last so.
+    fn note(&mut self, is_busy: bool) -> bool {
         if is_busy {
             self.0 = Some(tokio::time::Instant::now());
         }
+        is_busy
     }
 
     /// Waits until nothing has been on its way for a while, and gives memory back, once. Cancel-safe.
