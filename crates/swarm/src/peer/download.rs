@@ -38,6 +38,8 @@ pub(super) struct Download {
     pub(super) latest: Option<ChunkIndex>,
     /// Times in a row that there was nothing to ask for.
     starved: u32,
+    /// How long this host stood still when it was last woken; zero where it did not.
+    paused: Duration,
     /// Whether it was once told that every chunk is held.
     completion_told: bool,
 }
@@ -61,6 +63,7 @@ impl Download {
             ledger: Ledger::new(config.policy, held, config.patience_min, round_trip),
             chance,
             starved: 0,
+            paused: Duration::ZERO,
             completion_told: false,
         }
     }
@@ -190,7 +193,8 @@ impl Peer {
             None => self.timers.clear(Timer::Late),
         }
         if let Some(expiry) = ledger.next_expiry() {
-            self.timers.set_at_latest(Timer::RequestExpiry, expiry);
+            // Not in the past, or it would seem that this host was woken late.
+            self.timers.set_at_latest(Timer::RequestExpiry, expiry.max(now));
         }
         if self.is_to_get_something(ledger) {
             self.timers.clear(Timer::Starved);
@@ -367,12 +371,29 @@ impl Peer {
         if now >= due + OWN_PAUSE
             && let Build::Fetching(download) = &mut self.build
         {
+            // Once it is a pause, and over.
+            let lag = now.since(due);
+            let before = std::mem::replace(&mut download.paused, lag);
+            download.ledger.woken_late(lag.min(before));
             download.ledger.excuse(now);
             download.downlink.stood_still(download.ledger.in_flight());
             match download.ledger.next_expiry() {
                 Some(expiry) => self.timers.set(Timer::RequestExpiry, expiry),
                 None => self.timers.clear(Timer::RequestExpiry),
             }
+        }
+    }
+
+    /// This host is woken so long after `timer` was due. What neighbours sent meanwhile waits as well, to be read; those that run on the
+    /// same machine are as late to send it.
+    pub(super) fn learn_own_lag(&mut self, timer: Timer, lag: Duration) {
+        // Others may be set to times that have passed; what is a pause has been learned as one.
+        if let Timer::Flush | Timer::RequestExpiry = timer
+            && lag < OWN_PAUSE
+            && let Build::Fetching(download) = &mut self.build
+        {
+            download.paused = Duration::ZERO;
+            download.ledger.woken_late(lag);
         }
     }
 

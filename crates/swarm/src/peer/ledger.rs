@@ -179,6 +179,11 @@ impl Ledger {
         self.requests.tell_late(chunk)
     }
 
+    /// This host was woken so late.
+    pub(super) fn woken_late(&mut self, lag: Duration) {
+        self.pace.woken_late(lag);
+    }
+
     /// This host stood still until `now`: nobody who was asked before is late for that.
     pub(super) fn excuse(&mut self, now: Time) {
         self.requests.excuse(now);

@@ -205,7 +205,8 @@ impl Peer {
     fn take_in(&mut self, now: Time, event: Event) {
         match event {
             Event::Wakeup => {
-                while let Some((timer, _due)) = self.timers.take_due(now) {
+                while let Some((timer, due)) = self.timers.take_due(now) {
+                    self.learn_own_lag(timer, now.since(due));
                     self.handle_timer(now, timer);
                 }
             }

@@ -41,6 +41,8 @@ pub(super) struct Pace {
     given_up: u32,
     /// Requests that were late so far. They count until the first chunk comes.
     late: u32,
+    /// How late this host is woken at most, as seen of late.
+    own_lag_nanos: u64,
 }
 
 impl Pace {
@@ -65,6 +67,7 @@ impl Pace {
             trickled: 0,
             given_up: 0,
             late: 0,
+            own_lag_nanos: 0,
         }
     }
 
@@ -120,6 +123,12 @@ impl Pace {
     /// and again fills it: until one comes the next are given twice the time, and twice that after as many again, up to a limit.
     pub(super) const fn are_late(&mut self, requests: u32) {
         self.late = self.late.saturating_add(requests);
+    }
+
+    /// This host was woken so late: its machine is busy, and what its neighbours send has to wait likewise.
+    pub(super) fn woken_late(&mut self, lag: Duration) {
+        let before = self.own_lag_nanos;
+        self.own_lag_nanos = nanos(lag).max(before - before.div_ceil(OWN_LAG_PART));
     }
 
     /// How many chunks may still be on their way twice because somebody was late, of a build of `chunks`.
@@ -211,15 +220,14 @@ impl Pace {
         let silence_max = most.map_or(least, |most| most.max(SILENCE_LEAST_NANOS));
         let at_first = least.saturating_mul(PATIENCE_AT_FIRST) / 2;
         let patience = most.map_or(at_first, |most| most.max(least));
+        let own_lag = self.own_lag_nanos.saturating_mul(OWN_LAG_TIMES);
+        let transfer_max = hardly_ever.map_or(least / 2, |most| most.max(LATE_LEAST_NANOS).min(far_too_slow));
         Limits {
-            patience: in_need(patience),
-            wait_max: in_need(wait_max),
-            begin_max: in_need(begin_max),
-            silence_max: in_need(silence_max),
-            transfer_max: doubled(
-                hardly_ever.map_or(least / 2, |most| most.max(LATE_LEAST_NANOS).min(far_too_slow)),
-                self.trickled,
-            ),
+            patience: in_need(patience).saturating_add(own_lag),
+            wait_max: in_need(wait_max).saturating_add(own_lag),
+            begin_max: in_need(begin_max).saturating_add(own_lag),
+            silence_max: in_need(silence_max).saturating_add(own_lag),
+            transfer_max: doubled(transfer_max, self.trickled).saturating_add(own_lag),
             given_up: given_up.saturating_mul(GIVEN_UP_TIMES),
         }
     }
@@ -390,6 +398,10 @@ const TIES_PER_DOUBLED: u32 = 64;
 const LATE_A_DOUBLING: u32 = 16;
 /// … so often at most.
 const LATE_DOUBLINGS_MAX: u32 = 6;
+/// What is woken in time once takes such a part of the lag away …
+const OWN_LAG_PART: u64 = 4;
+/// … and a request is given so many times the lag: its way there, its turn, the way back and a while to be read.
+const OWN_LAG_TIMES: u64 = 4;
 /// While no chunk comes the time that one may take is doubled so often at most.
 const DOUBLINGS_MAX: u32 = 16;
 /// While nothing is known about the links a request is overdue after so many halves of the least patience without progress.

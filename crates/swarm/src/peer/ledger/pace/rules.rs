@@ -183,3 +183,31 @@ fn in_the_beginning_what_passes_between_two_is_that_of_the_last_few() {
     }
     assert!(pace.between() > before / 2, "and later not: {:?}", pace.between());
 }
+
+/// On a machine that is busy everybody's messages wait.
+#[test]
+fn who_is_woken_late_gives_four_times_that_until_it_is_woken_in_time_again() {
+    let mut pace = pace(1);
+    let all = |pace: &Pace| {
+        let Limits {
+            patience,
+            wait_max,
+            begin_max,
+            silence_max,
+            transfer_max,
+            given_up,
+        } = pace.limits();
+        ([patience, wait_max, begin_max, silence_max, transfer_max], given_up)
+    };
+    let (before, given_up) = all(&pace);
+    pace.woken_late(millis(100));
+    let more = before.map(|nanos| nanos + 400_000_000);
+    assert_eq!(all(&pace), (more, given_up), "what moves is given up as ever");
+    // The most of late counts, and fades by a quarter each time.
+    pace.woken_late(millis(40));
+    assert_eq!(all(&pace).0, before.map(|nanos| nanos + 300_000_000));
+    pace.woken_late(millis(80));
+    assert_eq!(all(&pace).0, before.map(|nanos| nanos + 320_000_000));
+    (0..100).for_each(|_| pace.woken_late(Duration::ZERO));
+    assert_eq!(all(&pace), (before, given_up));
+}

@@ -201,19 +201,57 @@ fn who_is_late_loses_its_turn_unless_it_is_a_seeder() {
     }
 }
 
-/// A machine that was suspended finds its neighbours' answers in its sockets.
+/// Of a peer that has asked A for a chunk and is woken so late, in milliseconds, each time that it wants to look at its requests; whether it
+/// takes A for late the last time.
+fn is_late_after_lags(lags: &[u64]) -> bool {
+    let mut driven = Driven::new(8, 1);
+    driven.asks_after(Event::StoreOpened { held: set(8, []) });
+    let mut is_late = false;
+    for lag in lags {
+        let due = driven.peer.timers.get(Timer::RequestExpiry).unwrap();
+        driven.now = due + Duration::from_millis(*lag);
+        driven.tell(Event::Wakeup);
+        is_late = ledger(&driven).is_late(A);
+        let next = driven.peer.timers.get(Timer::RequestExpiry).unwrap();
+        assert!(next > driven.now, "{lags:?}");
+    }
+    is_late
+}
+
+/// A machine that was suspended finds its neighbours' answers in its sockets, and so does one that is busy.
 #[test]
-fn who_seems_late_since_this_host_stood_still_for_a_second_is_excused() {
-    for (millis, is_excused) in [(999, false), (1000, true)] {
+fn nobody_is_late_as_long_as_this_host_is_woken_late() {
+    assert!(is_late_after_lags(&[0]));
+    for lag in [10, 500, 999, 1000, 60_000] {
+        assert!(!is_late_after_lags(&[lag]), "{lag} ms late once");
+    }
+    // What is given is four times the lag, which has been had then.
+    for lag in [10, 500, 999] {
+        assert!(is_late_after_lags(&[lag, 0]), "{lag} ms late once, and in time again");
+    }
+}
+
+/// A pause is over when it is seen. Where one follows another the machine is busy.
+#[test]
+fn a_pause_once_gives_nobody_more_time_than_it_took() {
+    let given = |lags: &[u64]| {
         let mut driven = Driven::new(8, 1);
         driven.asks_after(Event::StoreOpened { held: set(8, []) });
-        let due = driven.peer.timers.get(Timer::RequestExpiry).unwrap();
-        driven.now = due + Duration::from_millis(millis);
-        driven.tell(Event::Wakeup);
-        assert_eq!(ledger(&driven).is_late(A), !is_excused, "{millis}");
-        let next = driven.peer.timers.get(Timer::RequestExpiry).unwrap();
-        assert!(next > driven.now, "{millis}");
-    }
+        for lag in lags {
+            let due = driven.peer.timers.get(Timer::RequestExpiry).unwrap();
+            driven.now = due + Duration::from_millis(*lag);
+            driven.tell(Event::Wakeup);
+        }
+        driven.peer.timers.get(Timer::RequestExpiry).unwrap().since(driven.now)
+    };
+    let usual = given(&[60_000]);
+    assert_eq!(given(&[2000]), usual, "however long it is");
+    assert_eq!(given(&[60_000, 2000]), usual + Duration::from_secs(8));
+    assert_eq!(
+        given(&[60_000, 0, 2000]),
+        given(&[2000, 0, 60_000]),
+        "one in between was in time"
+    );
 }
 
 #[test]
