@@ -4,7 +4,8 @@
 //! seeder, and so before everybody else, invites one host of each other zone to fetch it. A zone that was not invited, or
 //! whose invited hosts are gone, starves; then a few of its hosts, twice as many each time, fetch a few chunks from
 //! wherever they are, and the others get these from them. For each that comes so one more is fetched so, and for each that comes
-//! from within one less: who starves goes on for as long as its zone lacks what it wants.
+//! from within one less: who starves goes on for as long as its zone lacks what it wants. A zone starves for a chunk, too: one that everybody is
+//! late with who has it there.
 
 use smallvec::SmallVec;
 
@@ -31,6 +32,8 @@ pub(super) struct Imports {
     open: u32,
     /// Chunks that are, and have not come.
     uninvited: SmallVec<[ChunkIndex; 4]>,
+    /// Where something is late that only other zones could send: how often since then this host has tried to fetch it from there.
+    shut_out: Option<u32>,
 }
 
 /// Where a chunk came from.
@@ -49,6 +52,23 @@ impl Imports {
             invitations: &self.invited,
             open: self.open,
         }
+    }
+
+    /// Something is late that could come only from other zones, and nothing may; or not.
+    pub(super) fn looked(&mut self, is_behind_border: bool) {
+        self.shut_out = is_behind_border.then(|| self.shut_out.unwrap_or_default());
+    }
+
+    /// How often that was tried to be changed.
+    pub(super) const fn shut_out(&self) -> Option<u32> {
+        self.shut_out
+    }
+
+    /// Tried once more.
+    pub(super) fn try_border(&mut self) -> Option<u32> {
+        let times = self.shut_out.as_mut()?;
+        *times += 1;
+        Some(*times)
     }
 
     /// `chunk` is asked of `host`, by invitation or because this zone starves.

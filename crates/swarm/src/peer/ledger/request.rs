@@ -24,6 +24,8 @@ pub(super) struct Request {
     pub(super) again: bool,
     /// Its neighbour was overdue before and has delivered nothing since: it is given twice the time, and nobody waits for it.
     pub(super) struck: bool,
+    /// How many others were late with its chunk when it was asked for; those that have never delivered count as one.
+    pub(super) after: u8,
 }
 
 /// How far a request has come.
@@ -92,9 +94,11 @@ impl Request {
     /// From when on no byte has come for longer than usual.
     #[inline]
     pub(super) fn late_at(&self, limits: &Limits) -> Time {
+        // Where one after another is late with a chunk it may be that all have much to send, and to be asked for more makes that worse.
+        let doubled = |nanos: u64| nanos.saturating_mul(1 << self.after.min(LATE_DOUBLINGS_MAX));
         match self.state {
-            State::Asked => self.asked_at.plus_nanos(limits.wait_max),
-            State::Sending { since, paid: false } => since.plus_nanos(limits.begin_max),
+            State::Asked => self.asked_at.plus_nanos(doubled(limits.wait_max)),
+            State::Sending { since, paid: false } => since.plus_nanos(doubled(limits.begin_max)),
             State::Sending { paid: true, .. } => self.progress_at.plus_nanos(limits.silence_max),
             State::Overdue | State::Stopped { .. } => Time::MAX,
         }
@@ -130,3 +134,6 @@ impl Request {
         }
     }
 }
+
+/// Each neighbour that was late with a chunk doubles the time that the next is given for it, so often at most.
+const LATE_DOUBLINGS_MAX: u8 = 4;

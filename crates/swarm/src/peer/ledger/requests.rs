@@ -45,6 +45,11 @@ impl Requests {
     pub(super) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex, struck: bool) {
         debug_assert!(!self.is_asked(from, chunk), "{from} is asked for {chunk} twice");
         debug_assert!(self.in_time(chunk) < SOURCES_MAX, "{chunk} is asked of too many");
+        // Of those that have never delivered each may be a liar, and others are not busy for that.
+        let late = self.late_sources(chunk);
+        let is_known = |r: &&Request| r.chunk == chunk && r.is_slow() && self.has_delivered(r.from);
+        let known = self.live().filter(is_known).count();
+        let after = known + usize::from(late > known);
         self.list.push(Request {
             chunk,
             from,
@@ -56,6 +61,7 @@ impl Requests {
             trickles: false,
             again: self.recalled.contains(from, chunk),
             struck,
+            after: u8::try_from(after).unwrap_or(u8::MAX),
         });
         self.count();
     }

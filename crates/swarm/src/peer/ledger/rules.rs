@@ -56,7 +56,7 @@ fn of_each_that_is_late_with_a_chunk_it_is_told_once() {
     assert!(ledger.tell_late(chunk(1)).is_empty() && ledger.tell_late(chunk(9)).is_empty());
     ask(&mut ledger, 1000, C, 1, Why::Hedge);
     assert!(ledger.tell_late(chunk(1)).is_empty(), "C is in time");
-    ledger.mark_late(at(2000));
+    ledger.mark_late(at(3000));
     assert_eq!(ledger.tell_late(chunk(1)).as_slice(), [C]);
     assert_eq!(ledger.tell_late(chunk(2)).as_slice(), [B]);
 }

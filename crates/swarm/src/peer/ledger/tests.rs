@@ -381,7 +381,7 @@ fn who_was_overdue_before_and_is_late_again_keeps_nobody_from_being_asked() {
             let (host, chunk) = (HostId::new(number), chunk(3));
             let why = if turn == 0 { Why::Want } else { Why::Hedge };
             ledger.ask(at(0), Ask { host, chunk, why }, strikes);
-            ledger.mark_late(at(1_000));
+            ledger.mark_late(at(2_000));
         }
         assert_eq!(ledger.late().count(), expected, "with {strikes} strikes");
         assert_eq!(ledger.expire(at(2_000)).requests, 0);

@@ -18,6 +18,7 @@ fn requests(asked: &[(u64, u32)]) -> Requests {
             trickles: false,
             again: false,
             struck: false,
+            after: 0,
         });
     }
     requests.count();
@@ -89,4 +90,49 @@ fn that_a_neighbour_begins_says_how_long_the_request_waited_and_payload_says_not
     let waited = std::time::Duration::from_millis(7);
     assert_eq!(Sign::Begins(Waited::of(waited)).waited(), Some(waited));
     assert_eq!(Sign::Payload.waited(), None);
+}
+
+/// All that hold a chunk may have long queues, and each that is asked in vain makes them longer. Who has never delivered may be a liar.
+#[test]
+fn each_that_was_late_with_a_chunk_doubles_the_time_of_the_next_and_those_that_never_delivered_once() {
+    let times = |have_delivered: bool| {
+        let mut pace = Pace::new(
+            std::time::Duration::from_secs(1000),
+            std::time::Duration::from_millis(1),
+        );
+        let mut requests = Requests::default();
+        if have_delivered {
+            requests.delivered = (0..7).map(HostId::new).collect();
+        }
+        let (mut now, mut times) = (Time::ZERO, Vec::new());
+        for index in 0..7 {
+            requests.ask(now, HostId::new(index), ChunkIndex::new(7), false);
+            let request = *requests.list.last().unwrap();
+            let limits = pace.limits();
+            let late_at = |state| Request { state, ..request }.late_at(&limits);
+            let times_of = |state, usual: u64| late_at(state).since(now).as_nanos() / u128::from(usual);
+            let sending = |paid| State::Sending { since: now, paid };
+            times.push((
+                times_of(State::Asked, limits.wait_max),
+                times_of(sending(false), limits.begin_max),
+                times_of(sending(true), limits.silence_max),
+            ));
+            now = request.late_at(&limits);
+            requests.mark_late(now, &mut pace);
+        }
+        requests.ask(now, HostId::new(1), ChunkIndex::new(8), false);
+        assert_eq!(
+            requests.list.last().unwrap().after,
+            0,
+            "with another chunk nobody was late"
+        );
+        times
+    };
+    let doubled = |times: [u128; 7]| times.map(|times| (times, times, 1));
+    assert_eq!(
+        times(true),
+        doubled([1, 2, 4, 8, 16, 16, 16]),
+        "who sends is not given more"
+    );
+    assert_eq!(times(false), doubled([1, 2, 2, 2, 2, 2, 2]));
 }
