@@ -76,7 +76,7 @@ pub struct Peer {
     banned: BTreeMap<HostId, Time>,
     build: Build,
     uploads: UploadQueue,
-    /// Apart: what is in a peer is fetched for every event.
+    /// In a box, since few events need it: all that stands in a peer itself comes into the processor's cache with each of them.
     imports: Box<Imports>,
     /// Likewise.
     contacts: Box<Contacts>,

@@ -121,7 +121,7 @@ impl Seeder {
     /// every client before the next.
     fn is_repetition(&self, now: Time, to: HostId, chunk: ChunkIndex) -> bool {
         let offered = self.injection.is_offered(to, chunk);
-        let repeat_after = (self.uploads.usual() * REPEAT_AFTER_TIMES).min(REPEAT_AFTER_MAX);
+        let repeat_after = (self.uploads.serving_time() * REPEAT_AFTER_TIMES).min(REPEAT_AFTER_MAX);
         let recently = |at: Time| now.since(at) < repeat_after;
         !offered && self.sent_at[chunk.as_usize()].is_some_and(recently)
     }

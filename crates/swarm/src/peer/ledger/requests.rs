@@ -52,7 +52,7 @@ impl Requests {
             progress_at: now,
             state: State::Asked,
             late: false,
-            told: false,
+            reported: false,
             trickles: false,
             again: self.recalled.contains(from, chunk),
             struck,
@@ -116,7 +116,7 @@ impl Requests {
     /// Who is late with `chunk`, each told once.
     pub(super) fn tell_late(&mut self, chunk: ChunkIndex) -> SmallVec<[HostId; 2]> {
         let late = self.list.iter_mut().filter(|r| r.chunk == chunk && r.late);
-        late.filter_map(|r| (!std::mem::replace(&mut r.told, true)).then_some(r.from))
+        late.filter_map(|r| (!std::mem::replace(&mut r.reported, true)).then_some(r.from))
             .collect()
     }
 
