@@ -24,8 +24,8 @@ pub enum Event {
         /// Chunks that are there and verified.
         held: Box<Bitfield>,
     },
-    /// Payload bytes of a chunk came from a neighbour, expected or not. Told for every frame: it is how the core sees
-    /// progress, and waste.
+    /// Payload bytes of a chunk came from a neighbour, expected or not. Told for every frame, or once for a whole chunk: it is how the core
+    /// sees progress, and what comes though nobody asked for it, which it counts once for each chunk.
     ChunkProgress {
         /// Who sends it.
         from: HostId,

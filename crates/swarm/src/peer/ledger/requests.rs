@@ -10,8 +10,8 @@
 use smallvec::SmallVec;
 
 use super::counts::Counts;
+use super::lately::Lately;
 use super::pace::Pace;
-use super::recalled::Recalled;
 use super::request::{Request, Sign, State};
 use crate::units::{ChunkIndex, HostId, Time};
 
@@ -24,7 +24,8 @@ pub(super) struct Requests {
     list: SmallVec<[Request; 10]>,
     /// Neighbours that have ever delivered.
     delivered: SmallVec<[HostId; 8]>,
-    recalled: Recalled,
+    /// What was taken back, or came to nothing: see [`Lately`].
+    recalled: Lately,
     /// What is asked after every event, counted when requests change.
     counts: Counts,
 }
