@@ -461,14 +461,16 @@ impl Requests {
         }
         for (index, request) in self.list.iter().enumerate() {
             let Request { chunk, from, .. } = *request;
-            let is_same = |other: &Request| other.from == from && other.chunk == chunk;
-            if self.list[..index].iter().any(is_same) {
+            if self.list[..index].iter().any(|r| r.from == from && r.chunk == chunk) {
                 return Err(format!("{from} is asked for {chunk} twice"));
             }
             // One that was overdue and comes after all is one more, and has begun.
-            let asked = self.list.iter().filter(|r| r.chunk == chunk && r.state == State::Asked);
-            if asked.filter(|r| !r.late && !r.trickles).count() > SOURCES_MAX {
-                return Err(format!("{chunk} is asked of more than {SOURCES_MAX}"));
+            let asked = || self.list.iter().filter(|r| r.chunk == chunk && r.state == State::Asked);
+            let in_time = asked().filter(|r| !r.is_slow()).count();
+            let counted = asked().filter(|r| !(r.late && r.struck)).count();
+            let limits = [(in_time, SOURCES_MAX), (counted, SOURCES_WITH_LATE_MAX + SEEDERS_MAX)];
+            if let Some((_, max)) = limits.iter().find(|(count, max)| count > max) {
+                return Err(format!("{chunk} is asked of more than {max}"));
             }
         }
         Ok(())
@@ -486,6 +488,8 @@ pub(super) const SOURCES_MAX: usize = 2;
 const SOURCES_WITH_LATE_MAX: usize = 8;
 /// … and while none come of anybody: it may be this host that is cut off, and all of them send when it is not any more.
 const SOURCES_OF_THE_SILENT_MAX: usize = 4;
+/// Beside these the seeders are asked, when nothing else is left to do.
+const SEEDERS_MAX: usize = 8;
 /// A tie takes its chunk off the candidates.
 const _: () = assert!(SOURCES_MAX == 2);
 
