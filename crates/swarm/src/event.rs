@@ -107,7 +107,8 @@ pub enum Action {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// Stop sending a chunk. Answer with [`Event::ChunkServed`] all the same.
+    /// Stop sending a chunk, and let the receiver know that the rest does not come, unless it said so itself: it tells its own core
+    /// [`Event::ChunkAborted`] where it still expects it. Answer with [`Event::ChunkServed`] all the same.
     StopServing {
         /// To whom.
         to: HostId,

@@ -188,8 +188,10 @@ impl Peer {
         peer
     }
 
-    /// Takes in what happened. Remote nonsense becomes an [`Action::Disconnect`] or a counter.
+    /// Takes in what happened. Remote nonsense becomes an [`Action::Disconnect`] or a counter. A peer that goes by a table is told by
+    /// [`Peer::handle_event_with`]: without one it would never learn what its neighbours hold.
     pub fn handle_event(&mut self, now: Time, event: Event) {
+        assert_eq!(self.source, Source::Messages, "{} goes by a table", self.config.host);
         self.handle_event_with(now, event, &Heard);
     }
 
