@@ -24,8 +24,8 @@ pub enum Event {
         /// Chunks that are there and verified.
         held: Box<Bitfield>,
     },
-    /// Payload bytes of a chunk came from a neighbour, expected or not. Told for every frame: it is how the core sees
-    /// progress, and waste.
+    /// Payload bytes of a chunk came from a neighbour, expected or not. Told for every frame, or once for a whole chunk: it is how the core
+    /// sees progress, and what comes though nobody asked for it, which it counts once for each chunk.
     ChunkProgress {
         /// Who sends it.
         from: HostId,
@@ -107,7 +107,8 @@ pub enum Action {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// Stop sending a chunk. Answer with [`Event::ChunkServed`] all the same.
+    /// Stop sending a chunk, and let the receiver know that the rest does not come, unless it said so itself: it tells its own core
+    /// [`Event::ChunkAborted`] where it still expects it. Answer with [`Event::ChunkServed`] all the same.
     StopServing {
         /// To whom.
         to: HostId,

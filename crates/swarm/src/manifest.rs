@@ -1,7 +1,7 @@
 //! What a build consists of: its chunks, their lengths and BLAKE3 hashes, and the root hash over all of it.
 //!
 //! Invariant: a [`Manifest`] has at least one chunk, as many hashes as chunks, and its root is the hash of
-//! its content; it is the only maker of a [`ChunkIndex`]. Holds no payload.
+//! its content. Holds no payload.
 
 use std::fmt;
 

@@ -32,8 +32,8 @@ pub(crate) struct Neighbour {
     shut_until: Time,
     /// Times that it gave up on a chunk since it last delivered.
     aborts: u32,
-    /// How much of the log of acquired chunks it has been told.
-    pub(crate) told: usize,
+    /// How many of the chunks that were acquired here, in the order in which they came, it has been told of.
+    pub(crate) acquired_told: usize,
     /// Where it says it is.
     pub(crate) zone: Option<ZoneId>,
     /// A seeder that has shown no more than what it offers.
@@ -108,7 +108,7 @@ impl Neighbours {
             parked_until: Time::ZERO,
             shut_until: Time::ZERO,
             aborts: 0,
-            told: 0,
+            acquired_told: 0,
             zone: None,
             only_offers: false,
         });

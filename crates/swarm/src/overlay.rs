@@ -268,7 +268,7 @@ impl Overlay {
         if joiners.is_empty() {
             return;
         }
-        // Who has no links and asks for none has them elsewhere, from a tracker that is gone; or it would ask.
+        // A host that has no links here and asks for none was given some by another tracker, which is gone: without any it would ask.
         let is_known = |c: &Vec<HostId>| c.len() > 1 || joiners.iter().any(|(host, _)| c.contains(host));
         let mut components = self.components();
         components.retain(is_known);

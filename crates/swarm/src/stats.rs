@@ -42,7 +42,7 @@ counters! {
     requests_sent = "requests",
     /// Requests of them that went to a second neighbour before anybody had begun.
     requests_tied = "requests_tied",
-    /// Requests of them that went to a second neighbour because the first was slow with one of the last chunks.
+    /// Requests of them that went to one neighbour more because all that were asked were late, or slow with one of the last chunks.
     requests_hedged = "requests_hedged",
     /// Requests that became overdue.
     requests_overdue = "requests_overdue",
@@ -80,7 +80,7 @@ pub struct SeederStats {
     pub chunks_served: u64,
     /// Chunks of the first pass that are out.
     pub chunks_injected: u64,
-    /// Offers that were not taken in time or were turned down.
+    /// Offers that were not answered in time; what is declined counts as out.
     pub offers_lost: u64,
     /// Members that have said that they are complete.
     pub members_complete: u64,

@@ -144,7 +144,7 @@ impl ByteRate {
         self.0
     }
 
-    /// That of `count` links of this rate together; of one where there is none.
+    /// What `count` links of this rate pass together; for a count of 0 what one passes, since no rate is zero.
     pub const fn times(self, count: u32) -> Self {
         Self(self.0.saturating_mul(if count == 0 { 1 } else { count as u64 }))
     }
@@ -253,7 +253,8 @@ impl fmt::Display for SwarmId {
     }
 }
 
-/// The place of a chunk in its build, from 0. Made by [`crate::Manifest`] only, which knows how many there are.
+/// The place of a chunk in its build, from 0. Whoever uses this crate has it from a [`crate::Manifest`], which knows how many chunks there
+/// are; within, it also comes from sets that are as long as their build, and from lists that were checked against its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkIndex(u32);
 

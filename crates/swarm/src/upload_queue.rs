@@ -20,7 +20,7 @@ use crate::wire::Waited;
 pub(crate) struct UploadQueue {
     slots: UploadSlots,
     /// How long a serving takes, in the mean; zero before the first has ended.
-    usual: Duration,
+    serving_time: Duration,
     waiting: SmallVec<[Waiting; 8]>,
     active: SmallVec<[Active; 4]>,
     next_order: u64,
@@ -100,7 +100,7 @@ impl UploadQueue {
     pub(crate) const fn new(slots: UploadSlots) -> Self {
         Self {
             slots,
-            usual: Duration::ZERO,
+            serving_time: Duration::ZERO,
             waiting: SmallVec::new_const(),
             active: SmallVec::new_const(),
             next_order: 0,
@@ -209,19 +209,19 @@ impl UploadQueue {
     }
 
     /// How long a serving usually takes; zero before the first has ended.
-    pub(crate) const fn usual(&self) -> Duration {
-        self.usual
+    pub(crate) const fn serving_time(&self) -> Duration {
+        self.serving_time
     }
 
     /// From when on a serving has no slot any more: its receiver is slow, or gone without a word, and others wait. While nothing is known of
     /// the links it may be this uplink that is slow, where bytes move: the more are served at a time, the slower each is.
     fn late_at(&self, active: &Active) -> Time {
-        if self.usual.is_zero() {
+        if self.serving_time.is_zero() {
             let rounds = self.active.len().saturating_sub(1) / self.slots.get().max(1);
             let while_it_moves = LATE_AT_FIRST_WHILE_IT_MOVES * (1 << rounds.min(ACTIVE_TIMES));
             (active.progress_at + LATE_AFTER_AT_FIRST).min(active.since + while_it_moves)
         } else {
-            active.since + (self.usual * LATE_AFTER_TIMES).max(LATE_AFTER_LEAST)
+            active.since + (self.serving_time * LATE_AFTER_TIMES).max(LATE_AFTER_LEAST)
         }
     }
 
@@ -327,10 +327,10 @@ impl UploadQueue {
     pub(crate) fn learn(&mut self, now: Time, taken: Duration, bytes: u64) {
         self.slots.learn(now, bytes, taken, !self.waiting.is_empty());
         // One that takes far longer than others tells more of its receiver than of this uplink.
-        self.usual = if self.usual.is_zero() {
+        self.serving_time = if self.serving_time.is_zero() {
             taken
         } else {
-            self.usual * 7 / 8 + taken.min(self.usual * LATE_AFTER_TIMES) / 8
+            self.serving_time * 7 / 8 + taken.min(self.serving_time * LATE_AFTER_TIMES) / 8
         };
     }
 

@@ -28,7 +28,7 @@ pub(crate) async fn status(arguments: &StatusArguments) -> Exit {
     let executions = match executions {
         Ok(executions) => executions,
         Err(error) => {
-            complain("the executions cannot be told", &error);
+            complain("the executions cannot be read", &error);
             return Exit::Failed;
         }
     };

@@ -149,9 +149,9 @@ async fn listen(
                 }
             };
             if !seen.lock().insert(version.clone()) {
-                tracing::info!(build = notice.key, "told again");
+                tracing::info!(build = notice.key, "announced before");
                 if let Err(error) = delivery.done().await {
-                    tracing::warn!(%error, "and will be once more");
+                    tracing::warn!(%error, "message not deleted; it comes again");
                 }
                 return;
             }

@@ -94,7 +94,7 @@ async fn newest(cloud: &Cloud) -> Result<String, Exit> {
             Err(Exit::Usage)
         }
         Err(error) => {
-            complain("the newest build cannot be told", &error);
+            complain("the newest build cannot be found", &error);
             Err(Exit::Failed)
         }
     }

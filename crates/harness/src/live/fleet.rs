@@ -86,7 +86,7 @@ pub(crate) struct FleetStatus {
     pub(crate) done: Vec<u32>,
     /// Hosts that cannot go on.
     pub(crate) failed: usize,
-    /// Hosts of which it is expected that are neither done nor failed.
+    /// Hosts that are expected to get the build and are neither done nor failed.
     pub(crate) pending: usize,
     /// What hosts hold, by region.
     pub(crate) held: Vec<Held>,

@@ -499,7 +499,7 @@ impl Run<'_> {
         bounds.map(|bounds| bounds.makespan()).max()
     }
 
-    /// Waits until every host of which it is expected is done, or the deadline has passed.
+    /// Waits until every host that is expected to get the build has it or has failed, or the deadline has passed.
     async fn wait_done(&mut self, progress: &Progress, complete_at: &[Time]) -> Result<(), RunError> {
         let begin = complete_at.iter().copied().max().unwrap_or_default();
         let end = begin + self.deadline;
@@ -510,7 +510,7 @@ impl Run<'_> {
             if done as usize + status.failed >= self.scenario.host_count() as usize {
                 return Ok(());
             }
-            // Hosts of which nothing is expected may be done or not: those of which it is are counted by themselves.
+            // Nobody waits for hosts that are not expected to get it.
             if status.started > 0 && status.pending == 0 {
                 return Ok(());
             }

@@ -23,11 +23,6 @@ impl Gossip {
         }
     }
 
-    /// What `host` has published.
-    pub(super) fn of(&self, host: MemberId) -> &Bitfield {
-        &self.fields[host.index()]
-    }
-
     /// `host` has acquired `count` chunks, the last of which is `latest`, and requests wait there or not. `acquired` gives them
     /// all in their order, and is asked only where more than one is news. Tells whether any is.
     pub(super) fn publish<'a>(
@@ -104,15 +99,22 @@ mod tests {
     fn what_is_published_grows_by_what_was_acquired_up_to_then() {
         let mut gossip = Gossip::new(2, 10);
         let host = MemberId::new(2);
+        let published = |gossip: &Gossip| gossip.held_by(host.host()).unwrap().clone();
         let acquired = [7, 3, 5, 1].map(chunk);
         let never = || panic!("one chunk needs no look at the peer");
         assert!(gossip.publish(host, (1, Some(acquired[0]), true), never));
-        assert_eq!((gossip.of(host).count(), gossip.is_busy(host.host())), (1, Some(true)));
+        assert_eq!(
+            (published(&gossip).count(), gossip.is_busy(host.host())),
+            (1, Some(true))
+        );
         assert!(gossip.publish(host, (3, Some(acquired[2]), false), || Some(&acquired)));
-        assert!(gossip.of(host).contains(chunk(3)) && !gossip.of(host).contains(chunk(1)));
+        assert!(published(&gossip).contains(chunk(3)) && !published(&gossip).contains(chunk(1)));
         // What was overtaken is no news, but for how busy the host is.
         assert!(!gossip.publish(host, (2, Some(acquired[1]), true), || Some(&acquired)));
-        assert_eq!((gossip.of(host).count(), gossip.is_busy(host.host())), (3, Some(true)));
+        assert_eq!(
+            (published(&gossip).count(), gossip.is_busy(host.host())),
+            (3, Some(true))
+        );
         // Who has gone has nothing more to say.
         assert!(!gossip.publish(host, (9, Some(acquired[3]), true), || None));
     }

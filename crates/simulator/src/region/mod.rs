@@ -21,7 +21,7 @@ use std::time::Duration;
 use explain::Sample;
 use scenario::{HostState, RegionEnd, RegionPlan, SwarmSettings, Trouble};
 use smallvec::SmallVec;
-use swarm::{Action, Bitfield, Event, Manifest, News, Time};
+use swarm::{Action, Event, Manifest, News, Time};
 
 use crate::member::MemberId;
 use crate::prefetch::prefetch;
@@ -346,14 +346,10 @@ impl Region {
         result.bytes_from_peers += payload.from_peers;
         result.bytes_wasted += payload.wasted;
         result.chunks_held = peer.progress().map_or(0, |(held, _)| held);
-        result.neighbours = u32::try_from(hosts.clone().count()).unwrap_or(u32::MAX);
+        result.neighbours = u32::try_from(hosts.count()).unwrap_or(u32::MAX);
         if result.verified_after.is_none() {
-            let mut lacking = Bitfield::full(self.setup.manifest.chunk_count());
-            for chunk in peer.acquired() {
-                lacking.remove(*chunk);
-            }
-            hosts.for_each(|neighbour| lacking.subtract(self.gossip.of(neighbour)));
-            result.chunks_without_source = lacking.count();
+            let lacking = peer.chunks_without_source_in(&self.gossip).len();
+            result.chunks_without_source = u32::try_from(lacking).unwrap_or(u32::MAX);
         }
     }
 

@@ -23,10 +23,10 @@ pub(super) struct Contacts {
     known: Vec<Known>,
     /// Neighbours that were asked for others and have not answered.
     asked: Vec<HostId>,
-    /// Neighbours that were told of others a moment ago, and when.
-    told: Vec<(HostId, Time)>,
+    /// Neighbours to which others were named a moment ago, and when.
+    named_to: Vec<(HostId, Time)>,
     /// Whether neighbours were told where this host is, since there is no seeder.
-    has_told: bool,
+    has_announced: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -83,23 +83,23 @@ impl Contacts {
 
     /// There is a seeder again, or there is none any more: neighbours are told and asked anew in the second case.
     fn begin_anew(&mut self) {
-        self.has_told = false;
+        self.has_announced = false;
         self.asked.clear();
     }
 
     /// Neighbours do not know any more where this host is.
     pub(super) fn moved(&mut self) {
-        self.has_told = false;
+        self.has_announced = false;
     }
 
-    /// Whether `host` has just been told of others; if not, it is now.
-    fn is_told(&mut self, now: Time, host: HostId) -> bool {
-        self.told.retain(|(_, at)| now.since(*at) < TOLD_APART);
-        let is_told = self.told.iter().any(|(other, _)| *other == host);
-        if !is_told {
-            self.told.push((host, now));
+    /// Whether others were named to `host` a moment ago; if not, they are now.
+    fn were_named_to(&mut self, now: Time, host: HostId) -> bool {
+        self.named_to.retain(|(_, at)| now.since(*at) < NAMED_APART);
+        let were_named = self.named_to.iter().any(|(other, _)| *other == host);
+        if !were_named {
+            self.named_to.push((host, now));
         }
-        is_told
+        were_named
     }
 
     /// Whether `host` was asked for others; it has answered.
@@ -124,7 +124,7 @@ impl Peer {
     /// No seeder can be reached: neighbours hear where this host is, and are asked for others while it lacks some.
     pub(super) fn seek_members(&mut self, now: Time) {
         let wanted = self.neighbours_wanted();
-        if !std::mem::replace(&mut self.contacts.has_told, true) || wanted > 0 {
+        if !std::mem::replace(&mut self.contacts.has_announced, true) || wanted > 0 {
             let members: Vec<HostId> = self.members().map(|neighbour| neighbour.host).collect();
             members.iter().for_each(|host| self.tell_where(*host, wanted));
             self.contacts.asked = if wanted > 0 { members } else { Vec::new() };
@@ -179,7 +179,7 @@ impl Peer {
         links: &LinkReport,
     ) {
         self.contacts.note(Contact { host, address });
-        if wanted == 0 || self.contacts.is_told(now, host) {
+        if wanted == 0 || self.contacts.were_named_to(now, host) {
             return;
         }
         let is_of_use = |contact: &&Contact| contact.host != host && !links.up.contains(&contact.host);
@@ -217,7 +217,7 @@ const KNOWN_MAX: usize = 64;
 /// Members that a neighbour names, or is heard to name, at a time: it should not be all that a host has.
 const NAMED_MAX: usize = 4;
 /// A neighbour is told of others at most so often.
-const TOLD_APART: Duration = Duration::from_secs(1);
+const NAMED_APART: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod rules;

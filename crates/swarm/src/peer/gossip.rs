@@ -59,9 +59,9 @@ impl Peer {
             Source::Messages => download.holdings(),
             Source::Table => Message::Have(ChunkList::new()),
         };
-        let told = download.acquired.len();
+        let acquired = download.acquired.len();
         if let Some(neighbour) = self.neighbours.get_mut(host) {
-            neighbour.told = told;
+            neighbour.acquired_told = acquired;
             self.stats.haves_sent += 1;
             self.send(host, message);
         }
@@ -165,9 +165,10 @@ impl Peer {
 
     /// A seeder counts on an answer to each chunk that it offers: a request, or this. It offers once more what waits there.
     pub(super) fn decline_offers(&mut self, seeder: HostId, chunks: &[u32]) {
-        let Build::Fetching(Download { manifest, ledger, .. }) = &self.build else {
+        let Build::Fetching(download) = &self.build else {
             return;
         };
+        let Download { manifest, ledger, .. } = download;
         let comes = |chunk: ChunkIndex| ledger.is_requested(chunk) && !ledger.is_asked(seeder, chunk);
         let is_needless = |chunk: ChunkIndex| ledger.held().contains(chunk) || comes(chunk);
         let needless = chunks
@@ -183,11 +184,11 @@ impl Peer {
         };
         // It was started anew, or is not through with what others sent: it need not find out chunk by chunk. Not for each that is offered.
         let held = ledger.held();
-        let (count, told) = (held.count() as usize, neighbour.told);
-        let is_news = count >= told + told / TOLD_AGAIN_PART + HAVE_LIST_BELOW as usize;
+        let (acquired, told) = (download.acquired.len(), neighbour.acquired_told);
+        let is_news = acquired >= told + told / TOLD_AGAIN_PART + HAVE_LIST_BELOW as usize;
         let is_held = |c: &u32| manifest.chunk(*c).is_some_and(|chunk| held.contains(chunk));
         if is_news && needless.iter().any(is_held) {
-            neighbour.told = count;
+            neighbour.acquired_told = acquired;
             let all = Message::HaveSet(Box::new(held.clone()));
             self.send(seeder, all);
         }
@@ -205,11 +206,11 @@ impl Peer {
         let is_complete = download.ledger.is_complete();
         let hosts = self.neighbours.iter_mut();
         for neighbour in hosts.filter(|n| !self.config.is_seeder(n.host)) {
-            let news = download.acquired[neighbour.told..].iter();
+            let news = download.acquired[neighbour.acquired_told..].iter();
             let news = news.filter(|chunk| !neighbour.has.contains(**chunk));
             let news: ChunkList = news.map(|chunk| chunk.get()).collect();
-            let is_news = neighbour.told < download.acquired.len();
-            neighbour.told = download.acquired.len();
+            let is_news = neighbour.acquired_told < download.acquired.len();
+            neighbour.acquired_told = download.acquired.len();
             // Who has everything is asked for other chunks than who has the latest: that is told, not left to be counted.
             let message = if is_news && is_complete && !neighbour.has.is_full() {
                 Some(Message::HaveAll)

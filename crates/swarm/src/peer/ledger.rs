@@ -6,8 +6,8 @@
 //! Each of the ways in keeps it, so that nothing outside can break it. Does not choose what to ask, and does not send.
 
 mod counts;
+mod lately;
 mod pace;
-mod recalled;
 mod request;
 mod requests;
 
@@ -20,6 +20,7 @@ use crate::bitfield::Bitfield;
 use crate::chunk_scheduler::{ChunkPolicy, ChunkScheduler};
 use crate::units::{ChunkIndex, HostId, Time};
 use crate::wire::Waited;
+use lately::Lately;
 use pace::Pace;
 use request::Sign;
 pub(super) use requests::Losers;
@@ -55,6 +56,8 @@ pub(super) struct Ledger {
     pace: Pace,
     /// Slow chunks that a second neighbour was asked for.
     hedges: u32,
+    /// Payload that nobody had asked for. It comes in many parts, and each chunk of it counts once.
+    unasked: Lately,
 }
 
 /// What became of a chunk that is here.
@@ -86,6 +89,7 @@ impl Ledger {
             requests: Requests::default(),
             pace: Pace::new(patience_min, round_trip),
             hedges: 0,
+            unasked: Lately::default(),
         }
     }
 
@@ -101,6 +105,7 @@ impl Ledger {
             Why::Hedge if self.requests.late_sources(chunk) > 0 => {}
             Why::Hedge => self.hedges += 1,
         }
+        self.unasked.forget(host, chunk);
         self.requests.ask(now, host, chunk, strikes > 0);
     }
 
@@ -120,7 +125,8 @@ impl Ledger {
 
     /// Payload of `chunk` came from `from`, asked for or not.
     pub(super) fn received(&mut self, now: Time, from: HostId, chunk: ChunkIndex) -> Losers {
-        if !self.requests.is_asked(from, chunk) {
+        if !self.requests.is_asked(from, chunk) && !self.unasked.contains(from, chunk) {
+            self.unasked.note(from, chunk);
             self.pace.doubled();
         }
         self.progress(now, from, chunk, Sign::Payload)

@@ -20,7 +20,7 @@ impl Peer {
         if let Some(place) = place {
             download.acquired.remove(place);
             for neighbour in self.neighbours.iter_mut() {
-                neighbour.told -= usize::from(neighbour.told > place);
+                neighbour.acquired_told -= usize::from(neighbour.acquired_told > place);
             }
         }
         download.latest = download.acquired.last().copied();

@@ -76,7 +76,7 @@ pub struct Peer {
     banned: BTreeMap<HostId, Time>,
     build: Build,
     uploads: UploadQueue,
-    /// Apart: what is in a peer is fetched for every event.
+    /// In a box, since few events need it: all that stands in a peer itself comes into the processor's cache with each of them.
     imports: Box<Imports>,
     /// Likewise.
     contacts: Box<Contacts>,
@@ -188,8 +188,10 @@ impl Peer {
         peer
     }
 
-    /// Takes in what happened. Remote nonsense becomes an [`Action::Disconnect`] or a counter.
+    /// Takes in what happened. Remote nonsense becomes an [`Action::Disconnect`] or a counter. A peer that goes by a table is told by
+    /// [`Peer::handle_event_with`]: without one it would never learn what its neighbours hold.
     pub fn handle_event(&mut self, now: Time, event: Event) {
+        assert_eq!(self.source, Source::Messages, "{} goes by a table", self.config.host);
         self.handle_event_with(now, event, &Heard);
     }
 

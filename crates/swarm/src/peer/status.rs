@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::{Build, Peer};
+use crate::bitfield::Bitfield;
+use crate::holdings::{Heard, Holdings, Source};
 use crate::manifest::Manifest;
 use crate::stats::{Payload, PeerStats};
 use crate::units::{ChunkIndex, HostId};
@@ -78,15 +80,23 @@ impl Peer {
 
     /// Which chunks nobody connected has, as far as this host knows: why it is not done.
     pub fn chunks_without_source(&self) -> Vec<ChunkIndex> {
+        self.chunks_without_source_in(&Heard)
+    }
+
+    /// [`Peer::chunks_without_source`] of a peer that goes by a table.
+    pub fn chunks_without_source_in(&self, table: &impl Holdings) -> Vec<ChunkIndex> {
         let Some(download) = self.download() else {
             return Vec::new();
         };
-        let missing = download
-            .manifest
-            .chunks()
-            .filter(|c| !download.ledger.held().contains(*c));
-        missing
-            .filter(|c| self.neighbours.iter().all(|n| !n.has.contains(*c)))
-            .collect()
+        let held = download.ledger.held();
+        let mut lacking = Bitfield::full(held.len());
+        lacking.subtract(held);
+        for neighbour in self.neighbours.iter() {
+            lacking.subtract(match self.source {
+                Source::Messages => &neighbour.has,
+                Source::Table => neighbour.holdings(table),
+            });
+        }
+        lacking.iter().collect()
     }
 }

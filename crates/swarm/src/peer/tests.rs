@@ -73,7 +73,7 @@ impl Driven {
     }
 
     fn tell(&mut self, event: Event) -> Vec<Action> {
-        self.peer.handle_event(self.now, event);
+        self.peer.handle_event_with(self.now, event, &Heard);
         std::iter::from_fn(|| self.peer.poll_action()).collect()
     }
 

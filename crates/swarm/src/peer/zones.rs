@@ -23,7 +23,7 @@ pub(super) struct Imports {
     /// Chunks that came from the seeder.
     first_copies: Vec<ChunkIndex>,
     /// How many of these each other zone was invited to; at most [`ZONES_MAX`] of them.
-    told: SmallVec<[(ZoneId, usize); 2]>,
+    invited_to: SmallVec<[(ZoneId, usize); 2]>,
     /// Invitations that came before the manifest.
     early: Vec<(HostId, u32)>,
     /// Invitations that have not been taken up.
@@ -104,8 +104,8 @@ impl Imports {
             return;
         };
         self.first_copies.remove(place);
-        for (_, told) in &mut self.told {
-            *told -= usize::from(*told > place);
+        for (_, invited_to) in &mut self.invited_to {
+            *invited_to -= usize::from(*invited_to > place);
         }
     }
 
@@ -187,23 +187,23 @@ impl Peer {
         zones.sort_unstable();
         zones.dedup();
         for zone in zones {
-            let known = self.imports.told.iter().position(|(told, _)| *told == zone);
+            let known = self.imports.invited_to.iter().position(|(other, _)| *other == zone);
             let place = known.unwrap_or_else(|| {
-                if self.imports.told.len() >= ZONES_MAX {
-                    self.imports.told.remove(0);
+                if self.imports.invited_to.len() >= ZONES_MAX {
+                    self.imports.invited_to.remove(0);
                 }
-                self.imports.told.push((zone, 0));
-                self.imports.told.len() - 1
+                self.imports.invited_to.push((zone, 0));
+                self.imports.invited_to.len() - 1
             });
-            let told = self.imports.told[place].1;
-            let until = count.min(told + at_once);
-            self.imports.told[place].1 = until;
-            for index in told..until {
+            let invited_to = self.imports.invited_to[place].1;
+            let until = count.min(invited_to + at_once);
+            self.imports.invited_to[place].1 = until;
+            for index in invited_to..until {
                 // Who has yet to say what it has may have all of it.
                 let there = |n: &&Neighbour| n.zone == Some(zone) && n.knows_manifest && !n.is_parked(now);
                 let hosts: SmallVec<[HostId; 8]> = self.neighbours.iter().filter(there).map(|n| n.host).collect();
                 if hosts.is_empty() {
-                    self.imports.told[place].1 = index;
+                    self.imports.invited_to[place].1 = index;
                     break;
                 }
                 let chunk = self.imports.first_copies[index];

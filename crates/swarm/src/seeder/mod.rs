@@ -87,7 +87,9 @@ pub struct Seeder {
     silence: Silence,
     /// Chunks that may be sent before the rest is left to the hosts.
     budget: u64,
-    /// Chunks that were sent, beyond that, to hosts that took them slowly.
+    /// Chunks that were sent.
+    sent: u64,
+    /// Those of them that went, beyond the budget, to hosts that took them slowly.
     sent_to_slow: u64,
     /// Members that may be sent the manifest without having asked for it.
     manifests_left: u64,
@@ -98,6 +100,9 @@ pub struct Seeder {
     /// When each chunk was last begun to be sent.
     sent_at: Vec<Option<Time>>,
     uploads: UploadQueue,
+    /// Whether who runs it was told that somebody got wrong bytes from here.
+    is_suspected: bool,
+    /// For reports: none of them decides anything.
     stats: SeederStats,
     /// The least time from an offer to the request for it.
     answer: std::time::Duration,
@@ -152,12 +157,14 @@ impl Seeder {
             copies: Copies::default(),
             silence: Silence::default(),
             budget: 0,
+            sent: 0,
             sent_to_slow: 0,
             manifests_left: 0,
             seeding_since: now,
             starving: BTreeMap::new(),
             sent_at: Vec::new(),
             uploads,
+            is_suspected: false,
             stats: SeederStats::default(),
             answer: std::time::Duration::ZERO,
             events_unchecked: 0,
@@ -424,7 +431,7 @@ impl Seeder {
             return;
         }
         self.stats.complaints_of_self += 1;
-        if self.stats.complaints_of_self == 1 {
+        if !std::mem::replace(&mut self.is_suspected, true) {
             self.actions.push_back(Action::Suspect { by, chunk });
         }
     }

@@ -54,7 +54,7 @@ impl Seeder {
     /// When all that is left of the first pass is on its way to slow hosts, others are offered it too, while a slot is free: one at a
     /// time, since who is slow may be done by then.
     pub(super) fn offer_slow(&mut self, now: Time) {
-        let usual = self.uploads.usual();
+        let usual = self.uploads.serving_time();
         let slow_after = if usual.is_zero() {
             SLOW_AFTER_AT_FIRST
         } else {
@@ -273,7 +273,7 @@ fn is_shunned(tracker: &Tracker, host: HostId) -> bool {
 /// What is being sent is counted on while bytes go out; but who takes far longer than others may be so slow that a chunk is with it as good
 /// as nowhere.
 fn lost_at(now: Time, uploads: &UploadQueue) -> impl Fn(Time, HostId, ChunkIndex) -> Time {
-    let usual = uploads.usual();
+    let usual = uploads.serving_time();
     let taken = (usual * TAKEN_PATIENCE_TIMES).max(OFFER_PATIENCE);
     move |at, to, chunk| {
         let lost_at = if usual.is_zero() {

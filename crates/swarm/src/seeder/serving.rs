@@ -67,12 +67,13 @@ impl Seeder {
         if let Some(Served { taken, beside }) = self.uploads.finish(now, to, chunk)
             && !self.injection.is_withdrawn(chunk)
         {
+            self.sent += 1;
             self.stats.chunks_served += 1;
             self.copies.note(to, chunk);
             let bytes = self.build.as_ref().map_or(0, |build| build.length(chunk).into());
             let at_a_time = u32::try_from(beside + 1).unwrap_or(u32::MAX);
             let is_slow = taken > self.uploads.at_full_rate(bytes) * at_a_time * SLOW_TIMES;
-            self.sent_to_slow += u64::from(is_slow && self.stats.chunks_served > self.budget);
+            self.sent_to_slow += u64::from(is_slow && self.sent > self.budget);
             // Whose own link is slow asks everybody, and takes the longer from each: it has to say again that nobody serves it.
             if !is_slow {
                 self.still_starving(now, to);
@@ -121,7 +122,7 @@ impl Seeder {
     /// every client before the next.
     fn is_repetition(&self, now: Time, to: HostId, chunk: ChunkIndex) -> bool {
         let offered = self.injection.is_offered(to, chunk);
-        let repeat_after = (self.uploads.usual() * REPEAT_AFTER_TIMES).min(REPEAT_AFTER_MAX);
+        let repeat_after = (self.uploads.serving_time() * REPEAT_AFTER_TIMES).min(REPEAT_AFTER_MAX);
         let recently = |at: Time| now.since(at) < repeat_after;
         !offered && self.sent_at[chunk.as_usize()].is_some_and(recently)
     }
@@ -132,7 +133,7 @@ impl Seeder {
         let Some(build) = &self.build else {
             return false;
         };
-        let sent = self.stats.chunks_served + self.uploads.len() as u64;
+        let sent = self.sent + self.uploads.len() as u64;
         if sent < self.budget {
             return false;
         }

@@ -110,7 +110,7 @@ impl Seeder {
         let named = self.chunk(chunk).filter(|chunk| self.copies.is_only_at(host, *chunk));
         match named.or_else(|| self.copies.only_at(host).min_by_key(|chunk| (sent_at(chunk), *chunk))) {
             Some(chunk) => {
-                let passed_on_after = self.uploads.usual() * PASSED_ON_AFTER_TIMES;
+                let passed_on_after = self.uploads.serving_time() * PASSED_ON_AFTER_TIMES;
                 let at = sent_at(&chunk) + passed_on_after;
                 self.silence.try_by(at.max(now), host, chunk);
                 self.begin_trials(now);

@@ -145,10 +145,10 @@ fn a_serving_keeps_its_slot_for_two_seconds_at_first_and_four_usual_servings_lat
 #[test]
 fn what_is_usual_is_the_mean_of_the_last_servings() {
     let mut queue = queue(1);
-    assert_eq!(queue.usual(), Duration::ZERO);
+    assert_eq!(queue.serving_time(), Duration::ZERO);
     for (taken, usual) in [(800, 800), (1600, 900), (100, 800), (80_000, 1100)] {
         queue.learn(at(0), Duration::from_millis(taken), 1000);
-        assert_eq!(queue.usual(), Duration::from_millis(usual), "after {taken} ms");
+        assert_eq!(queue.serving_time(), Duration::from_millis(usual), "after {taken} ms");
     }
 }
 

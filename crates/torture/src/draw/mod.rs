@@ -162,6 +162,7 @@ impl Draw {
         let mut settings = Settings::default();
         if self.one_in(4) {
             settings.degree = u16::try_from(self.number(4, 20)).unwrap_or(12);
+            // And not of `ChunkPolicy::ALL`: with each policy that is added every seed would draw another day, and days are known by their seeds.
             settings.policy = self.one_of(&[
                 ChunkPolicy::LatestUseful,
                 ChunkPolicy::RarestFirst,

@@ -212,7 +212,7 @@ fn a_neighbour_is_heard_only_when_it_was_asked_and_there_is_no_seeder_and_once()
 fn with_a_seeder_again_neighbours_are_asked_anew_when_it_is_lost_the_next_time() {
     let mut told = Told::on_its_own(4, 4);
     told.tell(Event::Connected(SEEDER));
-    assert!(!told.peer.contacts.has_told);
+    assert!(!told.peer.contacts.has_announced);
     assert_eq!(told_where(&told.tell(Event::Disconnected(SEEDER))).len(), 4);
     told.peer.contacts.asked = vec![A];
     told.tell(Event::Connected(SEEDER));

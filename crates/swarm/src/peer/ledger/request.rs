@@ -17,7 +17,7 @@ pub(super) struct Request {
     /// No byte has come for longer than usual: another neighbour is asked as well where there is one.
     pub(super) late: bool,
     /// Seeders were told that it is late and that nobody else has its chunk.
-    pub(super) told: bool,
+    pub(super) reported: bool,
     /// Bytes come, but so slowly that another neighbour may be asked as well.
     pub(super) trickles: bool,
     /// Its neighbour was asked for the same before, and may answer that: what it shows of the time that messages take is not known.

@@ -10,8 +10,8 @@
 use smallvec::SmallVec;
 
 use super::counts::Counts;
+use super::lately::Lately;
 use super::pace::Pace;
-use super::recalled::Recalled;
 use super::request::{Request, Sign, State};
 use crate::units::{ChunkIndex, HostId, Time};
 
@@ -24,7 +24,8 @@ pub(super) struct Requests {
     list: SmallVec<[Request; 10]>,
     /// Neighbours that have ever delivered.
     delivered: SmallVec<[HostId; 8]>,
-    recalled: Recalled,
+    /// What was taken back, or came to nothing: see [`Lately`].
+    recalled: Lately,
     /// What is asked after every event, counted when requests change.
     counts: Counts,
 }
@@ -57,7 +58,7 @@ impl Requests {
             progress_at: now,
             state: State::Asked,
             late: false,
-            told: false,
+            reported: false,
             trickles: false,
             again: self.recalled.contains(from, chunk),
             struck,
@@ -122,7 +123,7 @@ impl Requests {
     /// Who is late with `chunk`, each told once.
     pub(super) fn tell_late(&mut self, chunk: ChunkIndex) -> SmallVec<[HostId; 2]> {
         let late = self.list.iter_mut().filter(|r| r.chunk == chunk && r.late);
-        late.filter_map(|r| (!std::mem::replace(&mut r.told, true)).then_some(r.from))
+        late.filter_map(|r| (!std::mem::replace(&mut r.reported, true)).then_some(r.from))
             .collect()
     }
 
@@ -466,14 +467,16 @@ impl Requests {
         }
         for (index, request) in self.list.iter().enumerate() {
             let Request { chunk, from, .. } = *request;
-            let is_same = |other: &Request| other.from == from && other.chunk == chunk;
-            if self.list[..index].iter().any(is_same) {
+            if self.list[..index].iter().any(|r| r.from == from && r.chunk == chunk) {
                 return Err(format!("{from} is asked for {chunk} twice"));
             }
             // One that was overdue and comes after all is one more, and has begun.
-            let asked = self.list.iter().filter(|r| r.chunk == chunk && r.state == State::Asked);
-            if asked.filter(|r| !r.late && !r.trickles).count() > SOURCES_MAX {
-                return Err(format!("{chunk} is asked of more than {SOURCES_MAX}"));
+            let asked = || self.list.iter().filter(|r| r.chunk == chunk && r.state == State::Asked);
+            let in_time = asked().filter(|r| !r.is_slow()).count();
+            let counted = asked().filter(|r| !(r.late && r.struck)).count();
+            let limits = [(in_time, SOURCES_MAX), (counted, SOURCES_WITH_LATE_MAX + SEEDERS_MAX)];
+            if let Some((_, max)) = limits.iter().find(|(count, max)| count > max) {
+                return Err(format!("{chunk} is asked of more than {max}"));
             }
         }
         Ok(())
@@ -491,6 +494,8 @@ pub(super) const SOURCES_MAX: usize = 2;
 const SOURCES_WITH_LATE_MAX: usize = 8;
 /// … and while none come of anybody: it may be this host that is cut off, and all of them send when it is not any more.
 const SOURCES_OF_THE_SILENT_MAX: usize = 4;
+/// Beside these the seeders are asked, when nothing else is left to do.
+const SEEDERS_MAX: usize = 8;
 /// A tie takes its chunk off the candidates.
 const _: () = assert!(SOURCES_MAX == 2);
 

@@ -156,3 +156,37 @@ fn holders_are_counted_as_they_come_lose_a_chunk_begin_anew_and_go() {
     (0..2).for_each(|_| ledger.holder_gained(chunk(3)));
     assert_eq!(rarest(&ledger), 1);
 }
+
+/// A chunk of 4 MiB comes in 64 frames. One that came though it was no longer wanted ended ties and hedges for the next 4,096.
+#[test]
+fn payload_that_nobody_asked_for_counts_once_for_each_chunk_and_each_time_it_is_sent() {
+    let mut ledger = ledger(ChunkPolicy::Sequential, 1000);
+    let deliver = |ledger: &mut Ledger, chunks: std::ops::Range<u32>| {
+        for index in chunks {
+            ask(ledger, 0, A, index, Why::Want);
+            ledger.received(at(10), A, chunk(index));
+            ledger.stored(at(500), A, chunk(index));
+        }
+        ledger.may_tie()
+    };
+    let frames = |ledger: &mut Ledger, from: HostId, index: u32| {
+        (0..2).for_each(|_| drop(ledger.received(at(20), from, chunk(index))));
+    };
+    // Twelve have to come, and 64 for each chunk that came in vain.
+    assert!(deliver(&mut ledger, 0..12));
+    frames(&mut ledger, B, 900);
+    assert!(!deliver(&mut ledger, 12..75) && deliver(&mut ledger, 75..76));
+    frames(&mut ledger, B, 900);
+    assert!(ledger.may_tie(), "the rest of it");
+    frames(&mut ledger, B, 901);
+    assert!(!deliver(&mut ledger, 76..139) && deliver(&mut ledger, 139..140));
+    frames(&mut ledger, C, 901);
+    assert!(!deliver(&mut ledger, 140..203) && deliver(&mut ledger, 203..204));
+    ask(&mut ledger, 30, B, 900, Why::Want);
+    ledger.give_up(B, chunk(900));
+    frames(&mut ledger, B, 900);
+    assert!(
+        !deliver(&mut ledger, 204..267) && deliver(&mut ledger, 267..268),
+        "sent anew"
+    );
+}

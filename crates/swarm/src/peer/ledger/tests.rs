@@ -457,6 +457,24 @@ fn a_broken_ledger_says_what_is_broken() {
     }
 }
 
+/// Eight neighbours, and a seeder for each that a region can have.
+#[test]
+fn no_more_than_sixteen_are_asked_for_a_chunk_and_have_not_begun() {
+    for (strikes, others, expected) in [
+        (0, 15, Ok(())),
+        (0, 16, Err("chunk 1 is asked of more than 16".to_owned())),
+        (1, 40, Ok(())),
+    ] {
+        let mut ledger = ledger(64);
+        ask(&mut ledger, 0, A, 1, Why::Want);
+        for number in 10..10 + others {
+            ledger.mark_late(at(100_000));
+            ledger.requests.ask(at(0), HostId::new(number), chunk(1), strikes > 0);
+        }
+        assert_eq!(ledger.check(), expected, "of {others} with {strikes} strikes");
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Ask(u64, u32),

@@ -362,7 +362,7 @@ fn what_nobody_has_begun_is_tied_to_one_neighbour_more() {
         (
             "not where payload has come twice",
             Scene::new(all, &three).asked(&waiting).with(|scene| {
-                (0..20).for_each(|_| drop(scene.ledger.received(at(NOW), host(9), chunk(9))));
+                (100..120).for_each(|sender| drop(scene.ledger.received(at(NOW), host(sender), chunk(9))));
             }),
             vec![],
         ),

@@ -70,10 +70,10 @@ fn what_is_lost_is_taken_from_the_zones_that_were_told_of_it_and_from_no_others(
     let zones = ["a", "b", "c"].map(ZoneId::named);
     let mut imports = Imports::default();
     (10..15).for_each(|index| imports.acquired(chunk(index), Origin::Seeder));
-    imports.told = zones.into_iter().zip([0, 2, 5]).collect();
+    imports.invited_to = zones.into_iter().zip([0, 2, 5]).collect();
     imports.lost(chunk(99));
     imports.lost(chunk(12));
-    let told = |imports: &Imports| imports.told.iter().map(|(_, told)| *told).collect::<Vec<_>>();
+    let told = |imports: &Imports| imports.invited_to.iter().map(|(_, told)| *told).collect::<Vec<_>>();
     assert_eq!((told(&imports), imports.first_copies.len()), (vec![0, 2, 4], 4));
     imports.lost(chunk(11));
     assert_eq!(told(&imports), [0, 1, 3]);

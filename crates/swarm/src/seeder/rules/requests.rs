@@ -430,7 +430,7 @@ fn who_is_said_not_to_serve_is_silent_where_another_client_asks_for_what_only_it
 #[test]
 fn what_was_sent_a_moment_ago_is_tried_when_it_should_have_been_passed_on() {
     let (mut told, first, other) = told_with_two_clients();
-    assert_eq!(told.seeder.uploads.usual(), Duration::from_millis(10));
+    assert_eq!(told.seeder.uploads.serving_time(), Duration::from_millis(10));
     // It began to be sent at the beginning.
     told.now = at(20);
     let is_tried = |actions: &[Action]| actions.contains(&offer(other, &[0]));

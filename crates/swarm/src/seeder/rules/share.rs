@@ -127,3 +127,35 @@ fn of_many_members_nobody_is_late_before_they_would_be_done_without_this_seeder(
     };
     assert_eq!([2, 63, 64, 320].map(spent_after), [Some(3), Some(3), Some(4), Some(20)]);
 }
+
+#[test]
+fn a_seeder_does_the_same_when_its_statistics_are_reset_at_any_time() {
+    let story = |resets: bool| {
+        let mut told = Told::after_the_first_pass(3);
+        let mut actions = Vec::new();
+        let mut next = |told: &mut Told, host: HostId, message: Message| {
+            if resets {
+                told.seeder.stats = SeederStats::default();
+            }
+            actions.push(told.say(host, message));
+        };
+        told.join(B);
+        for chunk in 0..3 {
+            told.now = told.now + Duration::from_secs(2);
+            next(&mut told, B, Message::Request { chunk, held: 0 });
+            told.served(B, chunk);
+        }
+        told.now = told.now + Duration::from_secs(2);
+        told.join(C);
+        next(&mut told, C, Message::Request { chunk: 0, held: 0 });
+        for host in [B, C] {
+            next(&mut told, host, Message::Complaint { host: SEEDER, chunk: 1 });
+        }
+        actions
+    };
+    let actions = story(true);
+    assert_eq!(actions[3], [reject(C, 0, RejectReason::Spent)], "it has sent its share");
+    let suspected = Action::Suspect { by: B, chunk: 1 };
+    assert_eq!(actions[4..], [vec![suspected], vec![]], "it says so once");
+    assert_eq!(actions, story(false));
+}

@@ -14,7 +14,7 @@ fn requests(asked: &[(u64, u32)]) -> Requests {
             progress_at: Time::ZERO,
             state: State::Asked,
             late: false,
-            told: false,
+            reported: false,
             trickles: false,
             again: false,
             struck: false,

@@ -92,6 +92,19 @@ fn when_the_table_has_grown_a_hungry_peer_asks_for_what_is_new() {
     driven.peer.handle_growth_with(driven.now, &table);
     let actions: Vec<Action> = std::iter::from_fn(|| driven.peer.poll_action()).collect();
     assert_eq!(requests(&actions), BTreeSet::from([(A, 1)]));
+    assert_eq!(driven.peer.chunks_without_source_in(&table), [chunk(0)]);
+    assert_eq!(driven.peer.chunks_without_source().len(), 2, "nobody has said anything");
+}
+
+#[test]
+#[should_panic = "h9 goes by a table"]
+fn who_goes_by_a_table_is_to_be_told_with_it() {
+    let seeder = Contact {
+        host: SEEDER,
+        address: "".into(),
+    };
+    let mut peer = Peer::with_table(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, Time::ZERO);
+    peer.handle_event(Time::ZERO, Event::Connected(SEEDER));
 }
 
 #[test]

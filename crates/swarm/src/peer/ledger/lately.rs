@@ -1,37 +1,41 @@
-//! Requests that were taken back, or came to nothing, of late.
+//! Which neighbour had to do with which chunk of late: requests that were taken back, or came to nothing, and payload that nobody had
+//! asked for.
 //!
-//! A neighbour that is asked for a chunk once more may answer the first request, whose answer was on its way when it was taken back. How
+//! A neighbour that is asked for a chunk once more may answer the first request, whose answer was on its way when that was taken back. How
 //! long the second one took is not known then, as with a segment that TCP sends twice (P. Karn and C. Partridge, *Improving Round-Trip Time
 //! Estimates in Reliable Transport Protocols*, SIGCOMM 1987): it is learned from those alone that were asked once.
+
+use std::collections::VecDeque;
 
 use crate::units::{ChunkIndex, HostId};
 
 /// The last of them. Most hosts have none, and then there is nothing to look at.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Recalled {
-    last: Vec<(HostId, ChunkIndex)>,
-    next: usize,
+pub(super) struct Lately {
+    last: VecDeque<(HostId, ChunkIndex)>,
 }
 
-impl Recalled {
-    /// `from` was asked for `chunk`, and is not any more.
+impl Lately {
     #[inline]
     pub(super) fn note(&mut self, from: HostId, chunk: ChunkIndex) {
-        match self.last.get_mut(self.next) {
-            Some(oldest) => *oldest = (from, chunk),
-            None => self.last.push((from, chunk)),
+        if self.last.len() >= KEPT {
+            self.last.pop_front();
         }
-        self.next = (self.next + 1) % KEPT;
+        self.last.push_back((from, chunk));
     }
 
-    /// Whether `from` may answer a request for `chunk` that was taken back.
     #[inline]
     pub(super) fn contains(&self, from: HostId, chunk: ChunkIndex) -> bool {
         self.last.contains(&(from, chunk))
     }
+
+    #[inline]
+    pub(super) fn forget(&mut self, from: HostId, chunk: ChunkIndex) {
+        self.last.retain(|noted| *noted != (from, chunk));
+    }
 }
 
-/// More are rarely taken back within a round trip.
+/// More requests are rarely taken back within a round trip, and more chunks rarely on their way that nobody waits for.
 const KEPT: usize = 16;
 
 #[cfg(test)]
