@@ -2,6 +2,8 @@
 //! at every seeder, after every event, as they themselves assert where builds are small; nobody holds more than there is, and who is
 //! complete stays so. Then the faults end, and everybody who is there must converge.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
 mod rig;
 
 use std::time::Duration;

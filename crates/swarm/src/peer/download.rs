@@ -9,7 +9,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::downlink::Downlink;
 use super::ledger::{Ask, Ledger, Losers, Stored, Why};
-use super::planner::{Known, Limits, plan};
+use super::planner::{Known, Limits, Plan, plan};
 use super::uploads::BUSY_TOLD_FROM_CHUNK;
 use super::window::{self, Seen};
 use super::zones::{INVITED_AT_ONCE, Origin};
@@ -130,21 +130,20 @@ impl Peer {
             now,
         };
         let first = place_in(download.turn, self.neighbours.len());
-        let plan = plan(&known, first, &mut download.chance);
-        self.imports.looked(plan.is_behind_border);
-        if !plan.asks.is_empty() {
+        let Plan { asks, unserved } = plan(&known, first, &mut download.chance);
+        if !asks.is_empty() {
             download.turn = download.chance.next_u64();
         }
-        for ask in &plan.asks {
+        for ask in &asks {
             let strikes = self.neighbours.strikes(ask.host);
             download.ledger.ask(now, *ask, strikes);
         }
         let held = download.ledger.held().count();
         self.set_request_timers(now);
-        for ask in &plan.asks {
+        for ask in &asks {
             self.request(*ask, held);
         }
-        for chunk in plan.unserved {
+        for chunk in unserved {
             self.tell_unserved(chunk);
         }
     }
@@ -197,12 +196,10 @@ impl Peer {
             // Not in the past, or it would seem that this host was woken late.
             self.timers.set_at_latest(Timer::RequestExpiry, expiry.max(now));
         }
-        let shut_out = self.imports.shut_out();
-        if self.is_to_get_something(ledger) && shut_out.is_none() {
+        if self.is_to_get_something(ledger) {
             self.timers.clear(Timer::Starved);
         } else if self.timers.get(Timer::Starved).is_none() {
-            let times = shut_out.unwrap_or_default().max(*starved);
-            let patience = STARVED_AFTER * (1 << times.min(STARVED_DOUBLINGS_MAX));
+            let patience = STARVED_AFTER * (1 << (*starved).min(STARVED_DOUBLINGS_MAX));
             self.timers.set(Timer::Starved, now + patience);
         }
     }
@@ -274,7 +271,7 @@ impl Peer {
         if !is_new {
             return;
         }
-        self.invite_other_zones(now, INVITED_AT_ONCE);
+        self.invite = self.invite.max(INVITED_AT_ONCE);
         self.schedule_flush(now);
         if complete {
             self.completed(now);
@@ -428,8 +425,6 @@ impl Peer {
             }
             self.announce_soon(now);
             self.open_borders(starved);
-        } else if let Some(times) = self.imports.try_border() {
-            self.open_borders(times);
         }
         self.refill = true;
     }

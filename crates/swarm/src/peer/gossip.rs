@@ -88,7 +88,7 @@ impl Peer {
             }
         }
         if is_first {
-            self.invite_other_zones(now, INVITED_AT_FIRST);
+            self.invite = self.invite.max(INVITED_AT_FIRST);
         }
     }
 
@@ -143,7 +143,7 @@ impl Peer {
             }
         }
         if is_first {
-            self.invite_other_zones(now, INVITED_AT_FIRST);
+            self.invite = self.invite.max(INVITED_AT_FIRST);
         }
     }
 

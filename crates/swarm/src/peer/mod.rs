@@ -86,6 +86,8 @@ pub struct Peer {
     told_busy: bool,
     /// Something has happened after which there may be more to ask for.
     refill: bool,
+    /// How many chunks other zones are to be invited to when what has happened is taken in; 0 where nothing is new for them.
+    invite: usize,
     /// Different chunks to ask for at a time.
     window: usize,
     /// Since the last [`Peer::check`]; only where assertions are on.
@@ -178,6 +180,7 @@ impl Peer {
             payload: Payload::default(),
             told_busy: false,
             refill: false,
+            invite: 0,
             window: config.chunks_in_flight_max.unwrap_or(window::AT_FIRST),
             events_unchecked: 0,
             actions: VecDeque::new(),
@@ -371,7 +374,7 @@ impl Peer {
             Message::Request { chunk, held } => self.handle_request(now, host, chunk, held),
             Message::Serving { chunk, waited } => self.handle_serving(now, host, chunk, waited),
             Message::Busy { waiting } => self.neighbours.set_busy(host, waiting),
-            Message::Zone(zone) => self.handle_zone(now, host, zone),
+            Message::Zone(zone) => self.handle_zone(host, zone),
             Message::Invite { chunk } if !from_seeder => self.handle_invite(now, host, chunk),
             Message::Cancel { chunk } => self.handle_cancel(host, chunk),
             Message::Lost { chunk } => self.handle_lost_at(now, host, chunk),

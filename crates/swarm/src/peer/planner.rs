@@ -53,7 +53,6 @@ pub(super) fn plan<H: Holdings>(known: &Known<'_, H>, first: usize, chance: &mut
     Plan {
         asks: planner.asks,
         unserved: planner.unserved,
-        is_behind_border: planner.is_behind_border,
     }
 }
 
@@ -65,7 +64,6 @@ struct Planner<'a, H> {
     order: Order,
     asks: Asks,
     unserved: SmallVec<[ChunkIndex; 2]>,
-    is_behind_border: bool,
     /// The chunks of `asks` that were wanted.
     chunks: SmallVec<[ChunkIndex; 8]>,
     hedges: u32,
@@ -87,7 +85,6 @@ impl<'a, H: Holdings> Planner<'a, H> {
             order: Order::new(first, known.neighbours.len()),
             asks: Asks::new(),
             unserved: SmallVec::new(),
-            is_behind_border: false,
             chunks: SmallVec::new(),
             hedges: 0,
             is_bordered: zone.is_some() && known.neighbours.local_hosts(known.limits.seeders) >= LOCAL_NEIGHBOURS_MIN,

@@ -40,6 +40,13 @@ impl Peer {
 
     /// What follows from what happened, whatever it was.
     fn follow_up(&mut self, now: Time, table: &impl Holdings) {
+        let invite = std::mem::take(&mut self.invite);
+        if invite > 0 {
+            match self.source {
+                Source::Messages => self.invite_other_zones(now, invite, &Heard),
+                Source::Table => self.invite_other_zones(now, invite, table),
+            }
+        }
         if std::mem::take(&mut self.refill) {
             match self.source {
                 Source::Messages => self.fill_requests(now, &Heard),

@@ -20,7 +20,7 @@ impl Peer {
             self.reject(host, chunk, RejectReason::NotHeld);
             return;
         }
-        self.invitation_taken_up(now, host);
+        self.invitation_taken_up(host);
         match self.uploads.push(now, host, index, held) {
             Enqueued::Waiting | Enqueued::Duplicate => self.pump_uploads(now),
             Enqueued::InPlaceOf(other, displaced) => {

@@ -4,8 +4,7 @@
 //! seeder, and so before everybody else, invites one host of each other zone to fetch it. A zone that was not invited, or
 //! whose invited hosts are gone, starves; then a few of its hosts, twice as many each time, fetch a few chunks from
 //! wherever they are, and the others get these from them. For each that comes so one more is fetched so, and for each that comes
-//! from within one less: who starves goes on for as long as its zone lacks what it wants. A zone starves for a chunk, too: one that everybody is
-//! late with who has it there.
+//! from within one less: who starves goes on for as long as its zone lacks what it wants.
 
 use smallvec::SmallVec;
 
@@ -13,6 +12,7 @@ use super::ledger::Ledger;
 use super::planner::Border;
 use super::{Build, Peer};
 use crate::event::DisconnectReason;
+use crate::holdings::Holdings;
 use crate::neighbours::Neighbour;
 use crate::units::{ChunkIndex, HostId, Time, ZoneId};
 use crate::wire::Message;
@@ -32,8 +32,6 @@ pub(super) struct Imports {
     open: u32,
     /// Chunks that are, and have not come.
     uninvited: SmallVec<[ChunkIndex; 4]>,
-    /// Where something is late that only other zones could send: how often since then this host has tried to fetch it from there.
-    shut_out: Option<u32>,
 }
 
 /// Where a chunk came from.
@@ -52,23 +50,6 @@ impl Imports {
             invitations: &self.invited,
             open: self.open,
         }
-    }
-
-    /// Something is late that could come only from other zones, and nothing may; or not.
-    pub(super) fn looked(&mut self, is_behind_border: bool) {
-        self.shut_out = is_behind_border.then(|| self.shut_out.unwrap_or_default());
-    }
-
-    /// How often that was tried to be changed.
-    pub(super) const fn shut_out(&self) -> Option<u32> {
-        self.shut_out
-    }
-
-    /// Tried once more.
-    pub(super) fn try_border(&mut self) -> Option<u32> {
-        let times = self.shut_out.as_mut()?;
-        *times += 1;
-        Some(*times)
     }
 
     /// `chunk` is asked of `host`, by invitation or because this zone starves.
@@ -116,7 +97,7 @@ impl Imports {
 }
 
 impl Peer {
-    pub(super) fn handle_zone(&mut self, now: Time, host: HostId, zone: ZoneId) {
+    pub(super) fn handle_zone(&mut self, host: HostId, zone: ZoneId) {
         let Some(own) = self.config.zone else {
             return;
         };
@@ -131,7 +112,7 @@ impl Peer {
         }
         self.neighbours.set_zone(host, zone, zone != own);
         self.refill = true;
-        self.invite_other_zones(now, INVITED_AT_FIRST);
+        self.invite = self.invite.max(INVITED_AT_FIRST);
     }
 
     pub(super) fn handle_invite(&mut self, now: Time, host: HostId, chunk: u32) {
@@ -168,15 +149,15 @@ impl Peer {
     }
 
     /// A host asks for a chunk: where it is of another zone, that takes up what it was told of.
-    pub(super) fn invitation_taken_up(&mut self, now: Time, host: HostId) {
+    pub(super) fn invitation_taken_up(&mut self, host: HostId) {
         if !self.imports.first_copies.is_empty() && self.neighbours.is_remote_host(host) {
-            self.invite_other_zones(now, INVITED_AT_ONCE);
+            self.invite = self.invite.max(INVITED_AT_ONCE);
         }
     }
 
     /// Invites one host of each other zone to each chunk that came from the seeder, to so many at a time: a zone that comes late lacks
     /// all of them.
-    pub(super) fn invite_other_zones(&mut self, now: Time, at_once: usize) {
+    pub(super) fn invite_other_zones(&mut self, now: Time, at_once: usize, table: &impl Holdings) {
         let own = self.config.zone;
         if own.is_none() || self.imports.first_copies.is_empty() {
             return;
@@ -208,7 +189,11 @@ impl Peer {
                 }
                 let chunk = self.imports.first_copies[index];
                 // After a partition all may have it by then.
-                let lacks_it = |host: &&HostId| self.neighbours.get(**host).is_some_and(|n| !n.has.contains(chunk));
+                let lacks_it = |host: &&HostId| {
+                    self.neighbours
+                        .get(**host)
+                        .is_some_and(|n| !n.holdings(table).contains(chunk))
+                };
                 let hosts: SmallVec<[HostId; 8]> = hosts.iter().filter(lacks_it).copied().collect();
                 if !hosts.is_empty() {
                     let host = hosts[self.random_below(hosts.len())];

@@ -66,7 +66,7 @@ impl<H: Holdings> Planner<'_, H> {
             ..
         } = self.known;
         let is_import = self.is_bordered && ledger.sources_of(chunk).any(|from| neighbours.is_remote_host(from));
-        let (mut best, mut is_elsewhere, mut is_beyond) = (None, false, false);
+        let (mut best, mut is_elsewhere) = (None, false);
         for offset in 0..self.order.len() {
             let index = self.order.index(offset);
             let bit = 1 << offset;
@@ -79,7 +79,6 @@ impl<H: Holdings> Planner<'_, H> {
             // What was to come from another zone may come from another host of one.
             let is_closed = self.is_closed(index);
             if is_closed && !is_import && self.imports_left == 0 {
-                is_beyond = true;
                 continue;
             }
             let outstanding = self.outstanding(host);
@@ -92,7 +91,6 @@ impl<H: Holdings> Planner<'_, H> {
         if best.is_none() && !is_elsewhere {
             self.unserved.push(chunk);
         }
-        self.is_behind_border |= best.is_none() && is_beyond;
         let ((is_closed, ..), _, index) = best?;
         self.imports_left -= u32::from(is_closed && !is_import);
         self.order.asked(index);

@@ -15,8 +15,6 @@ pub(in crate::peer) struct Plan {
     pub(in crate::peer) asks: Asks,
     /// Chunks that everybody is late with who has them.
     pub(in crate::peer) unserved: SmallVec<[ChunkIndex; 2]>,
-    /// Whether a chunk that is late could come only from other zones, and nothing may.
-    pub(in crate::peer) is_behind_border: bool,
 }
 
 /// What a plan is made of.

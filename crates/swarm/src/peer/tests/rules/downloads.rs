@@ -282,36 +282,3 @@ fn who_has_yet_to_hear_of_a_chunk_that_is_lost_hears_only_what_it_was_not_told()
         assert_eq!(sent_to(&wait(&mut driven, 5), A), [have], "{lost} is lost");
     }
 }
-
-/// One that has it here does not send it, and all else comes from another of this zone.
-#[test]
-fn what_all_of_this_zone_are_late_with_comes_from_another_zone_though_other_chunks_come() {
-    let mut driven = in_zone_1(40, 0);
-    // With fewer than three that serve there would be no border.
-    for number in 14..16 {
-        let host = HostId::new(number);
-        driven.tell(Event::Connected(host));
-        driven.tell(Event::Message(host, Message::Zone(zone(1))));
-    }
-    // Nothing waits behind another chunk, so the other neighbour is never late.
-    driven.peer.config.requests_per_neighbour_max = Some(1);
-    driven.tell(Event::Message(A, Message::Zone(zone(2))));
-    driven.tell(Event::StoreOpened { held: set(40, []) });
-    let (silent, other) = (HostId::new(11), HostId::new(12));
-    let have = |from, chunks: &[u32]| Event::Message(from, Message::Have(chunks.iter().copied().collect()));
-    assert_eq!(driven.asks_after(have(silent, &[39])), BTreeSet::from([(silent, 39)]));
-    assert_eq!(driven.asks_after(have(A, &[39])), BTreeSet::new(), "behind the border");
-    let all: Vec<u32> = (0..39).collect();
-    let mut asked: Vec<(HostId, u32)> = driven.asks_after(have(other, &all)).into_iter().collect();
-    let mut beyond = Vec::new();
-    for _ in 0..30 {
-        asked.extend(driven.asks_after(Event::Wakeup));
-        beyond.extend(asked.extract_if(.., |(from, _)| *from == A));
-        let (from, index) = asked.remove(0);
-        assert_eq!(from, other);
-        driven.serving(from, index);
-        driven.pass(300);
-        asked.extend(driven.stored(from, index));
-    }
-    assert_eq!(beyond, [(A, 39)], "nine seconds have passed");
-}

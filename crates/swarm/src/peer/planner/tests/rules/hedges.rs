@@ -126,19 +126,6 @@ fn a_late_chunk_is_unserved_where_nobody_else_has_it() {
     assert_eq!(unserved(without_room), [], "it has it, and no room");
 }
 
-#[test]
-fn a_late_chunk_is_behind_the_border_where_only_other_zones_could_send_it() {
-    let is_behind = |has: &[u32], open| {
-        let scene = Scene::new(&[1], &[(1, &[1]), (2, has), (3, &[]), (4, &[]), (8, &[1])]);
-        let scene = scene.remote(&[8]).asked(&[(1, 1, 0, Some(0))]).with(mark);
-        scene.with(|scene| scene.open = open).made().is_behind_border
-    };
-    assert_eq!(
-        [is_behind(&[], 0), is_behind(&[], 1), is_behind(&[1], 0)],
-        [true, false, false]
-    );
-}
-
 /// Four are silent, and nobody more is asked but a seeder.
 #[test]
 fn when_nothing_else_is_missing_a_seeder_is_asked_for_what_is_late_however_many_were() {
