@@ -142,7 +142,7 @@ fn a_seeder_that_sends_corrupt_chunks_hears_of_it_once() {
     mesh.run_for(Duration::from_secs(5));
     mesh.seed();
     mesh.run_for(Duration::from_secs(60));
-    assert!(mesh.seeder.stats().complaints_of_self > 1);
+    assert!(mesh.seeders[&SEEDER].stats().complaints_of_self > 1);
     assert_eq!(mesh.suspected, 1);
     assert!(mesh.peers.values().all(|peer| peer.banned().next().is_none()));
     mesh.faults.clear();

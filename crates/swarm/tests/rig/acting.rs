@@ -6,7 +6,7 @@ use rand::RngExt;
 use swarm::{Action, Bitfield, ChunkIndex, Event, HostId, Message};
 
 use super::uplinks::PIECES;
-use super::{Fault, Input, Mesh, SEEDER, pair};
+use super::{Fault, Input, Mesh, is_seeder, pair};
 
 impl Mesh {
     pub(super) fn carry_out(&mut self, host: HostId, action: Action) {
@@ -14,12 +14,7 @@ impl Mesh {
         match action {
             Action::Connect(contact) => {
                 let reaches = !self.apart.contains(&host) && !self.apart.contains(&contact.host);
-                let there = if contact.host == SEEDER {
-                    !self.without_seeder
-                } else {
-                    reaches && self.peers.contains_key(&contact.host)
-                };
-                if there {
+                if self.is_there(contact.host) && (reaches || is_seeder(contact.host)) {
                     self.push(latency, contact.host, Input::Dial(host));
                 } else {
                     self.push(latency, host, Input::Event(Event::Disconnected(contact.host)));
@@ -32,7 +27,7 @@ impl Mesh {
             }
             Action::Send(to, message) => {
                 self.messages += 1;
-                self.refused += u64::from(host == SEEDER && matches!(message, Message::Reject { .. }));
+                self.refused += u64::from(is_seeder(host) && matches!(message, Message::Reject { .. }));
                 if self.unaware.remove(&(host, to)) {
                     self.push(latency, host, Input::Event(Event::Disconnected(to)));
                 }
@@ -41,7 +36,8 @@ impl Mesh {
                 }
             }
             Action::OpenStore(manifest) => {
-                let held = Bitfield::new(manifest.chunk_count());
+                let kept = self.stores.get(&host).cloned();
+                let held = kept.unwrap_or_else(|| Bitfield::new(manifest.chunk_count()));
                 self.push(
                     Duration::ZERO,
                     host,

@@ -16,25 +16,41 @@ mod uplinks;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use swarm::{
-    Bytes, ChunkIndex, Contact, Event, Hash, HostId, Manifest, Message, Peer, PeerConfig, Seeder, SeederConfig, Time,
+    Bitfield, Bytes, ChunkIndex, Contact, Event, Hash, HostId, Manifest, Message, Part, Peer, PeerConfig, Seeder,
+    SeederConfig, Time, ZoneId,
     lower_bound::{BoundedHost, BoundedSeeder, BoundedSwarm},
 };
 
-pub use shape::{Fault, Shape};
+pub use shape::{Fault, Shape, Store};
 use uplinks::Uplink;
 
+/// The first seeder, and the tracker as long as it is there.
 pub const SEEDER: HostId = HostId::new(0);
+
+/// Seeder `index` of a region, from 0.
+pub const fn seeder(index: u32) -> HostId {
+    HostId::new(0_u64.wrapping_sub(index as u64))
+}
+
+fn is_seeder(host: HostId) -> bool {
+    (0..SEEDERS_MAX).any(|index| seeder(index) == host)
+}
+
+/// As in a region.
+const SEEDERS_MAX: u32 = 8;
 
 /// A swarm in virtual time.
 pub struct Mesh {
     pub now: Time,
-    pub seeder: Seeder,
+    /// Those that are there.
+    pub seeders: BTreeMap<HostId, Seeder>,
     pub peers: BTreeMap<HostId, Peer>,
     pub completed_at: BTreeMap<HostId, Time>,
     pub faults: BTreeMap<HostId, Fault>,
@@ -58,7 +74,8 @@ pub struct Mesh {
     shape: Shape,
     rng: Xoshiro256PlusPlus,
     queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
-    events: Vec<Option<(HostId, Input)>>,
+    /// With the generation of the host for which it is.
+    events: Vec<Option<(HostId, u32, Input)>>,
     free: Vec<usize>,
     order: u64,
     connections: BTreeSet<(HostId, HostId)>,
@@ -66,8 +83,10 @@ pub struct Mesh {
     unaware: BTreeSet<(HostId, HostId)>,
     /// Hosts that reach nobody but the seeder, and nobody but the seeder reaches.
     apart: BTreeSet<HostId>,
-    /// The seeder is not there: who dials it fails.
-    without_seeder: bool,
+    /// How often a member has come back: what was on its way to the one before is not for it.
+    generations: BTreeMap<HostId, u32>,
+    /// What hosts that have come back found of what they held.
+    stores: BTreeMap<HostId, Bitfield>,
     uplinks: BTreeMap<HostId, Uplink>,
     downlink_free: BTreeMap<HostId, Time>,
     wakeups: BTreeMap<HostId, Time>,
@@ -91,11 +110,10 @@ impl Mesh {
         let hashes = (0..shape.chunks).map(|c| Hash::of(&c.to_le_bytes())).collect();
         let size = Bytes::new(u64::from(shape.chunks) * u64::from(shape.chunk_size));
         let manifest = Manifest::new("build-1.zip", size, shape.chunk_size, hashes).unwrap();
-        let mut config = SeederConfig::new(SEEDER);
-        (shape.seeder)(&mut config);
+        assert!((1..=SEEDERS_MAX).contains(&shape.seeders));
         let mut mesh = Self {
             now: Time::ZERO,
-            seeder: Seeder::new(config, shape.seed, Time::ZERO),
+            seeders: BTreeMap::new(),
             peers: BTreeMap::new(),
             completed_at: BTreeMap::new(),
             faults: BTreeMap::new(),
@@ -117,12 +135,16 @@ impl Mesh {
             connections: BTreeSet::new(),
             unaware: BTreeSet::new(),
             apart: BTreeSet::new(),
-            without_seeder: false,
+            generations: BTreeMap::new(),
+            stores: BTreeMap::new(),
             uplinks: BTreeMap::new(),
             downlink_free: BTreeMap::new(),
             wakeups: BTreeMap::new(),
             shape,
         };
+        for index in 0..mesh.shape.seeders {
+            mesh.start_seeder(index);
+        }
         for host in 1..=mesh.shape.hosts {
             mesh.join(HostId::new(host));
         }
@@ -137,23 +159,75 @@ impl Mesh {
         mesh
     }
 
+    fn start_seeder(&mut self, index: u32) {
+        let host = seeder(index);
+        let mut config = SeederConfig::new(host);
+        config.part = Part::new(index, self.shape.seeders).unwrap();
+        (self.shape.seeder)(&mut config);
+        let generation = u64::from(self.generation(host));
+        let seed = (self.shape.seed + generation) ^ (u64::from(index) << 32);
+        self.seeders.insert(host, Seeder::new(config, seed, self.now));
+    }
+
     pub fn join(&mut self, host: HostId) {
-        let tracker = Contact {
-            host: SEEDER,
-            address: "seeder".into(),
+        let contact = |index| Contact {
+            host: seeder(index),
+            address: format!("seeder {index}").into(),
         };
-        let mut config = PeerConfig::new(host, format!("{host}").into(), tracker);
+        let seeders = (0..self.shape.seeders).map(contact);
+        let mut config = PeerConfig::with_seeders(host, format!("{host}").into(), seeders);
         config.policy = self.shape.policy;
+        config.zone = self.zone_of(host);
         (self.shape.peer)(&mut config);
-        self.peers
-            .insert(host, Peer::new(config, self.shape.seed ^ host.get(), self.now));
+        let generation = u64::from(self.generation(host));
+        let seed = self.shape.seed ^ host.get() ^ (generation << 32);
+        self.peers.insert(host, Peer::new(config, seed, self.now));
         self.drain(host);
+    }
+
+    pub fn zone_of(&self, host: HostId) -> Option<ZoneId> {
+        let turn = host.get().checked_rem(self.shape.zones.into())?;
+        NonZeroU32::new(u32::try_from(turn).unwrap() + 1).map(ZoneId::new)
+    }
+
+    /// A host that is there, or has gone, is started anew: with a seed of its own, and with what it held or without.
+    pub fn rejoin(&mut self, host: HostId, store: Store) {
+        if self.peers.contains_key(&host) {
+            self.leave(host);
+        }
+        match store {
+            Store::Kept => {
+                let gone = self.gone.iter().filter(|(holder, _)| *holder == host);
+                let gone: Vec<ChunkIndex> = gone.map(|(_, chunk)| *chunk).collect();
+                if let Some(held) = self.stores.get_mut(&host) {
+                    for chunk in gone {
+                        held.remove(chunk);
+                    }
+                }
+            }
+            Store::Lost => drop(self.stores.remove(&host)),
+        }
+        self.gone.retain(|(holder, _)| *holder != host);
+        self.completed_at.remove(&host);
+        *self.generations.entry(host).or_default() += 1;
+        self.join(host);
+    }
+
+    fn generation(&self, host: HostId) -> u32 {
+        self.generations.get(&host).copied().unwrap_or_default()
     }
 
     pub fn seed(&mut self) {
         self.started_at = self.now;
-        self.seeder.seed(self.now, Arc::clone(&self.manifest));
-        self.drain(SEEDER);
+        (0..self.shape.seeders).for_each(|index| self.seed_by(index));
+    }
+
+    fn seed_by(&mut self, index: u32) {
+        let host = seeder(index);
+        if let Some(seeder) = self.seeders.get_mut(&host) {
+            seeder.seed(self.now, Arc::clone(&self.manifest));
+        }
+        self.drain(host);
     }
 
     /// A host vanishes; its neighbours notice after the latency.
@@ -170,7 +244,13 @@ impl Mesh {
     }
 
     fn vanish(&mut self, host: HostId) -> Vec<HostId> {
-        self.peers.remove(&host);
+        if let Some(peer) = self.peers.remove(&host) {
+            let mut held = Bitfield::new(self.manifest.chunk_count());
+            for chunk in peer.acquired() {
+                held.insert(*chunk);
+            }
+            self.stores.insert(host, held);
+        }
         self.wakeups.remove(&host);
         let others = self.connected_with(host);
         others.iter().for_each(|other| self.cut(host, *other));
@@ -185,7 +265,10 @@ impl Mesh {
 
     /// The connections between hosts, each once.
     pub fn links(&self) -> Vec<(HostId, HostId)> {
-        let between_hosts = self.connections.iter().filter(|(a, _)| *a != SEEDER);
+        let between_hosts = self
+            .connections
+            .iter()
+            .filter(|(a, b)| !is_seeder(*a) && !is_seeder(*b));
         between_hosts.copied().collect()
     }
 
@@ -224,26 +307,38 @@ impl Mesh {
         self.apart.insert(host);
     }
 
-    /// The seeder vanishes; hosts notice after the latency.
+    /// The first seeder vanishes; hosts notice after the latency.
     pub fn lose_seeder(&mut self) {
-        for other in self.connected_with(SEEDER) {
-            self.cut(SEEDER, other);
-            self.push(self.shape.latency, other, Input::Event(Event::Disconnected(SEEDER)));
-        }
-        self.uplinks.remove(&SEEDER);
-        self.wakeups.remove(&SEEDER);
-        self.without_seeder = true;
+        self.lose_seeder_of(0);
     }
 
-    /// The seeder begins anew, with the same identity and the whole build.
+    /// Likewise any of them.
+    pub fn lose_seeder_of(&mut self, index: u32) {
+        let host = seeder(index);
+        for other in self.connected_with(host) {
+            self.cut(host, other);
+            self.push(self.shape.latency, other, Input::Event(Event::Disconnected(host)));
+        }
+        self.uplinks.remove(&host);
+        self.wakeups.remove(&host);
+        self.seeders.remove(&host);
+    }
+
+    /// The first seeder begins anew, with the same identity and the whole build.
     pub fn restart_seeder(&mut self) {
-        self.lose_seeder();
-        self.without_seeder = false;
-        let mut config = SeederConfig::new(SEEDER);
-        (self.shape.seeder)(&mut config);
-        self.seeder = Seeder::new(config, self.shape.seed + 1, self.now);
-        self.seeder.seed(self.now, Arc::clone(&self.manifest));
-        self.drain(SEEDER);
+        self.restart_seeder_of(0);
+    }
+
+    /// Likewise any of them.
+    pub fn restart_seeder_of(&mut self, index: u32) {
+        self.lose_seeder_of(index);
+        *self.generations.entry(seeder(index)).or_default() += 1;
+        self.start_seeder(index);
+        self.seed_by(index);
+    }
+
+    fn is_there(&self, member: HostId) -> bool {
+        self.seeders.contains_key(&member) || self.peers.contains_key(&member)
     }
 
     pub fn everybody_is_complete(&self) -> bool {
@@ -316,10 +411,13 @@ impl Mesh {
             latency: self.shape.latency,
             lead: Duration::ZERO,
             burst: Bytes::new(0),
-            seeders: vec![BoundedSeeder {
-                uplink: self.shape.uplink,
-                sends_after: Duration::ZERO,
-            }],
+            seeders: vec![
+                BoundedSeeder {
+                    uplink: self.shape.uplink,
+                    sends_after: Duration::ZERO,
+                };
+                self.shape.seeders as usize
+            ],
             hosts: vec![host; self.shape.hosts as usize],
             partitions: Vec::new(),
         };
@@ -332,13 +430,9 @@ impl Mesh {
         };
         self.now = at;
         self.free.push(slot);
-        let (host, input) = self.events[slot].take().expect("queued once");
-        let is_there = if host == SEEDER {
-            !self.without_seeder
-        } else {
-            self.peers.contains_key(&host)
-        };
-        if !is_there {
+        let (host, generation, input) = self.events[slot].take().expect("queued once");
+        let is_late = generation != self.generation(host) && !matches!(input, Input::Dial(_));
+        if is_late || !self.is_there(host) {
             if let Input::Dial(from) = input {
                 self.push(self.shape.latency, from, Input::Event(Event::Disconnected(host)));
             }
@@ -366,12 +460,7 @@ impl Mesh {
             Input::PieceSent => self.piece_sent(host),
             Input::PieceArrived { from, chunk, last } => self.piece_arrived(host, from, chunk, last),
             Input::Dial(from) => {
-                let is_there = if from == SEEDER {
-                    !self.without_seeder
-                } else {
-                    self.peers.contains_key(&from)
-                };
-                if is_there && self.connections.insert(pair(host, from)) {
+                if self.is_there(from) && self.connections.insert(pair(host, from)) {
                     self.unaware.remove(&(host, from));
                     self.unaware.remove(&(from, host));
                     // In this order, or what is said first comes before there is anybody to hear it.
@@ -385,8 +474,8 @@ impl Mesh {
 
     fn tell(&mut self, host: HostId, event: Event) {
         let now = self.now;
-        if host == SEEDER {
-            self.seeder.handle_event(now, event);
+        if let Some(seeder) = self.seeders.get_mut(&host) {
+            seeder.handle_event(now, event);
         } else if let Some(peer) = self.peers.get_mut(&host) {
             peer.handle_event(now, event);
         }
@@ -395,21 +484,15 @@ impl Mesh {
 
     fn drain(&mut self, host: HostId) {
         loop {
-            let action = if host == SEEDER {
-                self.seeder.poll_action()
-            } else {
-                self.peers.get_mut(&host).and_then(Peer::poll_action)
-            };
+            let of_seeder = self.seeders.get_mut(&host).and_then(Seeder::poll_action);
+            let action = of_seeder.or_else(|| self.peers.get_mut(&host)?.poll_action());
             let Some(action) = action else {
                 break;
             };
             self.carry_out(host, action);
         }
-        let wakeup = if host == SEEDER {
-            self.seeder.next_wakeup()
-        } else {
-            self.peers.get(&host).and_then(Peer::next_wakeup)
-        };
+        let of_seeder = self.seeders.get(&host).and_then(Seeder::next_wakeup);
+        let wakeup = of_seeder.or_else(|| self.peers.get(&host)?.next_wakeup());
         if let Some(at) = wakeup
             && self.wakeups.get(&host).is_none_or(|set| at < *set)
         {
@@ -444,7 +527,7 @@ impl Mesh {
             self.events.push(None);
             self.events.len() - 1
         });
-        self.events[slot] = Some((host, input));
+        self.events[slot] = Some((host, self.generation(host), input));
         self.queue.push(Reverse((at, self.order, slot)));
         self.order += 1;
     }

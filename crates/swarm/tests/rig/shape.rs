@@ -7,6 +7,10 @@ use swarm::{ByteRate, ChunkPolicy, PeerConfig, SeederConfig};
 /// What the network and the members of a [`Mesh`] are like.
 pub struct Shape {
     pub hosts: u64,
+    /// The first is [`super::SEEDER`].
+    pub seeders: u32,
+    /// Hosts are in them by turns; in none where there are none.
+    pub zones: u32,
     pub chunks: u32,
     pub chunk_size: u32,
     pub uplink: ByteRate,
@@ -24,6 +28,8 @@ impl Default for Shape {
     fn default() -> Self {
         Self {
             hosts: 20,
+            seeders: 1,
+            zones: 0,
             chunks: 16,
             chunk_size: 64 << 10,
             uplink: ByteRate::from_bytes_per_second(1 << 20).unwrap(),
@@ -36,6 +42,13 @@ impl Default for Shape {
             seeder: |_| {},
         }
     }
+}
+
+/// What a host that comes back finds of what it held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    Kept,
+    Lost,
 }
 
 /// How a host misbehaves.
