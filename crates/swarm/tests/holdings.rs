@@ -1,8 +1,9 @@
 //! The two ways in which hosts learn what their neighbours hold: by HAVE messages, as in a live run, and by a table of the
 //! driver, as in a forecast. With equal delays the same mesh makes the same requests, one by one and at the same times.
 //!
-//! The driver here is the least that can be: a message takes a millisecond, a chunk about ten, and nothing shares a link. What
-//! happens at the same time happens in an order that does not depend on the way of knowing.
+//! The driver here is the least that can be: a message takes a millisecond, a chunk about ten or more, and nothing shares a link. What
+//! happens at the same time happens in an order that does not depend on the way of knowing. News that waits for company is in the table when
+//! the first of it is due, as it is said by message.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swarm::{
-    Action, Bitfield, Bytes, ChunkIndex, Contact, Event, Hash, Holdings, HostId, Manifest, Message, News, Peer,
-    PeerConfig, Seeder, SeederConfig, Time,
+    Action, Bitfield, Bytes, ChunkIndex, ChunkPolicy, Contact, Event, Hash, Holdings, HostId, Manifest, Message, News,
+    Peer, PeerConfig, Seeder, SeederConfig, Time,
 };
 
 const SEEDER: HostId = HostId::new(0);
@@ -32,19 +33,50 @@ enum Input {
         to: HostId,
         chunk: ChunkIndex,
     },
+    /// News has waited long enough for company.
+    Due,
     /// News has reached all neighbours.
     Heard(News),
 }
 
+/// What a swarm is like.
+#[derive(Clone, Copy)]
+struct Shape {
+    seed: u64,
+    policy: ChunkPolicy,
+    /// How long news waits for company at most, …
+    have_interval: Duration,
+    /// … and what a chunk takes at least: news waits for no more than a part of it.
+    transfer: Duration,
+    /// How much later than by message news is in the table.
+    table_late: Duration,
+}
+
+impl Shape {
+    /// News does not wait for company.
+    fn of(seed: u64) -> Self {
+        Self {
+            seed,
+            policy: ChunkPolicy::default(),
+            have_interval: Duration::ZERO,
+            transfer: Duration::from_millis(10),
+            table_late: Duration::ZERO,
+        }
+    }
+}
+
 struct Swarm {
+    shape: Shape,
     now: Time,
     seeder: Seeder,
     peers: BTreeMap<HostId, Peer>,
     manifest: Arc<Manifest>,
     way: Way,
-    /// How much later than by message news is in the table.
-    table_late: Duration,
     published: Published,
+    /// News that waits for company, and until when.
+    waiting: BTreeMap<HostId, (Time, News)>,
+    /// HAVE messages of several chunks.
+    in_company: usize,
     /// By time, then by whom it happens to and who has brought it about, and at last by the order of being queued.
     queue: BTreeMap<(Time, HostId, HostId, u64), Input>,
     queued: u64,
@@ -76,7 +108,8 @@ impl Holdings for Published {
 }
 
 impl Swarm {
-    fn new(way: Way, table_late: Duration, seed: u64) -> Self {
+    fn new(way: Way, shape: Shape) -> Self {
+        let seed = shape.seed;
         let hashes = (0..CHUNKS).map(|chunk| Hash::of(&chunk.to_le_bytes())).collect();
         let chunk_size = 256 << 10;
         let size = Bytes::new(u64::from(CHUNKS) * u64::from(chunk_size));
@@ -84,8 +117,8 @@ impl Swarm {
         let hosts = (1..=HOSTS).map(HostId::new);
         let peers = hosts.clone().map(|host| {
             let mut config = PeerConfig::new(host, Vec::new().into(), contact(SEEDER));
-            // News does not wait for company, or it would be told with what came meanwhile.
-            config.have_interval = Duration::ZERO;
+            config.have_interval = shape.have_interval;
+            config.policy = shape.policy;
             config.degree = 8;
             let new = match way {
                 Way::Messages => Peer::new,
@@ -107,8 +140,10 @@ impl Swarm {
             peers,
             manifest,
             way,
-            table_late,
             published,
+            waiting: BTreeMap::new(),
+            in_company: 0,
+            shape,
             queue: BTreeMap::new(),
             queued: 0,
             links: BTreeSet::new(),
@@ -117,7 +152,7 @@ impl Swarm {
         }
     }
 
-    fn run(mut self) -> (Vec<Request>, BTreeMap<HostId, Time>) {
+    fn run(mut self) -> Self {
         let hosts: Vec<HostId> = self.peers.keys().copied().collect();
         for host in [SEEDER].iter().chain(&hosts) {
             self.carry_out_all(*host);
@@ -138,7 +173,7 @@ impl Swarm {
             }
             self.handle(host, from, input);
         }
-        (self.requests, self.completed)
+        self
     }
 
     fn handle(&mut self, host: HostId, from: HostId, input: Input) {
@@ -155,6 +190,17 @@ impl Swarm {
                 let stored = Event::ChunkStored { from: host, chunk };
                 self.push(LATENCY, to, host, Input::Event(stored));
                 self.tell(host, Event::ChunkServed { to, chunk });
+            }
+            Input::Due => {
+                // It was due earlier, since some came that does not wait as long.
+                if let Some((at, news)) = self.waiting.get(&host).copied()
+                    && at == self.now
+                {
+                    self.waiting.remove(&host);
+                    // After all else that happens then.
+                    let last = HostId::new(u64::MAX);
+                    self.push(LATENCY + self.shape.table_late, last, host, Input::Heard(news));
+                }
             }
             Input::Heard(news) => {
                 let (field, busy) = self.published.fields.get_mut(&from).unwrap();
@@ -241,6 +287,7 @@ impl Swarm {
                 if let Message::Request { chunk, .. } = &message {
                     self.requests.push((self.now, host, to, *chunk));
                 }
+                self.in_company += usize::from(matches!(&message, Message::Have(chunks) if chunks.len() > 1));
                 self.push(LATENCY, to, host, Input::Event(Event::Message(host, message)));
             }
             Action::Connect(contact) => self.push(LATENCY, contact.host, host, Input::Dial),
@@ -251,16 +298,19 @@ impl Swarm {
             Action::ServeChunk { to, chunk } => {
                 // No two take equally long, so that nothing happens at the same time by chance.
                 let odd = (host.get() * 7_919 + to.get() * 104_729 + u64::from(chunk.get()) * 1_299_709) % 2_000_003;
-                let takes = Duration::from_millis(10) + Duration::from_nanos(odd);
+                let takes = self.shape.transfer + Duration::from_nanos(odd);
                 self.push(takes, host, host, Input::Sent { to, chunk });
             }
             // What has begun is sent to its end here.
             Action::StopServing { .. } => {}
             Action::Gossip(news) => {
                 assert_eq!(self.way, Way::Table);
-                // After all else that happens then.
-                let last = HostId::new(u64::MAX);
-                self.push(LATENCY + news.after + self.table_late, last, host, Input::Heard(news));
+                let at = self.now + news.after;
+                let before = self.waiting.get(&host).map_or(Time::MAX, |(at, _)| *at);
+                self.waiting.insert(host, (at.min(before), news));
+                if at < before {
+                    self.push(news.after, host, host, Input::Due);
+                }
             }
             Action::Complete => {
                 self.completed.insert(host, self.now);
@@ -287,22 +337,54 @@ fn pair(a: HostId, b: HostId) -> (HostId, HostId) {
     (a.min(b), a.max(b))
 }
 
+/// Plays a swarm both ways. How often several chunks were told in one message.
+fn both_ways(shape: Shape) -> usize {
+    let heard = Swarm::new(Way::Messages, shape).run();
+    let looked_up = Swarm::new(Way::Table, shape).run();
+    let what = format!("seed {}, {:?}", shape.seed, shape.policy);
+    assert!(heard.requests.len() >= (HOSTS * u64::from(CHUNKS)) as usize);
+    let mut both = heard.requests.iter().zip(&looked_up.requests);
+    let differing = both.position(|(one, other)| one != other);
+    let shown = differing.map(|at| (at, heard.requests[at], looked_up.requests[at]));
+    let counts = (heard.requests.len(), looked_up.requests.len());
+    assert_eq!(shown, None, "{what}, of {counts:?}");
+    assert_eq!((counts.0, &heard.completed), (counts.1, &looked_up.completed), "{what}");
+    heard.in_company
+}
+
 #[test]
 fn what_is_heard_and_what_is_looked_up_lead_to_the_same_requests() {
     for seed in 1..=8 {
-        let (heard, completed) = Swarm::new(Way::Messages, Duration::ZERO, seed).run();
-        let (looked_up, also_completed) = Swarm::new(Way::Table, Duration::ZERO, seed).run();
-        assert!(heard.len() >= (HOSTS * u64::from(CHUNKS)) as usize);
-        let differing = heard.iter().zip(&looked_up).position(|(one, other)| one != other);
-        let shown = differing.map(|at| (at, heard[at], looked_up[at]));
-        assert_eq!(shown, None, "seed {seed}, of {} and {}", heard.len(), looked_up.len());
-        assert_eq!((heard.len(), completed), (looked_up.len(), also_completed));
+        both_ways(Shape::of(seed));
     }
 }
 
 #[test]
+fn they_do_with_every_policy_and_where_news_waits_for_company() {
+    let mut in_company = 0;
+    for (seed, &policy) in (1..).zip(ChunkPolicy::ALL) {
+        for transfer in [10, 100].map(Duration::from_millis) {
+            in_company += both_ways(Shape {
+                policy,
+                transfer,
+                have_interval: Duration::from_millis(5),
+                ..Shape::of(seed)
+            });
+        }
+    }
+    assert!(in_company > 100, "{in_company} messages of several chunks");
+}
+
+#[test]
 fn news_that_comes_later_leads_to_other_requests() {
-    let (heard, _) = Swarm::new(Way::Messages, Duration::ZERO, 1).run();
-    let (late, _) = Swarm::new(Way::Table, Duration::from_millis(3), 1).run();
-    assert_ne!(heard, late);
+    let heard = Swarm::new(Way::Messages, Shape::of(1)).run();
+    let table_late = Duration::from_millis(3);
+    let late = Swarm::new(
+        Way::Table,
+        Shape {
+            table_late,
+            ..Shape::of(1)
+        },
+    );
+    assert_ne!(heard.requests, late.run().requests);
 }
