@@ -212,3 +212,6 @@ impl Growth {
 const EXACT_STEPS: usize = 4096;
 /// … to this part of the time that a chunk takes from one host to the next.
 const COARSE_GRAIN: u64 = 256;
+
+#[cfg(test)]
+mod rules;

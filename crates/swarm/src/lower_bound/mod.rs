@@ -465,3 +465,6 @@ impl Rare {
 
 const RATE_MAX: ByteRate = ByteRate::from_bytes_per_second(u64::MAX).expect("not zero");
 const RATE_MIN: ByteRate = ByteRate::from_bytes_per_second(1).expect("not zero");
+
+#[cfg(test)]
+mod rules;
