@@ -357,13 +357,16 @@ fn what_leads_into_a_group_bounds_its_hosts_and_the_ranks() {
 #[test]
 fn a_chunk_that_is_longer_than_the_build_is_the_build() {
     // One chunk of 60 bytes: 30 at 2, and again 30 for the second.
-    let swarm = swarm((60, 100), &[seeder(2, 0)], &[taker(1000); 2]);
-    assert_eq!(ranks(&swarm), [35, 65]);
-    let together = swarm.bounds().together.unwrap();
+    let one = swarm((60, 100), &[seeder(2, 0)], &[taker(1000); 2]);
+    assert_eq!(ranks(&one), [35, 65]);
+    let together = one.bounds().together.unwrap();
     assert_eq!(
         (together.whole, together.build, together.rare.tail.is_none()),
         (60, 60, true)
     );
+    // No chunk is shorter than a byte.
+    let of_chunks = |chunk: u64| swarm((60, chunk), &[seeder(2, 0)], &[taker(1000); 2]);
+    assert_eq!(ranks(&of_chunks(0)), ranks(&of_chunks(1)));
 }
 
 #[test]
