@@ -6,9 +6,22 @@
 //! bucket: what each step waited for is a [`Cause`].
 //!
 //! It decides nothing of the protocol, and nothing of the protocol knows of it.
+//!
+//! ```no_run
+//! use explain::{Reasons, Records};
+//! use scenario::Slack;
+//!
+//! let records = Records::from_bytes(&std::fs::read("forecast/records.bin")?)?;
+//! let reasons = Reasons::new(&records, Slack::default());
+//! for last in reasons.sentences(3) {
+//!     println!("{}", last.sentence);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cause;
 mod file;
+mod flow;
 mod links;
 mod packed;
 mod path;
@@ -23,6 +36,7 @@ mod words;
 
 pub use cause::Cause;
 pub use file::FileError;
+pub use flow::{Flow, Received};
 pub use path::{Path, Step};
 pub use reasons::{LastHost, Reasons, Shares};
 pub use recorder::Recorder;

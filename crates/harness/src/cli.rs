@@ -26,7 +26,7 @@ use scenario::Override;
 
 use crate::commands::parse_percent;
 use baseline::BASELINES;
-use values::{few_seeds, seeds, size, written_rate, written_size};
+use values::{few_seeds, seeds, size, whole, written_rate, written_size};
 
 pub(crate) use baseline::{BaselineArguments, BaselineName, OfBaselines};
 pub(crate) use certify::{CertifyArguments, GuardArguments};
@@ -147,7 +147,7 @@ pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) changes: ChangeArguments,
     /// Run it so many times, with the seed and those after it, each in a process of its own; seeds.json says how far they are apart.
-    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u16).range(2..=1000))]
+    #[arg(long, value_name = "TIMES", value_parser = whole::<u16, 2, 1000>)]
     pub(crate) repeat: Option<u16>,
     /// Distribute this file, instead of the scenario's build.
     #[arg(long, value_name = "FILE")]
@@ -193,7 +193,7 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "FROM..TO", value_parser = few_seeds, conflicts_with = "seed")]
     pub(crate) seeds: Option<std::ops::Range<u64>>,
     /// Threads, each with a region at a time; one for each core where absent. The result does not depend on it.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u16, 1, 65_535>)]
     pub(crate) threads: Option<u16>,
     /// Folder for report.json and timing.json; runs/<time>-<scenario> where absent. It must be new or empty.
     #[arg(long, value_name = "FOLDER")]
@@ -217,7 +217,7 @@ pub(crate) struct ScenariosArguments {
 #[derive(Debug, Args)]
 pub(crate) struct InitArguments {
     /// Hosts in all; each region has as many.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 1000, value_parser = whole::<u32, 1, 1_000_000>)]
     pub(crate) hosts: u32,
     /// Size of the build.
     #[arg(long, default_value = "1 GiB", value_parser = written_size)]
@@ -249,13 +249,13 @@ pub(crate) struct CheckArguments {
     #[arg(long)]
     pub(crate) all: bool,
     /// Over so many workers of other machines: what each takes. Exit 1 where that does not fit.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u32, 1, 10_000>)]
     pub(crate) workers: Option<u32>,
     /// Memory of each of these machines, such as 16GiB; what this one has free where absent.
     #[arg(long, value_name = "SIZE", requires = "workers", value_parser = size)]
     pub(crate) node_memory: Option<u64>,
     /// Open files that a process may have there; as here where absent.
-    #[arg(long, value_name = "COUNT", requires = "workers")]
+    #[arg(long, value_name = "COUNT", requires = "workers", value_parser = whole::<u64, 0, { u64::MAX }>)]
     pub(crate) node_files: Option<u64>,
     #[command(flatten)]
     pub(crate) dollars: DollarsArguments,
@@ -303,7 +303,7 @@ pub(crate) struct TortureArguments {
     #[arg(long)]
     pub(crate) class: Option<torture::Class>,
     /// Hosts of each day, instead of those drawn.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=300))]
+    #[arg(long, value_parser = whole::<u32, 1, 300>)]
     pub(crate) hosts: Option<u32>,
     /// Only this part of each day: hosts=10+11,faults=0,chunks=8, as it is printed for a day that failed.
     #[arg(long, value_name = "PART")]
@@ -315,10 +315,10 @@ pub(crate) struct TortureArguments {
     #[arg(long)]
     pub(crate) no_regressions: bool,
     /// Plays that making a day smaller may take, of the first that fails of each class and promise.
-    #[arg(long, value_name = "PLAYS", default_value_t = 60)]
+    #[arg(long, value_name = "PLAYS", default_value_t = 60, value_parser = whole::<u32, 0, 4_294_967_295>)]
     pub(crate) shrink: u32,
     /// Threads, with a day each; one for each core where absent. What comes of the days does not depend on it.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u16, 1, 65_535>)]
     pub(crate) jobs: Option<u16>,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -336,7 +336,7 @@ pub(crate) struct CountArguments {
     #[command(flatten)]
     pub(crate) place: Place,
     /// Fail (exit 1) unless so many hosts have it: rows of hosts that failed do not count.
-    #[arg(long, value_name = "HOSTS")]
+    #[arg(long, value_name = "HOSTS", value_parser = whole::<u64, 0, { u64::MAX }>)]
     pub(crate) expect: Option<u64>,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -395,7 +395,7 @@ pub(crate) struct UploadArguments {
     #[arg(long)]
     pub(crate) build_id: Option<BuildId>,
     /// Seed of the bytes.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<u64, 0, { u64::MAX }>)]
     pub(crate) seed: u64,
     /// Sign it with this key, as `harness keygen` makes it: the signature is metadata of the object, and goes with it wherever it is
     /// copied.
@@ -424,7 +424,7 @@ pub(crate) struct WatchArguments {
     #[arg(long)]
     pub(crate) build_id: Option<String>,
     /// Seconds after which hosts count as not converged.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = whole::<u64, 0, { u64::MAX }>)]
     pub(crate) timeout: u64,
     #[command(flatten)]
     pub(crate) place: Place,
@@ -440,7 +440,7 @@ pub(crate) struct UpArguments {
     #[command(flatten)]
     pub(crate) set: SetArguments,
     /// Builds that a region sees to at a time.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, default_value_t = 2, value_parser = whole::<u16, 1, 64>)]
     pub(crate) builds_at_a_time: u16,
     /// See only to builds that are signed with a key of this file. Without it seeders believe what is in the bucket.
     #[arg(long, value_name = "FILE")]
@@ -452,7 +452,7 @@ pub(crate) struct UpArguments {
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
     /// Executions at most.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, default_value_t = 10, value_parser = whole::<u16, 1, 1000>)]
     pub(crate) count: u16,
     #[command(flatten)]
     pub(crate) place: Place,

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use scenario::Stop;
 
-pub(crate) use program::{Exit, chain, say};
+pub(crate) use program::{Exit, chain};
 
 /// The end of something that was stopped.
 pub(crate) const fn of_stop(stop: Stop) -> Exit {

@@ -2,12 +2,9 @@
 //!
 //! Results go to stdout, progress and errors to stderr. Exit codes: see [`program::Exit`].
 
-/// A line on stderr. Nobody may be listening, which is no reason to end: `eprintln!` would panic.
-macro_rules! say {
-    ($($text:tt)*) => {
-        $crate::exit::say(format_args!($($text)*))
-    };
-}
+// A line on stderr is `say!`: nobody may be listening, and `eprintln!` would panic.
+#[macro_use(say)]
+extern crate program;
 
 mod cli;
 mod commands;

@@ -180,6 +180,36 @@ fn what_is_wrong_with_a_page_is_seen() {
     }
 }
 
+/// Makes the pictures of README anew: `scripts/pictures.sh`. They are of a forecast, which is the same everywhere.
+#[test]
+#[ignore = "writes into docs/pictures"]
+fn pictures() {
+    let Some(program) = chromium::program() else {
+        return;
+    };
+    let to = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/pictures");
+    std::fs::create_dir_all(&to).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = [
+        "--set",
+        "description=500 hosts of which 1 % stall and 1 % send wrong bytes, and a seeder that is away; 2 GiB",
+        "--set",
+        "regions.region-a.hosts=500",
+        "--set",
+        "build.size=2 GiB",
+        "--set",
+        "faults.seeder-dies.at=1s",
+    ];
+    let page = page(folder.path(), "bad-day.toml", &options);
+    let mut browser = Chromium::start(&program);
+    for (name, scheme) in [("report.png", "light"), ("report-dark.png", "dark")] {
+        browser.open(&page, PICTURE.0, scheme);
+        std::fs::write(to.join(name), browser.picture_of(PICTURE)).unwrap();
+    }
+}
+
+/// Width and height of a picture: what a reader sees first.
+const PICTURE: (u32, u32) = (860, 1540);
 /// Pixels of a plot's sides: a bar is low.
 const PLOT_LEAST: f64 = 20.0;
 /// Pixels of a letter's height that can be read.

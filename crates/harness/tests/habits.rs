@@ -49,6 +49,53 @@ fn whoever_reads_no_further_changes_nothing_and_a_full_device_is_told() {
     assert_eq!(unheard.status.code(), Some(2));
 }
 
+/// Waits for something that a program does.
+fn wait_for(what: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !what() {
+        assert!(Instant::now() < until, "it has not come");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_folder_that_is_full_or_gone_takes_nothing_of_the_result_away() {
+    for (command, is_gone) in [("plan", false), ("plan", true), ("run", false), ("run", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let mut made = small(command, &out);
+        made.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let made = made.spawn().unwrap();
+        let begun = match command {
+            "run" => out.join("cloud/s3/region-b-builds/build-smoke.zip"),
+            _ => out.clone(),
+        };
+        wait_for(|| begun.exists());
+        if command == "run" {
+            // All regions have it, and the seeders pull.
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        if is_gone {
+            wait_for(|| std::fs::remove_dir_all(&out).is_ok());
+        } else {
+            // Nothing can be written where a folder stands.
+            std::fs::create_dir(out.join("report.json.part")).unwrap();
+        }
+        let output = made.wait_with_output().unwrap();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        let case = format!("{command}, gone: {is_gone}\n{stdout}\n{stderr}");
+        assert_eq!(output.status.code(), Some(4), "{case}");
+        assert!(stdout.contains("hosts: 50 of 50 verified"), "{case}");
+        assert!(
+            stdout.contains("fan-out latency") && !stdout.contains("report.json"),
+            "{case}"
+        );
+        assert_eq!(stderr.matches("could not be written").count(), 1, "{case}");
+        assert!(stderr.contains("report.json"), "{case}");
+        assert_eq!(out.join("report.html").exists(), !is_gone, "{case}");
+    }
+}
+
 /// A run over TCP in two processes, so slow that it is certainly under way, in a group of its own; begun when its fan-out has.
 fn slow_run(out: &Path) -> Child {
     let mut run = small("run", out);

@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Command, Output};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 /// What a collector was sent.
@@ -23,16 +27,86 @@ fn collector(status: &str, body: &str) -> (String, JoinHandle<Sent>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let asked = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let sent = request(&stream);
-        (&stream).write_all(answer.as_bytes()).unwrap();
+        let sent = request(&mut stream);
+        stream.write_all(answer.as_bytes()).unwrap();
         sent
     });
     (format!("http://{at}"), asked)
 }
 
-fn request(stream: &TcpStream) -> Sent {
+/// An authority that no system knows, and what it has certified, as files.
+struct Authority {
+    issuer: (rcgen::Certificate, rcgen::KeyPair),
+    /// Its certificate in PEM.
+    root: PathBuf,
+}
+
+impl Authority {
+    fn new(folder: &Path) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let own = params.self_signed(&key).unwrap();
+        let root = folder.join("authority.pem");
+        std::fs::write(&root, own.pem()).unwrap();
+        Self {
+            issuer: (own, key),
+            root,
+        }
+    }
+
+    /// A certificate of these names, and its key.
+    fn certify(&self, names: &[&str]) -> (rcgen::Certificate, rcgen::KeyPair) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = rcgen::CertificateParams::new(names).unwrap();
+        let (issuer, issuer_key) = &self.issuer;
+        (params.signed_by(&key, issuer, issuer_key).unwrap(), key)
+    }
+
+    /// A collector behind TLS that is certified as `name`, and asks who calls where `asks` is set. What it was sent; none where the two do not
+    /// believe each other.
+    fn collector(&self, name: &str, asks: bool) -> (String, JoinHandle<Option<Sent>>) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let (certificate, key) = self.certify(&[name]);
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let server = if asks {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.issuer.0.der().clone()).unwrap();
+            let who = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            server.with_client_cert_verifier(who.build().unwrap())
+        } else {
+            server.with_no_client_auth()
+        };
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let server = server
+            .with_single_cert(vec![certificate.der().clone()], key.into())
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let asked = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut tls = StreamOwned::new(ServerConnection::new(Arc::new(server)).unwrap(), stream);
+            // Whoever does not believe it hangs up.
+            while tls.conn.is_handshaking() {
+                tls.conn.complete_io(&mut tls.sock).ok()?;
+            }
+            let sent = request(&mut tls);
+            tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                .unwrap();
+            tls.flush().unwrap();
+            Some(sent)
+        });
+        (at, asked)
+    }
+}
+
+fn request(stream: &mut impl std::io::Read) -> Sent {
     let mut reader = BufReader::new(stream);
     let mut head = Vec::new();
     loop {
@@ -52,6 +126,10 @@ fn request(stream: &TcpStream) -> Sent {
 
 /// Runs a small scenario in two regions; its own variables count only as far as they are given.
 fn run(folder: &Path, options: &[&str], variables: &[(&str, &str)]) -> Output {
+    begin(folder, options, variables).output().unwrap()
+}
+
+fn begin(folder: &Path, options: &[&str], variables: &[(&str, &str)]) -> Command {
     let file = folder.join("small.toml");
     let text = "[regions.region-a]\nhosts = 5\n[regions.region-b]\nhosts = 3\n[build]\nsize = \"256 KiB\"\n";
     std::fs::write(&file, text).unwrap();
@@ -65,9 +143,8 @@ fn run(folder: &Path, options: &[&str], variables: &[(&str, &str)]) -> Output {
         .arg("--out")
         .arg(folder.join("out"))
         .args(options)
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap()
+        .envs(variables.iter().copied());
+    command
 }
 
 fn said(output: &Output) -> String {
@@ -245,6 +322,110 @@ fn a_stage_in_which_hosts_are_missing_is_an_error_in_the_trace() {
         assert_eq!(span["status"]["code"], 2, "{span:#}");
         assert!(span["status"]["message"].as_str().unwrap().contains(word), "{span:#}");
     }
+}
+
+#[test]
+fn a_collector_behind_tls_is_believed_by_the_authority_that_the_environment_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path());
+    let (mine, my_key) = authority.certify(&["me"]);
+    let (own, key) = (folder.path().join("own.pem"), folder.path().join("own.key"));
+    std::fs::write(&own, mine.pem()).unwrap();
+    std::fs::write(&key, my_key.serialize_pem()).unwrap();
+    let root = ("OTEL_EXPORTER_OTLP_CERTIFICATE", authority.root.to_str().unwrap());
+    // As a system has it that knows the authority.
+    let known = ("SSL_CERT_FILE", authority.root.to_str().unwrap());
+    let certificate = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", own.to_str().unwrap());
+    let its_key = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", key.to_str().unwrap());
+    for (asks, variables) in [
+        (false, vec![root]),
+        (false, vec![known]),
+        (true, vec![root, certificate, its_key]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (at, asked) = authority.collector("localhost", asks);
+        let output = run(folder.path(), &["--otlp", &at], &variables);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert!(!said(&output).contains("warning"), "{variables:?}: {}", said(&output));
+        let sent = asked.join().unwrap().unwrap();
+        assert_eq!(
+            sent.body["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"],
+            "deploy"
+        );
+    }
+}
+
+#[test]
+fn a_collector_that_is_not_believed_is_told_of_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path());
+    let root = ("OTEL_EXPORTER_OTLP_CERTIFICATE", authority.root.to_str().unwrap());
+    let cases = [
+        ("localhost", false, vec![], "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        ("elsewhere", false, vec![root], "not valid for name"),
+        ("localhost", true, vec![root], "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+    ];
+    for (name, asks, variables, word) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let (at, asked) = authority.collector(name, asks);
+        let output = run(folder.path(), &["--otlp", &at], &variables);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let said = said(&output);
+        assert!(
+            said.matches("warning").count() == 1 && said.contains(word),
+            "{name}: {said}"
+        );
+        assert!(asked.join().unwrap().is_none(), "{name}");
+    }
+    let none = folder.path().join("none.pem");
+    let wrong = [
+        vec![("OTEL_EXPORTER_OTLP_CERTIFICATE", none.to_str().unwrap())],
+        vec![("OTEL_EXPORTER_OTLP_CLIENT_KEY", authority.root.to_str().unwrap())],
+    ];
+    for variables in wrong {
+        let folder = tempfile::tempdir().unwrap();
+        let output = run(folder.path(), &["--otlp", "https://localhost:9"], &variables);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let said = said(&output);
+        assert!(
+            said.contains(variables[0].0) && said.contains("no trace is sent"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_run_that_fails_sends_how_far_it_came_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let (at, asked) = collector("200 OK", "{}");
+    let mut failing = begin(
+        folder.path(),
+        &["--otlp", &at, "--set", "regions.region-a.hosts=300"],
+        &[],
+    );
+    let failing = failing.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    // The bucket of a region is gone when the build is to be copied to it.
+    let bucket = folder.path().join("out/cloud/s3/region-a-builds");
+    let until = Instant::now() + PATIENCE;
+    while std::fs::remove_dir_all(&bucket).is_err() {
+        assert!(Instant::now() < until, "there was no bucket");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let output = failing.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(!folder.path().join("out/report.json").exists());
+    let body = asked.join().unwrap().body;
+    let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+    assert_eq!(
+        (&spans[0]["name"], &spans[0]["status"]["code"]),
+        (&"deploy".into(), &2.into())
+    );
+    let why = spans[0]["status"]["message"].as_str().unwrap();
+    assert!(why.contains("did not reach region region-a"), "{why}");
+    assert_eq!(
+        (&spans[1]["name"], &spans[1]["status"]["code"]),
+        (&"upload".into(), &1.into())
+    );
 }
 
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -28,7 +28,14 @@ fn a_page_needs_nothing_but_itself_and_has_what_the_report_has() {
         assert!(!page.contains(outside), "{outside}");
     }
     assert!(page.contains("a &lt;b&gt; &amp; &quot;c&quot;") && !page.contains("<b>"));
-    assert_eq!(page.matches("<svg").count(), 3);
+    assert!(page.contains("but with ") && page.contains("thresholds.early=stretch.max &lt;= 1"));
+    // Convergence, percentiles, stages, sources in all and over time, what each host gave, age of chunks.
+    assert_eq!(page.matches("<svg").count(), 7);
+    // What is plotted stands in a table below it, too.
+    for figure in page.split("<figure>").skip(1) {
+        let figure = figure.split("</figure>").next().unwrap();
+        assert!(figure.contains("<svg") && figure.contains("<table"), "{figure}");
+    }
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     assert!(
         page.contains("class=\"missed\">MISSED</td><td>early"),

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 
 /// The messages of an error and all its causes, with colons between them.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
@@ -21,7 +21,25 @@ pub fn say(text: fmt::Arguments<'_>) {
     let mut line = text.to_string();
     line.push('\n');
     // Where it cannot be said there is nowhere to say so.
-    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// A line on stderr, as `eprintln!` writes it, if somebody listens.
+#[macro_export]
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::say(format_args!($($text)*))
+    };
+}
+
+/// A line on stdout, for the program that waits for it.
+///
+/// # Errors
+/// Where nobody reads it, or it cannot be written: `println!` would panic.
+pub fn print_line(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()
 }
 
 #[cfg(test)]

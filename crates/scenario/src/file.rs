@@ -13,6 +13,8 @@ use crate::{LoadOptions, ScenarioError};
 /// One `key=value` of the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
+    /// What it is called where something is wrong with it.
+    option: &'static str,
     key: String,
     value: String,
 }
@@ -30,6 +32,7 @@ impl std::str::FromStr for Override {
             return Err("expected a dotted key before the =, such as swarm.degree".to_owned());
         }
         Ok(Self {
+            option: "--set",
             key: key.to_owned(),
             value: value.trim().to_owned(),
         })
@@ -37,6 +40,12 @@ impl std::str::FromStr for Override {
 }
 
 impl Override {
+    /// The same, which another option than `--set` has said: what is wrong with it is told of that one.
+    #[must_use]
+    pub fn said_by(self, option: &'static str) -> Self {
+        Self { option, ..self }
+    }
+
     /// As it is given: KEY=VALUE.
     pub fn pair(&self) -> String {
         format!("{}={}", self.key, self.value)
@@ -73,7 +82,7 @@ impl Override {
 
 impl std::fmt::Display for Override {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "--set {}={}", self.key, self.value)
+        write!(f, "{} {}={}", self.option, self.key, self.value)
     }
 }
 
@@ -97,6 +106,7 @@ pub(crate) fn given_twice(options: &LoadOptions) -> Vec<String> {
     let set = options.overrides.iter().map(|set| (set.to_string(), set.clone()));
     let of_option = |option: String, key: &str, value: String| {
         let set = Override {
+            option: "--set",
             key: key.to_owned(),
             value,
         };
@@ -151,10 +161,18 @@ fn with(mut tree: Table, options: &LoadOptions) -> Result<Table, ScenarioError> 
 fn load_file(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, ScenarioError> {
     let name = shown(path);
     let text = text_of(path).map_err(|error| {
-        let hint = if error.kind() == std::io::ErrorKind::NotFound {
-            "there is no such file; expected the path of a scenario, such as scenarios/smoke.toml".to_owned()
-        } else {
-            format!("failed to read it: {error}")
+        use std::io::ErrorKind;
+        let hint = match error.kind() {
+            ErrorKind::NotFound => {
+                "there is no such file; expected the path of a scenario, such as scenarios/smoke.toml".to_owned()
+            }
+            ErrorKind::IsADirectory => {
+                "it is a folder; expected the path of a scenario in it, such as scenarios/smoke.toml".to_owned()
+            }
+            ErrorKind::InvalidData => {
+                "it is no text in UTF-8; expected a scenario in TOML, such as `harness init` writes".to_owned()
+            }
+            _ => format!("failed to read it: {error}; expected a file that this user may read"),
         };
         Problem::of_file(name.clone(), hint)
     })?;
@@ -183,7 +201,10 @@ fn load_file(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, ScenarioErr
                 .and_then(|target| Some(target.parent()?.join(base.file_name()?)));
             let beside = beside.filter(|_| path.is_symlink());
             let nor = beside.map_or_else(String::new, |beside| format!(", nor {}", beside.display()));
-            let message = format!("extends — there is no file {}{nor}", base.display());
+            let message = format!(
+                "extends — there is no file {}{nor}; expected the path of another scenario, relative to this file",
+                base.display()
+            );
             return Err(Problem::at(&extends.place, message).into());
         }
     }

@@ -1,6 +1,30 @@
 //! What goes into a run and what comes out of it, however it is run: live or in virtual time.
 //!
 //! A [`Scenario`] is parsed and checked once, here; runners get values that cannot be wrong. Pure but for reading files.
+//!
+//! ```
+//! use scenario::{LoadOptions, Scenario, Slack};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let file = folder.path().join("fleet.toml");
+//! let links = "[network.host]\nuplink = \"1 Gbit/s\"\ndownlink = \"1 Gbit/s\"\n";
+//! std::fs::write(&file, format!("[regions.region-a]\nhosts = 100\n[build]\nsize = \"1 GiB\"\n{links}"))?;
+//! let options = LoadOptions {
+//!     overrides: vec!["regions.region-a.hosts=50".parse()?],
+//!     ..LoadOptions::default()
+//! };
+//! let scenario = Scenario::load(&file, &options)?;
+//! // Who its hosts are, and what no schedule beats for them.
+//! let plan = scenario.plan(0);
+//! assert_eq!(plan.hosts.len(), 50);
+//! let bounds = scenario.bounds(&plan, Slack::default()).expect("links are limited");
+//! assert!(bounds.makespan().as_secs_f64() > 8.0);
+//! // What is wrong is told with its place and with what was expected.
+//! let options = LoadOptions { overrides: vec!["swarm.degre=4".parse()?], ..LoadOptions::default() };
+//! let error = Scenario::load(&file, &options).unwrap_err().to_string();
+//! assert!(error.contains("did you mean swarm.degree?"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod bounds;
 mod draw;
@@ -34,7 +58,7 @@ use swarm::{ByteRate, Bytes};
 
 pub use bounds::Slack;
 pub use faults::{
-    Chosen, Cut, Disturbance, Fault, FaultKind, HostShare, Interruption, KeptStore, Member, NetworkFault,
+    Chosen, Cut, Disturbance, Fault, FaultKind, FaultTime, HostShare, Interruption, KeptStore, Member, NetworkFault,
     NetworkFaultKind, NetworkTrouble, Passage, Reset, SeederFault, SeederFaultKind, Trouble, Way,
 };
 pub use file::Override;

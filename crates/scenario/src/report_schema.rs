@@ -145,7 +145,7 @@ fn leaf(field: &ReportField) -> Value {
 
 /// Times that are not reached, and what is made of them.
 fn is_unreached(field: &ReportField) -> bool {
-    field.unit == Unit::Milliseconds || field.pattern.contains("stretch.")
+    field.unit == Unit::Milliseconds || field.pattern.contains("stretch.") || field.pattern.contains("link_use.")
 }
 
 fn text(doc: &str) -> Value {
@@ -213,6 +213,8 @@ fn lists() -> Vec<(&'static str, Value)> {
         ),
         ("histograms.fanout_latency_us", histograms),
         ("series", series()),
+        ("flows", flows()),
+        ("fault_times", fault_times()),
         ("groups", groups()),
         ("last_hosts", last_hosts()),
         ("causes", causes()),
@@ -278,6 +280,45 @@ fn series() -> Value {
         ("bound", points(bound)),
     ];
     list_of("Hosts that were done over time, by region.", &fields)
+}
+
+fn flows() -> Value {
+    let point = json!({"type": "array", "items": {"type": "number"}});
+    let points = |doc: &str| json!({"type": "array", "items": point, "description": doc});
+    let fields = [
+        ("region", text("Name of the region.")),
+        (
+            "received",
+            points(
+                "Milliseconds since the build was complete in the region's bucket, bytes that hosts had by then from seeders, and bytes from \
+                 other hosts. Of the chunks that were recorded, which stand for all.",
+            ),
+        ),
+        (
+            "chunk_ages",
+            points("Of chunks, some of many: milliseconds until a first host had it, and until the last one had."),
+        ),
+        (
+            "given",
+            points("Part of the hosts, from who gave most on, and how many builds that host has given to others."),
+        ),
+    ];
+    list_of(
+        "What passed over time, by region; none where nothing was recorded.",
+        &fields,
+    )
+}
+
+fn fault_times() -> Value {
+    let fields = [
+        ("name", text("The fault's name in the scenario.")),
+        (
+            "at_ms",
+            json!({"type": "number", "minimum": 0, "description": "Since the build was complete in the region's bucket."}),
+        ),
+        ("until_ms", or_null(&["number"], "Null where it does not end.")),
+    ];
+    list_of("When what of the scenario goes wrong.", &fields)
 }
 
 fn groups() -> Value {

@@ -73,7 +73,7 @@ fn read_all(flags: &[OsString]) -> Result<(ArgMatches, Merged), ExitCode> {
 
 /// Says what is wrong with environment or file, or with a file that they name.
 fn not_so(problems: &Problems) -> ExitCode {
-    eprintln!("seeder: {problems}");
+    program::say!("seeder: {problems}");
     Exit::Usage.into()
 }
 

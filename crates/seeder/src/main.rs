@@ -183,12 +183,12 @@ async fn run(configuration: Configuration) -> ExitCode {
         Some(file) => match TrustedKeys::read(file) {
             Ok(keys) => Some(Arc::new(keys)),
             Err(error) => {
-                eprintln!("seeder: --trust {}", chain(&error));
+                program::say!("seeder: --trust {}", chain(&error));
                 return ExitCode::from(Exit::Usage);
             }
         },
         None => {
-            eprintln!(
+            program::say!(
                 "seeder: whatever is in the bucket is believed; with --trust only what is signed with a key of that file"
             );
             None
@@ -241,7 +241,7 @@ async fn seed_one(
     let seeder = tokio::select! {
         seeder = begin => seeder,
         signal = signals.first() => {
-            eprintln!("seeder: stopped before {} was seeded; what has come of it stays in {}", notice.key, folder.path().display());
+            program::say!("seeder: stopped before {} was seeded; what has come of it stays in {}", notice.key, folder.path().display());
             return signal.exit_code();
         }
     };
@@ -311,7 +311,7 @@ fn endpoint_config(arguments: &Arguments, identity: NodeIdentity, members: Optio
     config.connections = connections_within(files, arguments.hosts_max);
     if config.connections < arguments.hosts_max {
         let fit = config.connections;
-        eprintln!(
+        program::say!(
             "seeder: the limit of {files} open files leaves room for {fit} connections, and hosts beyond are refused; `ulimit -n` raises it"
         );
     }
@@ -332,11 +332,11 @@ fn who(
         Ok((identity, members))
     });
     let known = known.map_err(|error| {
-        eprintln!("seeder: {}", chain(&error));
+        program::say!("seeder: {}", chain(&error));
         ExitCode::from(Exit::Usage)
     })?;
     if known.1.is_none() {
-        eprintln!("seeder: {OPEN_SWARM}");
+        program::say!("seeder: {OPEN_SWARM}");
     }
     Ok(known)
 }
@@ -353,7 +353,7 @@ fn print_id(arguments: &Arguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("seeder: {}", chain(&error));
+            program::say!("seeder: {}", chain(&error));
             ExitCode::from(Exit::Usage)
         }
     }
@@ -443,16 +443,15 @@ fn part(text: &str) -> Result<Part, String> {
     part.ok_or_else(|| "expected a part of how many, such as 1/2".to_owned())
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "addresses are this program's result: peers are started with them"
-)]
+/// Peers are started with what it prints. A seeder that nobody reads any more goes on seeding.
 fn print_line(line: &str) {
-    println!("{line}");
+    if let Err(error) = program::print_line(line) {
+        program::say!("seeder: {line} is not printed: {error}");
+    }
 }
 
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    eprintln!("seeder: {}", chain(error));
+    program::say!("seeder: {}", chain(error));
     ExitCode::from(Exit::Failed)
 }
 

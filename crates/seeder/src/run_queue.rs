@@ -40,7 +40,7 @@ pub(crate) async fn seed_all(
             match NodeIdentity::kept_in(&key) {
                 Ok(identity) => Some(identity),
                 Err(error) => {
-                    eprintln!("seeder: {}: {error}", key.display());
+                    program::say!("seeder: {}: {error}", key.display());
                     return ExitCode::from(Exit::Failed);
                 }
             }
@@ -61,7 +61,7 @@ pub(crate) async fn seed_all(
     print_addresses(directory.endpoint());
     caretakers
         .addresses()
-        .for_each(|address| eprintln!("seeder: {address}"));
+        .for_each(|address| program::say!("seeder: {address}"));
     let (reached, reach) = watch::channel(Reach::Unknown);
     if arguments.log {
         // It ends with the directory.
@@ -227,7 +227,7 @@ impl Host<'_> {
                     tracing::warn!("{key} has changed, which a seeder that runs does not take up; restart it");
                 }
                 self.up.set_rate(rate_now(&now.arguments));
-                eprintln!("seeder: {}", changed.sentence());
+                program::say!("seeder: {}", changed.sentence());
                 let wish = Wish::Change {
                     builds_max: now.arguments.builds_max.into(),
                     patience: patience(&now.arguments),

@@ -23,7 +23,7 @@ pub(crate) fn status(flags: &[OsString]) -> ExitCode {
     let address = match address {
         Ok(address) => address,
         Err(why) => {
-            eprintln!("seeder: {why}");
+            program::say!("seeder: {why}");
             return Exit::Usage.into();
         }
     };
@@ -36,7 +36,7 @@ pub(crate) fn status(flags: &[OsString]) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(why) => {
-            eprintln!("seeder: {why}");
+            program::say!("seeder: {why}");
             Exit::Failed.into()
         }
     }

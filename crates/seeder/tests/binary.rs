@@ -114,3 +114,21 @@ async fn a_part_of_a_queue_is_refused() {
     assert_eq!(seeder.exit(SOON), Some(2));
     assert!(seeder.log().contains("--part"), "{}", seeder.log());
 }
+
+/// `seeder … | head -1`, or a service whose stdout is closed.
+#[test]
+fn a_reader_that_is_gone_is_no_reason_to_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_seeder"))
+        .arg("--identity")
+        .arg(folder.path().join("seeder.key"))
+        .arg("--print-id")
+        .stdout(writer)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&printed.stderr);
+    assert_eq!(printed.status.code(), Some(0), "{said}");
+    assert!(said.contains("is not printed"), "{said}");
+}

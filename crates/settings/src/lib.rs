@@ -3,6 +3,17 @@
 //!
 //! A scenario is one such file. An agent's configuration is another: a table of [`Key`]s says what each may hold, and [`merge`] puts the
 //! file below the environment and that below the command line. Reads files, and nothing else of the system.
+//!
+//! ```
+//! use settings::{Layer, Table, Value, parse_rate};
+//!
+//! assert_eq!(parse_rate("8 Mbit/s")?, 1_000_000);
+//! // A table knows where each key stands.
+//! let table = Table::parse(Layer::of_file("host.toml", "# limits\nuplink = \"8 Mbit/s\"\n".to_owned()))?;
+//! let uplink = &table.entries["uplink"];
+//! assert!(matches!(&uplink.value, Value::Text(text) if text == "8 Mbit/s"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #[cfg(feature = "flags")]
 mod flags;

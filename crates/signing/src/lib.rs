@@ -8,6 +8,22 @@
 //!
 //! What is signed is [`Claim::message`], and [`Member::message`] of a member: a fixed order of fields, each of known length, behind the name of what it is for, so that
 //! nothing that was signed for another purpose, or for another build, passes for it. Nothing here knows a network or a bucket.
+//!
+//! ```
+//! use signing::{Moment, SecretKey, Terms, TrustedKeys};
+//! use swarm::Manifest;
+//!
+//! let manifest = Manifest::of("build-1.zip", &[7; 3000], 1024)?;
+//! let key = SecretKey::generate()?;
+//! let terms = Terms { sequence: 1, signed: Moment::now(), expires: None };
+//! let text = key.sign(&manifest, terms).to_string();
+//! // At a host, which has the public key and the text.
+//! let trusted = TrustedKeys::of([key.public()]);
+//! let signature = trusted.check("build-1.zip", Some(&text), Moment::now())?;
+//! assert!(signature.fits(&manifest));
+//! assert!(trusted.check("build-2.zip", Some(&text), Moment::now()).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod certificate;
 mod claim;

@@ -6,7 +6,7 @@ use clap::Args;
 use scenario::Override;
 
 use super::Format;
-use super::values::written_size;
+use super::values::{whole, written_size};
 
 #[derive(Debug, Args)]
 pub(crate) struct CostArguments {
@@ -16,7 +16,7 @@ pub(crate) struct CostArguments {
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "scenario")]
     pub(crate) overrides: Vec<Override>,
     /// Hosts in all; each region has as many.
-    #[arg(long, conflicts_with = "scenario", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, conflicts_with = "scenario", default_value_t = 1000, value_parser = whole::<u32, 1, 10_000_000>)]
     pub(crate) hosts: u32,
     /// Size of the build.
     #[arg(long, conflicts_with = "scenario", default_value = "1 GiB", value_parser = written_size)]
@@ -26,7 +26,7 @@ pub(crate) struct CostArguments {
     #[arg(long, value_delimiter = ',', value_name = "REGIONS")]
     pub(crate) regions: Vec<String>,
     /// Zones of each region that hosts are in.
-    #[arg(long, conflicts_with = "scenario", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
+    #[arg(long, conflicts_with = "scenario", default_value_t = 3, value_parser = whole::<u32, 1, 16>)]
     pub(crate) zones: u32,
     /// The AWS region that builds are uploaded to, and of the workflow and the tables.
     #[arg(long, value_name = "REGION", default_value = "us-east-1")]

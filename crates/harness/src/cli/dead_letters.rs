@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::values::whole;
 use super::{Format, Place};
 
 #[derive(Debug, Args)]
@@ -17,7 +18,7 @@ pub(crate) struct DeadLettersArguments {
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) queue: Option<String>,
     /// Messages of a queue that are looked at, at most. SQS tells them in no order.
-    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000), global = true)]
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = whole::<u16, 1, 10_000>, global = true)]
     pub(crate) count: u16,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text, global = true)]

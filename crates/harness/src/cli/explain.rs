@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Format;
+use super::values::whole;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
@@ -18,10 +19,10 @@ pub(crate) struct ExplainArguments {
     #[arg(long, value_name = "HOST", conflicts_with = "last")]
     pub(crate) host: Option<String>,
     /// Of the last hosts of each region, so many; of the last of all where absent.
-    #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "1")]
+    #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "1", value_parser = whole::<u16, 0, 65_535>)]
     pub(crate) last: Option<u16>,
     /// Steps of a path that are shown, the longest of it.
-    #[arg(long, value_name = "COUNT", default_value_t = 30)]
+    #[arg(long, value_name = "COUNT", default_value_t = 30, value_parser = whole::<u16, 0, 65_535>)]
     pub(crate) steps: u16,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]

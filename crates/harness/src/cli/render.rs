@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::SetArguments;
+use super::values::whole;
 
 #[derive(Debug, Args)]
 pub(crate) struct RenderArguments {
@@ -14,7 +15,7 @@ pub(crate) struct RenderArguments {
     /// The scenario.
     pub(crate) scenario: PathBuf,
     /// Workers, beside the run itself.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u32, 1, 10_000>)]
     pub(crate) workers: u32,
     #[command(flatten)]
     pub(crate) set: SetArguments,

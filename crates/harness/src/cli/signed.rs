@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::values::whole;
 use clap::Args;
 use cloud::BuildId;
 
@@ -10,14 +11,14 @@ use cloud::BuildId;
 pub(crate) struct TermArguments {
     /// Grows from one build to the next: where a host has had one, nothing with a lower number comes after it. The milliseconds since
     /// 1970 where absent, so that what is signed later is newer.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = whole::<u64, 0, { u64::MAX }>)]
     pub(crate) sequence: Option<u64>,
     /// When the signature ends: after a time such as 90d or 12h, at one such as 2027-01-31T12:00:00Z, or never; after 90 days where absent. A host that comes later does not
     /// get the build until it is signed again.
     #[arg(long, value_name = "WHEN", value_parser = expiry)]
     pub(crate) expires: Option<Expiry>,
     /// Bytes of a chunk, where seeders are started with another size than they choose.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = whole::<u32, 0, 4_294_967_295>)]
     pub(crate) chunk_size: Option<u32>,
 }
 

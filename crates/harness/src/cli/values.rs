@@ -1,5 +1,16 @@
 //! Values as they are written on the command line.
 
+/// A whole number, the least and the most among those that are taken.
+pub(super) fn whole<N: TryFrom<u64>, const LEAST: u64, const MOST: u64>(text: &str) -> Result<N, String> {
+    let number = text.trim().replace('_', "").parse::<u64>().ok();
+    let number = number.filter(|number| (LEAST..=MOST).contains(number));
+    let number = number.and_then(|number| N::try_from(number).ok());
+    number.ok_or_else(|| match MOST {
+        u64::MAX => format!("expected a whole number, {LEAST} or more"),
+        _ => format!("expected a whole number, {LEAST} to {MOST}"),
+    })
+}
+
 /// One that a report has to its last digit in every reader of JSON.
 pub(super) fn seed(text: &str) -> Result<u64, String> {
     let seed = text
@@ -61,6 +72,19 @@ const DAYS_MAX: u64 = 1_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_number_is_told_with_its_range() {
+        assert_eq!(whole::<u16, 2, 1000>("1_000"), Ok(1000));
+        for text in ["1", "1001", "x", "", "2.5", "18446744073709551616"] {
+            let expected = "expected a whole number, 2 to 1000".to_owned();
+            assert_eq!(whole::<u16, 2, 1000>(text), Err(expected), "{text}");
+        }
+        assert_eq!(
+            whole::<u64, 0, { u64::MAX }>("x"),
+            Err("expected a whole number, 0 or more".to_owned())
+        );
+    }
 
     #[test]
     fn seeds_are_a_range_that_is_neither_empty_nor_without_end() {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::values::whole;
 use crate::live::OnLost;
 
 /// Hosts of a run on other machines.
 #[derive(Debug, Args)]
 pub(crate) struct SpreadArguments {
     /// Run the hosts in so many workers of other machines, `harness worker --connect`, which an engine starts: Kubernetes, Slurm, AWS Batch.
-    #[arg(long, value_name = "COUNT", requires = "listen", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "COUNT", requires = "listen", value_parser = whole::<u32, 1, 10_000>)]
     pub(crate) workers: Option<u32>,
     /// Where they are awaited, such as 0.0.0.0:7440.
     #[arg(long, value_name = "ADDRESS:PORT", requires = "workers", conflicts_with = "repeat")]
@@ -48,7 +49,7 @@ pub(crate) struct WorkerArguments {
     #[command(flatten)]
     pub(crate) key: KeyArguments,
     /// Which part of the hosts, from 0. Where absent, JOB_COMPLETION_INDEX, SLURM_PROCID or AWS_BATCH_JOB_ARRAY_INDEX says it, or else the run.
-    #[arg(long, value_name = "INDEX", requires = "connect")]
+    #[arg(long, value_name = "INDEX", requires = "connect", value_parser = whole::<u32, 0, 4_294_967_295>)]
     pub(crate) index: Option<u32>,
     /// Seconds within which the run has to be reached.
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
@@ -86,7 +87,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[derive(Debug, Args)]
 pub(crate) struct DollarsArguments {
     /// Availability zones that these machines are in: bytes between zones cost.
-    #[arg(long, value_name = "COUNT", requires = "workers", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    #[arg(long, value_name = "COUNT", requires = "workers", default_value_t = 1, value_parser = whole::<u32, 1, 16>)]
     pub(crate) node_zones: u32,
     /// Dollars an hour of such a machine. Prices of machines are in no file here: they differ by the hour, and by who asks.
     #[arg(long, value_name = "USD", requires = "workers", value_parser = dollars)]

@@ -38,7 +38,7 @@ pub(super) fn find(folder: &Path, name: &BaselineName) -> Result<PathBuf, String
     let known = names(folder).unwrap_or_default();
     let known = match known.as_slice() {
         [] => format!(
-            "there is none in {}; `harness baseline set NAME RUN` makes one",
+            "there is none in {}; expected one that `harness baseline set NAME RUN` has made",
             folder.display()
         ),
         names => format!("there are {}", names.join(", ")),

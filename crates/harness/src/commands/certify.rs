@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use peer::{PeerId, replace_file};
-use signing::{Certificate, Member, MemberTerms, Moment, SecretKey};
+use signing::{Certificate, Member, MemberTerms, Moment};
 
 use super::print;
+use super::sign::secret;
 use crate::cli::{CertifyArguments, Expiry};
-use crate::exit::{Exit, chain};
+use crate::exit::Exit;
 
 pub(crate) fn certify(arguments: &CertifyArguments) -> Exit {
     let certificate = match made(arguments) {
         Ok(certificate) => format!("{certificate}\n"),
         Err(why) => {
-            eprintln!("harness: no certificate is made: {why}");
+            say!("harness: no certificate is made: {why}");
             return Exit::Usage;
         }
     };
@@ -24,14 +25,14 @@ pub(crate) fn certify(arguments: &CertifyArguments) -> Exit {
     match replace_file(out, certificate.as_bytes()) {
         Ok(()) => Exit::Well,
         Err(error) => {
-            eprintln!("harness: failed to write {}: {error}", out.display());
+            say!("harness: failed to write {}: {error}", out.display());
             Exit::Failed
         }
     }
 }
 
 fn made(arguments: &CertifyArguments) -> Result<Certificate, String> {
-    let key = SecretKey::read(&arguments.key).map_err(|error| chain(&error))?;
+    let key = secret(&arguments.key)?;
     let peer = arguments.peer.parse::<PeerId>();
     peer.map_err(|error| {
         let (peer, expected) = (

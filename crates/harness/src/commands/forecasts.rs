@@ -72,7 +72,7 @@ pub(super) fn forecast_all(
                         if stop.borrow().is_none() {
                             let report = report.map_err(|error| chain(&error)).map(|mut done| {
                                 // Nobody asks for the hosts of so many.
-                                done.report.hosts_csv = None;
+                                done.report.host_rows.bytes = Vec::new();
                                 done.report
                             });
                             lock(&made).push((index, report));

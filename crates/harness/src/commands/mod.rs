@@ -13,6 +13,7 @@ mod dead_letters;
 mod explain;
 mod folder;
 mod forecasts;
+mod kept;
 #[cfg(feature = "manual")]
 mod manual;
 mod metrics;
@@ -89,14 +90,11 @@ fn print(text: &str) {
         // Whoever has read enough has what he wanted: the exit code is the command's own.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             complain("the result cannot be printed", &error);
-            std::process::exit(FAILED);
+            std::process::exit(Exit::Failed.code().into());
         }
         _ => {}
     }
 }
-
-/// As [`Exit::Failed`].
-const FAILED: i32 = 4;
 
 /// Says on stderr what is legal in these scenarios and hardly meant, each thing once.
 fn warn<'a>(scenarios: impl IntoIterator<Item = &'a Scenario>) {

@@ -1,26 +1,25 @@
 //! `harness plan`.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use explain::Records;
 use scenario::{LoadOptions, Scenario, Stop};
 use simulator::{SimulationError, Status};
 use swarm::Bytes;
 use tokio::sync::watch;
 
-use super::folder::{self, write_whole};
+use super::folder;
 use super::forecasts::{forecast_all, with_seeds};
+use super::kept::Kept;
 use super::run::watch_signals;
 use super::spread::Spread;
 use super::{print, warn};
-use crate::cli::{Format, Outputs, PlanArguments};
+use crate::cli::{Format, PlanArguments};
 use crate::exit::{Exit, complain, of_stop};
 use crate::machine;
 use crate::progress::Progress;
-use crate::report::{About, Asked, Made, Report};
+use crate::report::{About, Asked, Made};
 use crate::virtual_time::{self, Forecasted, Timing};
 
 pub(crate) async fn plan(arguments: PlanArguments) -> Exit {
@@ -57,25 +56,17 @@ async fn of_one(arguments: &PlanArguments, options: &LoadOptions) -> Result<Exit
         Exit::Usage
     })?;
     let timing_json = serde_json::to_string_pretty(&timing).expect("numbers make JSON") + "\n";
-    write(&folder, "timing.json", &timing_json)?;
-    write_report(&folder, &report)?;
-    write_records(&folder, records.as_ref())?;
-    write_for_ci(&arguments.outputs, &report)?;
+    let mut kept = Kept::in_folder(&folder);
+    kept.report(&report);
+    kept.write("timing.json", &timing_json);
+    kept.records(records.as_ref());
+    kept.for_ci(&arguments.outputs, &report);
     match arguments.format {
-        Format::Text => {
-            let path = folder.join("report.json");
-            let page = folder.join("report.html");
-            print(&format!(
-                "{report}{}report: {}\npage: {}\n",
-                took(&timing),
-                path.display(),
-                page.display()
-            ));
-        }
+        Format::Text => print(&format!("{report}{}{}", took(&timing), kept.places())),
         Format::Json => print(&report.to_json()),
     }
     let stopped = *stop.borrow();
-    Ok(report.exit(stopped))
+    Ok(Exit::worst([report.exit(stopped), kept.exit()]))
 }
 
 /// A forecast for each seed, a folder for each, and how far they are apart.
@@ -97,14 +88,10 @@ fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>
         folder::leave_if_empty(&folder);
         refuse(message)
     })?;
+    let mut kept = Kept::in_folder(&folder);
     let mut done = Vec::new();
     for report in reports.into_iter().flatten() {
-        let own = folder.join(format!("seed-{}", report.seed()));
-        std::fs::create_dir(&own).map_err(|error| {
-            complain(&format!("cannot make {}", own.display()), &error);
-            Exit::Failed
-        })?;
-        write(&own, "report.json", report.to_json())?;
+        kept.write_below(&format!("seed-{}", report.seed()), "report.json", report.to_json());
         done.push(report);
     }
     let spread = Spread::of(&done);
@@ -112,7 +99,7 @@ fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>
         "scenario": all[0].scenario.name, "seeds": [seeds.start, seeds.end], "forecasts": done.len(), "spread": spread,
         "made": made,
     });
-    write(&folder, "seeds.json", format!("{json:#}\n"))?;
+    kept.write("seeds.json", format!("{json:#}\n"));
     match arguments.format {
         Format::Text => print(&format!(
             "{}: {} of {} forecasts, seeds {}..{}\n{spread}reports: {}\n",
@@ -128,7 +115,7 @@ fn of_seeds(arguments: &PlanArguments, options: &LoadOptions, seeds: &Range<u64>
     let stopped = *stop.borrow();
     // The worst of them, as each would have ended alone.
     let exits = done.iter().map(|report| report.exit(stopped));
-    Ok(Exit::worst(exits.chain(stopped.map(of_stop))))
+    Ok(Exit::worst(exits.chain(stopped.map(of_stop)).chain([kept.exit()])))
 }
 
 /// Says why nothing is begun.
@@ -147,54 +134,6 @@ fn make_folder(arguments: &PlanArguments, name: &str) -> Result<std::path::PathB
 fn signals() -> Result<watch::Receiver<Option<Stop>>, Exit> {
     watch_signals().map_err(|error| {
         complain("failed to listen for signals", &error);
-        Exit::Failed
-    })
-}
-
-/// Writes what a CI shows, where that is asked for.
-pub(super) fn write_for_ci(outputs: &Outputs, report: &Report) -> Result<(), Exit> {
-    let files = [
-        (&outputs.junit, report.to_junit()),
-        (&outputs.markdown, report.to_markdown()),
-    ];
-    for (file, text) in files {
-        let Some(file) = file else { continue };
-        // A pipe or a device is written to as it is.
-        let written = if file.exists() && !file.is_file() {
-            std::fs::write(file, text)
-        } else {
-            write_whole(file, text)
-        };
-        written.map_err(|error| {
-            complain(&format!("failed to write {}", file.display()), &error);
-            Exit::Failed
-        })?;
-    }
-    Ok(())
-}
-
-/// Writes what `harness explain` reads, where anything was recorded.
-pub(super) fn write_records(folder: &Path, records: Option<&Records>) -> Result<(), Exit> {
-    records.map_or(Ok(()), |records| write(folder, Records::FILE, records.to_bytes()))
-}
-
-/// A report in all its forms.
-pub(super) fn write_report(folder: &Path, report: &Report) -> Result<(), Exit> {
-    write(folder, "report.json", report.to_json())?;
-    write(folder, "report.html", report.to_html())?;
-    let latency = report.latency_files();
-    write(folder, "latency.hlog", &latency.hlog)?;
-    write(folder, "latency.hgrm", &latency.hgrm)?;
-    report
-        .hosts_csv
-        .as_ref()
-        .map_or(Ok(()), |rows| write(folder, "hosts.csv", rows))
-}
-
-pub(super) fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<(), Exit> {
-    let path = folder.join(name);
-    write_whole(&path, bytes).map_err(|error| {
-        complain(&format!("failed to write {}", path.display()), &error);
         Exit::Failed
     })
 }

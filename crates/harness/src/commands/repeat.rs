@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::watch;
 
-use super::plan::write;
+use super::kept::Kept;
 use super::run::{cloud_options, watch_signals};
 use super::spread::Spread;
 use super::{folder, print};
@@ -60,7 +60,8 @@ pub(super) async fn repeat(arguments: &RunArguments, times: u16) -> Result<Exit,
     let json = serde_json::json!({
         "scenario": scenario.name, "seeds": [seeds.start, seeds.end], "runs": reports.len(), "spread": spread, "made": made,
     });
-    write(&folder, "seeds.json", format!("{json:#}\n"))?;
+    let mut kept = Kept::in_folder(&folder);
+    kept.write("seeds.json", format!("{json:#}\n"));
     match arguments.format {
         Format::Text => print(&format!(
             "{}: {} of {times} runs, seeds {}..{}\n{spread}reports: {}\n",
@@ -72,7 +73,7 @@ pub(super) async fn repeat(arguments: &RunArguments, times: u16) -> Result<Exit,
         )),
         Format::Json => print(&format!("{json:#}\n")),
     }
-    Ok(Exit::worst(exits))
+    Ok(Exit::worst(exits.into_iter().chain([kept.exit()])))
 }
 
 fn check(arguments: &RunArguments, scenario: &Scenario, times: u16) -> Result<(), Exit> {

@@ -2,18 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use explain::Records;
 use scenario::{LoadOptions, Scenario, Stop};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::kept::Kept;
 use super::metrics::MetricsServer;
-use super::plan::{write_for_ci, write_records, write_report};
 use super::{folder, print, reach, repeat, warn, worker};
 use crate::cli::{CloudKind, Format, RunArguments};
-use crate::exit::{Exit, complain};
-use crate::live::{self, Choices, CloudChoice, Ran, RunError};
+use crate::exit::{Exit, complain, of_stop};
+use crate::live::{self, Choices, CloudChoice, NotRan, Ran, RunError, Timeline};
 use crate::machine;
 use crate::progress::{Figures, Progress};
 use crate::report::{About, Asked, Made, Report};
@@ -62,21 +63,34 @@ async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
         complain("failed to listen for signals", &error);
         Exit::Failed
     })?;
-    let mut progress = Progress::told_to(&scenario, figures);
+    let (began, mut progress) = (SystemTime::now(), Progress::told_to(&scenario, figures));
     let ran = Box::pin(live::run(&scenario, &choices, &folder, &mut progress, stop)).await;
     progress.finish();
     let Ran {
         outcome,
-        records,
+        mut records,
         timeline,
-    } = ran.map_err(|error| failed(&error, &folder))?;
-    let report = Report::new(&scenario, &outcome, About::new(&scenario, &asked, Some(made)));
-    let report = explained(report, records, &folder)?;
-    end(&arguments, &report, &folder)?;
-    if let Some((collector, timeline)) = collector.zip(timeline) {
+    } = match ran {
+        Ok(ran) => ran,
+        Err(NotRan { error, timeline }) => {
+            let exit = failed(&error, &folder);
+            // Bad usage was never begun.
+            if let Some(collector) = collector.filter(|_| exit != Exit::Usage) {
+                let nothing = || Timeline::nothing(&scenario, began).failed(&error);
+                collector.send(&timeline.map_or_else(nothing, |known| *known)).await;
+            }
+            return Err(exit);
+        }
+    };
+    let mut report = Report::new(&scenario, &outcome, About::new(&scenario, &asked, Some(made)));
+    explain(&mut report, records.as_mut());
+    let mut kept = Kept::in_folder(&folder);
+    end(&arguments, (&report, records.as_ref()), &mut kept, &folder);
+    if let Some(collector) = collector {
+        let timeline = timeline.unwrap_or_else(|| Timeline::nothing(&scenario, began));
         collector.send(&timeline).await;
     }
-    Ok(report.exit(outcome.stopped))
+    Ok(Exit::worst([report.exit(outcome.stopped), kept.exit()]))
 }
 
 fn choices(arguments: &RunArguments) -> Result<Choices, String> {
@@ -108,20 +122,19 @@ fn failed(error: &RunError, folder: &Path) -> Exit {
     }
 }
 
-/// With why its last hosts were late, where that was recorded. The records are kept for `harness explain`.
-fn explained(mut report: Report, records: Option<Records>, folder: &Path) -> Result<Report, Exit> {
-    if let Some(mut records) = records {
+/// Says why its last hosts were late, where that was recorded.
+fn explain(report: &mut Report, records: Option<&mut Records>) {
+    if let Some(records) = records {
         records.facts.machine = report.machine_was_busy();
-        report.explain(&records);
-        write_records(folder, Some(&records))?;
+        report.explain(records);
     }
-    Ok(report)
 }
 
 /// Writes and prints what it has come to.
-fn end(arguments: &RunArguments, report: &Report, folder: &Path) -> Result<(), Exit> {
-    write_report(folder, report)?;
-    write_for_ci(&arguments.outputs, report)?;
+fn end(arguments: &RunArguments, (report, records): (&Report, Option<&Records>), kept: &mut Kept<'_>, folder: &Path) {
+    kept.report(report);
+    kept.records(records);
+    kept.for_ci(&arguments.outputs, report);
     let cloud = match (arguments.cloud, arguments.keep_cloud) {
         (CloudKind::Embedded, false) => folder::drop_copies(&folder.join("cloud")),
         _ => None,
@@ -131,14 +144,9 @@ fn end(arguments: &RunArguments, report: &Report, folder: &Path) -> Result<(), E
         format!("cloud: its rows stay; its copies of the build, {removed}, are removed (--keep-cloud keeps them)\n")
     });
     match arguments.format {
-        Format::Text => print(&format!(
-            "{report}{cloud}report: {}\npage: {}\n",
-            folder.join("report.json").display(),
-            folder.join("report.html").display()
-        )),
+        Format::Text => print(&format!("{report}{cloud}{}", kept.places())),
         Format::Json => print(&report.to_json()),
     }
-    Ok(())
 }
 
 /// Which cloud it was asked to run on, as options.
@@ -173,7 +181,7 @@ pub(super) fn watch_signals() -> std::io::Result<watch::Receiver<Option<Stop>>> 
                 _ = async { hang_up.as_mut()?.recv().await }, if hang_up.is_some() => Stop::Terminated,
             };
             if sender.borrow().is_some() {
-                std::process::exit(if stop == Stop::Interrupted { 130 } else { 143 });
+                std::process::exit(of_stop(stop).code().into());
             }
             sender.send_replace(Some(stop));
         }

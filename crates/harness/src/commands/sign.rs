@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use cloud::{BuildId, PartSource};
-use signing::{Moment, PublicKey, SecretKey, Signature, Terms, TrustedKeys};
+use signing::{KeyError, Moment, PublicKey, SecretKey, Signature, Terms, TrustedKeys};
 use swarm::{Bytes, default_chunk_size};
 
 use super::print;
 use crate::cli::{Expiry, KeygenArguments, SignArguments, TermArguments, VerifyArguments};
-use crate::exit::{Exit, chain, complain};
+use crate::exit::{Exit, chain};
 use crate::live;
 
 /// Why there is no result, and how the program ends for that.
@@ -21,7 +21,7 @@ pub(crate) fn keygen(arguments: &KeygenArguments) -> Exit {
     match made {
         Ok((public_file, public)) => {
             print(&format!("{public}\n"));
-            eprintln!(
+            say!(
                 "harness: {} is secret: keep it where only its owner reads it; {} is for seeders and hosts, --trust for builds that it signs and --members for members that it certifies",
                 arguments.file.display(),
                 public_file.display()
@@ -29,7 +29,10 @@ pub(crate) fn keygen(arguments: &KeygenArguments) -> Exit {
             Exit::Well
         }
         Err(error) => {
-            complain("no key is made", &error);
+            say!(
+                "harness: no key is made: {}; expected a FILE that is not there yet, in a folder that this user may write to",
+                chain(&error)
+            );
             Exit::Failed
         }
     }
@@ -50,18 +53,29 @@ fn ended(result: Result<String, Failure>) -> Exit {
             Exit::Well
         }
         Err((exit, message)) => {
-            eprintln!("harness: {message}");
+            say!("harness: {message}");
             exit
         }
     }
 }
 
 async fn signed(arguments: &SignArguments) -> Result<String, Failure> {
-    let key = SecretKey::read(&arguments.key).map_err(|error| (Exit::Usage, chain(&error)))?;
+    let key = secret(&arguments.key).map_err(|message| (Exit::Usage, message))?;
     let (build_id, size, source) = build(&arguments.file, arguments.build_id.as_ref())?;
     let signature = sign_source(&key, &build_id, size, &source, &arguments.terms).await;
     let signature = signature.map_err(|error| unreadable(&arguments.file, &error))?;
     Ok(signature.to_string())
+}
+
+/// The secret key in a file.
+pub(super) fn secret(file: &Path) -> Result<SecretKey, String> {
+    SecretKey::read(file).map_err(|error| match error {
+        KeyError::File { .. } => format!(
+            "{}; expected the file that `harness keygen FILE` has written",
+            chain(&error)
+        ),
+        error => chain(&error),
+    })
 }
 
 /// Signs a build whose bytes come by range.
@@ -92,8 +106,10 @@ pub(super) async fn sign_source(
 }
 
 async fn verified(arguments: &VerifyArguments) -> Result<String, Failure> {
-    let keys =
-        TrustedKeys::read(&arguments.trust).map_err(|error| (Exit::Usage, format!("--trust: {}", chain(&error))))?;
+    let keys = TrustedKeys::read(&arguments.trust).map_err(|error| {
+        let expected = "expected a file of public keys, such as release.key.pub";
+        (Exit::Usage, format!("--trust: {}; {expected}", chain(&error)))
+    })?;
     let text = signature_text(&arguments.signature)?;
     let (build_id, size, source) = build(&arguments.file, arguments.build_id.as_ref())?;
     let refused = |why: String| (Exit::No, format!("{build_id} is refused: {why}"));
@@ -163,7 +179,10 @@ fn build(file: &Path, build_id: Option<&BuildId>) -> Result<(BuildId, u64, PartS
 }
 
 fn unreadable(file: &Path, error: &io::Error) -> Failure {
-    (Exit::Usage, format!("{} cannot be read: {error}", file.display()))
+    (
+        Exit::Usage,
+        format!("{} cannot be read: {error}; expected a build", file.display()),
+    )
 }
 
 /// What a build is deployed in, and hosts that are added later come for it.

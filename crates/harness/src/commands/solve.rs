@@ -72,7 +72,8 @@ impl Span {
     }
 
     fn set_to(&self, value: f64) -> Result<Override, String> {
-        format!("{}={}", self.key, self.written(value)).parse()
+        let set: Override = format!("{}={}", self.key, self.written(value)).parse()?;
+        Ok(set.said_by("solve"))
     }
 
     /// Halfway between a value that meets and one that does not; none where they are near enough.
@@ -231,7 +232,7 @@ fn load(path: &Path, arguments: &SolveArguments, value: f64) -> Result<Vec<ToFor
     let own = arguments.span.set_to(value).map_err(refuse)?;
     if let Some(other) = arguments.set.overrides.iter().find(|set| set.meets(&own)) {
         return Err(refuse(format!(
-            "--set {other} and {} are about one key; expected one of them",
+            "{other} and {} are about one key; expected one of them",
             arguments.span.key
         )));
     }

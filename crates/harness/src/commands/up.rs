@@ -32,7 +32,7 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
     let not_here = [scenario.only_in_forecasts(), scenario.only_with_own_cloud()].concat();
     if !not_here.is_empty() {
         say!(
-            "harness: {}: {} are for forecasts, or for a cloud of the run's own; expected a scenario without",
+            "harness: {}: only forecasts, or runs with a cloud of their own, have {}; expected a scenario without",
             arguments.scenario.display(),
             not_here.join(", ")
         );

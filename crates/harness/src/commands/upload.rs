@@ -30,7 +30,7 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
                 return Exit::Usage;
             }
             Err(error) => {
-                complain(&format!("{} cannot be read", file.display()), &error);
+                say!("harness: {} cannot be read: {error}; expected a build", file.display());
                 return Exit::Usage;
             }
         },

@@ -28,7 +28,7 @@ pub(crate) enum RunError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error(
-        "{keys} are for forecasts: between the hosts of a live run there is only this machine; expected a scenario without, \
+        "only forecasts have {keys}: between the hosts of a live run there is only this machine; expected a scenario without, \
          or `harness plan`"
     )]
     OnlyInForecasts { keys: String },

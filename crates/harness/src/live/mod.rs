@@ -52,7 +52,7 @@ use std::time::{Duration, Instant, SystemTime};
 use cloud::{Cloud, CloudConfig, RegionCopy, regional_bucket, replicate};
 use explain::{Records, Sample};
 use peer::{ChunkPool, Clock, PathDelay};
-use scenario::{Facts, LiveFacts, RegionOutcome, RegionPlan, RunOutcome, Scenario, SeederPlan, Slack, Stop};
+use scenario::{LiveFacts, RegionOutcome, RegionPlan, Scenario, SeederPlan, Slack, Stop};
 use seeder::{BuildNotice, ChannelFeed};
 use swarm::Time;
 use tokio::sync::watch;
@@ -65,10 +65,10 @@ use fleet::{Fleet, FleetResult, Slice, Surroundings};
 use gathering::Gathered;
 use interruptions::Interruptions;
 use node_parts::Place;
+use ran::Ended;
 use recorded::RunTimes;
 use rows::RowsTo;
 use seeders::{LiveSeeder, seeder_options};
-use timeline::Known;
 use workers::{Others, Workers};
 
 pub(crate) use build::{file, generated};
@@ -79,7 +79,7 @@ pub(crate) use fleet::FleetStatus;
 pub(crate) use gathering::Awaited;
 pub(crate) use membership::Guards;
 pub(crate) use processes::{OfNodes, of_nodes};
-pub(crate) use ran::Ran;
+pub(crate) use ran::{NotRan, Ran};
 #[cfg(feature = "pipeline")]
 pub(crate) use region::deploy;
 pub(crate) use sealed::RunKey;
@@ -132,7 +132,7 @@ pub(crate) async fn run(
     folder: &Path,
     progress: &mut Progress,
     stop: watch::Receiver<Option<Stop>>,
-) -> Result<Ran, RunError> {
+) -> Result<Ran, NotRan> {
     let choice = &choices.cloud;
     let started = Instant::now();
     let epoch = machine::monotonic_nanos();
@@ -226,53 +226,14 @@ pub(crate) async fn run(
         }
     };
     progress.phase("writing the last rows");
-    let finished = run.finish().await;
-    match went {
-        // What the others have measured is there.
-        Err(RunError::WorkerSaid { name, message }) if run.is_partial() => run.note_loss(&name, &message),
-        went => went?,
-    }
-    finished?;
-    let records = surroundings.recorded.map(|sample| run.records(sample, stopped_by));
-    let mut outcome = RunOutcome {
-        hosts: run.result.outcomes,
-        regions: run.regions,
-        protocol: run.result.protocol,
-        faults: run.result.faults,
-        banned: run.result.banned,
-        deadline: run.deadline,
+    let ended = Ended {
+        went,
         stopped: stopped_by,
-        facts: Facts::Live(Box::default()),
+        sample: surroundings.recorded,
+        embedded,
+        started,
     };
-    let mut live = run.live;
-    if let Some(stages) = &mut live.stages {
-        stages.note_hosts(&outcome.hosts);
-    }
-    live.rows_unprocessed = run.result.rows_unprocessed;
-    live.rows_failed = run.result.rows_failed;
-    let rows = run.cloud.deployment_logs().count_by_status(&scenario.build.id).await?;
-    live.log_rows = rows.get(SUCCEEDED).copied().unwrap_or_default();
-    live.failure_rows = rows.values().sum::<u64>() - live.log_rows;
-    if let Some(embedded) = embedded {
-        embedded.stop().await;
-    }
-    live.wall = started.elapsed();
-    live.cpu_seconds += machine::cpu_seconds();
-    live.peak_rss_bytes += machine::peak_rss_bytes();
-    let known = Known {
-        scenario,
-        plans: &run.plans,
-        times: &run.times,
-        outcome: &outcome,
-        live: &live,
-    };
-    let timeline = Timeline::of(&known, run.clock);
-    outcome.facts = Facts::Live(Box::new(live));
-    Ok(Ran {
-        outcome,
-        records,
-        timeline,
-    })
+    ended.concluded(run).await
 }
 
 struct Run<'a> {
@@ -369,6 +330,8 @@ impl Run<'_> {
         self.seed(&complete_at).await?;
         progress.phase("fan-out");
         progress.bound(self.bound());
+        let seeding = self.regions.iter().filter_map(|region| region.seeding_after).max();
+        progress.seeding(scenario, seeding.unwrap_or_default());
         self.wait_done(progress, &complete_at).await?;
         self.end_watch();
         Ok(())
@@ -505,7 +468,7 @@ impl Run<'_> {
         let end = begin + self.deadline;
         loop {
             let status = self.status().await?;
-            progress.fan_out(&status, complete_at, self.clock.now());
+            progress.fan_out(&status, (complete_at, self.clock.now()), || self.seeders_sent());
             let done: u32 = status.done.iter().sum();
             if done as usize + status.failed >= self.scenario.host_count() as usize {
                 return Ok(());
@@ -527,6 +490,12 @@ impl Run<'_> {
             Some(Hosts::Workers(workers)) => coordination::counted(workers.status()).await,
             None => Ok(FleetStatus::default()),
         }
+    }
+
+    /// What the seeders of each region have sent.
+    fn seeders_sent(&self) -> Vec<u64> {
+        let sent = |seeders: &Vec<Arc<LiveSeeder>>| seeders.iter().map(|seeder| seeder.traffic().sent).sum();
+        self.seeders.iter().map(sent).collect()
     }
 
     /// Whether there is something to report where a worker is lost.

@@ -1,7 +1,8 @@
-//! When the stages of a run's pipeline began and ended, from what the run knows at its end.
+//! When the stages of a run's pipeline began and ended, from what the run knows at its end, well or not.
 //!
 //! A stage that had not ended when the run did ends with the run, and says what was missing.
 
+use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use peer::Clock;
@@ -9,6 +10,7 @@ use scenario::{HostState, LiveFacts, RegionPlan, RunOutcome, Scenario};
 use swarm::Time;
 
 use super::recorded::RunTimes;
+use crate::exit::chain;
 
 /// The stages of a run.
 #[derive(Clone, Debug)]
@@ -17,7 +19,12 @@ pub(crate) struct Timeline {
     pub(crate) build: (String, u64),
     pub(crate) scenario: String,
     pub(crate) seed: u64,
+    /// From the upload on, or from the run's begin where nothing was uploaded.
+    pub(crate) begins: SystemTime,
+    pub(crate) ends: SystemTime,
     pub(crate) stages: Vec<Stage>,
+    /// Why the whole of it did not end well, as a sentence.
+    pub(crate) problem: Option<String>,
 }
 
 /// A part of the way from the upload to the last row.
@@ -44,16 +51,19 @@ pub(super) struct Known<'a> {
 }
 
 impl Timeline {
-    /// Of a run that has ended; none where nothing was uploaded.
-    pub(super) fn of(known: &Known<'_>, clock: Clock) -> Option<Self> {
-        let epoch = SystemTime::now() - clock.now().since(Time::ZERO);
-        let (begins, uploaded) = (known.times.upload_began?, known.times.uploaded);
-        let mut stages = vec![known.stage("upload", None, begins, uploaded)];
-        if let Some(uploaded) = uploaded {
-            for region in 0..known.plans.len() {
-                known.of_region(region, (begins, uploaded), &mut stages);
+    /// Of a run that has ended.
+    pub(super) fn of(known: &Known<'_>, clock: Clock) -> Self {
+        let now = SystemTime::now();
+        let epoch = now - clock.now().since(Time::ZERO);
+        let mut stages = Vec::new();
+        if let Some(begins) = known.times.upload_began {
+            stages.push(known.stage("upload", None, begins, known.times.uploaded));
+            if let Some(uploaded) = known.times.uploaded {
+                for region in 0..known.plans.len() {
+                    known.of_region(region, (begins, uploaded), &mut stages);
+                }
+                stages.extend(known.rows());
             }
-            stages.extend(known.rows());
         }
         let on_the_clock = |stage: KnownStage| Stage {
             name: stage.name,
@@ -63,12 +73,42 @@ impl Timeline {
             counts: stage.counts,
             missing: stage.missing,
         };
-        Some(Self {
-            build: (known.scenario.build.id.clone(), known.scenario.build_size().get()),
-            scenario: known.scenario.name.clone(),
-            seed: known.scenario.seed,
-            stages: stages.into_iter().map(on_the_clock).collect(),
-        })
+        let stages: Vec<Stage> = stages.into_iter().map(on_the_clock).collect();
+        let missing = stages.iter().find_map(|stage| {
+            let missing = stage.missing.as_ref()?;
+            Some(format!("{}: {missing}", stage.name))
+        });
+        Self {
+            begins: stages.iter().map(|stage| stage.begins).min().unwrap_or(epoch),
+            ends: stages.iter().map(|stage| stage.ends).max().unwrap_or(now),
+            problem: match stages.is_empty() {
+                true => Some(NOTHING_UPLOADED.to_owned()),
+                false => missing,
+            },
+            stages,
+            ..Self::nothing(known.scenario, epoch)
+        }
+    }
+
+    /// Of a run of which nothing is known but when it began.
+    pub(crate) fn nothing(scenario: &Scenario, began: SystemTime) -> Self {
+        Self {
+            build: (scenario.build.id.clone(), scenario.build_size().get()),
+            scenario: scenario.name.clone(),
+            seed: scenario.seed,
+            begins: began,
+            ends: SystemTime::now().max(began),
+            stages: Vec::new(),
+            problem: Some(NOTHING_UPLOADED.to_owned()),
+        }
+    }
+
+    /// The same, of a run that has failed.
+    pub(crate) fn failed(self, error: &(dyn Error + 'static)) -> Self {
+        Self {
+            problem: Some(chain(error)),
+            ..self
+        }
     }
 }
 
@@ -155,3 +195,5 @@ impl Known<'_> {
         Some(stage)
     }
 }
+
+const NOTHING_UPLOADED: &str = "the run ended before the build was uploaded";

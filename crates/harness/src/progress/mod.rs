@@ -1,9 +1,11 @@
 //! What a user sees while it runs: some lines that move where stderr is a terminal, else a plain line now and then.
 //!
-//! Map: `screen` is where lines go and how they fit, `figures` what monitors are told, `rate` how fast something goes and when it is there. Here is what the
+//! Map: `screen` is where lines go and how they fit, `figures` what monitors are told, `rate` how fast something goes and when it is there, `happening`
+//! what goes wrong meanwhile. Here is what the
 //! lines say: of a run, a forecast, steps that are counted, bytes that are sent.
 
 mod figures;
+mod happening;
 mod rate;
 mod screen;
 
@@ -14,6 +16,7 @@ use scenario::Scenario;
 use swarm::{Bytes, Time};
 
 use crate::live::FleetStatus;
+use happening::Happening;
 use rate::Rate;
 
 pub(crate) use figures::Figures;
@@ -31,6 +34,9 @@ pub(crate) struct Progress {
     bound: Option<Duration>,
     /// Of all hosts together, then by region.
     rates: Mutex<Vec<Rate>>,
+    /// Of what the seeders of each region have sent, in bytes.
+    uplinks: Mutex<Vec<Rate>>,
+    happening: Happening,
     /// What monitors are told.
     figures: Option<Arc<Figures>>,
 }
@@ -50,6 +56,8 @@ impl Progress {
         Self {
             screen: Screen::new(),
             rates: Mutex::new(vec![Rate::default(); regions.len() + 1]),
+            uplinks: Mutex::new(vec![Rate::default(); regions.len()]),
+            happening: Happening::new(scenario, Duration::ZERO),
             regions,
             build: (bytes, bytes.div_ceil(scenario.chunk_size().into())),
             phase: String::new(),
@@ -75,12 +83,18 @@ impl Progress {
         }
         self.began = Instant::now();
         *lock(&self.rates) = vec![Rate::default(); self.regions.len() + 1];
+        *lock(&self.uplinks) = vec![Rate::default(); self.regions.len()];
         self.screen.show(&[vec![what.to_owned()]]);
     }
 
     /// What no schedule beats.
     pub(crate) fn bound(&mut self, bound: Option<Duration>) {
         self.bound = bound;
+    }
+
+    /// The seeders of a live run have begun to seed so long after the build was complete in their buckets.
+    pub(crate) fn seeding(&mut self, scenario: &Scenario, after: Duration) {
+        self.happening = Happening::new(scenario, after);
     }
 
     /// So many hosts of this phase are done.
@@ -96,8 +110,16 @@ impl Progress {
             .show(&[vec![self.phase.clone(), format!("{there} of {of} are there")]]);
     }
 
-    /// How the fan-out stands `now`, where each region has had the build since then.
-    pub(crate) fn fan_out(&self, status: &FleetStatus, complete_at: &[Time], now: Time) {
+    /// How the fan-out stands `now`, where each region has had the build since then, and what the seeders of each have `sent`, which is asked
+    /// now and then only.
+    pub(crate) fn fan_out(
+        &self,
+        status: &FleetStatus,
+        (complete_at, now): (&[Time], Time),
+        sent: impl Fn() -> Vec<u64>,
+    ) {
+        let since_last = complete_at.iter().map(|at| now.since(*at)).min();
+        self.say_what_happened(since_last.unwrap_or_default());
         if let Some(figures) = &self.figures {
             let ages: Vec<Duration> = complete_at.iter().map(|at| now.since(*at)).collect();
             figures.note(status, &ages);
@@ -127,18 +149,44 @@ impl Progress {
         };
         let mut rates = lock(&self.rates);
         let now = self.began.elapsed();
+        let uplinks = self.uplinks(now, sent);
         let mut lines = vec![self.line(&all, &mut rates[0], now, true)];
         if status.failed > 0 {
             lines[0].insert(1, format!("{} failed", status.failed));
         }
-        if regions.len() > 1 {
-            let own = regions.iter().zip(rates.iter_mut().skip(1));
-            lines.extend(
-                own.take(REGIONS_SHOWN)
-                    .map(|(region, rate)| self.line(region, rate, now, false)),
-            );
+        if let [uplink] = &uplinks[..] {
+            lines[0].push(uplink.clone());
+        } else {
+            let own = regions.iter().zip(rates.iter_mut().skip(1)).zip(uplinks);
+            lines.extend(own.take(REGIONS_SHOWN).map(|((region, rate), uplink)| {
+                let mut line = self.line(region, rate, now, false);
+                line.push(uplink);
+                line
+            }));
         }
         self.screen.show(&lines);
+    }
+
+    /// What the seeders of each region send.
+    fn uplinks(&self, now: Duration, sent: impl Fn() -> Vec<u64>) -> Vec<String> {
+        let mut uplinks = lock(&self.uplinks);
+        if uplinks.iter().any(|rate| rate.wants(now)) {
+            for (rate, bytes) in uplinks.iter_mut().zip(sent()) {
+                rate.note(now, bytes as f64);
+            }
+        }
+        let told = uplinks.iter().map(|rate| {
+            let bytes = Bytes::new(rate.per_second() as u64);
+            format!("seeder {bytes}/s")
+        });
+        told.collect()
+    }
+
+    /// Lines that stay.
+    fn say_what_happened(&self, by: Duration) {
+        for line in self.happening.by(by) {
+            self.screen.say(line);
+        }
     }
 
     fn line(&self, done: &Done<'_>, rate: &mut Rate, now: Duration, with_end: bool) -> Vec<String> {
@@ -161,6 +209,7 @@ impl Progress {
         let hosts: u32 = self.regions.iter().map(|(_, hosts)| hosts).sum();
         let all = f64::from(hosts) * self.build.1 as f64;
         let share = (status.transfers() as f64 / all).min(1.0);
+        self.say_what_happened(status.virtual_time());
         let (now, virtual_time) = (self.began.elapsed(), status.virtual_time().as_secs_f64());
         let mut rates = lock(&self.rates);
         rates[0].note(now, share);

@@ -11,8 +11,13 @@ pub(super) struct Rate {
 }
 
 impl Rate {
+    /// Whether it is time to note one more.
+    pub(super) fn wants(&self, at: Duration) -> bool {
+        self.seen.back().is_none_or(|(last, _)| at >= *last + BETWEEN)
+    }
+
     pub(super) fn note(&mut self, at: Duration, share: f64) {
-        if self.seen.back().is_some_and(|(last, _)| at < *last + BETWEEN) {
+        if !self.wants(at) {
             return;
         }
         self.seen.push_back((at, share));

@@ -4,6 +4,7 @@ use explain::{Reasons, Records};
 use scenario::Slack;
 use serde::Serialize;
 
+use super::flows::flows;
 use super::stretch::LIVE_SLACK;
 use super::{Report, round};
 
@@ -21,8 +22,9 @@ pub(super) struct RegionCauses {
 }
 
 impl Report {
-    /// Adds why the last hosts of each region were late.
+    /// Adds why the last hosts of each region were late, and what passed over time.
     pub(crate) fn explain(&mut self, records: &Records) {
+        self.flows = flows(records);
         let reasons = Reasons::new(records, slack(records));
         self.last_hosts = reasons.sentences(LAST_HOSTS);
         let regions = records.scenario.regions.iter().enumerate();

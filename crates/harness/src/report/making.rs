@@ -8,8 +8,9 @@ use scenario::{
     RunOutcome, Scenario, Slack, Stop, Verdict, interval_log, percentiles,
 };
 
+use super::flows::{fault_times, link_use};
 use super::groups::groups;
-use super::hosts_csv::hosts_csv;
+use super::host_rows::host_rows;
 use super::series::curves;
 use super::simulation::Simulation;
 use super::stretch::{LIVE_SLACK, RegionStretch, Stretch};
@@ -26,7 +27,6 @@ impl Report {
         let verdict = live.map(|live| machine::judge(live.load.as_ref(), shaped(scenario)));
         let outcomes = &outcome.hosts;
         let stretches = stretches(scenario, outcome);
-        let latency = |outcome: &HostOutcome| outcome.verified_after;
         let end_to_end = |outcome: &HostOutcome| {
             Some(outcome.verified_after? + live.and_then(|live| live.replicated_after[outcome.region])?)
         };
@@ -45,7 +45,7 @@ impl Report {
             hosts: count_hosts(scenario.host_count(), outcomes),
             build: build(scenario),
             regions: regions(scenario, outcome, &stretches),
-            fanout_latency_ms: latencies(&summarize(outcomes, latency)),
+            fanout_latency_ms: latencies(&summarize(outcomes, |outcome| outcome.verified_after)),
             end_to_end_latency_ms: latencies(&summarize(outcomes, end_to_end)),
             lower_bound_ms: stretches
                 .iter()
@@ -77,7 +77,9 @@ impl Report {
             joined_after_ms: live.and_then(|live| live.joined_after).map(milliseconds),
             histograms: histograms(scenario, outcomes),
             series: curves(scenario, outcome),
-            hosts_csv: hosts_csv(scenario, outcome),
+            flows: Vec::new(),
+            fault_times: fault_times(scenario, outcome),
+            host_rows: host_rows(scenario, outcome),
             groups: groups(scenario, outcome),
             last_hosts: Vec::new(),
             causes: Vec::new(),
@@ -182,8 +184,10 @@ fn regions(scenario: &Scenario, outcome: &RunOutcome, stretches: &[RegionStretch
             seeder_bytes,
         } = outcome.regions[index];
         let counts = count_hosts(region.hosts, own.iter().copied());
+        let link_use = link_use(scenario, &scenario.plan(index), &own, (seeding_after, seeder_bytes));
         RegionReport {
             name: region.name.clone(),
+            link_use,
             hosts: region.hosts,
             verified: counts.verified,
             failed: counts.failed,

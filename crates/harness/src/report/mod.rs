@@ -2,11 +2,13 @@
 
 mod about;
 mod causes;
+mod flows;
 mod for_ci;
 mod groups;
-mod hosts_csv;
+mod host_rows;
 mod html;
 mod making;
+mod parquet;
 mod series;
 mod simulation;
 mod stretch;
@@ -20,7 +22,9 @@ use scenario::{FaultCounts, MachineLoad, Stages, Transport};
 use serde::Serialize;
 
 use causes::RegionCauses;
+use flows::{FaultTime, LinkUse, RegionFlow};
 use groups::Group;
+use host_rows::HostRows;
 use series::Curve;
 use simulation::Simulation;
 use stretch::Stretch;
@@ -86,9 +90,13 @@ pub(crate) struct Report {
     histograms: Histograms,
     /// Hosts that were done over time, by region.
     series: Vec<Curve>,
-    /// A row a host; not there for very many.
+    /// What passed over time, by region; none where nothing was recorded.
+    flows: Vec<RegionFlow>,
+    /// When what of the scenario goes wrong.
+    fault_times: Vec<FaultTime>,
+    /// A row a host.
     #[serde(skip)]
-    pub(crate) hosts_csv: Option<String>,
+    pub(crate) host_rows: HostRows,
     /// Hosts of each region that are alike: by class of links, zone, and kind of fault.
     groups: Vec<Group>,
     /// The last hosts of each region, and why; none where nothing was recorded.
@@ -139,6 +147,7 @@ struct RegionReport {
     seeder_sent_bytes: u64,
     /// What the seeder sent, in builds.
     seeder_copies: f64,
+    link_use: LinkUse,
 }
 
 #[derive(Debug, Serialize)]

@@ -13,27 +13,21 @@ use crate::live::{Stage, Timeline};
 pub(super) fn request(timeline: &Timeline, service: &[(String, String)]) -> Value {
     let mut ids = ids();
     let (trace, root) = (hex(&mut ids, 16), hex(&mut ids, 8));
-    let begins = timeline.stages.iter().map(|stage| stage.begins).min();
-    let ends = timeline.stages.iter().map(|stage| stage.ends).max();
-    let missing = timeline.stages.iter().find_map(|stage| {
-        let missing = stage.missing.as_ref()?;
-        Some(format!("{}: {missing}", stage.name))
-    });
     let (build, bytes) = &timeline.build;
     let deploy = json!({
         "traceId": trace,
         "spanId": root,
         "name": "deploy",
         "kind": INTERNAL,
-        "startTimeUnixNano": nanos(begins.unwrap_or(UNIX_EPOCH)),
-        "endTimeUnixNano": nanos(ends.unwrap_or(UNIX_EPOCH)),
+        "startTimeUnixNano": nanos(timeline.begins),
+        "endTimeUnixNano": nanos(timeline.ends),
         "attributes": [
             text("fleetcast.build.id", build),
             number("fleetcast.build.bytes", *bytes),
             text("fleetcast.scenario", &timeline.scenario),
             number("fleetcast.seed", timeline.seed),
         ],
-        "status": status(missing.as_ref()),
+        "status": status(timeline.problem.as_ref()),
     });
     let mut spans = vec![deploy];
     spans.extend(timeline.stages.iter().map(|stage| {

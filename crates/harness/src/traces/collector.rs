@@ -6,13 +6,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, Uri};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use super::body;
+use super::tls::{self, Trust};
 use crate::live::Timeline;
 
 /// A collector, and what it is told beside a trace. Its URL may have a password, and is told without.
@@ -23,6 +22,7 @@ pub(crate) struct Collector {
     /// Of who sends.
     service: Vec<(String, String)>,
     patience: Duration,
+    trust: Trust,
 }
 
 /// The URL of a collector, as --otlp has it.
@@ -57,6 +57,13 @@ impl Collector {
             let name = name.unwrap_or_else(|| "fleetcast".to_owned());
             service.insert(0, ("service.name".to_owned(), name));
         }
+        let trust = match Trust::of(&either) {
+            Ok(trust) => trust,
+            Err(why) => {
+                say!("harness: warning: {why}; no trace is sent");
+                return None;
+            }
+        };
         let patience = either("TIMEOUT").and_then(|ms| {
             let read = ms.parse().ok();
             if read.is_none() {
@@ -72,6 +79,7 @@ impl Collector {
             headers: pairs(&either("HEADERS").unwrap_or_default()),
             service,
             patience: patience.map_or(PATIENCE, Duration::from_millis),
+            trust,
         })
     }
 
@@ -113,14 +121,14 @@ impl Collector {
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| error.to_string())?;
         let answer = if self.url.scheme_str() == Some("https") {
-            over_tls()?.request(request).await
+            self.trust.client()?.request(request).await
         } else {
             Client::builder(TokioExecutor::new())
                 .build_http()
                 .request(request)
                 .await
         };
-        let answer = answer.map_err(|error| crate::exit::chain(&error))?;
+        let answer = answer.map_err(|error| tls::hinted(crate::exit::chain(&error)))?;
         let status = answer.status();
         if !status.is_success() {
             return Err(format!("it answered {status}"));
@@ -129,24 +137,6 @@ impl Collector {
         let said = said.map(|said| said.to_bytes()).unwrap_or_default();
         rejected(&serde_json::from_slice(&said).unwrap_or_default())
     }
-}
-
-type TlsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
-/// With the certificates of the system.
-fn over_tls() -> Result<TlsClient, String> {
-    let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_native_roots()
-        .map_err(|error| format!("the system's certificates cannot be read: {error}"))?
-        .with_no_client_auth();
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_only()
-        .enable_http1()
-        .build();
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
 }
 
 /// A collector that takes a request may have refused a part of it.

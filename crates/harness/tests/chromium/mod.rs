@@ -6,6 +6,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 /// A browser with one page, which ends when it is dropped.
@@ -103,6 +105,16 @@ impl Chromium {
     pub(crate) fn picture(&mut self) -> String {
         let shown = self.call("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
         shown["data"].as_str().unwrap().to_owned()
+    }
+
+    /// The upper part of the page, as a PNG.
+    pub(crate) fn picture_of(&mut self, (width, height): (u32, u32)) -> Vec<u8> {
+        let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
+        let shown = self.call(
+            "Page.captureScreenshot",
+            json!({ "captureBeyondViewport": true, "clip": clip }),
+        );
+        BASE64_STANDARD.decode(shown["data"].as_str().unwrap()).unwrap()
     }
 
     /// What a page asked for that is not the page itself, and each error that was told of.

@@ -1,11 +1,11 @@
 //! What the agent says: results on stdout for programs, sentences on stderr for people. A stream that nobody reads any more is
 //! no reason to end.
 
-use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use peer::Traffic;
+pub(crate) use program::print_line;
 pub(crate) use settings::shown_bytes as bytes;
 
 /// Sentences are log lines from now on: whoever reads JSON gets nothing else.
@@ -20,16 +20,6 @@ pub(crate) fn say(sentence: &str) {
         return;
     }
     program::say(format_args!("peer: {sentence}"));
-}
-
-/// A line for the program that waits for what is in place.
-///
-/// # Errors
-/// Where nobody reads it.
-pub(crate) fn print_line(line: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
 }
 
 /// That a build has come: name, size, time, what share of it other hosts have sent, and what was copied.

@@ -10,6 +10,7 @@ mod of_hosts;
 mod of_network;
 mod of_seeders;
 mod reading;
+mod times;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ use crate::Region;
 pub use of_hosts::{Disturbance, Fault, FaultKind, KeptStore, Trouble};
 pub use of_network::{Cut, Interruption, Member, NetworkFault, NetworkFaultKind, NetworkTrouble, Passage, Reset, Way};
 pub use of_seeders::{SeederFault, SeederFaultKind};
+pub use times::FaultTime;
 
 pub(crate) use of_hosts::give;
 pub(crate) use of_network::interruptions;

@@ -243,7 +243,8 @@ fn grid(vary: &[Vary]) -> Vec<Vec<String>> {
 
 impl Vary {
     fn set_to(&self, value: &str) -> Result<Override, String> {
-        format!("{}={value}", self.key).parse()
+        let set: Override = format!("{}={value}", self.key).parse()?;
+        Ok(set.said_by("--vary"))
     }
 }
 

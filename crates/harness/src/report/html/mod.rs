@@ -1,6 +1,9 @@
 //! `report.html`: the report as a page that opens anywhere, without a network and without scripts. Each plot has its figures in a
 //! table below it.
+//!
+//! Map: `plot` draws lines, `flows` has what passed over time, stages and the machine; here is the rest.
 
+mod flows;
 mod plot;
 
 use std::fmt::Write;
@@ -22,12 +25,19 @@ impl Report {
             escape(&self.description),
             title = escape(&title),
         );
+        if !self.about.set.is_empty() {
+            // What the scenario says of itself is not what was run then.
+            let _ = writeln!(page, "<p>but with {}</p>", escape(&self.about.set.join(", ")));
+        }
         self.verdicts(&mut page);
         self.figures(&mut page);
         self.convergence(&mut page);
         self.percentiles(&mut page);
+        self.stage_bars(&mut page);
         self.sources(&mut page);
+        self.flow_plots(&mut page);
         self.reasons(&mut page);
+        self.machine_rows(&mut page);
         self.scenario_values(&mut page);
         page.push_str("</body></html>\n");
         page
@@ -134,6 +144,8 @@ impl Report {
             y_label: "hosts",
             lines: lines.filter(|line| line.points.len() > 1).collect(),
             x_ticks: Vec::new(),
+            y_ticks: Vec::new(),
+            marks: self.fault_marks(),
             show_x: short,
             show_y: short,
             is_steps: true,
@@ -162,7 +174,15 @@ impl Report {
              <p>In brackets the lower bound.</p>",
             rows.collect::<String>()
         );
-        self.figure(page, &plot, "drawn with gaps: what no schedule can beat", &table);
+        self.figure(
+            page,
+            &plot,
+            &format!(
+                "drawn with gaps: what no schedule can beat{}",
+                self.faults_from_the_start()
+            ),
+            &table,
+        );
     }
 
     /// Latency on an axis on which the last of a thousand has as much room as the last of ten.
@@ -194,16 +214,22 @@ impl Report {
                 .filter(|percent| at(*percent) <= most.log10() + 0.31)
                 .map(|percent| (at(percent), format!("p{percent}")))
                 .collect(),
+            y_ticks: Vec::new(),
+            marks: Vec::new(),
             show_x: short,
             show_y: short,
             is_steps: false,
         };
-        self.figure(
-            page,
-            &plot,
-            "the table of fan-out latency above has the same figures",
-            "",
+        let row = |name: &str, of: &super::Latencies| {
+            let cells = [of.p50, of.p90, of.p99, of.p999, of.max].map(|ms| format!("<td>{}</td>", summary::time(ms)));
+            format!("<tr><td>{}</td>{}</tr>", escape(name), cells.concat())
+        };
+        let rows = self.regions.iter().map(|of| row(&of.name, &of.fanout_latency_ms));
+        let table = format!(
+            "<table><tr><th></th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th></tr>{}</table>",
+            rows.collect::<String>()
         );
+        self.figure(page, &plot, "", &table);
     }
 
     /// Why the last hosts were late, and what the slowest waited for.
@@ -348,7 +374,7 @@ body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}.big{font-size:1.25rem}
 table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto}td,th{padding:.2rem .7rem .2rem 0;text-align:left}
 figure{margin:0;overflow-x:auto}svg{width:100%;min-width:560px;height:auto}figcaption,.axis{color:var(--dim);font-size:.9rem}
-svg text{fill:var(--dim);font-size:12px}.grid{stroke:var(--grid)}.line{fill:none;stroke:currentColor;stroke-width:2}.bound{stroke-dasharray:5 4;opacity:.7}
+svg text{fill:var(--dim);font-size:12px}.grid{stroke:var(--grid)}.mark{stroke:var(--bad);stroke-dasharray:2 3}.line{fill:none;stroke:currentColor;stroke-width:2}.bound{stroke-dasharray:5 4;opacity:.7}
 .c0{color:var(--0)}.c1{color:var(--1)}.c2{color:var(--2)}.c3{color:var(--3)}.c4{color:var(--4)}.c5{color:var(--5)}
 .f0{fill:var(--0)}.f1{fill:var(--1)}.f2{fill:var(--2)}
 .ok{color:var(--ok)}.missed{color:var(--bad);font-weight:bold}.none{color:var(--1)}pre{overflow-x:auto;white-space:pre-wrap}

@@ -20,6 +20,10 @@ pub(super) struct Plot<'a> {
     pub(super) lines: Vec<Line>,
     /// What is written at places of the x axis; round numbers where empty.
     pub(super) x_ticks: Vec<(f64, String)>,
+    /// Likewise of the y axis.
+    pub(super) y_ticks: Vec<(f64, String)>,
+    /// What happened at a place of the x axis.
+    pub(super) marks: Vec<(f64, String)>,
     pub(super) show_y: fn(f64) -> String,
     pub(super) show_x: fn(f64) -> String,
     /// How a value goes on until the next point: straight up at the point, as what is counted does.
@@ -40,9 +44,10 @@ impl Plot<'_> {
             all.fold(0.0, f64::max).max(f64::MIN_POSITIVE)
         };
         let ticks_most = self.x_ticks.iter().map(|(at, _)| *at).fold(0.0, f64::max);
+        let ticks_highest = self.y_ticks.iter().map(|(at, _)| *at).fold(0.0, f64::max);
         let (most_x, most_y) = (
             largest(|point| point.0).max(ticks_most) * 1.02,
-            largest(|point| point.1) * 1.05,
+            largest(|point| point.1).max(ticks_highest) * 1.05,
         );
         let x = |value: f64| LEFT + value / most_x * (WIDTH - LEFT - RIGHT);
         let y = |value: f64| HEIGHT - BOTTOM - value / most_y * (HEIGHT - TOP - BOTTOM);
@@ -82,6 +87,7 @@ impl Plot<'_> {
         for line in &self.lines {
             svg.push_str(&self.path(line, x, y));
         }
+        svg.push_str(&self.named_marks(most_x, x));
         let _ = write!(
             svg,
             "<text class=\"axis\" x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text><text class=\"axis\" x=\"{LEFT}\" \
@@ -95,7 +101,33 @@ impl Plot<'_> {
         svg
     }
 
+    /// What happened, up to the last point: beyond it there is nothing to see.
+    fn named_marks(&self, most_x: f64, x: impl Fn(f64) -> f64) -> String {
+        let mut svg = String::new();
+        for (number, (at, text)) in self.marks.iter().filter(|(at, _)| *at <= most_x).enumerate() {
+            let at = x(*at);
+            let (anchor, beside) = if at > WIDTH / 2.0 {
+                ("end", -4.0)
+            } else {
+                ("start", 4.0)
+            };
+            let _ = write!(
+                svg,
+                "<line class=\"mark\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{}\"/><text x=\"{:.1}\" y=\"{:.1}\" \
+                 text-anchor=\"{anchor}\">{}</text>",
+                HEIGHT - BOTTOM,
+                at + beside,
+                TOP + 26.0 + 14.0 * (number % MARK_ROWS) as f64,
+                super::escape(text),
+            );
+        }
+        svg
+    }
+
     fn y_ticks(&self, most: f64) -> Vec<(f64, String)> {
+        if !self.y_ticks.is_empty() {
+            return self.y_ticks.clone();
+        }
         let ticks = round_ticks(most).into_iter();
         ticks.map(|at| (at, super::escape(&(self.show_y)(at)))).collect()
     }
@@ -131,6 +163,9 @@ fn round_ticks(most: f64) -> Vec<f64> {
         .take_while(|at| *at <= most)
         .collect()
 }
+
+/// Rows in which marks that are close to each other are named.
+const MARK_ROWS: usize = 4;
 
 /// Colours that the page has.
 pub(super) const COLOURS: usize = 6;
