@@ -13,6 +13,7 @@ fn row(host: u32) -> DeploymentLog {
     DeploymentLog {
         build_id: "b.zip".to_owned(),
         version: None,
+        root: None,
         host_id: format!("region-a-{host:06}"),
         region: "region-a".to_owned(),
         zone: "region-a-zone-0".to_owned(),
