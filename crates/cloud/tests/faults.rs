@@ -55,6 +55,7 @@ fn row(build: &str, host: &str) -> DeploymentLog {
     DeploymentLog {
         build_id: build.to_owned(),
         version: None,
+        root: None,
         host_id: host.to_owned(),
         region: "region-a".to_owned(),
         zone: "zone-0".to_owned(),
