@@ -8,10 +8,13 @@ resource "aws_iam_policy" "seeder" {
     Version = "2012-10-17"
     Statement = concat([
       {
-        Sid      = "HearOfBuilds"
-        Effect   = "Allow"
-        Action   = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"]
-        Resource = module.region_queue[each.key].queue_arn
+        Sid    = "HearOfBuilds"
+        Effect = "Allow"
+        Action = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"]
+        Resource = concat(
+          [module.region_queue[each.key].queue_arn],
+          [for key, queue in local.more_seeder_queues : module.more_seeder_queue[key].queue_arn if queue.region == each.key],
+        )
       },
       {
         Sid      = "PullBuilds"
@@ -104,11 +107,10 @@ resource "aws_iam_policy" "operator" {
         Sid    = "SeeQueues"
         Effect = "Allow"
         Action = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]
-        Resource = [
-          local.any_region_queue,
+        Resource = concat(local.any_region_queue, [
           "arn:${local.partition}:sqs:*:${local.account}:*-builds-events-dead-letter${local.suffix}",
           "arn:${local.partition}:sqs:*:${local.account}:${local.function_dead_letter_queue}",
-        ]
+        ])
       },
       {
         # Looking at a message is to take it up.

@@ -78,7 +78,10 @@ module "regional_sync" {
   create_package         = false
   local_existing_package = "${path.module}/${var.lambda_package_folder}/regional-sync/bootstrap.zip"
 
-  environment_variables = merge({ STAGE = var.stage, BUILD_SUFFIXES = local.build_suffixes }, local.common_environment)
+  environment_variables = merge(
+    { STAGE = var.stage, BUILD_SUFFIXES = local.build_suffixes, SEEDERS_PER_REGION = tostring(var.seeders_per_region) },
+    local.common_environment,
+  )
 
   dead_letter_target_arn    = module.function_dead_letter_queue[each.value].queue_arn
   attach_dead_letter_policy = true
@@ -116,8 +119,11 @@ locals {
 
   # By what their names have in common: a policy with a hundred of them would be longer than AWS takes.
   any_regional_bucket = "arn:${local.partition}:s3:::*-builds${local.suffix}"
-  any_region_queue    = "arn:${local.partition}:sqs:*:${local.account}:*-builds-events${local.suffix}"
-  of_this_account     = { StringEquals = { "aws:ResourceAccount" = local.account } }
+  any_region_queue = [
+    "arn:${local.partition}:sqs:*:${local.account}:*-builds-events${local.suffix}",
+    "arn:${local.partition}:sqs:*:${local.account}:*-builds-events-seeder-*${local.suffix}",
+  ]
+  of_this_account = { StringEquals = { "aws:ResourceAccount" = local.account } }
 
   region_copier_statements = concat([
     {

@@ -21,7 +21,14 @@ locals {
   failure_topic = "file-copy-failures${local.suffix}"
   alarm_topic   = "fleetcast-alarms${local.suffix}"
 
-  region_queues              = { for region, bucket in local.regional_buckets : region => "${region}-builds-events${local.suffix}" }
+  region_queues = { for region, bucket in local.regional_buckets : region => "${region}-builds-events${local.suffix}" }
+  # The queues of a region's second seeder and those after it: "region-a 2" to what it is called and its region.
+  more_seeder_queues = {
+    for pair in setproduct(keys(local.regional_buckets), range(2, var.seeders_per_region + 1)) : "${pair[0]} ${pair[1]}" => {
+      region = pair[0]
+      name   = "${pair[0]}-builds-events-seeder-${pair[1]}${local.suffix}"
+    }
+  }
   region_dead_letter_queues  = { for region, bucket in local.regional_buckets : region => "${region}-builds-events-dead-letter${local.suffix}" }
   function_dead_letter_queue = "lambda-dead-letter${local.suffix}"
 

@@ -28,8 +28,18 @@ output "deployment_log_table" {
   value       = module.deployment_log_table.dynamodb_table_id
 }
 
+output "seeder_queue_names" {
+  description = "Region to the queues of its seeders, the first seeder's first: `seeder --queue NAME`, one to each."
+  value = {
+    for region, queue in local.region_queues : region => concat(
+      [queue],
+      [for more in values(local.more_seeder_queues) : more.name if more.region == region],
+    )
+  }
+}
+
 output "queue_urls" {
-  description = "Region to the queue that its seeder listens to."
+  description = "Region to the queue that its first seeder listens to."
   value       = { for region, queue in module.region_queue : region => queue.queue_url }
 }
 

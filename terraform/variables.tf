@@ -29,6 +29,17 @@ variable "regions" {
   }
 }
 
+variable "seeders_per_region" {
+  description = "Seeders of each region. Each has a queue of its own (output seeder_queue_names), and all hear of every build: two on one queue would share the builds out between them."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = contains([1, 2, 3, 4, 5, 6, 7, 8], var.seeders_per_region)
+    error_message = "Expected 1 to 8: a dead-letter queue takes messages from ten queues at most, and a host is linked with eight seeders."
+  }
+}
+
 variable "build_suffixes" {
   description = "How the keys of builds end. What ends in another way, such as .sha256 or .sbom.json, is copied to the regions beside its build, and no seeder is told. [\"*\"]: every object is a build."
   type        = list(string)
@@ -118,13 +129,13 @@ variable "api_authorization" {
 }
 
 variable "pipeline_artifact_bucket" {
-  description = "The bucket of CodePipeline's artifacts, where pipeline-action reads the workflow's input. Null: it may read global-builds only."
+  description = "A bucket that UserParameters of a pipeline of your own name as {\"bucket\": …, \"key\": …}, where pipeline-action reads the workflow's input. Null: it may read global-builds only. Artifacts of a job are read with the job's own credentials, and need none of this."
   type        = string
   default     = null
 }
 
 variable "pipeline_artifact_kms_key_arn" {
-  description = "The customer's KMS key of CodePipeline's artifacts, such as arn:aws:kms:eu-west-1:123456789012:key/…, which pipeline-action decrypts them with; the key's own policy has to allow that too. Null: artifacts are encrypted with a key of AWS's."
+  description = "The customer's KMS key of what is in pipeline_artifact_bucket, such as arn:aws:kms:eu-west-1:123456789012:key/…, which pipeline-action decrypts it with; the key's own policy has to allow that too. Null: it is encrypted with a key of AWS's."
   type        = string
   default     = null
 

@@ -36,6 +36,26 @@ pub struct Buckets {
     signature: Option<String>,
 }
 
+/// Credentials that somebody was given for a while.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The id of the access key.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: String,
+    /// What says for whom and until when they are.
+    pub token: String,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let id = &self.access_key_id;
+        f.debug_struct("Session")
+            .field("access_key_id", id)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Buckets {
     pub(crate) fn new(client: Client) -> Self {
         Self {
@@ -61,6 +81,23 @@ impl Buckets {
     pub fn signed(&self, signature: String) -> Self {
         Self {
             signature: Some(signature),
+            ..self.clone()
+        }
+    }
+
+    /// The same buckets, asked by who has these credentials.
+    #[must_use]
+    pub fn in_session(&self, session: &Session) -> Self {
+        let credentials = aws_sdk_s3::config::Credentials::new(
+            &session.access_key_id,
+            &session.secret_access_key,
+            Some(session.token.clone()),
+            None,
+            "session",
+        );
+        let config = self.client.config().to_builder().credentials_provider(credentials);
+        Self {
+            client: Client::from_conf(config.build()),
             ..self.clone()
         }
     }

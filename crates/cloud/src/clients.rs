@@ -11,7 +11,7 @@ use crate::buckets::Buckets;
 use crate::deployment_log_table::DeploymentLogTable;
 use crate::error::CloudError;
 use crate::http_client::http_client;
-use crate::names::{GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, region_queue, regional_bucket, staged};
+use crate::names::{GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, regional_bucket, seeder_queue, staged};
 use crate::tracking_table::TrackingTable;
 
 /// Where the cloud is and who we are there. Goes to worker processes as JSON.
@@ -171,9 +171,14 @@ impl Cloud {
         self.name(&regional_bucket(region))
     }
 
-    /// The queue by which a region's seeder hears of builds.
+    /// The queue by which a region's first seeder hears of builds.
     pub fn region_queue(&self, region: &str) -> String {
-        self.name(&region_queue(region))
+        self.seeder_queue(region, 1)
+    }
+
+    /// The queue by which the seeder of this number of a region, from 1, hears of builds.
+    pub fn seeder_queue(&self, region: &str, seeder: u32) -> String {
+        self.name(&seeder_queue(region, seeder))
     }
 
     /// For `pipeline`, which makes its clients of it.

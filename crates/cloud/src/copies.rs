@@ -47,6 +47,8 @@ pub enum Landed {
         bytes: u64,
         /// In how many parts; 1 where one call has copied it.
         parts: u32,
+        /// Its signature, where it has one.
+        signature: Option<String>,
     },
     /// The source has a newer version, whose own copy brings it.
     Superseded {
@@ -118,6 +120,7 @@ impl Buckets {
                     version: source.version().to_owned(),
                     bytes: source.size,
                     parts,
+                    signature: source.signature().map(str::to_owned),
                 });
             }
         }

@@ -39,6 +39,9 @@ pub struct DeploymentLog {
     /// Which version of the build, where the host knows: equal builds have equal ones.
     #[serde(default)]
     pub version: Option<String>,
+    /// Root of the build's manifest, where the host has come to know it: which bytes it is. In hexadecimal.
+    #[serde(default)]
+    pub root: Option<String>,
     /// The host.
     pub host_id: String,
     /// Its region.
@@ -96,8 +99,10 @@ pub(crate) fn to_item(row: &DeploymentLog) -> Item {
         .unwrap_or_default();
     set("expires_at", number((completed + KEPT_FOR).as_secs().into()));
     set("agent_version", text(env!("CARGO_PKG_VERSION")));
-    if let Some(version) = &row.version {
-        set("version", text(version));
+    for (name, value) in [("version", &row.version), ("root", &row.root)] {
+        if let Some(value) = value {
+            set(name, text(value));
+        }
     }
     if let Some(error) = &row.error {
         set("error", text(&error.chars().take(ERROR_LENGTH_MAX).collect::<String>()));
@@ -134,6 +139,7 @@ pub(crate) fn from_item(item: &Item) -> Result<DeploymentLog, CloudError> {
     Ok(DeploymentLog {
         build_id: string(item, "build_id"),
         version: item.get("version").and_then(|version| version.as_s().ok()).cloned(),
+        root: item.get("root").and_then(|root| root.as_s().ok()).cloned(),
         host_id: string(item, "host_id"),
         region: string(item, "region"),
         zone: string(item, "zone"),
@@ -197,6 +203,7 @@ mod tests {
         DeploymentLog {
             build_id: "b.zip".to_owned(),
             version: Some("v1".to_owned()),
+            root: Some("ab".repeat(32)),
             host_id: "region-a-00001".to_owned(),
             region: "region-a".to_owned(),
             zone: "zone-0".to_owned(),
@@ -216,6 +223,18 @@ mod tests {
     #[test]
     fn a_row_comes_back_as_it_was() {
         assert_eq!(from_item(&to_item(&row())).unwrap(), row());
+    }
+
+    #[test]
+    fn a_row_of_a_release_that_wrote_no_root_is_read_as_it_is() {
+        let mut item = to_item(&row());
+        assert_eq!(item["root"].as_s().unwrap(), &"ab".repeat(32));
+        item.remove("root");
+        let old = DeploymentLog { root: None, ..row() };
+        assert_eq!(from_item(&item).unwrap(), old);
+        let mut waiting = serde_json::to_value(row()).unwrap();
+        waiting.as_object_mut().unwrap().remove("root");
+        assert_eq!(serde_json::from_value::<DeploymentLog>(waiting).unwrap(), old);
     }
 
     #[test]

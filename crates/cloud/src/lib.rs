@@ -22,7 +22,7 @@ mod tracking_table;
 mod uploads;
 mod versions;
 
-pub use buckets::{Buckets, ObjectInfo};
+pub use buckets::{Buckets, ObjectInfo, Session};
 pub use clients::{Cloud, CloudConfig, Credentials};
 pub use copies::{CopyLimits, Landed};
 pub use deployment_log::{DeploymentLog, DeploymentStatus, timestamp};
@@ -35,9 +35,10 @@ pub use events::{EventError, ObjectCreated, builds_told, objects_created};
 pub use instance::{availability_zone, is_on_ec2};
 pub use names::{
     BUILD_SUFFIXES, BuildId, BuildIdError, BuildKeyError, DEPLOYMENT_LOG_SHARDS, FAILURE_TOPIC,
-    FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, ROUTES, RegionNameError,
-    TRACKING_TABLE, WORKFLOW, bucket_of_queue, build_shard, check_key, check_regions, fnv1a, is_build, queue_of_bucket,
-    region_dead_letter_queue, region_of_bucket, region_of_queue, region_queue, regional_bucket, staged,
+    FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, ROUTES, RegionNameError, SEEDERS_MAX,
+    TRACKING_TABLE, WORKFLOW, bucket_of_queue, build_shard, check_key, check_regions, fnv1a, is_build,
+    queues_of_bucket, region_dead_letter_queue, region_of_bucket, region_of_queue, region_queue, regional_bucket,
+    seeder_queue, staged,
 };
 pub use replication::{RegionCopy, replicate};
 pub use retry::Backoff;

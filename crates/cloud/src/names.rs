@@ -100,10 +100,12 @@ const BUCKET_LENGTH_MAX: usize = 63;
 /// Characters of a queue's name (Amazon SQS API reference, CreateQueue).
 const QUEUE_LENGTH_MAX: usize = 80;
 
-/// The queue of the region whose bucket this is; `None` where no region of this stage has such a bucket.
-pub fn queue_of_bucket(bucket: &str, stage: &str) -> Option<String> {
-    let region = staged_off(bucket, stage)?.strip_suffix("-builds")?;
-    (!region.is_empty() && region != "global").then(|| staged(&region_queue(region), stage))
+/// The queues of the seeders of the region whose bucket this is, each of which is to hear of every build; `None` where no region of this
+/// stage has such a bucket.
+pub fn queues_of_bucket(bucket: &str, stage: &str, seeders: u32) -> Option<Vec<String>> {
+    let region = region_of_bucket(bucket, stage).filter(|region| *region != "global")?;
+    let queue = |seeder| staged(&seeder_queue(region, seeder), stage);
+    Some((1..=seeders.clamp(1, SEEDERS_MAX)).map(queue).collect())
 }
 
 /// The region whose bucket this is.
@@ -120,22 +122,38 @@ fn staged_off<'a>(name: &'a str, stage: &str) -> Option<&'a str> {
     }
 }
 
-/// The queue by which a region's seeder hears of builds.
+/// The queue by which a region's first seeder hears of builds.
 pub fn region_queue(region: &str) -> String {
     format!("{region}{REGION_QUEUE}")
 }
 
-/// The region whose queue this is; `None` where it has another name.
-pub fn region_of_queue<'a>(queue: &'a str, stage: &str) -> Option<&'a str> {
-    staged_off(queue, stage)?
-        .strip_suffix(REGION_QUEUE)
-        .filter(|region| !region.is_empty())
+/// The queue by which the seeder of this number of a region, from 1, hears of builds. A queue gives a message to one listener: each seeder
+/// has its own.
+pub fn seeder_queue(region: &str, seeder: u32) -> String {
+    match seeder {
+        0 | 1 => region_queue(region),
+        _ => format!("{region}{REGION_QUEUE}{OF_SEEDER}{seeder}"),
+    }
 }
 
-/// The bucket of the region that a queue is of, in whichever stage the queue is; `None` where it has another name.
+/// The region whose seeder's queue this is; `None` where it has another name.
+pub fn region_of_queue<'a>(queue: &'a str, stage: &str) -> Option<&'a str> {
+    let (region, rest) = staged_off(queue, stage)?.rsplit_once(REGION_QUEUE)?;
+    (!region.is_empty() && off_seeder(rest).is_empty()).then_some(region)
+}
+
+/// The bucket of the region that a seeder's queue is of, in whichever stage the queue is; `None` where it has another name.
 pub fn bucket_of_queue(queue: &str) -> Option<String> {
-    let (region, stage) = queue.rsplit_once(REGION_QUEUE)?;
-    Some(regional_bucket(region) + stage)
+    let (region, rest) = queue.rsplit_once(REGION_QUEUE)?;
+    Some(regional_bucket(region) + off_seeder(rest))
+}
+
+/// What is left behind the number of a seeder, where there is one.
+fn off_seeder(rest: &str) -> &str {
+    let numbered = rest
+        .strip_prefix(OF_SEEDER)
+        .filter(|more| more.starts_with(|c: char| c.is_ascii_digit()));
+    numbered.map_or(rest, |more| more.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 /// Where its messages end that were taken up several times and never deleted.
@@ -253,6 +271,11 @@ impl fmt::Display for BuildId {
 
 /// What the name of a region's queue has behind the region.
 const REGION_QUEUE: &str = "-builds-events";
+/// What follows there from the second seeder of a region on, before its number.
+const OF_SEEDER: &str = "-seeder-";
+/// Seeders of a region at most: a dead-letter queue takes ten queues that lead to it (Amazon SQS developer guide, redrive allow policy), and a
+/// host is linked with eight.
+pub const SEEDERS_MAX: u32 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -312,14 +335,36 @@ mod tests {
         for stage in ["", "dev", "prod-acme"] {
             let bucket = staged(&regional_bucket("region-a"), stage);
             assert_eq!(
-                queue_of_bucket(&bucket, stage),
-                Some(staged(&region_queue("region-a"), stage))
+                queues_of_bucket(&bucket, stage, 1),
+                Some(vec![staged(&region_queue("region-a"), stage)])
             );
             assert_eq!(region_of_bucket(&bucket, stage), Some("region-a"));
-            assert_eq!(queue_of_bucket(&staged(GLOBAL_BUCKET, stage), stage), None);
+            assert_eq!(queues_of_bucket(&staged(GLOBAL_BUCKET, stage), stage, 1), None);
         }
-        assert_eq!(queue_of_bucket("region-a-builds", "dev"), None);
-        assert_eq!(queue_of_bucket("-builds", ""), None);
+        assert_eq!(queues_of_bucket("region-a-builds", "dev", 1), None);
+        assert_eq!(queues_of_bucket("-builds", "", 1), None);
+    }
+
+    #[test]
+    fn each_seeder_of_a_region_has_a_queue_of_its_own_and_all_are_of_one_bucket() {
+        for stage in ["", "dev", "prod-acme"] {
+            let bucket = staged(&regional_bucket("region-a"), stage);
+            let queues = queues_of_bucket(&bucket, stage, 3).unwrap();
+            let names =
+                ["", "-seeder-2", "-seeder-3"].map(|seeder| staged(&format!("region-a-builds-events{seeder}"), stage));
+            assert_eq!(queues, names);
+            for queue in &queues {
+                assert_eq!(region_of_queue(queue, stage), Some("region-a"), "{queue}");
+                assert_eq!(bucket_of_queue(queue).as_ref(), Some(&bucket), "{queue}");
+                assert!(queue.len() <= staged(&region_dead_letter_queue("region-a"), stage).len());
+            }
+        }
+        assert_eq!(
+            queues_of_bucket("a-builds", "", 100).unwrap().len(),
+            SEEDERS_MAX as usize
+        );
+        assert_eq!(region_of_queue("region-a-builds-events-dead-letter", ""), None);
+        assert_eq!(region_of_queue("region-a-builds-events-seeder-", ""), None);
     }
 
     #[test]

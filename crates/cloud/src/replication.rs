@@ -21,6 +21,8 @@ pub struct RegionCopy {
 
 /// Copies build `key` from the global bucket to those of `regions`; one that fails does not stop the others.
 ///
+/// `root` is that of the manifest, where the build is signed.
+///
 /// # Errors
 /// That of the tracking table; those of copies are in the results. Where a later execution has taken the row over, the
 /// row stays its own and the copies are told all the same.
@@ -28,7 +30,7 @@ pub async fn replicate(
     cloud: &Cloud,
     key: &str,
     regions: &[String],
-    execution_id: &str,
+    (execution_id, root): (&str, Option<String>),
 ) -> Result<Vec<RegionCopy>, CloudError> {
     let tracking = cloud.tracking();
     tracking.start(key, GLOBAL_BUCKET, execution_id).await?;
@@ -63,6 +65,7 @@ pub async fn replicate(
         execution_id: execution_id.to_owned(),
         status: status.to_owned(),
         version_id: None,
+        root,
         successful_buckets: names(true),
         failed_buckets,
     };

@@ -28,6 +28,8 @@ pub struct Tracking {
     pub status: String,
     /// The version that it is of, where the row says.
     pub version_id: Option<String>,
+    /// Root of the build's manifest as its signature says it, in hexadecimal; `None` where it has none. Nobody has verified that here.
+    pub root: Option<String>,
     /// Buckets that have it.
     pub successful_buckets: Vec<String>,
     /// Buckets that do not.
@@ -79,6 +81,10 @@ impl TrackingTable {
 
     /// Notes how an execution has ended, unless the row is by now that of another one.
     pub async fn finish(&self, tracking: &Tracking) -> Result<(), CloudError> {
+        let root = match &tracking.root {
+            Some(root) => text(root),
+            None => AttributeValue::Null(true),
+        };
         let list = |buckets: &[String]| AttributeValue::L(buckets.iter().map(|bucket| text(bucket)).collect());
         let request = self
             .client
@@ -87,8 +93,12 @@ impl TrackingTable {
             .key("fileKey", text(&tracking.file_key))
             .key("sourceBucket", text(&tracking.source_bucket))
             .condition_expression("executionId = :execution")
-            .update_expression("SET #status = :status, successfulBuckets = :good, failedBuckets = :bad, endTime = :end")
+            .update_expression(
+                "SET #status = :status, #root = :root, successfulBuckets = :good, failedBuckets = :bad, endTime = :end",
+            )
             .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#root", "root")
+            .expression_attribute_values(":root", root)
             .expression_attribute_values(":execution", text(&tracking.execution_id))
             .expression_attribute_values(":status", text(&tracking.status))
             .expression_attribute_values(":good", list(&tracking.successful_buckets))
@@ -134,6 +144,7 @@ impl TrackingTable {
             execution_id: string(&item, "executionId"),
             status: string(&item, "status"),
             version_id: Some(string(&item, "sourceVersionId")).filter(|id| !id.is_empty() && id != "newest"),
+            root: Some(string(&item, "root")).filter(|root| !root.is_empty()),
             successful_buckets: strings(&item, "successfulBuckets"),
             failed_buckets: strings(&item, "failedBuckets"),
         }))

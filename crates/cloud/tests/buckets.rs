@@ -112,7 +112,10 @@ async fn one_bad_bucket_does_not_stop_the_others_and_the_tracking_row_tells() {
         .await
         .unwrap();
     let regions = ["region-a", "region-none", "region-b"].map(str::to_owned);
-    let copies = replicate(&test.cloud, "b.zip", &regions, "run-1").await.unwrap();
+    let root = Some("ab".repeat(32));
+    let copies = replicate(&test.cloud, "b.zip", &regions, ("run-1", root.clone()))
+        .await
+        .unwrap();
     for copy in &copies {
         assert_eq!(copy.result.is_err(), copy.region == "region-none", "{copy:?}");
     }
@@ -131,6 +134,7 @@ async fn one_bad_bucket_does_not_stop_the_others_and_the_tracking_row_tells() {
         (row.status.as_str(), row.execution_id.as_str()),
         ("PARTIAL_FAILURE", "run-1")
     );
+    assert_eq!(row.root, root);
     assert_eq!(row.failed_buckets, ["region-none-builds"]);
     assert_eq!(row.successful_buckets.len(), 2);
 }

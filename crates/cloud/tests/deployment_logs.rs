@@ -4,15 +4,19 @@ mod rig;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use cloud::{Cloud, DeploymentLog, DeploymentLogWriter, DeploymentStatus, EmbeddedCloud, FirstRow};
+use cloud::{
+    Cloud, CloudError, DeploymentLog, DeploymentLogWriter, DeploymentStatus, EmbeddedCloud, FirstRow,
+    HOST_DEPLOYMENT_LOGS,
+};
 use rig::{Answer, Rule, TestCloud};
 
 fn row(host: u32) -> DeploymentLog {
     DeploymentLog {
         build_id: "b.zip".to_owned(),
         version: None,
+        root: None,
         host_id: format!("region-a-{host:06}"),
         region: "region-a".to_owned(),
         zone: "region-a-zone-0".to_owned(),
@@ -130,6 +134,58 @@ async fn a_folder_that_cannot_be_used_is_named() {
     std::fs::write(&file, b"").unwrap();
     let error = EmbeddedCloud::start(&file).await.unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
+}
+
+/// All rows at once into a table that takes so many a second: how long that takes over the least, which is what the table needs for those
+/// that it does not take at once.
+async fn into_a_slow_table(rows: u32, rows_per_second: u32) -> f64 {
+    let test = TestCloud::start().await;
+    test.faults.slow_rows(HOST_DEPLOYMENT_LOGS, rows_per_second);
+    let begun = Instant::now();
+    let report = write(&test.cloud, 0..rows).await;
+    let took = begun.elapsed().as_secs_f64();
+    assert_eq!((report.rows_written, report.failed.len()), (u64::from(rows), 0));
+    assert_eq!(
+        test.cloud.deployment_logs().count("b.zip").await.unwrap(),
+        u64::from(rows)
+    );
+    assert!(test.faults.happened().rows_left > 0, "the table was never too slow");
+    let least = f64::from(rows - rows_per_second) / f64::from(rows_per_second);
+    eprintln!(
+        "{rows} rows at {rows_per_second}/s: {took:.2} s, least {least:.2} s, {:.2}",
+        took / least
+    );
+    took / least
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_takes_no_more_is_written_to_as_fast_as_it_takes() {
+    let over_least = into_a_slow_table(1500, 300).await;
+    assert!(over_least < 1.3, "{over_least:.2} times the least");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "half a minute, and a machine that has nothing else to do; cargo test -p cloud --test deployment_logs -- --ignored --nocapture"]
+async fn a_hundred_thousand_rows_are_in_a_new_table_within_1_3_of_the_least_time() {
+    let over_least = into_a_slow_table(100_000, 4_000).await;
+    assert!(over_least < 1.3, "{over_least:.2} times the least");
+}
+
+#[tokio::test]
+async fn rows_that_hosts_write_one_by_one_are_turned_away_where_the_table_takes_no_more() {
+    let test = TestCloud::start().await;
+    test.faults.slow_rows(HOST_DEPLOYMENT_LOGS, 2);
+    let logs = test.cloud.deployment_logs();
+    let mut fates = Vec::new();
+    for host in 0..6 {
+        fates.push(logs.write_first(&row(host)).await);
+    }
+    let turned_away = fates
+        .iter()
+        .filter(|fate| fate.as_ref().is_err_and(CloudError::is_retryable));
+    assert!(turned_away.count() >= 1, "{fates:?}");
+    let written = fates.iter().filter(|fate| fate.is_ok()).count() as u64;
+    assert_eq!(logs.count("b.zip").await.unwrap(), written);
 }
 
 #[tokio::test]

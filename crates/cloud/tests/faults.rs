@@ -55,6 +55,7 @@ fn row(build: &str, host: &str) -> DeploymentLog {
     DeploymentLog {
         build_id: build.to_owned(),
         version: None,
+        root: None,
         host_id: host.to_owned(),
         region: "region-a".to_owned(),
         zone: "zone-0".to_owned(),
@@ -226,7 +227,7 @@ async fn a_bucket_that_is_not_there_is_named() {
         .unwrap_err();
     assert_eq!(error.to_string(), "bucket region-z-builds does not exist");
     buckets.put_bytes(GLOBAL_BUCKET, "b.zip", data(10)).await.unwrap();
-    let copies = replicate(&test.cloud, "b.zip", &["region-z".to_owned()], "run-1")
+    let copies = replicate(&test.cloud, "b.zip", &["region-z".to_owned()], ("run-1", None))
         .await
         .unwrap();
     assert!(

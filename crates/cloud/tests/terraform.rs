@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use aws_sdk_dynamodb::types::KeyType;
-use cloud::{GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, regional_bucket};
+use cloud::{GLOBAL_BUCKET, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, regional_bucket, seeder_queue, staged};
 use rig::TestCloud;
 use serde_json::Value;
 use terraform_files::{FUNCTIONS, Infrastructure, REGIONS, array, attribute, files, nested, object, root, string};
@@ -149,6 +149,65 @@ fn buckets_and_queues_are_encrypted_and_queues_have_dead_letter_queues() {
     assert_eq!(queue("sqs_managed_sse_enabled"), true);
     assert_eq!(queue("dlq_sqs_managed_sse_enabled"), true);
     assert!(queue("redrive_policy")["maxReceiveCount"].as_u64().unwrap() >= 2);
+}
+
+/// Two seeders on one queue would each hear of a part of the builds.
+#[test]
+fn each_seeder_of_a_region_has_a_queue_that_only_it_needs_and_is_told_of_every_build() {
+    for stage in ["prod-acme", "dev"] {
+        let infrastructure = Infrastructure::with(stage, "seeders_per_region", "3");
+        for region in ["region-a", "region-b"] {
+            let expected: Vec<String> = (1..=3)
+                .map(|seeder| staged(&seeder_queue(region, seeder), stage))
+                .collect();
+            let output = infrastructure.block("output", &["seeder_queue_names"]);
+            assert_eq!(
+                infrastructure.evaluate(attribute(output, "value"))[region],
+                serde_json::json!(expected)
+            );
+            for (seeder, name) in (2..).zip(&expected[1..]) {
+                let of_seeder = |argument: &str| {
+                    infrastructure.of_each("more_seeder_queue", argument, &format!("{region} {seeder}"))
+                };
+                assert_eq!(of_seeder("name"), *name);
+                let aws_region = REGIONS.iter().find(|(fleet, _)| *fleet == region).unwrap().1;
+                assert_eq!(of_seeder("region"), aws_region);
+                let redrive = of_seeder("redrive_policy");
+                assert_eq!(
+                    redrive["deadLetterTargetArn"],
+                    format!("region_queue[{region}].dead_letter_queue_arn")
+                );
+                assert!(redrive["maxReceiveCount"].as_u64().unwrap() >= 2);
+                assert_eq!(of_seeder("sqs_managed_sse_enabled"), true);
+            }
+            // A dead-letter queue names who may send to it.
+            let allowed = infrastructure.of_each("region_queue", "dlq_redrive_allow_policy", region);
+            let allowed: Vec<String> = array(&allowed["sourceQueueArns"]).iter().map(string).collect();
+            assert_eq!(allowed.len(), 3);
+            assert!(
+                allowed
+                    .iter()
+                    .zip(&expected)
+                    .all(|(arn, name)| arn.ends_with(&format!(":123:{name}"))),
+                "{allowed:?}"
+            );
+        }
+        let told = infrastructure.function("regional-sync", "environment_variables");
+        assert_eq!(told["SEEDERS_PER_REGION"], "3");
+        // Their names are within what the function may send to.
+        let statements = infrastructure.local("regional_sync_statements");
+        let patterns: Vec<String> = array(&statements[0]["Resource"]).iter().map(string).collect();
+        assert!(
+            patterns
+                .iter()
+                .any(|pattern| pattern.ends_with(&staged(":*-builds-events-seeder-*", stage))),
+            "{patterns:?}"
+        );
+    }
+    assert_eq!(
+        Infrastructure::on_aws("prod").local("more_seeder_queues"),
+        serde_json::json!({})
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the command line takes.
 
 mod baseline;
+mod bootstrap;
 mod certify;
 mod changes;
 mod cost;
@@ -29,6 +30,7 @@ use baseline::BASELINES;
 use values::{few_seeds, seeds, size, whole, written_rate, written_size};
 
 pub(crate) use baseline::{BaselineArguments, BaselineName, OfBaselines};
+pub(crate) use bootstrap::{BootstrapArguments, DoctorArguments};
 pub(crate) use certify::{CertifyArguments, GuardArguments};
 pub(crate) use changes::{ChangeArguments, SetArguments};
 pub(crate) use cost::CostArguments;
@@ -456,33 +458,6 @@ pub(crate) struct StatusArguments {
     pub(crate) count: u16,
     #[command(flatten)]
     pub(crate) place: Place,
-    /// What to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BootstrapArguments {
-    #[command(flatten)]
-    pub(crate) place: Place,
-    /// The regions.
-    #[arg(long, value_delimiter = ',', default_values_t = ["region-a".to_owned(), "region-b".to_owned()])]
-    pub(crate) regions: Vec<String>,
-    /// Folder with <function>/bootstrap.zip, as scripts/package-lambdas.sh makes them.
-    #[arg(long, value_name = "FOLDER", default_value = "target/lambda-local")]
-    pub(crate) packages: PathBuf,
-    /// How functions reach the stack; the endpoint where absent.
-    #[arg(long, value_name = "URL")]
-    pub(crate) function_endpoint_url: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DoctorArguments {
-    #[command(flatten)]
-    pub(crate) place: Place,
-    /// The regions.
-    #[arg(long, value_delimiter = ',', default_values_t = ["region-a".to_owned(), "region-b".to_owned()])]
-    pub(crate) regions: Vec<String>,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

@@ -23,7 +23,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
         &["peer", "pipeline", "cloud", "program", "settings", "signing", "swarm"],
     ),
     ("simulator", &["explain", "scenario", "swarm"]),
-    ("lambdas", &["pipeline", "cloud", "program"]),
+    ("lambdas", &["pipeline", "cloud", "program", "signing"]),
     ("torture", &["swarm"]),
     (
         "harness",

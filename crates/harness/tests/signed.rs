@@ -203,7 +203,7 @@ async fn what_is_uploaded_with_a_key_is_believed_in_the_regions_and_what_is_not_
         .unwrap();
     upload(&["app.zip", "--build-id", "unsigned.zip"]).await.unwrap();
     for key in ["app.zip", "large.zip", "unsigned.zip"] {
-        let copies = replicate(&cloud, key, &regions, key).await.unwrap();
+        let copies = replicate(&cloud, key, &regions, (key, None)).await.unwrap();
         assert!(copies.iter().all(|copy| copy.result.is_ok()));
     }
     let (ours, theirs) = (

@@ -2,11 +2,12 @@
 //!
 //! The first time it reads the workflow's input from an object in S3, which is JSON or, as CodePipeline's own artifacts are, a zip with a
 //! file of JSON, and starts an execution; each later time, told by the continuation token, it looks how that stands, until it can report
-//! success or failure.
+//! success or failure. An artifact is read with the credentials that the job has for it: so the function's own role needs neither the bucket of
+//! artifacts nor their key.
 
 use std::future::Future;
 
-use cloud::Cloud;
+use cloud::{Cloud, ObjectCreated, Session};
 use pipeline::{Execution, PipelineClients, PipelineJobs, Started};
 use serde_json::{Value, json};
 
@@ -26,6 +27,8 @@ pub struct Job {
     pub file: Option<String>,
     /// The customer's key of KMS that artifacts are encrypted with.
     pub encryption_key: Option<String>,
+    /// Who may read the input, where it is an artifact of the job.
+    pub session: Option<Session>,
 }
 
 /// Where jobs are reported: CodePipeline, or a test.
@@ -120,14 +123,32 @@ pub fn read(event: &Value) -> Result<Job, BadRequest> {
         Some((text(bucket)?, text(key)?))
     };
     let artifact = job.pointer("/data/inputArtifacts/0/location/s3Location");
-    let input = named(&parameters, "bucket", "key")
-        .or_else(|| artifact.and_then(|location| named(location, "bucketName", "objectKey")));
+    let named_by_parameters = named(&parameters, "bucket", "key");
+    // What parameters name is no artifact, and nothing of the job's is sent there.
+    let artifact_is_input = named_by_parameters.is_none();
+    let input =
+        named_by_parameters.or_else(|| artifact.and_then(|location| named(location, "bucketName", "objectKey")));
     Ok(Job {
         id: id.to_owned(),
         continuation_token: text("/data/continuationToken").map(str::to_owned),
+        session: artifact_is_input.then(|| session(job)).flatten(),
         input,
         file: parameters["file"].as_str().map(str::to_owned),
         encryption_key: text("/data/encryptionKey/id").map(str::to_owned),
+    })
+}
+
+/// The credentials that CodePipeline gives a job for its artifacts, for as long as it takes.
+fn session(job: &Value) -> Option<Session> {
+    let credentials = job.pointer("/data/artifactCredentials")?;
+    let text = |name: &str| {
+        let text = credentials.get(name)?.as_str().filter(|text| !text.is_empty())?;
+        Some(text.to_owned())
+    };
+    Some(Session {
+        access_key_id: text("accessKeyId")?,
+        secret_access_key: text("secretAccessKey")?,
+        token: text("sessionToken")?,
     })
 }
 
@@ -143,35 +164,60 @@ async fn start(cloud: &Cloud, state_machine: &str, job: &Job) -> Result<Progress
             "the job names no input of the workflow; expected {expected}"
         )));
     };
-    let bytes = match read_input(cloud, (bucket, key), job.file.as_deref()).await {
+    let bytes = match read_input(cloud, (bucket, key), job).await {
         Err(failure) if failure.kind() == "Refused" => return Err(hinted(&failure, job)),
         read => read?,
     };
     let fields: serde_json::Map<String, Value> = serde_json::from_slice(&bytes)
         .map_err(|error| wrong(format!("{key} in bucket {bucket} is not a JSON object: {error}")))?;
     let input = workflow_input::check(&fields).map_err(|bad| wrong(format!("{key} in bucket {bucket}: {bad}")))?;
-    let name = format!("pipeline-{}", workflow_input::readable(&job.id, 60));
-    match cloud.workflow().start(state_machine, &name, &input).await? {
-        Started::New { arn } => {
-            tracing::info!(
-                job = job.id,
-                execution = arn,
-                build = input["sourceKey"].as_str(),
-                "started"
-            );
-            Ok(Progress::Going(arn))
+    if let Some(version) = input["sourceVersionId"].as_str() {
+        // The event of an upload begins the same copies. They are followed, whoever was first, and made again only where they have failed.
+        let name = workflow_input::execution_name(&ObjectCreated {
+            bucket: text_of(&input, "sourceBucket"),
+            key: text_of(&input, "sourceKey"),
+            size: None,
+            version: version.to_owned(),
+            version_id: Some(version.to_owned()),
+            sequencer: None,
+        });
+        let arn = started(cloud, state_machine, &name, &input).await?;
+        match look(cloud, &arn).await {
+            Err(failure) if failure.kind() == "ExecutionFailed" => {
+                tracing::warn!(job = job.id, %failure, "it is done again");
+            }
+            looked => return looked,
         }
-        // The job was invoked twice: go on with what the first has started.
-        Started::Already => Ok(Progress::Going(format!(
-            "{}:{name}",
-            state_machine.replacen(":stateMachine:", ":execution:", 1)
-        ))),
+    }
+    let name = format!("pipeline-{}", workflow_input::readable(&job.id, 60));
+    Ok(Progress::Going(started(cloud, state_machine, &name, &input).await?))
+}
+
+/// The execution of this name, which is there already where the job is invoked twice.
+async fn started(cloud: &Cloud, state_machine: &str, name: &str, input: &Value) -> Result<String, Failure> {
+    let build = input["sourceKey"].as_str();
+    match cloud.workflow().start(state_machine, name, input).await? {
+        Started::New { arn } => {
+            tracing::info!(execution = arn, build, "started");
+            Ok(arn)
+        }
+        Started::Already => {
+            let executions = state_machine.replacen(":stateMachine:", ":execution:", 1);
+            Ok(format!("{executions}:{name}"))
+        }
     }
 }
 
+fn text_of(input: &Value, name: &str) -> String {
+    input[name].as_str().unwrap_or_default().to_owned()
+}
+
 /// The workflow's input as JSON.
-async fn read_input(cloud: &Cloud, (bucket, key): (&str, &str), file: Option<&str>) -> Result<Vec<u8>, Failure> {
-    let buckets = cloud.buckets();
+async fn read_input(cloud: &Cloud, (bucket, key): (&str, &str), job: &Job) -> Result<Vec<u8>, Failure> {
+    let buckets = match &job.session {
+        Some(session) => cloud.buckets().in_session(session),
+        None => cloud.buckets(),
+    };
     let object = buckets.head(bucket, key).await?;
     let too_long = |max: u64| {
         let size = object.size;
@@ -184,7 +230,7 @@ async fn read_input(cloud: &Cloud, (bucket, key): (&str, &str), file: Option<&st
     }
     let bytes = buckets.get_range(&object, 0..object.size).await?;
     if artifact::is_zip(&bytes) {
-        let unpacked = artifact::file(&bytes, file, INPUT_MAX);
+        let unpacked = artifact::file(&bytes, job.file.as_deref(), INPUT_MAX);
         return unpacked.map_err(|why| wrong(format!("{key} in bucket {bucket}: {why}")));
     }
     if object.size > INPUT_MAX {
@@ -195,11 +241,15 @@ async fn read_input(cloud: &Cloud, (bucket, key): (&str, &str), file: Option<&st
 
 /// Whoever may read a bucket and not use its key is told the same by S3.
 fn hinted(failure: &Failure, job: &Job) -> Failure {
-    let of_key = match &job.encryption_key {
-        Some(key) => format!(
+    let of_key = match (&job.encryption_key, &job.session) {
+        (_, Some(_)) => {
+            "; the job's own credentials may not read it: may the pipeline's role, and use the key of artifacts?"
+                .to_owned()
+        }
+        (Some(key), None) => format!(
             "; artifacts are encrypted with {key}: is it pipeline_artifact_kms_key_arn, and does its policy let this role decrypt?"
         ),
-        None => "; is its bucket pipeline_artifact_bucket?".to_owned(),
+        (None, None) => "; is its bucket pipeline_artifact_bucket?".to_owned(),
     };
     Failure::new("Refused", format!("{failure}{of_key}"))
 }
@@ -261,6 +311,23 @@ mod tests {
             refused.contains("arn:aws:kms:k") && refused.contains("pipeline_artifact_kms_key_arn"),
             "{refused}"
         );
+        let credentials = json!({"accessKeyId": "ASIA1", "secretAccessKey": "hush", "sessionToken": "token"});
+        let with = |parameters: &str| {
+            read(
+                &json!({"CodePipeline.job": {"id": "j", "data": {"artifactCredentials": credentials,
+                "actionConfiguration": {"configuration": {"UserParameters": parameters}},
+                "inputArtifacts": [{"location": {"s3Location": {"bucketName": "c", "objectKey": "l"}}}]}}}),
+            )
+            .unwrap()
+        };
+        let job = with("{}");
+        assert_eq!(job.session.as_ref().unwrap().access_key_id, "ASIA1");
+        assert!(
+            !format!("{job:?}").contains("hush") && !format!("{job:?}").contains("token\""),
+            "{job:?}"
+        );
+        // What somebody names is read as who the function is.
+        assert_eq!(with("{\"bucket\": \"b\", \"key\": \"k\"}").session, None);
         assert!(read(&json!({"x": 1})).is_err() && read(&json!({"CodePipeline.job": {}})).is_err());
     }
 }

@@ -7,6 +7,7 @@
 use cloud::{Cloud, CloudError, CopyLimits, Landed};
 use program::chain;
 use serde_json::{Value, json};
+use signing::Signature;
 
 use crate::Failure;
 
@@ -28,9 +29,19 @@ pub async fn handle(cloud: Cloud, event: Value) -> Result<Value, Failure> {
     let task = read(&event)?;
     let bucket = &task.bucket;
     match copy(&cloud, &task).await {
-        Ok(Landed::Copied { version, bytes, parts }) => {
+        Ok(Landed::Copied {
+            version,
+            bytes,
+            parts,
+            signature,
+        }) => {
             tracing::info!(build = task.key, bucket, version, bytes, parts, "copied");
-            Ok(json!({"bucket": bucket, "status": "SUCCEEDED", "bytes": bytes, "parts": parts, "version": version}))
+            let mut answer =
+                json!({"bucket": bucket, "status": "SUCCEEDED", "bytes": bytes, "parts": parts, "version": version});
+            if let Some(root) = signature.as_deref().and_then(root_of) {
+                answer["root"] = root.into();
+            }
+            Ok(answer)
         }
         Ok(Landed::Superseded { by }) => {
             tracing::info!(build = task.key, bucket, by, "a newer version is on its way");
@@ -54,6 +65,13 @@ async fn copy(cloud: &Cloud, task: &Task) -> Result<Landed, CloudError> {
     let from = (task.source_bucket.as_str(), task.key.as_str());
     let copied = source.copy_version(from, task.version_id.as_deref(), &there, &task.bucket, task.limits);
     copied.await
+}
+
+/// The root of the manifest that a signature is of. Who has signed, and whether that is true, is for seeders and hosts to find out, who
+/// have the keys and the bytes.
+fn root_of(signature: &str) -> Option<String> {
+    let signature: Signature = signature.parse().ok()?;
+    Some(signature.root().to_string())
 }
 
 fn read(event: &Value) -> Result<Task, Failure> {

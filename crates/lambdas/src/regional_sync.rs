@@ -1,13 +1,14 @@
-//! `regional-sync`: a build in a regional bucket is told to the region's seeder by its queue. One in each AWS region that has
-//! buckets, since a bucket calls functions of its own region only.
+//! `regional-sync`: a build in a regional bucket is told to each seeder of the region, by the seeder's own queue: a queue gives a message to
+//! one listener. One function in each AWS region that has buckets, since a bucket calls functions of its own region only.
 
-use cloud::{BUILD_SUFFIXES, Cloud, is_build, objects_created, queue_of_bucket};
+use cloud::{BUILD_SUFFIXES, Cloud, CloudError, SEEDERS_MAX, is_build, objects_created, queues_of_bucket};
 use pipeline::PipelineClients;
 use serde_json::{Value, json};
 
 use crate::{Failure, configuration};
 
-/// Sends a message for each build that the event tells of to the queue of its bucket. What only belongs to a build, such as its
+/// Sends a message for each build that the event tells of to each queue of its bucket. One that does not take it keeps it from no other, and
+/// has the event come again: then all are told again, which does no harm. What only belongs to a build, such as its
 /// checksum or signature, is there for whoever wants it, and no seeder is told.
 ///
 /// # Errors
@@ -15,9 +16,10 @@ use crate::{Failure, configuration};
 pub async fn handle(cloud: Cloud, event: Value) -> Result<Value, Failure> {
     let stage = configuration::optional("STAGE").unwrap_or_default();
     let suffixes = configuration::optional("BUILD_SUFFIXES").unwrap_or_else(|| BUILD_SUFFIXES.to_owned());
+    let seeders = configuration::number("SEEDERS_PER_REGION", 1, 1..=SEEDERS_MAX)?;
     let mut sent = 0;
     for object in objects_created(&event)? {
-        let Some(queue) = queue_of_bucket(&object.bucket, &stage) else {
+        let Some(queues) = queues_of_bucket(&object.bucket, &stage, seeders) else {
             return Err(Failure::invalid(format!(
                 "bucket {} is that of no region of stage {stage:?}; expected <region>-builds and the stage",
                 object.bucket
@@ -34,10 +36,24 @@ pub async fn handle(cloud: Cloud, event: Value) -> Result<Value, Failure> {
             "version": object.version,
             "sequencer": object.sequencer,
         });
-        let queue = cloud.queues().named(&queue).await?;
-        queue.send(&message.to_string()).await?;
-        tracing::info!(build = object.key, bucket = object.bucket, "the seeder is told");
-        sent += 1;
+        let mut failed = None;
+        for queue in queues {
+            match tell(&cloud, &queue, &message.to_string()).await {
+                Ok(()) => {
+                    tracing::info!(build = object.key, bucket = object.bucket, queue, "a seeder is told");
+                    sent += 1;
+                }
+                Err(error) => {
+                    tracing::error!(build = object.key, bucket = object.bucket, queue, %error, "a seeder is not told");
+                    failed = failed.or(Some(error));
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)?;
     }
     Ok(json!({"sent": sent}))
+}
+
+async fn tell(cloud: &Cloud, queue: &str, message: &str) -> Result<(), CloudError> {
+    cloud.queues().named(queue).await?.send(message).await
 }

@@ -84,15 +84,24 @@ pub fn check(fields: &Map<String, Value>) -> Result<Value, BadRequest> {
             problems.push(format!("destinationBuckets — {destination} is named twice"));
         }
     }
+    let version = fields.get("sourceVersionId").filter(|version| !version.is_null());
+    let is_version = |version: &Value| version.as_str().is_some_and(|id| (1..=1024).contains(&id.len()));
+    if version.is_some_and(|version| !is_version(version)) {
+        problems.push("sourceVersionId — expected the id of a version, or nothing for the newest".to_owned());
+    }
     for name in fields.keys() {
-        if !["sourceBucket", "sourceKey", "destinationBuckets"].contains(&name.as_str()) {
+        if !["sourceBucket", "sourceKey", "sourceVersionId", "destinationBuckets"].contains(&name.as_str()) {
             problems.push(format!("{name} — is not known"));
         }
     }
     if !problems.is_empty() {
         return Err(BadRequest(problems.join("; ")));
     }
-    Ok(json!({"sourceBucket": bucket, "sourceKey": key, "destinationBuckets": buckets}))
+    let mut input = json!({"sourceBucket": bucket, "sourceKey": key, "destinationBuckets": buckets});
+    if let Some(version) = version {
+        input["sourceVersionId"] = version.clone();
+    }
+    Ok(input)
 }
 
 fn is_bucket_name(name: &str) -> bool {

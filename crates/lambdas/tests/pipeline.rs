@@ -350,6 +350,70 @@ async fn a_job_of_a_pipeline_follows_the_execution_that_it_starts() {
     );
 }
 
+/// A build that was uploaded before the job: its event has begun the copies, or is about to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_names_a_version_follows_what_its_upload_has_begun_and_nothing_is_copied_twice() {
+    let stack = stack().await;
+    let cloud = stack.cloud().await;
+    let arn = stack.provisioned.state_machine_arn.clone();
+    cloud.buckets().create_if_missing("pipeline-versions").await.unwrap();
+    let put = async |key: &str, version: &str, bucket: &str| {
+        let input = json!({"sourceBucket": GLOBAL_BUCKET, "sourceKey": key, "sourceVersionId": version,
+            "destinationBuckets": [bucket]});
+        let bytes = Bytes::from(input.to_string());
+        cloud
+            .buckets()
+            .put_bytes("pipeline-versions", "deploy.json", bytes)
+            .await
+            .unwrap();
+    };
+    let reports = Recorded::default();
+    let invoke = async |id: &str, token: Option<&str>| {
+        let mut event = json!({"CodePipeline.job": {"id": id, "data": {"inputArtifacts": [
+            {"location": {"s3Location": {"bucketName": "pipeline-versions", "objectKey": "deploy.json"}}}]}}});
+        if let Some(token) = token {
+            event["CodePipeline.job"]["data"]["continuationToken"] = token.into();
+        }
+        handle_job(&cloud, &event, &arn, &reports).await.unwrap();
+        reports.0.lock().unwrap().last().unwrap().1.clone()
+    };
+    let followed = async |id: &str| {
+        let mut said = invoke(id, None).await;
+        eventually(id, || async {
+            cloud
+                .workflow()
+                .describe(&said)
+                .await
+                .map_or(Some(()), |execution| (execution.status != "RUNNING").then_some(()))
+        })
+        .await;
+        if said.starts_with("arn:") {
+            said = invoke(id, Some(&said)).await;
+        }
+        said
+    };
+    upload(&cloud, "followed.zip", b"a build").await;
+    let version = cloud.buckets().head_version(GLOBAL_BUCKET, "followed.zip", None).await;
+    let version = version.unwrap().version_id.unwrap();
+    put("followed.zip", &version, "region-a-builds").await;
+    assert_eq!(followed("job-followed").await, "done");
+    replicated(&cloud, "followed.zip").await;
+    // Once more when all has ended: there is nothing to do.
+    assert_eq!(invoke("job-late", None).await, "done");
+    assert_eq!(executions(stack, &cloud, "followed.zip").await.len(), 1);
+    // What has failed is done again by the next job, and by each job once.
+    put("never-uploaded.zip", "no-such-version", "region-a-builds").await;
+    for (job, count) in [("job-first", 1), ("job-again", 2)] {
+        let said = followed(job).await;
+        assert!(said.starts_with("failed: ExecutionFailed"), "{said}");
+        assert_eq!(
+            executions(stack, &cloud, "never-uploaded.zip").await.len(),
+            count,
+            "{job}"
+        );
+    }
+}
+
 async fn lambda(stack: &Stack) -> aws_sdk_lambda::Client {
     let shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
         .region("us-east-1")

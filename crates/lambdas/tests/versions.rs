@@ -127,6 +127,7 @@ async fn an_event_of_an_older_version_copies_nothing_of_it_and_the_newer_one_is_
     assert_eq!(ended(&cloud, &late).await.status, "SUCCEEDED");
     let row = cloud.tracking().get(key, SOURCE).await.unwrap().unwrap();
     assert_eq!((row.status.as_str(), row.execution_id), ("COMPLETED", newer));
+    assert_eq!((row.version_id, row.root), (Some(second), Some(ROOT.to_owned())));
     assert!(content(&cloud, "overtaken-one", key).await == build(2, 7_000_000));
 }
 
@@ -164,7 +165,8 @@ async fn a_copy_says_of_itself_what_its_source_says_at_once_or_in_parts() {
             Landed::Copied {
                 version: version.clone(),
                 bytes,
-                parts
+                parts,
+                signature: Some(SIGNATURE.to_owned()),
             }
         );
         let head = cloud
@@ -315,3 +317,5 @@ const SIGNATURE: &str = concat!(
     "a8b7e7b64ef3c266abfa7697cdd9b5280c63532af7f164b9;sequence=1795981633067;signed=1795981633067;expires=1803757633067;proof=c29U",
     "JEwWGQ5yfn5FFOGS902nkJlIWJKEDCt2NMGVjoKnV0HAU67DqDrvKV7pWzTntk71lPKLbmPDkN3NLR9KCA"
 );
+/// What stands in it of the build.
+const ROOT: &str = "56bb47b92ed8de0ca8b7e7b64ef3c266abfa7697cdd9b5280c63532af7f164b9";

@@ -108,6 +108,7 @@ async fn all_copies_go_well() {
     let row = tracked(&cloud, key).await;
     assert_eq!((row.status.as_str(), row.execution_id), ("COMPLETED", execution.arn));
     assert_eq!(row.successful_buckets, ["good-one", "good-two", "good-three"]);
+    assert_eq!(row.root, None, "nobody has signed it");
     assert!(row.failed_buckets.is_empty());
 }
 

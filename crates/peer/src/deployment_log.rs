@@ -29,6 +29,7 @@ pub fn deployment_log(
     DeploymentLog {
         build_id: build_id.to_owned(),
         version: None,
+        root: report.root.map(|root| root.to_string()),
         host_id: placement.host_id.clone(),
         region: placement.region.clone(),
         zone: placement.zone.clone(),

@@ -73,6 +73,7 @@ fn row(build: &str, host: &str, status: DeploymentStatus) -> DeploymentLog {
     DeploymentLog {
         build_id: build.to_owned(),
         version: Some("1".to_owned()),
+        root: None,
         host_id: host.to_owned(),
         region: "region-a".to_owned(),
         zone: format!("zone-of-{host}"),
@@ -324,6 +325,8 @@ async fn a_host_keeps_its_row_until_it_is_told_that_it_is_written() {
         (&*told.build_id, told.status),
         ("apps/one.zip", DeploymentStatus::Succeeded)
     );
+    let root = seeder.node.root().unwrap().to_string();
+    assert_eq!(told.root, Some(root), "it says which bytes it has");
     // The table throttles.
     first.answer(RowFate::NotNow("DynamoDB is busy".to_owned()));
     let again = next(&mut rows).await;

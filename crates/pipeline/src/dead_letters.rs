@@ -174,10 +174,16 @@ impl DeadLetterQueue {
     pub async fn retry(&self, letter: &DeadLetter) -> Result<String, CloudError> {
         let to = match &self.source {
             Source::Seeders { region } => {
-                let name = self.pipeline.cloud.region_queue(region);
-                let queue = self.pipeline.cloud.queues().named(&name).await?;
-                queue.send(&letter.payload).await?;
-                format!("queue {name}")
+                // Which of them could not take it up is not told; the others have it by now.
+                let seeders = 1..=self.pipeline.seeders_told().await;
+                let names: Vec<String> = seeders
+                    .map(|seeder| self.pipeline.cloud.seeder_queue(region, seeder))
+                    .collect();
+                for name in &names {
+                    let queue = self.pipeline.cloud.queues().named(name).await?;
+                    queue.send(&letter.payload).await?;
+                }
+                format!("queue {}", names.join(" and "))
             }
             Source::Functions => {
                 let name = self.function_of(letter)?;

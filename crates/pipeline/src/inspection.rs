@@ -7,13 +7,13 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_s3::types::BucketVersioningStatus;
 use aws_sdk_sqs::types::QueueAttributeName;
 use cloud::{
-    CloudError, FAILURE_TOPIC, FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, HOST_DEPLOYMENT_LOGS, TRACKING_TABLE, WORKFLOW,
-    check_regions, region_dead_letter_queue,
+    CloudError, FAILURE_TOPIC, FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, HOST_DEPLOYMENT_LOGS, SEEDERS_MAX,
+    TRACKING_TABLE, WORKFLOW, check_regions, region_dead_letter_queue,
 };
 use serde_json::{Value, json};
 
 use crate::PipelineClients as _;
-use crate::provision::{COPIER, Pipeline, variables_of};
+use crate::provision::{COPIER, Pipeline, SEEDERS, variables_of};
 
 /// How a part of the pipeline was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,9 +109,11 @@ impl Pipeline {
         for region in &self.regions {
             let there = &places[&self.cloud.regional_bucket(region)];
             let dead_letters = self.cloud.name(&region_dead_letter_queue(region));
-            let queue = self.cloud.region_queue(region);
-            let state = there.queue_state(&queue, Some(&dead_letters)).await;
-            note("queue", queue, state);
+            for seeder in 1..=there.seeders_told().await {
+                let queue = self.cloud.seeder_queue(region, seeder);
+                let state = there.queue_state(&queue, Some(&dead_letters)).await;
+                note("queue", queue, state);
+            }
             let state = there.queue_state(&dead_letters, None).await;
             note("queue", dead_letters, state);
         }
@@ -208,6 +210,22 @@ impl Pipeline {
             Err(error) => PartState::failed(&CloudError::service(format!("look at bucket {bucket}"), &error)),
         };
         (state, place)
+    }
+
+    /// How many seeders of a region are told of each build, as the function that tells them says; one where that cannot be seen.
+    pub(crate) async fn seeders_told(&self) -> u32 {
+        let name = self.cloud.name("regional-sync");
+        let got = self
+            .lambda
+            .get_function_configuration()
+            .function_name(name)
+            .send()
+            .await;
+        let environment = got.ok().and_then(|function| function.environment?.variables);
+        let told = environment
+            .as_ref()
+            .and_then(|variables| variables.get(SEEDERS)?.parse().ok());
+        told.map_or(1, |seeders: u32| seeders.clamp(1, SEEDERS_MAX))
     }
 
     async fn queue_state(&self, name: &str, dead_letters: Option<&str>) -> PartState {
@@ -352,4 +370,4 @@ impl Pipeline {
 }
 
 /// Variables that have a default.
-const MAY_BE_MISSING: [&str; 2] = ["STAGE", "BUILD_SUFFIXES"];
+const MAY_BE_MISSING: [&str; 3] = ["STAGE", "BUILD_SUFFIXES", SEEDERS];

@@ -13,7 +13,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 
 use cloud::{
     BUILD_SUFFIXES, Cloud, CloudError, FAILURE_TOPIC, FUNCTION_DEAD_LETTER_QUEUE, FUNCTIONS, RegionNameError,
-    TRACKING_TABLE, WORKFLOW, check_regions, region_dead_letter_queue,
+    SEEDERS_MAX, TRACKING_TABLE, WORKFLOW, check_regions, region_dead_letter_queue,
 };
 
 use crate::PipelineClients;
@@ -55,6 +55,7 @@ pub struct Provisioned {
 pub struct Pipeline {
     pub(crate) cloud: Cloud,
     pub(crate) regions: Vec<String>,
+    seeders: u32,
     pub(crate) lambda: aws_sdk_lambda::Client,
     pub(crate) api: aws_sdk_apigateway::Client,
     pub(crate) sns: aws_sdk_sns::Client,
@@ -66,18 +67,26 @@ pub struct Pipeline {
 const DEFINITION: &str = include_str!("../../../terraform/step_function_definition.json");
 
 impl Pipeline {
-    /// That of `cloud` for these regions. Sends nothing yet.
+    /// That of `cloud` for these regions, with one seeder in each. Sends nothing yet.
     pub fn new(cloud: &Cloud, regions: &[String]) -> Self {
         let shared = cloud.shared();
         Self {
             cloud: cloud.clone(),
             regions: regions.to_vec(),
+            seeders: 1,
             lambda: aws_sdk_lambda::Client::new(shared),
             api: aws_sdk_apigateway::Client::new(shared),
             sns: aws_sdk_sns::Client::new(shared),
             sqs: aws_sdk_sqs::Client::new(shared),
             sfn: aws_sdk_sfn::Client::new(shared),
         }
+    }
+
+    /// The same with so many seeders in each region, each of which has a queue of its own; 1 to [`SEEDERS_MAX`].
+    #[must_use]
+    pub fn with_seeders(self, seeders: u32) -> Self {
+        let seeders = seeders.clamp(1, SEEDERS_MAX);
+        Self { seeders, ..self }
     }
 
     /// Makes all of it. `packages` has `<function>/bootstrap.zip` of each function; `function_endpoint` is how functions reach
@@ -100,7 +109,10 @@ impl Pipeline {
             let dead = self
                 .queue(&self.cloud.name(&region_dead_letter_queue(region)), None)
                 .await?;
-            self.queue(&self.cloud.region_queue(region), Some(&dead.1)).await?;
+            for seeder in 1..=self.seeders {
+                self.queue(&self.cloud.seeder_queue(region, seeder), Some(&dead.1))
+                    .await?;
+            }
         }
         let buckets: Vec<String> = self
             .regions
@@ -112,6 +124,7 @@ impl Pipeline {
             ("DESTINATION_BUCKETS", buckets.join(",")),
             ("STAGE", self.cloud.stage().to_owned()),
             ("BUILD_SUFFIXES", BUILD_SUFFIXES.to_owned()),
+            (SEEDERS, self.seeders.to_string()),
         ];
         let mut arns = HashMap::new();
         let make = async |function: &'static str, variables: &[(&str, String)]| {
@@ -377,7 +390,7 @@ pub(crate) fn variables_of(function: &str) -> &'static [&'static str] {
     match function {
         "build-worker" => &["GLOBAL_BUCKET"],
         "pipeline-action" => &["STATE_MACHINE_ARN"],
-        "regional-sync" => &["BUILD_SUFFIXES", "STAGE"],
+        "regional-sync" => &["BUILD_SUFFIXES", SEEDERS, "STAGE"],
         "replication-worker" => &["DESTINATION_BUCKETS", "STATE_MACHINE_ARN"],
         "step-function-invoker" => &[
             "BUILD_SUFFIXES",
@@ -390,10 +403,12 @@ pub(crate) fn variables_of(function: &str) -> &'static [&'static str] {
     }
 }
 
+/// By which `regional-sync` is told how many seeders a region has.
+pub(crate) const SEEDERS: &str = "SEEDERS_PER_REGION";
 /// The function that the workflow calls.
 pub(crate) const COPIER: &str = "region-copier";
 /// The API, before the stage is appended.
-const API: &str = "fleetcast";
+const API: &str = "code-deploy-api";
 /// Who may call the functions.
 pub(crate) const CALLERS: [&str; 2] = ["s3.amazonaws.com", "apigateway.amazonaws.com"];
 /// Times that a message of a region's queue is taken up before it goes to the dead-letter queue.

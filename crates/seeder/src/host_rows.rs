@@ -115,6 +115,7 @@ mod tests {
         DeploymentLog {
             build_id: "apps/b.zip".to_owned(),
             version: Some("v1".to_owned()),
+            root: None,
             host_id: "web-1".to_owned(),
             region: "region-a".to_owned(),
             zone: "zone-a".to_owned(),

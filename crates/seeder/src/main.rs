@@ -147,8 +147,8 @@ fn main() -> ExitCode {
     let arguments = &configuration.arguments;
     log_to_stderr("info,libp2p_swarm=warn", arguments.log_format);
     if arguments.queue.is_some() && !arguments.part.is_whole() {
-        let message = "--part is for seeders of one build: each message of a --queue reaches one seeder only, which seeds \
-            all of it";
+        let message = "--part is for seeders of one build: a seeder of a --queue has hosts of its own, for which it seeds all \
+            of it";
         Arguments::command()
             .error(clap::error::ErrorKind::ArgumentConflict, message)
             .exit();

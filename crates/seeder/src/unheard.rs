@@ -87,7 +87,8 @@ impl Hearing {
                             bucket,
                             metric = "builds_unheard",
                             "a build has come into the bucket and the queue has told nothing of it: another seeder takes its messages, and each \
-                             hears of a part of the builds, or the bucket does not tell this queue; expected one seeder to a queue"
+                             hears of a part of the builds, or the bucket does not tell this queue; expected a queue for each \
+                             seeder (seeders_per_region)"
                         );
                     }
                 }

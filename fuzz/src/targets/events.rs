@@ -1,6 +1,9 @@
 //! What a queue or S3 tells of builds: whatever it is, it is builds or an error, and what is told of a bucket is somebody's or nobody's.
 
-use cloud::{ObjectCreated, builds_told, check_key, is_build, objects_created, queue_of_bucket, region_of_bucket};
+use cloud::{
+    ObjectCreated, builds_told, check_key, is_build, objects_created, queues_of_bucket, region_of_bucket,
+    region_of_queue,
+};
 use serde_json::Value;
 
 pub(crate) fn run(data: &[u8]) {
@@ -31,11 +34,10 @@ fn look_at(object: &ObjectCreated) {
     }
     let _ = is_build(&object.key, cloud::BUILD_SUFFIXES);
     for stage in ["", "dev"] {
-        if let Some(queue) = queue_of_bucket(&object.bucket, stage) {
-            assert!(
-                region_of_bucket(&object.bucket, stage).is_some(),
-                "{queue} is of no region"
-            );
+        for queue in queues_of_bucket(&object.bucket, stage, 3).into_iter().flatten() {
+            let region = region_of_bucket(&object.bucket, stage);
+            assert!(region.is_some(), "{queue} is of no region");
+            assert_eq!(region_of_queue(&queue, stage), region, "{queue}");
         }
     }
 }

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "queue_name" {
-  description = "The queue that tells of the region's builds, such as region-a-builds-events-prod."
+  description = "The queue that tells this seeder of the region's builds, such as region-a-builds-events-prod: one of the output `seeder_queue_names`, and no other seeder's."
   type        = string
 }
 

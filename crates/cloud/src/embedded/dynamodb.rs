@@ -94,6 +94,13 @@ async fn answer(
         }
         RequestFault::LeaveUnprocessed => is_halved = true,
     }
+    if operation == "PutItem" && faults.has_slow_tables() {
+        let put: Value = serde_json::from_slice(&body)?;
+        let table = put["TableName"].as_str().unwrap_or_default();
+        if faults.on_rows(table, 1) == 0 {
+            return Ok(takes_no_more());
+        }
+    }
     let mut unprocessed = None;
     if is_halved || (operation == "BatchWriteItem" && faults.has_slow_tables()) {
         let mut batch: Value = serde_json::from_slice(&body)?;
@@ -111,11 +118,7 @@ async fn answer(
                 return Ok(json_answer(StatusCode::OK, &json!({ "UnprocessedItems": left })));
             }
             if none_is_kept {
-                return Ok(refusal(
-                    400,
-                    "ProvisionedThroughputExceededException",
-                    "the table takes no more rows this second",
-                ));
+                return Ok(takes_no_more());
             }
             body = Bytes::from(batch.to_string());
             unprocessed = Some(left);
@@ -153,6 +156,14 @@ fn take_out(items: &mut Value, kept: impl Fn(&str, usize) -> usize) -> Value {
         tables.retain(|_, requests| requests.as_array().is_none_or(|requests| !requests.is_empty()));
     }
     taken
+}
+
+fn takes_no_more() -> Answer {
+    refusal(
+        400,
+        "ProvisionedThroughputExceededException",
+        "the table takes no more rows this second",
+    )
 }
 
 fn refusal(status: u16, code: &str, message: &str) -> Answer {

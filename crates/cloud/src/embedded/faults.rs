@@ -104,8 +104,8 @@ impl Faults {
         self.plan().slow_buckets.insert(bucket.to_owned(), pace);
     }
 
-    /// From now on BatchWriteItem puts so many rows a second into `table`. What is more is left unprocessed, and a request of which no
-    /// row can be taken is throttled.
+    /// From now on BatchWriteItem and PutItem put so many rows a second into `table`. What is more is left unprocessed, and a request of
+    /// which no row can be taken is throttled.
     pub fn slow_rows(&self, table: &str, rows_per_second: u32) {
         let pace = RowPace::new(rows_per_second);
         self.plan().slow_tables.insert(table.to_owned(), pace);

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cloud::{Cloud, CloudConfig, EmbeddedCloud, PartSource};
+use cloud::{Cloud, CloudConfig, EmbeddedCloud, Faults, PartSource};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -37,12 +37,14 @@ pub struct TestCloud {
     pub folder: tempfile::TempDir,
     pub embedded: EmbeddedCloud,
     pub cloud: Cloud,
+    pub faults: Faults,
 }
 
 impl TestCloud {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let embedded = EmbeddedCloud::start(folder.path()).await.unwrap();
+        let faults = Faults::default();
+        let embedded = EmbeddedCloud::start_with_faults(folder.path(), &faults).await.unwrap();
         let cloud = Cloud::connect(embedded.config()).await;
         cloud
             .bootstrap(&["region-a".to_owned(), "region-b".to_owned()])
@@ -52,6 +54,7 @@ impl TestCloud {
             folder,
             embedded,
             cloud,
+            faults,
         }
     }
 

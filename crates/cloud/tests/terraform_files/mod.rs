@@ -1,7 +1,7 @@
 //! Reads `terraform/` and evaluates it for one stage: variables, locals, and the arguments of modules and resources. What
 //! modules and resources answer (ARNs, URLs) is made up from their names, so that a test sees who refers to whom.
 
-#![expect(unreachable_pub, reason = "a part of one test")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub const FUNCTIONS: [(&str, &[&str]); 6] = [
     ("build-worker", &["GLOBAL_BUCKET"]),
     ("pipeline-action", &["STATE_MACHINE_ARN"]),
     ("region-copier", &[]),
-    ("regional-sync", &["BUILD_SUFFIXES", "STAGE"]),
+    ("regional-sync", &["BUILD_SUFFIXES", "SEEDERS_PER_REGION", "STAGE"]),
     ("replication-worker", &["DESTINATION_BUCKETS", "STATE_MACHINE_ARN"]),
     (
         "step-function-invoker",
@@ -54,8 +54,57 @@ impl Infrastructure {
         Self::of(stage, None, Some((variable, value)))
     }
 
-    fn of(stage: &str, endpoint: Option<&str>, variable: Option<(&str, &str)>) -> Self {
-        let mut files = files(&root().join("terraform"), "tf");
+    /// `terraform/pipeline` with these variables. What its resources answer is made up.
+    pub fn pipeline(given: &[(&str, &str)]) -> Self {
+        let mut pipeline = Self::read("terraform/pipeline");
+        let mut variables = pipeline.defaults();
+        let nested =
+            |text: &str| -> hcl::Value { text.parse::<Expression>().unwrap().evaluate(&Context::new()).unwrap() };
+        for (name, value) in given {
+            assert!(variables.contains_key(*name), "no variable {name}");
+            variables.insert((*name).to_owned(), nested(value));
+        }
+        pipeline.context.declare_var("var", hcl::Value::Object(variables));
+        for (name, answer) in [
+            ("path", r#"{ module = "terraform/pipeline" }"#),
+            ("aws_kms_key", r#"{ artifacts = { arn = "key.arn" } }"#),
+            (
+                "aws_s3_bucket",
+                r#"{ artifacts = { id = "artifacts.id", arn = "artifacts.arn" } }"#,
+            ),
+            ("aws_sns_topic", r#"{ approvals = { arn = "approvals.arn" } }"#),
+            (
+                "data",
+                r#"{ aws_partition = { current = { partition = "aws-us-gov" } }, aws_caller_identity = { current = { account_id = "123" } } }"#,
+            ),
+        ] {
+            pipeline.context.declare_var(name, nested(answer));
+        }
+        pipeline.evaluate_locals();
+        let projects = pipeline.local("projects");
+        let of_each = |answer: &dyn Fn(&str) -> String| {
+            let answers = projects
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(|key| (key.clone(), nested(&answer(key))));
+            hcl::Value::Object(
+                [("project".to_owned(), hcl::Value::Object(answers.collect()))]
+                    .into_iter()
+                    .collect(),
+            )
+        };
+        let group = of_each(&|key| format!(r#"{{ arn = "log[{key}].arn", name = "log[{key}]" }}"#));
+        let role = of_each(&|key| format!(r#"{{ arn = "role[{key}].arn", name = "role[{key}]" }}"#));
+        let project = of_each(&|key| format!(r#"{{ name = "project[{key}]" }}"#));
+        pipeline.context.declare_var("aws_cloudwatch_log_group", group);
+        pipeline.context.declare_var("aws_iam_role", role);
+        pipeline.context.declare_var("aws_codebuild_project", project);
+        pipeline
+    }
+
+    fn read(folder: &str) -> Self {
+        let mut files = files(&root().join(folder), "tf");
         files.sort();
         assert!(!files.is_empty());
         let mut body = Vec::new();
@@ -64,10 +113,14 @@ impl Infrastructure {
             let parsed: Body = hcl::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
             body.extend(parsed.into_blocks());
         }
-        let mut infrastructure = Self {
+        Self {
             body,
             context: functions(),
-        };
+        }
+    }
+
+    fn of(stage: &str, endpoint: Option<&str>, variable: Option<(&str, &str)>) -> Self {
+        let mut infrastructure = Self::read("terraform");
         let mut variables = infrastructure.defaults();
         variables.insert("stage".to_owned(), stage.into());
         // On a local stack all is in one region, as the defaults have it.
@@ -148,6 +201,17 @@ impl Infrastructure {
         evaluate_in(&context, attribute(block, argument))
     }
 
+    /// An expression of a block that is there for `key` and `value`, which it calls by the name `name`.
+    pub fn evaluate_for(&self, expression: &Expression, name: &str, key: hcl::Value, value: Value) -> Value {
+        let value: hcl::Value = serde_json::from_value(value).unwrap();
+        let one: Map<String, hcl::Value> = [("key".to_owned(), key), ("value".to_owned(), value)]
+            .into_iter()
+            .collect();
+        let mut context = self.context.clone();
+        context.declare_var(hcl::Identifier::new(name).unwrap(), hcl::Value::Object(one));
+        evaluate_in(&context, expression)
+    }
+
     fn defaults(&self) -> Map<String, hcl::Value> {
         let variables = self.blocks("variable").map(|block| {
             let default = block.body().attributes().find(|attribute| attribute.key() == "default");
@@ -182,7 +246,17 @@ impl Infrastructure {
             (
                 "region_queue",
                 &regions,
-                &["queue_url", "queue_arn", "dead_letter_queue_url"],
+                &[
+                    "queue_url",
+                    "queue_arn",
+                    "dead_letter_queue_url",
+                    "dead_letter_queue_arn",
+                ],
+            ),
+            (
+                "more_seeder_queue",
+                &["region-a 2", "region-b 2", "region-a 3", "region-b 3"],
+                &["queue_arn"],
             ),
             ("function_dead_letter_queue", &aws_regions, &["queue_arn"]),
             ("region_copier", &[], &["lambda_function_arn", "lambda_function_name"]),
@@ -304,6 +378,14 @@ fn functions() -> Context<'static> {
         let (text, suffix) = (text_of(&args[0]), text_of(&args[1]));
         Ok(text.strip_suffix(&suffix).unwrap_or(&text).into())
     }
+    fn trimprefix(args: FuncArgs) -> Result<hcl::Value, String> {
+        let (text, prefix) = (text_of(&args[0]), text_of(&args[1]));
+        Ok(text.strip_prefix(&prefix).unwrap_or(&text).into())
+    }
+    fn file(args: FuncArgs) -> Result<hcl::Value, String> {
+        let text = fs::read_to_string(root().join(text_of(&args[0])));
+        text.map(hcl::Value::from).map_err(|error| error.to_string())
+    }
     fn set(args: FuncArgs) -> Result<hcl::Value, String> {
         let mut members = Vec::new();
         for member in list_of(&args[0]) {
@@ -334,6 +416,26 @@ fn functions() -> Context<'static> {
         let found = map_of(&args[0]).get(&text_of(&args[1]));
         Ok(found.unwrap_or(&args[2]).clone())
     }
+    fn setproduct(args: FuncArgs) -> Result<hcl::Value, String> {
+        let (left, right) = (list_of(&args[0]), list_of(&args[1]));
+        let pairs = left.iter().flat_map(|left| {
+            let of_left = right
+                .iter()
+                .map(|right| hcl::Value::Array(vec![left.clone(), right.clone()]));
+            of_left.collect::<Vec<_>>()
+        });
+        Ok(hcl::Value::Array(pairs.collect()))
+    }
+    fn range(args: FuncArgs) -> Result<hcl::Value, String> {
+        let [from, to] = [&args[0], &args[1]].map(|value| value.as_i64().unwrap_or_default());
+        Ok(hcl::Value::Array((from..to).map(hcl::Value::from).collect()))
+    }
+    fn tostring(args: FuncArgs) -> Result<hcl::Value, String> {
+        Ok(args[0]
+            .as_i64()
+            .map_or_else(|| text_of(&args[0]), |number| number.to_string())
+            .into())
+    }
     fn last(args: FuncArgs) -> Result<hcl::Value, String> {
         args.last().cloned().ok_or_else(|| "expected an argument".to_owned())
     }
@@ -352,6 +454,11 @@ fn functions() -> Context<'static> {
         ("replace", replace),
         ("startswith", startswith),
         ("trimsuffix", trimsuffix),
+        ("trimprefix", trimprefix),
+        ("file", file),
+        ("setproduct", setproduct),
+        ("range", range),
+        ("tostring", tostring),
         ("jsonencode", last),
         ("templatefile", last),
     ] {

@@ -26,7 +26,7 @@ pub(crate) async fn bootstrap(arguments: BootstrapArguments) -> Exit {
         Ok(cloud) => cloud,
         Err(exit) => return exit,
     };
-    let pipeline = Pipeline::new(&cloud, &arguments.regions);
+    let pipeline = Pipeline::new(&cloud, &arguments.regions).with_seeders(arguments.seeders_per_region);
     let functions_reach = arguments.function_endpoint_url.as_deref().unwrap_or(&endpoint);
     let tell = |what: &str| say!("harness: {what}");
     match pipeline

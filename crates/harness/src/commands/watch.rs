@@ -327,6 +327,7 @@ mod tests {
         DeploymentLog {
             build_id: "b.zip".to_owned(),
             version: version.map(str::to_owned),
+            root: None,
             host_id: format!("h{host}"),
             region: "region-a".to_owned(),
             zone: "z".to_owned(),
@@ -404,6 +405,7 @@ mod tests {
             execution_id: "e".to_owned(),
             status: "COMPLETED".to_owned(),
             version_id: version.map(str::to_owned),
+            root: None,
             successful_buckets: Vec::new(),
             failed_buckets: Vec::new(),
         };

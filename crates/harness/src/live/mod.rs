@@ -291,16 +291,10 @@ impl Run<'_> {
         let scenario = self.scenario;
         let source = build::source(scenario)?;
         let (key, size) = (&scenario.build.id, scenario.build_size().get());
-        let mut buckets = self.cloud.buckets();
+        let (mut buckets, mut root) = (self.cloud.buckets(), None);
         if surroundings.believed.is_some() {
-            let failed = |source| RunError::Unread {
-                build: key.clone(),
-                source,
-            };
-            let manifest = signed::manifest(key, size, scenario.chunk_size(), &source)
-                .await
-                .map_err(failed)?;
-            buckets = buckets.signed(signed::sign(scenario, &manifest).to_string());
+            let (signing, of) = signed::signing(scenario, &source, buckets).await?;
+            (buckets, root) = (signing, Some(of));
         }
         let upload_began = self.clock.now();
         self.times.upload_began = Some(upload_began);
@@ -315,7 +309,7 @@ impl Run<'_> {
         progress.phase("replicating to the regions");
         let regions: Vec<String> = scenario.regions.iter().map(|region| region.name.clone()).collect();
         let execution = format!("embedded-{}-{epoch}", scenario.seed);
-        let copies = replicate(&self.cloud, key, &regions, &execution).await?;
+        let copies = replicate(&self.cloud, key, &regions, (&execution, root)).await?;
         let mut complete_at = vec![Time::ZERO; regions.len()];
         for RegionCopy { region, result } in copies {
             let index = regions.iter().position(|name| *name == region).unwrap_or_default();

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloud::PartSource;
+use cloud::{Buckets, PartSource};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use peer::Trust;
 use scenario::Scenario;
 use signing::{Moment, SecretKey, Signature, Terms, TrustedKeys};
 use swarm::{Bytes as ByteCount, Hash, Manifest, Verifier};
+
+use super::error::RunError;
 
 /// The key that signs the builds of a run, or of what `harness up` seeds. It protects nothing: whoever knows the seed has it.
 pub(crate) fn key_of(seed: u64) -> SecretKey {
@@ -62,6 +64,25 @@ pub(super) fn sign(scenario: &Scenario, manifest: &Manifest) -> Signature {
         expires: Some(signed.plus(A_DAY)),
     };
     key_of(scenario.seed).sign(manifest, terms)
+}
+
+/// `buckets` as what the run uploads to, with its signature, and the root that this is of.
+///
+/// # Errors
+/// Where the build cannot be read.
+pub(super) async fn signing(
+    scenario: &Scenario,
+    source: &PartSource,
+    buckets: Buckets,
+) -> Result<(Buckets, String), RunError> {
+    let (key, size) = (&scenario.build.id, scenario.build_size().get());
+    let manifest = manifest(key, size, scenario.chunk_size(), source).await;
+    let manifest = manifest.map_err(|source| RunError::Unread {
+        build: key.clone(),
+        source,
+    })?;
+    let root = manifest.root().to_string();
+    Ok((buckets.signed(sign(scenario, &manifest).to_string()), root))
 }
 
 /// The manifest of a build whose bytes come by range, several chunks at a time.

@@ -220,7 +220,7 @@ impl RowsUnderWay {
                         "not logged yet: {error}; it is kept in {list} and tried until it is"
                     );
                 }
-                self.retry_at = Some(Instant::now() + again_after(self.failures));
+                self.retry_at = Some(Instant::now() + again_after(self.failures, &row.host_id));
             }
         }
     }

@@ -250,7 +250,7 @@ impl WaitingRow {
                 Err(_) => break,
             }
             failures += 1;
-            let wait = Instant::now() + again_after(failures);
+            let wait = Instant::now() + again_after(failures, &row.host_id);
             tokio::time::sleep_until(wait.min(deadline).into()).await;
         }
         Err(format!(

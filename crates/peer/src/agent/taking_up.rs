@@ -56,6 +56,7 @@ impl Builds<'_> {
 pub(super) fn at(placed: &Placed, row: DeploymentLog) -> DeploymentLog {
     let completed_at = placed.time();
     DeploymentLog {
+        root: row.root.or_else(|| placed.root.clone()),
         started_at: completed_at.checked_sub(row.duration).unwrap_or(completed_at),
         completed_at,
         ..row

@@ -232,6 +232,9 @@ impl Proven {
             Some(zone) => zone.unwrap_or_else(|| "unknown".to_owned()),
             None => told.zone,
         };
+        if told.root.as_deref().is_some_and(|root| !is_root(root)) {
+            return Err("its root is none: expected 64 hexadecimal digits".to_owned());
+        }
         name("version", told.version.as_deref().unwrap_or_default())?;
         name("region", &told.region)?;
         name("zone", &zone)?;
@@ -252,6 +255,10 @@ impl Proven {
             ..told
         })
     }
+}
+
+fn is_root(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A row as it comes from the bytes of a host that has proven to be called `host`. For those who try bytes.
@@ -322,6 +329,7 @@ mod tests {
         DeploymentLog {
             build_id: "apps/b.zip".to_owned(),
             version: Some("v1".to_owned()),
+            root: Some("0a".repeat(32)),
             host_id: "somebody-else".to_owned(),
             region: "region-a".to_owned(),
             zone: "zone-of-somebody-else".to_owned(),
@@ -392,6 +400,10 @@ mod tests {
         }
         let version = Some("v".repeat(257));
         assert!(proven(None).row(DeploymentLog { version, ..told() }, now).is_err());
+        for root in ["", "v1", &"0A".repeat(32), &"0a".repeat(33)] {
+            let root = Some(root.to_owned());
+            assert!(proven(None).row(DeploymentLog { root, ..told() }, now).is_err());
+        }
         let region = "a\u{1b}[2J".to_owned();
         assert!(proven(None).row(DeploymentLog { region, ..told() }, now).is_err());
         let error = Some("a\u{1b}[2J\nb".to_owned() + &"x".repeat(5000));

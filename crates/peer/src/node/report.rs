@@ -68,6 +68,8 @@ pub struct NodeReport {
     pub chunks_held: u32,
     /// Chunks of the build; 0 while it is unknown.
     pub chunks_total: u32,
+    /// Root of its manifest, once that is known.
+    pub root: Option<Hash>,
     /// Connected members, the seeder not counted.
     pub neighbours: usize,
     /// Chunks that no connected member has.
@@ -96,6 +98,7 @@ impl Shared {
                     traffic,
                     chunks_held,
                     chunks_total,
+                    root: peer.manifest().map(|manifest| manifest.root()),
                     neighbours: peer.neighbour_count(),
                     chunks_without_source: peer.chunks_without_source().len(),
                     banned: peer.banned().collect(),

@@ -68,7 +68,7 @@ impl DiskStore {
         }
         // Not when it is mended: it came before.
         if let Some(label) = self.label.as_ref().filter(|_| is_first)
-            && let Err(error) = Placed::write(label, &file, target)
+            && let Err(error) = Placed::write(label, self.manifest.root(), &file, target)
         {
             tracing::debug!(path = %target.display(), %error, "if this process is killed now nobody will know that it came");
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use swarm::Hash;
 
 use super::place::beside;
 
@@ -18,6 +19,9 @@ use super::place::beside;
 pub struct Placed {
     /// What whoever fetched it calls it ([`DiskOptions::label`](super::DiskOptions::label)).
     pub label: String,
+    /// Root of its manifest, in hexadecimal; absent in notes of earlier releases.
+    #[serde(default)]
+    pub root: Option<String>,
     /// Wall clock, in milliseconds since 1970.
     at: u64,
     size: u64,
@@ -50,7 +54,7 @@ impl Placed {
     }
 
     /// Writes the note that `part`, of which nothing changes any more, is about to stand at `target`.
-    pub(super) fn write(label: &str, part: &File, target: &Path) -> io::Result<()> {
+    pub(super) fn write(label: &str, root: Hash, part: &File, target: &Path) -> io::Result<()> {
         let Some(note) = note(target) else {
             return Ok(());
         };
@@ -60,6 +64,7 @@ impl Placed {
         let label = label.to_owned();
         let text = serde_json::to_vec(&Self {
             label,
+            root: Some(root.to_string()),
             at,
             size,
             modified,

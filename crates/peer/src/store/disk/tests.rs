@@ -165,7 +165,13 @@ fn a_note_stands_beside_a_build_from_before_it_is_in_place_until_it_is_forgotten
     assert!(note.exists() && Placed::at(&target).is_none());
     std::fs::remove_dir(&target).unwrap();
     store.finish().unwrap();
-    assert_eq!(Placed::at(&target).unwrap().label, "v1");
+    let placed = Placed::at(&target).unwrap();
+    assert_eq!((&*placed.label, placed.root), ("v1", Some(manifest.root().to_string())));
+    // One of a release that wrote no root.
+    let mut old: serde_json::Value = serde_json::from_slice(&std::fs::read(&note).unwrap()).unwrap();
+    old.as_object_mut().unwrap().remove("root");
+    std::fs::write(&note, old.to_string()).unwrap();
+    assert_eq!(Placed::at(&target).unwrap().root, None);
     Placed::forget(&target);
     assert!(!note.exists());
     // What is mended came before.
@@ -176,7 +182,7 @@ fn a_note_stands_beside_a_build_from_before_it_is_in_place_until_it_is_forgotten
     assert_eq!(std::fs::read(&target).unwrap(), data);
     assert!(!note.exists());
     // What somebody else has put there is not what the note is of.
-    Placed::write("v1", &File::open(&target).unwrap(), &target).unwrap();
+    Placed::write("v1", manifest.root(), &File::open(&target).unwrap(), &target).unwrap();
     assert!(Placed::at(&target).is_some());
     std::fs::write(&target, b"something else").unwrap();
     assert!(Placed::at(&target).is_none());
