@@ -422,10 +422,12 @@ fn a_terminal_has_colours_unless_it_wants_none_and_lines_of_60_columns() {
         .filter(|line| line.contains("fan-out ") && line.contains(" of 50 hosts"))
         .collect();
     assert!(moving.len() > 3, "{drawn:?}");
-    // Lines are filled up with blanks to the width of the terminal.
-    for line in moving.iter().flat_map(|drawn| drawn.split("  ")) {
-        let visible = console_width(line);
-        assert!(visible < 60, "{visible}: {line:?}");
+    // Lines are filled up with blanks to the width of the terminal, by one where they are a column shorter.
+    for drawn in &moving {
+        for line in drawn.replace(" region-", "  region-").split("  ") {
+            let visible = console_width(line);
+            assert!(visible < 60, "{visible}: {line:?}");
+        }
     }
     assert!(
         moving

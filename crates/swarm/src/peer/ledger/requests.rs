@@ -7,6 +7,8 @@
 //! as well, and the first copy wins. *Expiry*: one without progress for longer than the patience is *overdue*; its chunk is wanted
 //! again. Nobody is blamed: who is late or overdue loses its turn for a while, and is asked again after that.
 
+mod late;
+
 use smallvec::SmallVec;
 
 use super::counts::Counts;
@@ -46,11 +48,7 @@ impl Requests {
     pub(super) fn ask(&mut self, now: Time, from: HostId, chunk: ChunkIndex, struck: bool) {
         debug_assert!(!self.is_asked(from, chunk), "{from} is asked for {chunk} twice");
         debug_assert!(self.in_time(chunk) < SOURCES_MAX, "{chunk} is asked of too many");
-        // Of those that have never delivered each may be a liar, and others are not busy for that.
-        let late = self.late_sources(chunk);
-        let is_known = |r: &&Request| r.chunk == chunk && r.is_slow() && self.has_delivered(r.from);
-        let known = self.live().filter(is_known).count();
-        let after = known + usize::from(late > known);
+        let after = self.late_before(chunk);
         self.list.push(Request {
             chunk,
             from,
@@ -62,7 +60,7 @@ impl Requests {
             trickles: false,
             again: self.recalled.contains(from, chunk),
             struck,
-            after: u8::try_from(after).unwrap_or(u8::MAX),
+            after,
         });
         self.count();
     }
@@ -120,18 +118,6 @@ impl Requests {
         self.counts.overdue > 0
     }
 
-    /// Who is late with `chunk`, each told once.
-    pub(super) fn tell_late(&mut self, chunk: ChunkIndex) -> SmallVec<[HostId; 2]> {
-        let late = self.list.iter_mut().filter(|r| r.chunk == chunk && r.late);
-        late.filter_map(|r| (!std::mem::replace(&mut r.reported, true)).then_some(r.from))
-            .collect()
-    }
-
-    /// Neighbours that are late with `chunk`, or send a trickle of it.
-    pub(super) fn late_sources(&self, chunk: ChunkIndex) -> usize {
-        self.live().filter(|r| r.chunk == chunk && r.is_slow()).count()
-    }
-
     /// Different chunks that everybody who is asked for them is late with, or sends a trickle of.
     #[inline]
     pub(super) const fn late_chunks(&self) -> usize {
@@ -181,64 +167,6 @@ impl Requests {
         };
         let candidates = self.live().filter(move |r| !r.has_begun() && untied(r.chunk));
         candidates.map(|r| (r.asked_at, r.chunk))
-    }
-
-    /// The chunks that one neighbour is sending, and when each takes longer than a chunk usually does.
-    pub(super) fn slow(&self, pace: &Pace) -> impl Iterator<Item = (Time, ChunkIndex)> {
-        let slow_after = pace.slow_after();
-        self.live().filter_map(move |request| {
-            let State::Sending { since, .. } = request.state else {
-                return None;
-            };
-            (self.sources(request.chunk) == 1).then_some((since + slow_after?, request.chunk))
-        })
-    }
-
-    /// The chunks that everybody who is asked for them is late with, or that only trickle in, and of which one
-    /// neighbour more may be asked, with when they were first asked for. Where no more bytes may come twice, only those of which none
-    /// has come.
-    pub(super) fn late(&self, may_double: bool) -> impl Iterator<Item = (Time, ChunkIndex)> {
-        let late = self.all_of(move |request| request.is_slow() && (may_double || !self.may_cost(request)));
-        late.filter(|(_, chunk)| self.room(*chunk) > 0)
-    }
-
-    /// Likewise those of which hardly a byte has come, however many were asked for them.
-    pub(super) fn late_without_bytes(&self) -> impl Iterator<Item = (Time, ChunkIndex)> {
-        self.all_of(|request| request.is_slow() && !self.may_cost(request))
-    }
-
-    /// The chunks of which all live requests are so, with when they were first asked for.
-    fn all_of(&self, is_so: impl Fn(&Request) -> bool) -> impl Iterator<Item = (Time, ChunkIndex)> {
-        let all = self.live().enumerate().filter(move |(index, request)| {
-            let before = self.live().take(*index);
-            let of_chunk = |other: &&Request| other.chunk == request.chunk;
-            is_so(request) && before.filter(of_chunk).count() == 0 && self.live().filter(of_chunk).all(&is_so)
-        });
-        all.map(|(_, request)| (request.asked_at, request.chunk))
-    }
-
-    /// Marks what takes longer than usual at `now`. Who sends no byte.
-    pub(super) fn mark_late(&mut self, now: Time, pace: &mut Pace) -> SmallVec<[HostId; 2]> {
-        let mut hosts = SmallVec::new();
-        let (mut any_trickles, mut are_late) = (false, 0);
-        let limits = pace.limits();
-        for request in &mut self.list {
-            let trickles = !request.trickles && now >= request.trickles_at(&limits);
-            any_trickles |= trickles;
-            let late = !request.late && !request.is_overdue() && now >= request.late_at(&limits);
-            are_late += u32::from(late);
-            request.trickles |= trickles;
-            request.late |= late;
-            if (trickles || late) && !hosts.contains(&request.from) {
-                hosts.push(request.from);
-            }
-        }
-        if any_trickles {
-            pace.trickles();
-        }
-        pace.are_late(are_late);
-        self.count();
-        hosts
     }
 
     /// Payload of `chunk` came from `from`, or its word that it begins. Where it is the first: the neighbours to cancel it at.
