@@ -172,7 +172,8 @@ async fn start(cloud: &Cloud, state_machine: &str, job: &Job) -> Result<Progress
         .map_err(|error| wrong(format!("{key} in bucket {bucket} is not a JSON object: {error}")))?;
     let input = workflow_input::check(&fields).map_err(|bad| wrong(format!("{key} in bucket {bucket}: {bad}")))?;
     if let Some(version) = input["sourceVersionId"].as_str() {
-        // The event of an upload begins the same copies. They are followed, whoever was first, and made again only where they have failed.
+        // The event of an upload begins the copies to all regions. They are followed, and made again only where they have failed. Where they have
+        // yet to begin they are left to the event: what this job begins may be for some regions only, and has a name of its own.
         let name = workflow_input::execution_name(&ObjectCreated {
             bucket: text_of(&input, "sourceBucket"),
             key: text_of(&input, "sourceKey"),
@@ -181,12 +182,14 @@ async fn start(cloud: &Cloud, state_machine: &str, job: &Job) -> Result<Progress
             version_id: Some(version.to_owned()),
             sequencer: None,
         });
-        let arn = started(cloud, state_machine, &name, &input).await?;
-        match look(cloud, &arn).await {
-            Err(failure) if failure.kind() == "ExecutionFailed" => {
-                tracing::warn!(job = job.id, %failure, "it is done again");
+        let arn = execution_arn(state_machine, &name);
+        if cloud.workflow().describe_if_there(&arn).await?.is_some() {
+            match look(cloud, &arn).await {
+                Err(failure) if failure.kind() == "ExecutionFailed" => {
+                    tracing::warn!(job = job.id, %failure, "it is done again");
+                }
+                looked => return looked,
             }
-            looked => return looked,
         }
     }
     let name = format!("pipeline-{}", workflow_input::readable(&job.id, 60));
@@ -201,11 +204,13 @@ async fn started(cloud: &Cloud, state_machine: &str, name: &str, input: &Value) 
             tracing::info!(execution = arn, build, "started");
             Ok(arn)
         }
-        Started::Already => {
-            let executions = state_machine.replacen(":stateMachine:", ":execution:", 1);
-            Ok(format!("{executions}:{name}"))
-        }
+        Started::Already => Ok(execution_arn(state_machine, name)),
     }
+}
+
+fn execution_arn(state_machine: &str, name: &str) -> String {
+    let executions = state_machine.replacen(":stateMachine:", ":execution:", 1);
+    format!("{executions}:{name}")
 }
 
 fn text_of(input: &Value, name: &str) -> String {

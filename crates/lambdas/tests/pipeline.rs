@@ -396,11 +396,22 @@ async fn a_job_that_names_a_version_follows_what_its_upload_has_begun_and_nothin
     let version = cloud.buckets().head_version(GLOBAL_BUCKET, "followed.zip", None).await;
     let version = version.unwrap().version_id.unwrap();
     put("followed.zip", &version, "region-a-builds").await;
+    eventually("what the upload has begun", || async {
+        (!executions(stack, &cloud, "followed.zip").await.is_empty()).then_some(())
+    })
+    .await;
     assert_eq!(followed("job-followed").await, "done");
     replicated(&cloud, "followed.zip").await;
     // Once more when all has ended: there is nothing to do.
     assert_eq!(invoke("job-late", None).await, "done");
     assert_eq!(executions(stack, &cloud, "followed.zip").await.len(), 1);
+    // A job that comes before the event, and wants one region, keeps the build from no other.
+    upload(&cloud, "early.zip", b"a build").await;
+    let version = cloud.buckets().head_version(GLOBAL_BUCKET, "early.zip", None).await;
+    let version = version.unwrap().version_id.unwrap();
+    put("early.zip", &version, "region-a-builds").await;
+    assert_eq!(followed("job-early").await, "done");
+    replicated(&cloud, "early.zip").await;
     // What has failed is done again by the next job, and by each job once.
     put("never-uploaded.zip", "no-such-version", "region-a-builds").await;
     for (job, count) in [("job-first", 1), ("job-again", 2)] {

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_sfn::Client;
+use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput};
 use serde_json::Value;
 
 use cloud::{Backoff, CloudError, fnv1a};
@@ -82,8 +83,35 @@ impl Workflow {
             let described = self.client.describe_execution().execution_arn(arn).send().await;
             described.map_err(|error| CloudError::service(format!("describe execution {arn}"), &error))
         };
-        let described = Backoff::READ.seeded(fnv1a(arn).into()).run(describe).await?;
-        Ok(Execution {
+        Ok(Self::execution(
+            Backoff::READ.seeded(fnv1a(arn).into()).run(describe).await?,
+        ))
+    }
+
+    /// Looks for an execution that may not be there.
+    ///
+    /// # Errors
+    /// Step Functions does not answer, or refuses to.
+    pub async fn describe_if_there(&self, arn: &str) -> Result<Option<Execution>, CloudError> {
+        let find = || async {
+            match self.client.describe_execution().execution_arn(arn).send().await {
+                Ok(described) => Ok(Some(described)),
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(DescribeExecutionError::is_execution_does_not_exist) =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(CloudError::service(format!("look for execution {arn}"), &error)),
+            }
+        };
+        let found = Backoff::READ.seeded(fnv1a(arn).into()).run(find).await?;
+        Ok(found.map(Self::execution))
+    }
+
+    fn execution(described: DescribeExecutionOutput) -> Execution {
+        Execution {
             arn: described.execution_arn,
             name: described.name.unwrap_or_default(),
             status: described.status.as_str().to_owned(),
@@ -94,7 +122,7 @@ impl Workflow {
             error: described
                 .error
                 .map(|error| (error, described.cause.unwrap_or_default())),
-        })
+        }
     }
 
     /// The newest executions, at most `count`.
