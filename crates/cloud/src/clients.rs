@@ -156,7 +156,7 @@ impl Cloud {
         }
     }
 
-    /// A name of [`crate::names`] as it is in this stage.
+    /// A name of `crate::names` as it is in this stage.
     pub fn name(&self, name: &str) -> String {
         staged(name, &self.stage)
     }

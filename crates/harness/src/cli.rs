@@ -169,7 +169,7 @@ pub(crate) struct RunArguments {
     pub(crate) metrics: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) traces: TraceArguments,
-    /// Folder for report.json and the embedded cloud's data; runs/<time>-<scenario> where absent. It must be new or empty.
+    /// Folder for report.json and the embedded cloud's data; runs/TIME-SCENARIO where absent. It must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
     /// Keep the copies of the build that the embedded cloud has: one, and one for each region.
@@ -197,7 +197,7 @@ pub(crate) struct PlanArguments {
     /// Threads, each with a region at a time; one for each core where absent. The result does not depend on it.
     #[arg(long, value_name = "COUNT", value_parser = whole::<u16, 1, 65_535>)]
     pub(crate) threads: Option<u16>,
-    /// Folder for report.json and timing.json; runs/<time>-<scenario> where absent. It must be new or empty.
+    /// Folder for report.json and timing.json; runs/TIME-SCENARIO where absent. It must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
     /// Record nothing for `harness explain`: a run takes some memory and up to a twentieth of the processor's time for it.
@@ -393,7 +393,7 @@ pub(crate) struct UploadArguments {
     /// Instead of a file, so many bytes made from the seed, such as 64MiB.
     #[arg(long, conflicts_with = "file", value_parser = size)]
     pub(crate) size: Option<u64>,
-    /// Its key; the file's name, or build-<time>.zip, where absent.
+    /// Its key; the file's name, or build-TIME.zip, where absent.
     #[arg(long)]
     pub(crate) build_id: Option<BuildId>,
     /// Seed of the bytes.

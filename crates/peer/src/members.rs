@@ -132,7 +132,7 @@ impl Members {
         })
     }
 
-    /// What these files say, now and later ([`Members::keep_up`]).
+    /// What these files say, now and later.
     ///
     /// # Errors
     /// Where one of them cannot be read, or the own certificate is none of a member's.

@@ -17,7 +17,7 @@ pub struct HostParts {
     pub disk: Option<u64>,
     /// Its cores.
     pub cores: Option<u32>,
-    /// CPU time that it takes it to send a GB, or to receive one; [`CPU_PER_GB`] where absent.
+    /// CPU time that it takes it to send a GB, or to receive one; `CPU_PER_GB` where absent.
     pub cpu_per_gb: Option<Duration>,
 }
 

@@ -56,7 +56,7 @@ policies! {
     Random = "random", "Any, by chance.", counts_holders: false;
     /// The one with the lowest index.
     Sequential = "sequential", "The lowest index.", counts_holders: false;
-    /// Any of the [`AHEAD`] with the lowest indices, by chance: nearly in order for whoever unpacks meanwhile, and neighbours
+    /// Any of the `AHEAD` with the lowest indices, by chance: nearly in order for whoever unpacks meanwhile, and neighbours
     /// still hold different ones.
     NearlySequential = "nearly-sequential", "Any of the 32 lowest indices, by chance.", counts_holders: false;
 }

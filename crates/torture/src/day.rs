@@ -362,7 +362,7 @@ impl Only {
 }
 
 impl std::fmt::Display for Only {
-    /// As [`Only::from_str`] takes it: `hosts=1+4,faults=0,chunks=8`.
+    /// As `Only::from_str` takes it: `hosts=1+4,faults=0,chunks=8`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let joined = |numbers: &[String]| {
             if numbers.is_empty() {

@@ -35,7 +35,7 @@ invariants! {
     Unverified = "unverified",
     /// A host is complete when it has every chunk, and once.
     Completes = "completes",
-    /// Who is honest and can be reached has the build in time: [`crate::bound`] says when that is.
+    /// Who is honest and can be reached has the build in time: `crate::bound` says when that is.
     Late = "late",
     /// The same, and it had not the build after six times that either.
     Never = "never",

@@ -17,7 +17,7 @@ pub(crate) struct BootstrapArguments {
     /// REGION-builds-events-seeder-NUMBER.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=SEEDERS_MAX))]
     pub(crate) seeders_per_region: u32,
-    /// Folder with <function>/bootstrap.zip, as scripts/package-lambdas.sh makes them.
+    /// Folder with FUNCTION/bootstrap.zip, as scripts/package-lambdas.sh makes them.
     #[arg(long, value_name = "FOLDER", default_value = "target/lambda-local")]
     pub(crate) packages: PathBuf,
     /// How functions reach the stack; the endpoint where absent.

@@ -19,7 +19,7 @@ pub(crate) struct RenderArguments {
     pub(crate) workers: u32,
     #[command(flatten)]
     pub(crate) set: SetArguments,
-    /// What its objects are called; fleetcast-<scenario> where absent.
+    /// What its objects are called; fleetcast-SCENARIO where absent.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// The image with the harness as its entry point. Kubernetes and AWS Batch need one.

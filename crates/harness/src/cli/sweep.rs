@@ -27,7 +27,7 @@ pub(crate) struct SweepArguments {
     /// Put the cells of a folder together into its sweep.json. Exit 4 where some are missing, with the commands that make them.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["scenario", "vary", "overrides", "seed", "metric", "out", "cell"])]
     pub(crate) collect: Option<PathBuf>,
-    /// Folder for sweep.json; runs/<time>-<scenario>-sweep where absent. It must be new or empty.
+    /// Folder for sweep.json; runs/TIME-SCENARIO-sweep where absent. It must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
     /// What to print.
