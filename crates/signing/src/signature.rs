@@ -159,7 +159,7 @@ impl FromStr for Signature {
         let chunk_size = parsed("chunk", next("chunk")?, "bytes of a chunk", |text| {
             digits(text)?.parse().ok()
         })?;
-        let root = parsed("root", next("root")?, "64 hexadecimal digits", hash)?;
+        let root = parsed("root", next("root")?, "64 hexadecimal digits", Hash::from_hex)?;
         let sequence = number("sequence", next("sequence")?)?;
         let signed = parsed("signed", next("signed")?, MILLIS, moment)?;
         let expires = match next("expires")? {
@@ -212,17 +212,6 @@ pub(crate) fn moment(text: &str) -> Option<Moment> {
 fn digits(text: &str) -> Option<&str> {
     let is_one = text == "0" || !text.starts_with('0');
     (is_one && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
-}
-
-fn hash(text: &str) -> Option<Hash> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let lower = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    if !rest.is_empty() || !text.bytes().all(|byte| lower(&byte)) {
-        return None;
-    }
-    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
-    bytes?.try_into().ok().map(Hash::from_bytes)
 }
 
 /// Bytes of a signature's text at most. It is shorter by a third, and metadata of an S3 object takes 2 KiB altogether.

@@ -24,6 +24,18 @@ impl Hash {
         &self.0
     }
 
+    /// From 64 lower-case hexadecimal digits, as its `Display` writes them; `None` where the text is anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let lower = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if !rest.is_empty() || !text.bytes().all(|byte| lower(&byte)) {
+            return None;
+        }
+        let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+        bytes?.try_into().ok().map(Self)
+    }
+
     /// The BLAKE3 hash of `data`.
     pub fn of(data: &[u8]) -> Self {
         Self(*blake3::hash(data).as_bytes())
@@ -270,6 +282,23 @@ pub const BUILD_ID_LENGTH_MAX: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hash_is_read_as_it_is_written_and_nothing_else_is_one() {
+        let hash = Hash::of(b"x");
+        assert_eq!(Hash::from_hex(&hash.to_string()), Some(hash));
+        for text in [
+            "",
+            "v1",
+            &"0A".repeat(32),
+            &"0a".repeat(31),
+            &"0a".repeat(33),
+            &"+a".repeat(32),
+            &"é".repeat(32),
+        ] {
+            assert_eq!(Hash::from_hex(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn the_last_chunk_is_what_is_left() {

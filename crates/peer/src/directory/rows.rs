@@ -16,6 +16,7 @@ use libp2p::request_response::{Config as RequestConfig, ProtocolSupport, Respons
 use libp2p::{PeerId, StreamProtocol};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use swarm::Hash;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::members::{Members, Refusal};
@@ -232,7 +233,7 @@ impl Proven {
             Some(zone) => zone.unwrap_or_else(|| "unknown".to_owned()),
             None => told.zone,
         };
-        if told.root.as_deref().is_some_and(|root| !is_root(root)) {
+        if told.root.as_deref().is_some_and(|root| Hash::from_hex(root).is_none()) {
             return Err("its root is none: expected 64 hexadecimal digits".to_owned());
         }
         name("version", told.version.as_deref().unwrap_or_default())?;
@@ -255,10 +256,6 @@ impl Proven {
             ..told
         })
     }
-}
-
-fn is_root(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A row as it comes from the bytes of a host that has proven to be called `host`. For those who try bytes.

@@ -124,7 +124,7 @@ impl Record {
 
     /// The manifest, and what is wrong with the record where it has none.
     pub(super) fn manifest(&self) -> Result<Manifest, String> {
-        let hashes: Option<Vec<Hash>> = self.hashes.iter().map(|text| hash(text)).collect();
+        let hashes: Option<Vec<Hash>> = self.hashes.iter().map(|text| Hash::from_hex(text)).collect();
         let hashes = hashes.ok_or("a hash is none; expected 64 hexadecimal digits")?;
         let manifest = Manifest::new(&self.key, ByteCount::new(self.size), self.chunk_size, hashes);
         let manifest = manifest.map_err(|error| error.to_string())?;
@@ -208,7 +208,7 @@ impl Journal {
         let mut chunks = Vec::new();
         for line in lines.map_while(|line| serde_json::from_str::<Line>(line).ok()) {
             for (chunk, text) in (line.first..).zip(&line.hashes) {
-                chunks.push((chunk, hash(text)?));
+                chunks.push((chunk, Hash::from_hex(text)?));
             }
         }
         Some(Found {
@@ -222,17 +222,6 @@ impl Journal {
             chunks,
         })
     }
-}
-
-fn hash(text: &str) -> Option<Hash> {
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
-    }
-    Some(Hash::from_bytes(bytes))
 }
 
 /// Of records and journals; one of another format is pulled again.

@@ -40,24 +40,27 @@ impl Peer {
 
     /// What follows from what happened, whatever it was.
     fn follow_up(&mut self, now: Time, table: &impl Holdings) {
-        let invite = std::mem::take(&mut self.invite);
-        if invite > 0 {
-            match self.source {
-                Source::Messages => self.invite_other_zones(now, invite, &Heard),
-                Source::Table => self.invite_other_zones(now, invite, table),
-            }
-        }
-        if std::mem::take(&mut self.refill) {
-            match self.source {
-                Source::Messages => self.fill_requests(now, &Heard),
-                Source::Table => self.fill_requests(now, table),
-            }
+        match self.source {
+            Source::Messages => self.act_on(now, &Heard),
+            Source::Table => self.act_on(now, table),
         }
         if self.is_busy() != self.told_busy {
             self.schedule_flush(now);
         }
         if cfg!(debug_assertions) {
             self.check_now_and_then();
+        }
+    }
+
+    /// What follows from what neighbours hold.
+    #[inline]
+    fn act_on(&mut self, now: Time, holdings: &impl Holdings) {
+        let invite = std::mem::take(&mut self.invite);
+        if invite > 0 {
+            self.invite_other_zones(now, invite, holdings);
+        }
+        if std::mem::take(&mut self.refill) {
+            self.fill_requests(now, holdings);
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use swarm::Bytes;
 
 use super::plot::{COLOURS, Line, Plot};
-use super::{CURVES_MAX, Report, escape, short};
+use super::{CURVES_MAX, Report, escape};
 use crate::report::flows::RegionFlow;
 use crate::report::summary::time;
 
@@ -104,12 +104,9 @@ impl Report {
             x_label: "seconds since the build was complete in the regional bucket",
             y_label: "bytes a second, each line 32 times the one below",
             lines: rates.iter().flat_map(|of| of.lines(&scale)).collect(),
-            x_ticks: Vec::new(),
             y_ticks: scale.ticks(),
             marks: self.fault_marks(),
-            show_x: short,
-            show_y: short,
-            is_steps: false,
+            ..Plot::default()
         };
         let rows = rates.iter().map(|of| {
             let most = |points: &[(f64, f64)]| points.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
@@ -177,12 +174,7 @@ impl Report {
             x_label: "percent of the hosts, from who gave most on",
             y_label: "builds",
             lines: flows.iter().map(line).collect(),
-            x_ticks: Vec::new(),
-            y_ticks: Vec::new(),
-            marks: Vec::new(),
-            show_x: short,
-            show_y: short,
-            is_steps: false,
+            ..Plot::default()
         };
         let rows = flows.iter().map(|(_, flow)| {
             let at = |part: f64| {
@@ -225,12 +217,7 @@ impl Report {
             x_label: "percent of the chunks, in the order of their first copy",
             y_label: "seconds",
             lines: lines.collect(),
-            x_ticks: Vec::new(),
-            y_ticks: Vec::new(),
-            marks: Vec::new(),
-            show_x: short,
-            show_y: short,
-            is_steps: false,
+            ..Plot::default()
         };
         let rows = flows.iter().map(|(_, flow)| {
             let mut ages: Vec<f64> = flow.chunk_ages.iter().map(|(first, last)| last - first).collect();

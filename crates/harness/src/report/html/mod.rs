@@ -143,12 +143,9 @@ impl Report {
             x_label: "seconds since the build was complete in the regional bucket, or since a late host came",
             y_label: "hosts",
             lines: lines.filter(|line| line.points.len() > 1).collect(),
-            x_ticks: Vec::new(),
-            y_ticks: Vec::new(),
             marks: self.fault_marks(),
-            show_x: short,
-            show_y: short,
             is_steps: true,
+            ..Plot::default()
         };
         let quarter = |curve: &Curve, points: &[(f64, usize)], quarter: usize| {
             let wanted = (curve.expected * quarter).div_ceil(4);
@@ -214,11 +211,7 @@ impl Report {
                 .filter(|percent| at(*percent) <= most.log10() + 0.31)
                 .map(|percent| (at(percent), format!("p{percent}")))
                 .collect(),
-            y_ticks: Vec::new(),
-            marks: Vec::new(),
-            show_x: short,
-            show_y: short,
-            is_steps: false,
+            ..Plot::default()
         };
         let row = |name: &str, of: &super::Latencies| {
             let cells = [of.p50, of.p90, of.p99, of.p999, of.max].map(|ms| format!("<td>{}</td>", summary::time(ms)));

@@ -13,6 +13,7 @@ pub(super) struct Line {
 }
 
 /// Lines over two axes that begin at 0.
+#[derive(Default)]
 pub(super) struct Plot<'a> {
     pub(super) title: &'a str,
     pub(super) x_label: &'a str,
@@ -24,8 +25,6 @@ pub(super) struct Plot<'a> {
     pub(super) y_ticks: Vec<(f64, String)>,
     /// What happened at a place of the x axis.
     pub(super) marks: Vec<(f64, String)>,
-    pub(super) show_y: fn(f64) -> String,
-    pub(super) show_x: fn(f64) -> String,
     /// How a value goes on until the next point: straight up at the point, as what is counted does.
     pub(super) is_steps: bool,
 }
@@ -69,7 +68,7 @@ impl Plot<'_> {
         let x_ticks = match self.x_ticks.is_empty() {
             true => round_ticks(most_x)
                 .into_iter()
-                .map(|at| (at, (self.show_x)(at)))
+                .map(|at| (at, super::short(at)))
                 .collect(),
             false => self.x_ticks.clone(),
         };
@@ -129,7 +128,7 @@ impl Plot<'_> {
             return self.y_ticks.clone();
         }
         let ticks = round_ticks(most).into_iter();
-        ticks.map(|at| (at, super::escape(&(self.show_y)(at)))).collect()
+        ticks.map(|at| (at, super::escape(&super::short(at)))).collect()
     }
 
     fn path(&self, line: &Line, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {

@@ -95,7 +95,7 @@ impl Request {
     #[inline]
     pub(super) fn late_at(&self, limits: &Limits) -> Time {
         // Where one after another is late with a chunk it may be that all have much to send, and to be asked for more makes that worse.
-        let doubled = |nanos: u64| nanos.saturating_mul(1 << self.after.min(LATE_DOUBLINGS_MAX));
+        let doubled = |nanos: u64| nanos.saturating_mul(1 << self.after.min(AFTER_MAX));
         match self.state {
             State::Asked => self.asked_at.plus_nanos(doubled(limits.wait_max)),
             State::Sending { since, paid: false } => since.plus_nanos(doubled(limits.begin_max)),
@@ -136,4 +136,4 @@ impl Request {
 }
 
 /// Each neighbour that was late with a chunk doubles the time that the next is given for it, so often at most.
-const LATE_DOUBLINGS_MAX: u8 = 4;
+const AFTER_MAX: u8 = 4;

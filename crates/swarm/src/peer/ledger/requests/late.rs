@@ -81,6 +81,9 @@ impl Requests {
     /// How many were late with `chunk` before, for who is asked for it now. Of those that have never delivered each may be a liar, and others
     /// are not busy for that: they count as one.
     pub(super) fn late_before(&self, chunk: ChunkIndex) -> u8 {
+        if !self.has_late() {
+            return 0;
+        }
         let late = self.late_sources(chunk);
         let is_known = |r: &&Request| r.chunk == chunk && r.is_slow() && self.has_delivered(r.from);
         let known = self.live().filter(is_known).count();
