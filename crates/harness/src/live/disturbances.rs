@@ -7,19 +7,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use peer::{ChunkStore, NodeError, StoreOpener};
 use scenario::{Disturbance, KeptStore, Links, Trouble};
-use tokio::sync::mpsc;
 
-use super::fleet::{FleetShared, Surroundings, start_host};
+use super::fleet::{Members, What};
 
 /// What a host holds, for as long as it is down.
 pub(super) type KeptChunks = Arc<Mutex<Option<Arc<dyn ChunkStore>>>>;
 
 /// A host to which something happens.
 pub(super) struct Disturbed {
-    pub(super) shared: Arc<FleetShared>,
+    pub(super) members: Members,
     pub(super) slot: usize,
-    pub(super) surroundings: Surroundings,
-    pub(super) finished: mpsc::Sender<usize>,
 }
 
 impl Disturbed {
@@ -27,8 +24,8 @@ impl Disturbed {
     pub(super) async fn carry_out(self, disturbance: Disturbance, wait: Duration) {
         let began = tokio::time::Instant::now();
         tokio::time::sleep(wait).await;
-        self.shared.faults.lock().begun += 1;
-        let (host, what) = (self.shared.host_name(self.slot), disturbance.what);
+        self.tell(What::FaultBegan);
+        let (host, what) = (self.members.host_name(self.slot), disturbance.what);
         tracing::info!(host, ?what, "a fault begins");
         self.begins(what);
         let Some(lasts) = disturbance.lasts else {
@@ -36,24 +33,24 @@ impl Disturbed {
         };
         tokio::time::sleep_until(began + wait + lasts).await;
         if let Err(error) = self.ends(what).await {
-            self.shared.fail(self.slot, &error);
+            self.tell(What::Failed(crate::exit::chain(&error)));
         }
-        self.shared.faults.lock().ended += 1;
+        self.tell(What::FaultEnded);
         tracing::info!(host, ?what, "a fault is over");
     }
 
     fn begins(&self, what: Trouble) {
         match what {
-            Trouble::Slow(links) => self.set_links(Some(&links)),
+            Trouble::Slow(links) => self.set_links(Some(links)),
             Trouble::Pause => {
-                if let Some(standstill) = self.shared.standstill(self.slot) {
+                if let Some(standstill) = self.members.standstill(self.slot) {
                     standstill.begin();
                 }
             }
             Trouble::Down(store) => {
-                self.shared.stop_host(self.slot);
+                self.tell(What::Stopped);
                 if store != KeptStore::All {
-                    self.shared.is_not_done(self.slot);
+                    self.tell(What::LostChunks);
                 }
             }
         }
@@ -61,9 +58,9 @@ impl Disturbed {
 
     async fn ends(&self, what: Trouble) -> Result<(), NodeError> {
         match what {
-            Trouble::Slow(_) => self.set_links(self.shared.plan(self.slot).links.as_ref()),
+            Trouble::Slow(_) => self.set_links(self.members.plan(self.slot).links),
             Trouble::Pause => {
-                if let Some(standstill) = self.shared.standstill(self.slot) {
+                if let Some(standstill) = self.members.standstill(self.slot) {
                     standstill.end();
                 }
             }
@@ -72,18 +69,21 @@ impl Disturbed {
         Ok(())
     }
 
-    fn set_links(&self, links: Option<&Links>) {
-        if let (Some(node), Some(links)) = (self.shared.node(self.slot), links) {
-            node.set_links(links.uplink(), links.downlink());
+    fn set_links(&self, links: Option<Links>) {
+        if let Some(links) = links {
+            self.tell(What::Linked(links));
         }
+    }
+
+    fn tell(&self, what: What) {
+        self.members.tell(self.slot, what);
     }
 
     /// Its place may still be taken by what it was: a task that is stopped ends a moment later.
     async fn start_again(&self) -> Result<(), NodeError> {
         let mut tries = 0;
         loop {
-            let started = start_host(&self.shared, self.slot, &self.surroundings, &self.finished).await;
-            match started {
+            match self.members.start(self.slot).await {
                 Err(error) if tries < STARTS_MAX => {
                     tracing::debug!(%error, "a host has not started again yet");
                     tries += 1;

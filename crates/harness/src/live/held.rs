@@ -1,5 +1,7 @@
 //! How much of the build hosts have, for progress: by some of them, since there may be ten thousand.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Chunks that the hosts of a sample hold.
@@ -32,3 +34,6 @@ pub(crate) fn stride(count: usize) -> usize {
 
 /// Hosts looked at. A share that 200 of them have is within some percent of that of all.
 const SAMPLE: usize = 200;
+
+/// They are looked at again after this.
+pub(crate) const HELD_EVERY: Duration = Duration::from_millis(400);

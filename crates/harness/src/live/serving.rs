@@ -82,7 +82,7 @@ impl Parent {
 
     /// Tells what has become of hosts, and how many are pending.
     async fn tell_of(&self, fleet: &Fleet) -> usize {
-        for news in told::of_hosts(fleet.news()) {
+        for news in told::of_hosts(fleet.news().await) {
             self.say(news).await;
         }
         let status = fleet.status();

@@ -2,30 +2,31 @@
 
 use std::sync::Arc;
 
-use peer::{EndpointConfig, Limits, NodeConfig, Role};
+use peer::{EndpointConfig, Limits, NodeConfig, Observer, Role};
 use swarm::{Contact, PeerConfig, SwarmId};
-use tokio::sync::mpsc;
 
-use super::{FleetShared, HostObserver, Surroundings};
+use super::members::Fixed;
 use crate::live::endpoints::host_endpoint;
 use crate::live::node_parts::{contact, kept, segment, shaping, store};
 
-pub(super) fn endpoint_config(shared: &FleetShared, slot: usize, surroundings: &Surroundings) -> EndpointConfig {
-    let (own, plan) = (&shared.slots[slot], shared.plan(slot));
-    let fleet = &shared.plans[own.region];
-    host_endpoint(&shared.scenario, fleet, plan, own.standstill.clone(), surroundings)
+pub(super) fn endpoint_config(fixed: &Fixed, slot: usize) -> EndpointConfig {
+    let own = &fixed.slots()[slot];
+    let fleet = &fixed.plans[own.region];
+    let standstill = own.standstill.clone();
+    host_endpoint(
+        &fixed.scenario,
+        fleet,
+        fixed.plan(slot),
+        standstill,
+        &fixed.surroundings,
+    )
 }
 
-pub(super) fn node_config(
-    shared: &Arc<FleetShared>,
-    slot: usize,
-    surroundings: &Surroundings,
-    finished: &mpsc::Sender<usize>,
-) -> NodeConfig {
-    let scenario = &shared.scenario;
-    let own = &shared.slots[slot];
+pub(super) fn node_config(fixed: &Fixed, slot: usize, observer: Arc<dyn Observer>) -> NodeConfig {
+    let (scenario, surroundings) = (&fixed.scenario, &fixed.surroundings);
+    let own = &fixed.slots()[slot];
     let region = own.region;
-    let plan = shared.plan(slot);
+    let plan = fixed.plan(slot);
     let seeders: Vec<Contact> = surroundings.seeders[region].iter().map(contact).collect();
     let (settings, host) = (scenario.swarm.clone(), plan.clone());
     let believed = surroundings.believed.as_ref();
@@ -48,11 +49,6 @@ pub(super) fn node_config(
         role: Role::Host(Box::new(configure)),
         seed: plan.seed,
         clock: surroundings.clock,
-        observer: Arc::new(HostObserver {
-            clock: surroundings.clock,
-            shared: Arc::clone(shared),
-            slot,
-            finished: finished.clone(),
-        }),
+        observer,
     }
 }
