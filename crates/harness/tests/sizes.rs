@@ -25,11 +25,10 @@ const TESTS: Limits = Limits {
 };
 
 /// Files that are longer, or have a longer function, and how many lines they have. None may be added, and none may grow.
-const LONGER: [(&str, usize); 6] = [
+const LONGER: [(&str, usize); 5] = [
     ("swarm/tests/lower_bound.rs", 603),
     ("harness/src/commands/up.rs", 221),
     ("harness/src/commands/upload.rs", 179),
-    ("harness/src/live/fleet.rs", 692),
     ("harness/src/live/mod.rs", 622),
     ("harness/src/live/region.rs", 131),
 ];

@@ -1,5 +1,6 @@
 //! What goes into a state machine and what comes out of it: the same two enums for peers and seeders.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +80,20 @@ pub enum Event {
         /// The chunk.
         chunk: ChunkIndex,
     },
+}
+
+impl Event {
+    /// While actions of `host` wait, a driver may tell it only of what to carry one out brings about.
+    pub(crate) fn check_order(&self, host: HostId, actions: &VecDeque<Action>) {
+        let answers = matches!(
+            self,
+            Self::StoreOpened { .. } | Self::ChunkServed { .. } | Self::Disconnected(_)
+        );
+        debug_assert!(
+            actions.is_empty() || answers,
+            "{host} is told of {self:?} while actions wait"
+        );
+    }
 }
 
 /// How often at least a driver tells of bytes that go out or come in, while they do.

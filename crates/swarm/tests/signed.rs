@@ -60,6 +60,7 @@ impl Host {
             now: Time::ZERO,
             word,
         };
+        while host.peer.poll_action().is_some() {}
         for other in [SEEDER, OTHER, A] {
             host.tell(Event::Connected(other));
         }

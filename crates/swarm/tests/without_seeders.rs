@@ -188,6 +188,7 @@ impl Lone {
             peer: Peer::new(config, 1, Time::ZERO),
             now: Time::ZERO,
         };
+        while lone.peer.poll_action().is_some() {}
         lone.tell(Event::Connected(SEEDER));
         for host in neighbours {
             lone.tell(Event::Connected(HostId::new(*host)));

@@ -48,7 +48,7 @@ pub(crate) use tracker_link::ANNOUNCE_INTERVAL;
 
 /// A host's side of the protocol.
 ///
-/// Drive it: after every [`Peer::handle_event`], call [`Peer::poll_action`] until `None` and carry the actions out;
+/// Drive it: after it is made and after every [`Peer::handle_event`], call [`Peer::poll_action`] until `None` and carry the actions out;
 /// then wait for input or for the time of [`Peer::next_wakeup`].
 ///
 /// What a driver may count on, and is counted on for:

@@ -26,6 +26,7 @@ impl Peer {
 
     /// [`Peer::handle_event`] with the table as it is now.
     pub fn handle_event_with(&mut self, now: Time, event: Event, table: &impl Holdings) {
+        event.check_order(self.config.host, &self.actions);
         let now = self.begin(now);
         self.take_in(now, event);
         self.follow_up(now, table);
@@ -33,6 +34,11 @@ impl Peer {
 
     /// The entry of a neighbour has grown. May be left out where [`Peer::is_hungry`] is not true.
     pub fn handle_growth_with(&mut self, now: Time, table: &impl Holdings) {
+        debug_assert!(
+            self.actions.is_empty(),
+            "{} is told while actions wait",
+            self.config.host
+        );
         let now = self.begin(now);
         self.look_for_more(false);
         self.follow_up(now, table);

@@ -33,11 +33,17 @@ impl Driven {
             host: SEEDER,
             address: "".into(),
         };
-        let now = Time::ZERO;
-        Self {
-            peer: Peer::new(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, now),
-            now,
-        }
+        Self::of(Peer::new(
+            PeerConfig::new(HostId::new(9), "".into(), seeder),
+            1,
+            Time::ZERO,
+        ))
+    }
+
+    /// A peer that is told nothing yet, and dials its seeders.
+    fn of(mut peer: Peer) -> Self {
+        while peer.poll_action().is_some() {}
+        Self { peer, now: Time::ZERO }
     }
 
     fn in_zone(zone: Option<ZoneId>, chunks: u32, has: u32) -> Self {
@@ -54,11 +60,7 @@ impl Driven {
         config.zone = zone;
         // What is asked for is told, and not how many at a time.
         (config.chunks_in_flight_max, config.requests_per_neighbour_max) = (Some(3), Some(2));
-        let now = Time::from_nanos(0);
-        let mut driven = Self {
-            peer: Peer::new(config, 1, now),
-            now,
-        };
+        let mut driven = Self::of(Peer::new(config, 1, Time::ZERO));
         let hashes = (0..chunks).map(|chunk| Hash::of(&chunk.to_le_bytes())).collect();
         let lacks = if ends_short { bytes - 1 } else { 0 };
         let size = Bytes::new(u64::from(chunks) * u64::from(bytes) - u64::from(lacks));
@@ -452,9 +454,7 @@ fn a_peer_with_a_table_gossips_unless_its_policy_counts_holders() {
             },
         );
         config.policy = policy;
-        let now = Time::ZERO;
-        let peer = Peer::with_table(config, 1, now);
-        let mut driven = Driven { peer, now };
+        let mut driven = Driven::of(Peer::with_table(config, 1, Time::ZERO));
         let manifest = Arc::new(Manifest::of("build", &[7; 100], 64).unwrap());
         driven.tell(Event::Connected(SEEDER));
         driven.tell(Event::Message(SEEDER, Message::Build(Box::new(manifest.info()))));
@@ -521,11 +521,7 @@ fn when_who_was_asked_for_the_manifest_goes_the_next_is_asked_at_once() {
         address: "".into(),
     };
     let config = PeerConfig::new(HostId::new(9), "".into(), seeder);
-    let now = Time::from_nanos(0);
-    let mut driven = Driven {
-        peer: Peer::new(config, 1, now),
-        now,
-    };
+    let mut driven = Driven::of(Peer::new(config, 1, Time::ZERO));
     let manifest = Manifest::new("build", Bytes::new(1), 1024, vec![Hash::of(b"0")]).unwrap();
     let mut asked_after = |event: Event| -> Vec<HostId> {
         let actions = driven.tell(event).into_iter();

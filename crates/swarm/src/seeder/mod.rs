@@ -224,6 +224,7 @@ impl Seeder {
 
     /// Takes in what happened. Remote nonsense becomes an [`Action::Disconnect`] or a counter.
     pub fn handle_event(&mut self, now: Time, event: Event) {
+        event.check_order(self.config.host, &self.actions);
         let now = self.begin(now);
         match event {
             Event::Wakeup => {

@@ -38,6 +38,7 @@ impl Told {
             peer: Peer::new(config, 1, Time::ZERO),
             now: Time::ZERO,
         };
+        while told.peer.poll_action().is_some() {}
         told.tell(Event::Connected(SEEDER));
         told.tell(Event::Message(SEEDER, Message::Neighbours(contacts(1..=members))));
         (1..=members).for_each(|number| drop(told.tell(Event::Connected(HostId::new(number)))));

@@ -187,11 +187,7 @@ fn with_large_chunks_it_is_said_when_requests_begin_to_wait_and_when_none_does_a
         };
         let mut config = PeerConfig::new(HostId::new(9), "".into(), seeder);
         config.upload_slots = Some(1);
-        let now = Time::ZERO;
-        let mut driven = Driven {
-            peer: Peer::new(config, 1, now),
-            now,
-        };
+        let mut driven = Driven::of(Peer::new(config, 1, Time::ZERO));
         let hashes = (0..4_u32).map(|index| Hash::of(&index.to_le_bytes())).collect();
         let manifest = Arc::new(Manifest::new("build", Bytes::new(4 * u64::from(size)), size, hashes).unwrap());
         driven.tell(Event::Connected(SEEDER));
@@ -531,19 +527,7 @@ fn the_manifest_is_given_to_who_asks_once_it_is_here() {
         [Message::Manifest(Arc::clone(&manifest))],
         "before the store is open"
     );
-    let mut nobody = Driven::in_zone(None, 4, 0);
-    nobody.peer = Peer::new(
-        PeerConfig::new(
-            HostId::new(9),
-            "".into(),
-            Contact {
-                host: SEEDER,
-                address: "".into(),
-            },
-        ),
-        1,
-        nobody.now,
-    );
+    let mut nobody = Driven::of_no_build();
     nobody.tell(Event::Connected(A));
     assert_eq!(ask(&mut nobody), []);
     assert_eq!(nobody.tell(Event::Message(A, Message::Manifest(manifest))), []);

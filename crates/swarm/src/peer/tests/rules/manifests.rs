@@ -12,11 +12,7 @@ fn of_two_seeders() -> (Driven, Arc<Manifest>) {
     };
     let mut config = PeerConfig::new(HostId::new(9), "".into(), seeder(SEEDER));
     config.seeders.push(seeder(OTHER_SEEDER));
-    let now = Time::ZERO;
-    let mut driven = Driven {
-        peer: Peer::new(config, 1, now),
-        now,
-    };
+    let mut driven = Driven::of(Peer::new(config, 1, Time::ZERO));
     for host in [SEEDER, OTHER_SEEDER] {
         driven.tell(Event::Connected(host));
     }

@@ -75,9 +75,8 @@ fn when_the_table_has_grown_a_hungry_peer_asks_for_what_is_new() {
         host: SEEDER,
         address: "".into(),
     };
-    let now = Time::ZERO;
-    let peer = Peer::with_table(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, now);
-    let mut driven = Driven { peer, now };
+    let peer = Peer::with_table(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, Time::ZERO);
+    let mut driven = Driven::of(peer);
     let manifest = Arc::new(Manifest::of("build", &[7; 100], 64).unwrap());
     driven.tell(Event::Connected(SEEDER));
     driven.tell(Event::Message(SEEDER, Message::Build(Box::new(manifest.info()))));
@@ -88,6 +87,7 @@ fn when_the_table_has_grown_a_hungry_peer_asks_for_what_is_new() {
     driven
         .peer
         .handle_event_with(driven.now, Event::StoreOpened { held }, &table);
+    while driven.peer.poll_action().is_some() {}
     table.0.insert(chunk(1));
     driven.peer.handle_growth_with(driven.now, &table);
     let actions: Vec<Action> = std::iter::from_fn(|| driven.peer.poll_action()).collect();
@@ -103,8 +103,8 @@ fn who_goes_by_a_table_is_to_be_told_with_it() {
         host: SEEDER,
         address: "".into(),
     };
-    let mut peer = Peer::with_table(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, Time::ZERO);
-    peer.handle_event(Time::ZERO, Event::Connected(SEEDER));
+    let peer = Peer::with_table(PeerConfig::new(HostId::new(9), "".into(), seeder), 1, Time::ZERO);
+    Driven::of(peer).peer.handle_event(Time::ZERO, Event::Connected(SEEDER));
 }
 
 #[test]
@@ -160,6 +160,15 @@ fn a_set_of_chunks_is_heard_from_a_member_and_an_announcement_not_from_a_seeder(
     let ignored = driven.peer.stats().messages_ignored;
     assert_eq!(driven.tell(Event::Message(SEEDER, announce)), []);
     assert_eq!(driven.peer.stats().messages_ignored, ignored + 1);
+}
+
+#[test]
+#[should_panic = "h9 is told of Connected(HostId(2)) while actions wait"]
+fn nothing_new_is_told_while_actions_wait() {
+    let mut driven = holding(8, 4);
+    driven.peer.handle_event(driven.now, Event::Connected(B));
+    driven.peer.handle_event(driven.now, Event::Disconnected(B));
+    driven.peer.handle_event(driven.now, Event::Connected(B));
 }
 
 #[test]
