@@ -220,6 +220,20 @@ impl World {
                     std::fs::write(self.path(".app.zip.lock"), "1\n").unwrap();
                 }
             }
+            Step::SpoilTarget { .. }
+            | Step::CutTarget { .. }
+            | Step::SpoilPart { .. }
+            | Step::Replace { .. }
+            | Step::Remove
+            | Step::RemovePart { .. }
+            | Step::Chmod { .. } => self.meddle(step)?,
+        }
+        None
+    }
+
+    /// Somebody else changes a file. `None` where there is none to change.
+    fn meddle(&mut self, step: &Step) -> Option<()> {
+        match *step {
             Step::SpoilTarget { place } => {
                 let length = self.content.as_ref().filter(|content| !content.is_empty())?.len();
                 let place = place % length;
@@ -262,8 +276,16 @@ impl World {
                     self.mode = Some(mode);
                 }
             }
+            Step::Open { .. }
+            | Step::Keep { .. }
+            | Step::Fetch { .. }
+            | Step::Finish { .. }
+            | Step::Read { .. }
+            | Step::Install { .. }
+            | Step::Look { .. }
+            | Step::End { .. } => unreachable!("a store's own step"),
         }
-        None
+        Some(())
     }
 
     fn open(&mut self, version: usize, looks: bool) {

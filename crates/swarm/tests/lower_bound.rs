@@ -426,114 +426,169 @@ type Transfers = BTreeMap<(usize, usize, usize), f64>;
 
 /// A schedule: whoever can sends up to so many copies at a time, which share links in a random but feasible way. The latency of
 /// each host.
-fn greedy(swarm: &BoundedSwarm, mut order: u64, at_a_time: usize) -> Vec<Duration> {
-    let mut draw = move || {
-        order = order
+fn greedy(swarm: &BoundedSwarm, order: u64, at_a_time: usize) -> Vec<Duration> {
+    let mut schedule = Schedule::new(swarm, order, at_a_time);
+    while schedule.done.contains(&f64::MAX) {
+        schedule.begin_transfers();
+        schedule.pass_to_next_event();
+        schedule.end_transfers();
+        schedule.take_arrivals();
+    }
+    let latency = |(host, done): (&BoundedHost, f64)| Duration::from_secs_f64(done - seconds(host.joins_after));
+    swarm.hosts.iter().zip(schedule.done).map(latency).collect()
+}
+
+/// How far a schedule has come.
+struct Schedule<'a> {
+    swarm: &'a BoundedSwarm,
+    order: u64,
+    at_a_time: usize,
+    now: f64,
+    held: Vec<BTreeSet<usize>>,
+    /// When each host had all.
+    done: Vec<f64>,
+    transfers: Transfers,
+    /// Arrivals after the delay: nanoseconds, host and chunk.
+    arriving: BinaryHeap<Reverse<(u64, usize, usize)>>,
+}
+
+impl<'a> Schedule<'a> {
+    fn new(swarm: &'a BoundedSwarm, order: u64, at_a_time: usize) -> Self {
+        let hosts = swarm.hosts.len();
+        Self {
+            swarm,
+            order,
+            at_a_time,
+            now: 0.0,
+            held: vec![BTreeSet::new(); hosts],
+            done: vec![f64::MAX; hosts],
+            transfers: Transfers::new(),
+            arriving: BinaryHeap::new(),
+        }
+    }
+
+    /// At random, 0 to 1.
+    fn draw(&mut self) -> f64 {
+        self.order = self
+            .order
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        (order >> 33) as f64 / f64::from(1_u32 << 31)
-    };
-    let chunks = usize::try_from(swarm.build.get().div_ceil(CHUNK)).unwrap();
-    let length = |chunk: usize| (swarm.build.get() - chunk as u64 * CHUNK).min(CHUNK) as f64;
-    let (hosts, members) = (swarm.hosts.len(), swarm.hosts.len() + swarm.seeders.len());
-    let seconds = |duration: Duration| duration.as_secs_f64();
-    let mut held: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); hosts];
-    let mut done = vec![f64::MAX; hosts];
-    let mut transfers = Transfers::new();
-    // Arrivals after the delay, in nanoseconds.
-    let mut arriving: BinaryHeap<Reverse<(u64, usize, usize)>> = BinaryHeap::new();
-    let mut now = 0.0_f64;
-    while done.contains(&f64::MAX) {
-        let serves = |member: usize, now: f64| match member.checked_sub(hosts) {
-            Some(seeder) => now >= seconds(swarm.seeders[seeder].sends_after),
-            None => now < seconds(swarm.hosts[member].serves_until),
-        };
-        transfers.retain(|(from, _, _), _| serves(*from, now));
+        (self.order >> 33) as f64 / f64::from(1_u32 << 31)
+    }
+
+    fn chunks(&self) -> usize {
+        usize::try_from(self.swarm.build.get().div_ceil(CHUNK)).unwrap()
+    }
+
+    /// Members are hosts, and the seeders after them.
+    fn serves(&self, member: usize) -> bool {
+        match member.checked_sub(self.swarm.hosts.len()) {
+            Some(seeder) => self.now >= seconds(self.swarm.seeders[seeder].sends_after),
+            None => self.now < seconds(self.swarm.hosts[member].serves_until),
+        }
+    }
+
+    /// Whoever may send one more sends somebody the useful chunk of which there are fewest copies.
+    fn begin_transfers(&mut self) {
+        let (hosts, swarm, now) = (self.swarm.hosts.len(), self.swarm, self.now);
+        let sending: BTreeSet<usize> = (0..hosts + swarm.seeders.len())
+            .filter(|from| self.serves(*from))
+            .collect();
+        self.transfers.retain(|(from, _, _), _| sending.contains(from));
         let mut pairs: Vec<(f64, usize, usize)> = Vec::new();
-        for from in (0..members).filter(|from| serves(*from, now)) {
-            let here = |to: &usize| *to != from && now >= seconds(swarm.hosts[*to].joins_after);
-            pairs.extend((0..hosts).filter(here).map(|to| (draw(), from, to)));
+        for from in sending {
+            for to in (0..hosts).filter(|to| *to != from && now >= seconds(swarm.hosts[*to].joins_after)) {
+                pairs.push((self.draw(), from, to));
+            }
         }
         pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
         for (_, from, to) in pairs {
-            let begun = |chunk: usize| {
-                transfers
-                    .keys()
-                    .any(|(_, other, on_its_way)| (*other, *on_its_way) == (to, chunk))
-                    || arriving
-                        .iter()
-                        .any(|Reverse((_, other, coming))| (*other, *coming) == (to, chunk))
-            };
-            let has = |chunk: &usize| from >= hosts || held[from].contains(chunk);
-            let useful = (0..chunks)
-                .filter(has)
-                .filter(|chunk| !held[to].contains(chunk) && !begun(*chunk));
-            let copies = |chunk: &usize| held.iter().filter(|held| held.contains(chunk)).count();
-            if transfers.keys().filter(|(sender, _, _)| *sender == from).count() < at_a_time
-                && let Some(chunk) = useful.min_by_key(copies)
+            let sends = self.transfers.keys().filter(|(sender, _, _)| *sender == from).count();
+            if sends < self.at_a_time
+                && let Some(chunk) = self.rarest(from, to)
             {
-                transfers.insert((from, to, chunk), length(chunk));
+                let length = (swarm.build.get() - chunk as u64 * CHUNK).min(CHUNK) as f64;
+                self.transfers.insert((from, to, chunk), length);
             }
         }
-        let rates = share(swarm, &transfers);
-        let mut next = f64::MAX;
-        for (key, left) in &transfers {
-            if rates[key] > 0.0 {
-                next = next.min(now + left / rates[key]);
-            }
-        }
-        let joins = swarm.hosts.iter().map(|host| seconds(host.joins_after));
-        let starts = swarm.seeders.iter().map(|seeder| seconds(seeder.sends_after));
-        let ends = swarm
-            .hosts
-            .iter()
-            .filter(|host| host.serves_until < Duration::MAX)
-            .map(|host| seconds(host.serves_until));
-        next = joins
+    }
+
+    /// What `from` has and nobody sends to `to` yet.
+    fn rarest(&self, from: usize, to: usize) -> Option<usize> {
+        let mut on_its_way = self.transfers.keys().map(|(_, other, chunk)| (*other, *chunk));
+        let begun: BTreeSet<(usize, usize)> = on_its_way
+            .by_ref()
+            .chain(self.arriving.iter().map(|Reverse((_, other, chunk))| (*other, *chunk)))
+            .collect();
+        let has = |chunk: &usize| from >= self.held.len() || self.held[from].contains(chunk);
+        let useful = (0..self.chunks())
+            .filter(has)
+            .filter(|chunk| !self.held[to].contains(chunk) && !begun.contains(&(to, *chunk)));
+        useful.min_by_key(|chunk| self.held.iter().filter(|held| held.contains(chunk)).count())
+    }
+
+    /// Bytes move until something changes.
+    fn pass_to_next_event(&mut self) {
+        let rates = share(self.swarm, &self.transfers);
+        let hosts = self.swarm.hosts.iter();
+        let joins = hosts.clone().map(|host| seconds(host.joins_after));
+        let starts = self.swarm.seeders.iter().map(|seeder| seconds(seeder.sends_after));
+        let ends = hosts.filter(|host| host.serves_until < Duration::MAX);
+        let ends = ends.map(|host| seconds(host.serves_until));
+        let moving = self.transfers.iter().filter(|(key, _)| rates[*key] > 0.0);
+        let through = moving.map(|(key, left)| self.now + left / rates[key]);
+        let arrives = self.arriving.peek().map(|Reverse((at, _, _))| *at as f64 / 1e9);
+        let next = joins
             .chain(starts)
             .chain(ends)
-            .filter(|at| *at > now)
-            .fold(next, f64::min);
-        if let Some(Reverse((at, _, _))) = arriving.peek() {
-            next = next.min(*at as f64 / 1e9);
-        }
+            .filter(|at| *at > self.now)
+            .chain(through)
+            .chain(arrives)
+            .fold(f64::MAX, f64::min);
         assert!(next < f64::MAX, "nothing happens any more");
-        for (key, left) in &mut transfers {
-            *left -= rates[key] * (next - now);
+        for (key, left) in &mut self.transfers {
+            *left -= rates[key] * (next - self.now);
         }
-        now = next.max(now);
-        let ended: Vec<_> = transfers
-            .iter()
-            .filter(|(_, left)| **left <= 1e-3)
-            .map(|(key, _)| *key)
+        self.now = next.max(self.now);
+    }
+
+    /// What has left arrives after the delay of its way.
+    fn end_transfers(&mut self) {
+        let ended: Vec<_> = self
+            .transfers
+            .extract_if(.., |_, left| *left <= 1e-3)
+            .map(|(key, _)| key)
             .collect();
         for (from, to, chunk) in ended {
-            transfers.remove(&(from, to, chunk));
             let elsewhere = |partition: &Partition| {
-                let group = match from.checked_sub(hosts) {
+                let group = match from.checked_sub(self.held.len()) {
                     Some(seeder) => partition.seeder_groups[seeder],
                     None => Some(partition.host_groups[from]),
                 };
                 (group != Some(partition.host_groups[to])).then_some(partition.latency)
             };
-            let delay = swarm.partitions.iter().find_map(elsewhere).unwrap_or(swarm.latency);
+            let delay = self.swarm.partitions.iter().find_map(elsewhere);
+            let at = self.now + seconds(delay.unwrap_or(self.swarm.latency));
             // Rounded up, as an event of the simulation would be, and with what was taken for arrived.
-            arriving.push(Reverse((((now + seconds(delay)) * 1e9) as u64 + 200_000, to, chunk)));
+            self.arriving.push(Reverse(((at * 1e9) as u64 + 200_000, to, chunk)));
         }
-        while let Some(Reverse((at, to, chunk))) = arriving
-            .peek()
-            .copied()
-            .filter(|Reverse((at, _, _))| *at as f64 / 1e9 <= now)
+    }
+
+    fn take_arrivals(&mut self) {
+        while let Some(Reverse((at, to, chunk))) = self.arriving.peek().copied()
+            && at as f64 / 1e9 <= self.now
         {
-            arriving.pop();
-            held[to].insert(chunk);
-            if held[to].len() == chunks && done[to] == f64::MAX {
-                done[to] = at as f64 / 1e9;
+            self.arriving.pop();
+            self.held[to].insert(chunk);
+            if self.held[to].len() == self.chunks() && self.done[to] == f64::MAX {
+                self.done[to] = at as f64 / 1e9;
             }
         }
     }
-    let latency = |(host, done): (&BoundedHost, f64)| Duration::from_secs_f64(done - seconds(host.joins_after));
-    swarm.hosts.iter().zip(done).map(latency).collect()
+}
+
+const fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
 }
 
 /// Sender, receiver and chunk of a transfer.

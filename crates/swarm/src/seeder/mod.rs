@@ -273,12 +273,9 @@ impl Seeder {
     /// A bug is to show where it is made: after every event where builds are small, as in tests. With large builds, as in
     /// forecasts, now and then.
     fn check_now_and_then(&mut self) {
-        let is_small = self
-            .build
-            .as_ref()
-            .is_none_or(|build| build.chunk_count() <= CHECKED_ALWAYS);
+        let chunks = self.manifest().map_or(0, |build| build.chunk_count());
         self.events_unchecked += 1;
-        if is_small || self.events_unchecked >= CHECKED_EVERY {
+        if chunks <= CHECKED_ALWAYS || self.events_unchecked >= CHECKED_EVERY {
             self.events_unchecked = 0;
             assert_eq!(self.check(), Ok(()), "{} has lost count", self.config.host);
         }
