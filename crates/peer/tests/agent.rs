@@ -9,9 +9,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use cloud::DeploymentStatus;
-use peer::{NodeIdentity, SeededBuild};
+use peer::{NodeIdentity, SeededBuild, TransportKind};
 use region::{CHUNK, Host, Region, Seeder, Seeding, data, directory};
 use rustix::process::Signal;
+use swarm::SwarmId;
 
 fn nobody(key: &str) -> SeededBuild {
     let address = format!("/ip4/127.0.0.1/tcp/9/p2p/{}", NodeIdentity::random().peer_id());
@@ -84,6 +85,33 @@ async fn every_mode_stops_within_two_seconds_of_the_first_signal() {
         matches!(ended, Some(0 | 130 | 143)) && after < Duration::from_millis(500),
         "{ended:?} {after:?}"
     );
+}
+
+/// Over TCP the system closes what a process leaves open. Over QUIC nobody does, and others would wait for a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_stopped_says_goodbye_over_either_transport() {
+    let home = tempfile::tempdir().unwrap();
+    for (name, transport) in [("TCP", TransportKind::Tcp), ("QUIC", TransportKind::Quic)] {
+        let seeding = Seeding {
+            transport: Some(transport),
+            swarm: Some(SwarmId::ONLY),
+            ..Seeding::default()
+        };
+        let seeder = Seeder::with("app.zip", "only", &data(1, 1000), seeding).await;
+        let out = home.path().join(name);
+        let mut host = Host::single(&[&seeder], &out, &["--linger", "600"]);
+        host.until("in place", |host| host.said().contains("in place")).await;
+        assert_eq!(seeder.node.member_count(), 1);
+        host.stops().await;
+        let begun = Instant::now();
+        while seeder.node.member_count() > 0 {
+            assert!(
+                begun.elapsed() < Duration::from_secs(5),
+                "it is still there over {name}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

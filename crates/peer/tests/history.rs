@@ -217,6 +217,12 @@ async fn what_was_put_in_place_just_before_a_kill_is_told_once_also_if_nobody_li
             r#"{{"key": "{key}", "version": "v1", "heard_at": {heard}, "is_begun": true}}"#
         ));
     }
+    // Its process was killed when it had written that down, and before it took the note away.
+    std::fs::write(region.file("told.zip"), data(1, 300_000)).unwrap();
+    note_beside(&region.file("told.zip"), "v1");
+    records.push(format!(
+        r#"{{"key": "told.zip", "version": "v1", "heard_at": {heard}, "is_begun": true, "came_at": {heard}, "is_printed": true}}"#
+    ));
     let records = records.join(",");
     std::fs::write(
         list(&region.builds()),
@@ -236,9 +242,11 @@ async fn what_was_put_in_place_just_before_a_kill_is_told_once_also_if_nobody_li
         tokio::time::sleep(A_WHILE).await;
         assert_eq!(host.lines().len(), lines.len(), "{:?}", host.lines());
         host.stops().await;
-        assert!(!note_of(&region.file("one.zip")).exists());
+        for key in ["one.zip", "told.zip"] {
+            assert!(!note_of(&region.file(key)).exists(), "{key}");
+        }
     }
-    for key in ["changed.zip", "older.zip"] {
+    for key in ["changed.zip", "older.zip", "told.zip"] {
         assert_eq!(region.rows(key).await, [], "{key}");
     }
 }

@@ -334,6 +334,7 @@ fn check_gets(services: &Services, builds: &[Build], seed: u64) {
 /// What is not listed any more costs nothing: an agent has what it had before the builds, and a part for each that is listed.
 async fn check_usage(hosts: &[Agent], seeder: &Agent, before: &[Usage], listed: u64, seed: u64) {
     let began = Instant::now();
+    let mut is_told = false;
     loop {
         let after: Vec<Usage> = hosts.iter().chain([seeder]).map(Agent::usage).collect();
         let is_as_before = |(after, before): (&Usage, &Usage)| {
@@ -342,17 +343,30 @@ async fn check_usage(hosts: &[Agent], seeder: &Agent, before: &[Usage], listed: 
                 && after.threads <= before.threads + THREADS_MORE
                 && after.anonymous_kib <= before.anonymous_kib + ANONYMOUS_KIB_MORE + links * ANONYMOUS_KIB_OF_LINK
         };
-        if after.iter().zip(before).all(is_as_before) {
+        let more = after.iter().zip(before).position(|usage| !is_as_before(usage));
+        let Some(agent) = more else {
             return;
+        };
+        let open = || hosts.get(agent).unwrap_or(seeder).open();
+        if began.elapsed() > USAGE_PATIENCE && !is_told {
+            is_told = true;
+            let after = after[agent];
+            eprintln!(
+                "seed {seed}: agent {agent} has more than before, still: {after:?}\n{:#?}",
+                open()
+            );
         }
         assert!(
             began.elapsed() < PATIENCE,
-            "seed {seed}: {listed} builds are listed\nbefore {before:#?}\nafter {after:#?}"
+            "seed {seed}: {listed} builds are listed\nbefore {before:#?}\nafter {after:#?}\n{:#?}",
+            open()
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
+/// What an agent has for longer than this after all is there is told, with what it is.
+const USAGE_PATIENCE: Duration = Duration::from_secs(3);
 /// GETs of a seeder at a time.
 const GETS_MAX: usize = 8;
 /// Threads of the runtime that wait for the disk end when they were idle for ten seconds.

@@ -170,12 +170,14 @@ fn a_seeder_is_found_by_a_name_that_leads_to_a_dead_address_too() {
     let Some(machines) = Machines::new(HOSTS + 1, Families::Both, LINK_MBIT) else {
         return;
     };
-    machines.name(0, "seeder.test", &["10.88.0.250"]);
+    machines.name(0, "seeder.test", &["10.88.0.250", "fd00:88::250", "fd00:88::1"]);
     let fleet = Fleet {
         seeder: &["--listen", "/ip4/0.0.0.0/tcp/4001", "--listen", "/ip6/::/tcp/4001"],
-        seeder_at: &|lines: &[String], _host| {
+        seeder_at: &|lines: &[String], host| {
             let (_, peer) = lines[0].rsplit_once("/p2p/").unwrap();
-            vec![format!("/dns/seeder.test/tcp/4001/p2p/{peer}")]
+            // Of either family, or of one: each has an address that leads nowhere.
+            let family = ["dns", "dns4", "dns6"][host % 3];
+            vec![format!("/{family}/seeder.test/tcp/4001/p2p/{peer}")]
         },
         ..Fleet::default()
     };

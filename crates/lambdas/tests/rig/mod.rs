@@ -79,7 +79,12 @@ pub async fn start_bare() -> (String, Child, tempfile::TempDir) {
 
 /// A port that nobody listens on.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind((host(), 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Where the stack listens: on loopback, or on a machine of its own where others reach it.
+fn host() -> String {
+    std::env::var("FLEETCAST_TEST_HOST").unwrap_or_else(|_| "127.0.0.1".to_owned())
 }
 
 /// A stack without the pipeline, on this port.
@@ -90,7 +95,7 @@ pub async fn start_on(port: u16) -> (String, Child, tempfile::TempDir) {
     let log = std::fs::File::create(folder.path().join("stack.log")).unwrap();
     let process = Command::new(python)
         .arg(root.join("scripts/local-stack.py"))
-        .env("BIND_HOST", "127.0.0.1")
+        .env("BIND_HOST", host())
         .env("GATEWAY_PORT", port.to_string())
         .env("FLEETCAST_STACK_FOLLOWS_STDIN", "1")
         // The workflow's waits before another attempt, at a hundredth.
@@ -101,10 +106,11 @@ pub async fn start_on(port: u16) -> (String, Child, tempfile::TempDir) {
         .stderr(log)
         .spawn()
         .unwrap();
-    let endpoint = format!("http://127.0.0.1:{port}");
+    let host = host();
+    let endpoint = format!("http://{host}:{port}");
     let began = Instant::now();
     loop {
-        if let Ok(answer) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await {
+        if let Ok(answer) = tokio::net::TcpStream::connect((&*host, port)).await {
             drop(answer);
             break;
         }

@@ -12,16 +12,24 @@ use super::kept::{BuildId, Row, Stamp};
 use super::speech;
 
 impl Builds<'_> {
-    /// Takes up what stands in the folder with its note and is not on the list as come. To be called once, at the start.
+    /// Takes up what stands in the folder with its note and is not on the list as come. Notes of what was written down before the
+    /// earlier process ended go. To be called once, at the start.
     pub(super) fn take_up_what_was_placed(&mut self) {
-        let records = self.kept.records().iter().filter(|record| !record.has_come());
-        let placed: Vec<(BuildId, PathBuf, Placed)> = records
-            .filter_map(|record| {
-                let out = place_of(self.folder, &record.key)?;
-                let placed = Placed::at(&out).filter(|placed| placed.label == record.version)?;
-                Some(((record.key.clone(), record.version.clone()), out, placed))
-            })
-            .collect();
+        let mut placed: Vec<(BuildId, PathBuf, Placed)> = Vec::new();
+        let mut come = Vec::new();
+        for record in self.kept.records() {
+            let Some(out) = place_of(self.folder, &record.key) else {
+                continue;
+            };
+            if record.has_come() {
+                come.push(out);
+            } else if let Some(note) = Placed::at(&out).filter(|placed| placed.label == record.version) {
+                placed.push(((record.key.clone(), record.version.clone()), out, note));
+            }
+        }
+        // A place has one note, which may be of a version that is still to be told of.
+        come.retain(|out| placed.iter().all(|(_, to_tell, _)| to_tell != out));
+        come.iter().for_each(|out| Placed::forget(out));
         for (id, out, placed) in placed {
             let (row, stamp) = (self.row_of_placed(&id, &placed), Stamp::of(&out));
             let size = stamp.map_or(0, |stamp| stamp.size);

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a rig of tests")]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -202,6 +203,30 @@ pub struct Usage {
     pub anonymous_kib: u64,
 }
 
+/// The TCP sockets of this machine by inode, as `PORT -> PORT STATE`.
+fn sockets() -> BTreeMap<String, String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let socket = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let port = |address: &str| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok();
+        let (local, remote) = (port(fields.get(1)?)?, port(fields.get(2)?)?);
+        // Those that are given to who dials are all alike.
+        let shown = |port| {
+            if port >= 32_768 {
+                "dialled".to_owned()
+            } else {
+                format!("{port}")
+            }
+        };
+        let state = fields.get(3)?;
+        Some((
+            (*fields.get(9)?).to_owned(),
+            format!("{} -> {} {state}", shown(local), shown(remote)),
+        ))
+    };
+    table.lines().skip(1).filter_map(socket).collect()
+}
+
 /// A process whose output is kept in files that its successors go on with. Dropping it kills it.
 pub struct Agent {
     child: Child,
@@ -266,6 +291,32 @@ impl Agent {
     pub async fn stops(&mut self) {
         self.signal(Signal::TERM);
         assert_eq!(self.ends(PATIENCE).await, Some(0), "{}", self.said());
+    }
+
+    /// What its descriptors are, counted: files by name, connections by their ports and state.
+    pub fn open(&self) -> BTreeMap<String, usize> {
+        let sockets = sockets();
+        let mut open = BTreeMap::new();
+        for entry in std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .unwrap()
+            .flatten()
+        {
+            // It may be closed by now.
+            let Ok(leads_to) = std::fs::read_link(entry.path()) else {
+                continue;
+            };
+            let leads_to = leads_to.display().to_string();
+            let inode = leads_to.strip_prefix("socket:[").map(|rest| rest.trim_end_matches(']'));
+            let what = match inode {
+                Some(inode) => sockets
+                    .get(inode)
+                    .cloned()
+                    .unwrap_or_else(|| "another socket".to_owned()),
+                None => leads_to,
+            };
+            *open.entry(what).or_default() += 1;
+        }
+        open
     }
 
     pub fn usage(&self) -> Usage {

@@ -203,9 +203,15 @@ impl Machines {
 
     /// Where a machine can be reached, as a listener is told.
     pub(crate) fn address(&self, machine: usize, port: u16) -> String {
+        let family = if self.families == Families::V6 { "ip6" } else { "ip4" };
+        format!("/{family}/{}/tcp/{port}", self.ip(machine))
+    }
+
+    /// The address of a machine.
+    pub(crate) fn ip(&self, machine: usize) -> String {
         match self.families {
-            Families::V6 => format!("/ip6/{}/tcp/{port}", v6(machine)),
-            Families::V4 | Families::Both => format!("/ip4/{}/tcp/{port}", v4(machine)),
+            Families::V6 => v6(machine),
+            Families::V4 | Families::Both => v4(machine),
         }
     }
 
@@ -222,10 +228,7 @@ impl Machines {
 
     /// All machines know a machine by this name, which leads to `others` first.
     pub(crate) fn name(&self, machine: usize, name: &str, others: &[&str]) {
-        let of_machine = match self.families {
-            Families::V6 => v6(machine),
-            Families::V4 | Families::Both => v4(machine),
-        };
+        let of_machine = self.ip(machine);
         let addresses = others.iter().map(|other| (*other).to_owned()).chain([of_machine]);
         let lines: String = addresses.map(|address| format!("{address} {name}\n")).collect();
         for other in 0..self.count {
@@ -276,13 +279,25 @@ impl Machines {
 
     /// Starts S3 on a machine; how programs there get in.
     pub(crate) fn serve_s3(&self, machine: usize) -> S3 {
+        self.serve(machine, "serve_s3", Duration::from_secs(30))
+    }
+
+    /// Starts on a machine what an ignored test of this file serves, which tells where by [`tell_s3`].
+    pub(crate) fn serve(&self, machine: usize, test: &str, patience: Duration) -> S3 {
         let folder = self.folder(machine).join("s3");
         std::fs::create_dir_all(&folder).unwrap();
+        let log = self.folder.path().join(format!("{test}-{machine}.log"));
+        let log = File::create(log).unwrap();
         let mut command = self.command(machine, std::env::current_exe().unwrap());
         command
-            .args(["--exact", "serve_s3", "--ignored", "--nocapture"])
-            .env(S3_FOLDER, &folder);
-        let mut server = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            .args(["--exact", test, "--ignored", "--nocapture"])
+            .env(S3_FOLDER, &folder)
+            .env(S3_HOST, self.ip(machine));
+        command
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let mut server = command.spawn().unwrap();
         let stdin = server.stdin.take().unwrap();
         self.servers.lock().push((server, stdin));
         let begun = Instant::now();
@@ -290,7 +305,7 @@ impl Machines {
             if let Some(s3) = S3::told(&folder) {
                 return s3;
             }
-            assert!(begun.elapsed() < Duration::from_secs(30), "S3 does not come up");
+            assert!(begun.elapsed() < patience, "{test} does not come up");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -406,7 +421,12 @@ pub(crate) fn tell_s3(folder: &Path, config: &CloudConfig) {
         config.s3_endpoint.as_ref().unwrap(),
         config.credentials.as_ref().unwrap(),
     );
-    let told = format!("{endpoint}\n{}\n{}\nend\n", key.access_key_id, key.secret_access_key);
+    tell(folder, [endpoint, &key.access_key_id, &key.secret_access_key]);
+}
+
+/// Likewise, of a server of any kind.
+pub(crate) fn tell(folder: &Path, how: [&str; 3]) {
+    let told = format!("{}\nend\n", how.join("\n"));
     std::fs::write(folder.with_extension("told"), told).unwrap();
 }
 
@@ -439,3 +459,5 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
 
 /// The folder of a server of S3, in its environment.
 pub(crate) const S3_FOLDER: &str = "FLEETCAST_TEST_S3";
+/// The address at which it serves, likewise.
+pub(crate) const S3_HOST: &str = "FLEETCAST_TEST_HOST";
