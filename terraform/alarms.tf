@@ -89,3 +89,65 @@ resource "aws_cloudwatch_metric_alarm" "alarm" {
   alarm_actions       = [aws_sns_topic.alarms[each.value.region].arn]
   ok_actions          = [aws_sns_topic.alarms[each.value.region].arn]
 }
+
+locals {
+  no_rows_alarm = "fleetcast-no-rows${local.suffix}"
+}
+
+# A build that reached its regions and no host: seeders that are gone, or a queue that was purged, fail nowhere else. A window is
+# rows_overdue_minutes long, and an alarm comes when a replication ended well in one window and neither that one nor the next has a row.
+# In metric math the value of the window before is `x - DIFF(x)`.
+resource "aws_cloudwatch_metric_alarm" "no_rows" {
+  count = local.on_aws ? 1 : 0
+
+  region              = var.aws_region
+  alarm_name          = local.no_rows_alarm
+  alarm_description   = "A build reached its regions, and no host has written a row for ${var.rows_overdue_minutes} minutes. Nothing is wrong where hosts had that build already."
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms[var.aws_region].arn]
+  ok_actions          = [aws_sns_topic.alarms[var.aws_region].arn]
+
+  metric_query {
+    id          = "overdue"
+    label       = "Replications whose rows are overdue"
+    expression  = "IF((copied - DIFF(copied)) > 0 AND (rows + rows - DIFF(rows)) == 0, 1, 0)"
+    return_data = true
+  }
+
+  metric_query {
+    id         = "copied"
+    expression = "FILL(succeeded, 0)"
+  }
+
+  metric_query {
+    id         = "rows"
+    expression = "FILL(written, 0)"
+  }
+
+  metric_query {
+    id = "succeeded"
+
+    metric {
+      namespace   = "AWS/States"
+      metric_name = "ExecutionsSucceeded"
+      dimensions  = { StateMachineArn = module.file_copy_workflow.state_machine_arn }
+      stat        = "Sum"
+      period      = var.rows_overdue_minutes * 60
+    }
+  }
+
+  metric_query {
+    id = "written"
+
+    metric {
+      namespace   = "AWS/DynamoDB"
+      metric_name = "ConsumedWriteCapacityUnits"
+      dimensions  = { TableName = local.deployment_log_table }
+      stat        = "Sum"
+      period      = var.rows_overdue_minutes * 60
+    }
+  }
+}

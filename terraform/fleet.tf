@@ -97,10 +97,10 @@ resource "aws_iam_policy" "operator" {
         Resource = "${replace(module.file_copy_workflow.state_machine_arn, ":stateMachine:", ":execution:")}:*"
       },
       {
-        # AWS knows no resources for these.
+        # AWS knows no resources for these, or not for a list.
         Sid      = "FindThem"
         Effect   = "Allow"
-        Action   = ["states:ListStateMachines", "sns:ListTopics"]
+        Action   = ["states:ListStateMachines", "sns:ListTopics", "cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard"]
         Resource = "*"
       },
       {

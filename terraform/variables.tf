@@ -144,3 +144,14 @@ variable "pipeline_artifact_kms_key_arn" {
     error_message = "Expected the ARN of a key, or null."
   }
 }
+
+variable "rows_overdue_minutes" {
+  description = "An alarm tells of a build that reached its regions when no host has written a row for so long."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.rows_overdue_minutes >= 1 && var.rows_overdue_minutes <= 720 && floor(var.rows_overdue_minutes) == var.rows_overdue_minutes
+    error_message = "rows_overdue_minutes is a whole number from 1 to 720: CloudWatch looks back a day, which is two of these."
+  }
+}

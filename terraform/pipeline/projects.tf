@@ -34,6 +34,8 @@ locals {
         environment = merge(local.common_environment, {
           GLOBAL_BUCKET       = "global-builds-${stage}"
           DESTINATION_BUCKETS = jsonencode([for region in var.regions : "${region}-builds-${stage}"])
+          # A copy within S3 is made in parts of 1 GiB: it takes no more than 10,000 of them, and 5 GiB each.
+          PART_BYTES = "1073741824"
         })
         secrets = {}
       }

@@ -156,6 +156,13 @@ pub(crate) fn from_item(item: &Item) -> Result<DeploymentLog, CloudError> {
     })
 }
 
+/// When the host of a row was done; 1970 where the row does not say it.
+pub(crate) fn completed_at(item: &Item) -> SystemTime {
+    let time = DateTime::from_str(&string(item, "completed_at"), DateTimeFormat::DateTime).ok();
+    time.and_then(|time| SystemTime::try_from(time).ok())
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 /// A time as RFC 3339 in UTC with three digits of a second, so that times sort as text; empty for one that has no such
 /// form, which is one beyond the year 9999.
 pub fn timestamp(time: SystemTime) -> String {
@@ -190,7 +197,7 @@ mod milliseconds {
 }
 
 /// A row may go so long after its host was done, where the table has a time to live.
-const KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Characters of an error that a row keeps: a row that is too large would be refused as a whole.
 const ERROR_LENGTH_MAX: usize = 1000;
 

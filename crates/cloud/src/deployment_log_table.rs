@@ -5,9 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{PutRequest, Select, WriteRequest};
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::{PutRequest, ReturnValue, ReturnValuesOnConditionCheckFailure, Select, WriteRequest};
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::counted_rows::Mark;
 use crate::deployment_log::{DeploymentLog, DeploymentStatus, Item, from_item, to_item};
 use crate::error::CloudError;
 use crate::names::{DEPLOYMENT_LOG_SHARDS, fnv1a, shard_key};
@@ -28,6 +32,19 @@ pub enum FirstRow {
     Written,
     /// The table has a success of this version already, and keeps it.
     Kept,
+}
+
+/// What became of such a row, and what was there before, where somebody counts and wants to know.
+pub(crate) enum Put {
+    Written(Option<Item>),
+    Kept(Option<Item>),
+}
+
+/// A row was not written, as far as is known.
+pub(crate) struct PutError {
+    pub(crate) error: CloudError,
+    /// The table has said so, and it is not in the table.
+    pub(crate) is_refused: bool,
 }
 
 /// Build and host: what a row is known by.
@@ -58,14 +75,7 @@ impl DeploymentLogTable {
     }
 
     async fn count_shard(&self, build_id: &str, shard: u32) -> Result<u64, CloudError> {
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("build_shard = :shard")
-            .expression_attribute_values(":shard", text(&shard_key(build_id, shard)))
-            .select(Select::Count)
-            .consistent_read(true);
+        let request = self.of_partition(&shard_key(build_id, shard)).select(Select::Count);
         let mut pages = request.into_paginator().send();
         let mut count = 0;
         while let Some(page) = pages.next().await {
@@ -149,23 +159,12 @@ impl DeploymentLogTable {
         names: &[&str],
     ) -> Result<Vec<Item>, CloudError> {
         let mut request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("build_shard = :shard")
-            .expression_attribute_values(":shard", text(&shard_key(build_id, shard)))
-            .set_projection_expression((!projection.is_empty()).then(|| projection.to_owned()))
-            .consistent_read(true);
+            .of_partition(&shard_key(build_id, shard))
+            .set_projection_expression((!projection.is_empty()).then(|| projection.to_owned()));
         for name in names {
             request = request.expression_attribute_names(format!("#{name}"), *name);
         }
-        let mut pages = request.into_paginator().send();
-        let mut items = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| CloudError::service(format!("read the rows of {build_id}"), &e))?;
-            items.extend(page.items.unwrap_or_default());
-        }
-        Ok(items)
+        self.read_pages(build_id, request).await
     }
 
     /// Writes a row unless the table has a success of the same version of the build on this host, in one call, without trying
@@ -176,35 +175,105 @@ impl DeploymentLogTable {
     /// # Errors
     /// `Invalid` where the table will never take the row; `Service` for all else, some of it retryable.
     pub async fn write_first(&self, row: &DeploymentLog) -> Result<FirstRow, CloudError> {
+        match self.put_first(row, None).await {
+            Ok(Put::Written(_)) => Ok(FirstRow::Written),
+            Ok(Put::Kept(_)) => Ok(FirstRow::Kept),
+            Err(PutError { error, .. }) => Err(error),
+        }
+    }
+
+    /// What `write_first` does, with the mark of who counts the row, and what was there.
+    pub(crate) async fn put_first(&self, row: &DeploymentLog, mark: Option<&Mark>) -> Result<Put, PutError> {
+        let mut item = to_item(row);
         let mut condition = "attribute_not_exists(build_shard) OR #status = :failed".to_owned();
         let mut request = self
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(to_item(row)))
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":failed", text(DeploymentStatus::Failed.as_str()));
+        if let Some(mark) = mark {
+            mark.set(&mut item);
+            request = request
+                .return_values(ReturnValue::AllOld)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        }
         if let Some(version) = &row.version {
             condition.push_str(" OR attribute_not_exists(#version) OR #version <> :version");
             request = request
                 .expression_attribute_names("#version", "version")
                 .expression_attribute_values(":version", text(version));
         }
-        match request.condition_expression(condition).send().await {
-            Ok(_) => Ok(FirstRow::Written),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-            {
-                Ok(FirstRow::Kept)
+        let sent = request
+            .set_item(Some(item))
+            .condition_expression(condition)
+            .send()
+            .await;
+        sent.map(|written| Put::Written(written.attributes)).or_else(|error| {
+            if let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() {
+                return Ok(Put::Kept(failed.item.clone()));
             }
-            Err(error) => {
-                let (build, host) = (&row.build_id, &row.host_id);
-                let action = format!("write the row of build {build} and host {host} to {}", self.table);
-                Err(CloudError::service(action, &error))
-            }
+            let (build, host) = (&row.build_id, &row.host_id);
+            let action = format!("write the row of build {build} and host {host} to {}", self.table);
+            let status = error.raw_response().map(|response| response.status().as_u16());
+            let is_refused = matches!(error, SdkError::ServiceError(_)) && matches!(status, Some(400..=499));
+            let is_refused = is_refused || matches!(error, SdkError::ConstructionFailure(_));
+            let error = CloudError::service(action, &error);
+            Err(PutError { error, is_refused })
+        })
+    }
+
+    /// Writes what somebody has counted of a build, in one call.
+    pub(crate) async fn put_counts(&self, build_id: &str, item: Item) -> Result<(), CloudError> {
+        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        let sent = request.send().await;
+        let action = || format!("write how many rows build {build_id} has to {}", self.table);
+        sent.map(|_| ()).map_err(|error| CloudError::service(action(), &error))
+    }
+
+    /// All items of a partition.
+    pub(crate) async fn read_partition(&self, build_id: &str, key: &str) -> Result<Vec<Item>, CloudError> {
+        let read = || async move { self.read_pages(build_id, self.of_partition(key)).await };
+        retries(build_id).run(read).await
+    }
+
+    /// So many items from one end of a partition: what tells whether they are counted.
+    pub(crate) async fn read_end(
+        &self,
+        build_id: &str,
+        key: &str,
+        is_first: bool,
+        items: i32,
+    ) -> Result<Vec<Item>, CloudError> {
+        let read = || async move {
+            let request = self.of_partition(key).scan_index_forward(is_first).limit(items);
+            let request = request
+                .projection_expression("host_id, #version, completed_at, counted_by, counted_at")
+                .expression_attribute_names("#version", "version");
+            let page = request.send().await;
+            let page = page.map_err(|e| CloudError::service(format!("look at rows of {build_id}"), &e))?;
+            Ok(page.items.unwrap_or_default())
+        };
+        retries(build_id).run(read).await
+    }
+
+    fn of_partition(&self, key: &str) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("build_shard = :shard")
+            .expression_attribute_values(":shard", text(key))
+            .consistent_read(true)
+    }
+
+    async fn read_pages(&self, build_id: &str, request: QueryFluentBuilder) -> Result<Vec<Item>, CloudError> {
+        let mut pages = request.into_paginator().send();
+        let mut items = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| CloudError::service(format!("read the rows of {build_id}"), &e))?;
+            items.extend(page.items.unwrap_or_default());
         }
+        Ok(items)
     }
 
     /// Writes rows in one call, without trying again.

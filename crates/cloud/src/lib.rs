@@ -6,6 +6,7 @@
 mod buckets;
 mod clients;
 mod copies;
+mod counted_rows;
 mod deployment_log;
 mod deployment_log_table;
 mod deployment_log_writer;
@@ -25,6 +26,7 @@ mod versions;
 pub use buckets::{Buckets, ObjectInfo, Session};
 pub use clients::{Cloud, CloudConfig, Credentials};
 pub use copies::{CopyLimits, Landed};
+pub use counted_rows::{CountedRows, RegionCounts, RowCounts, SampledRow};
 pub use deployment_log::{DeploymentLog, DeploymentStatus, timestamp};
 pub use deployment_log_table::{DeploymentLogTable, FirstRow};
 pub use deployment_log_writer::{DeploymentLogWriter, Undelivered, WriterReport};

@@ -11,6 +11,8 @@ mod manual;
 mod outputs;
 mod render;
 mod runs;
+#[cfg(test)]
+mod scripts;
 mod signed;
 mod solve;
 mod sweep;
@@ -337,6 +339,12 @@ pub(crate) struct CountArguments {
     pub(crate) run: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
+    /// The version of the build, as its rows name it; the newest where absent.
+    #[arg(long)]
+    pub(crate) version: Option<String>,
+    /// Read every row. Without it what seeders have counted is taken, where it is all there is.
+    #[arg(long)]
+    pub(crate) exact: bool,
     /// Fail (exit 1) unless so many hosts have it: rows of hosts that failed do not count.
     #[arg(long, value_name = "HOSTS", value_parser = whole::<u64, 0, { u64::MAX }>)]
     pub(crate) expect: Option<u64>,
@@ -425,6 +433,13 @@ pub(crate) struct WatchArguments {
     /// The build; the newest in the global bucket where absent.
     #[arg(long)]
     pub(crate) build_id: Option<String>,
+    /// The version of the build, as its rows name it; the newest where absent.
+    #[arg(long)]
+    pub(crate) version: Option<String>,
+    /// Read every row at each look. Without it what seeders have counted is taken, where it is all there is, and latencies are up to a
+    /// eleventh too long.
+    #[arg(long)]
+    pub(crate) exact: bool,
     /// Seconds after which hosts count as not converged.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = whole::<u64, 0, { u64::MAX }>)]
     pub(crate) timeout: u64,

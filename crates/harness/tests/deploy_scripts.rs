@@ -9,18 +9,18 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-/// `aws s3 cp` and `aws s3api head-object`, on files: `FOLDER/BUCKET/KEY`, and beside it the signature that is its metadata.
+/// What the scripts ask of the AWS CLI, on files: `FOLDER/BUCKET/KEY`, and beside it the signature that is its metadata. Uploads in parts are as
+/// S3 has them: nothing is there before the end, and `--if-none-match` is decided then.
 const AWS: &str = r#"#!/usr/bin/env bash
 set -euo pipefail
 at() { case $1 in s3://*) echo "$OBJECTS/${1#s3://}" ;; *) echo "$1" ;; esac; }
-case "$1 $2" in
-"s3 cp")
-    shift 2
+call="$1 $2"
+shift 2
+if [ "$call" = "s3 cp" ]; then
     paths=() signature=
     while [ $# -gt 0 ]; do
         case $1 in
         --only-show-errors) ;;
-        --copy-props) shift ;;
         --metadata) signature=${2#fleetcast-signature=}; shift ;;
         *) paths+=("$(at "$1")") ;;
         esac
@@ -28,18 +28,52 @@ case "$1 $2" in
     done
     mkdir -p "$(dirname "${paths[1]}")"
     cp "${paths[0]}" "${paths[1]}"
-    if [ -n "$signature" ]; then echo "$signature" >"${paths[1]}.signature"
-    elif [ -e "${paths[0]}.signature" ]; then cp "${paths[0]}.signature" "${paths[1]}.signature"; fi
-    ;;
+    if [ -n "$signature" ]; then echo "$signature" >"${paths[1]}.signature"; fi
+    exit
+fi
+declare -A given
+while [ $# -gt 0 ]; do given[${1#--}]=$2; shift 2; done
+object="$OBJECTS/${given[bucket]}/${given[key]}"
+upload="$OBJECTS/uploads/${given[upload-id]:-}"
+echo "$call" >>"$OBJECTS/calls"
+case $call in
 "s3api head-object")
-    object="$OBJECTS/$4/$6"
     if [ ! -e "$object" ]; then echo "An error occurred (404): Not Found" >&2; exit 254; fi
-    case $8 in
+    case ${given[query]} in
     VersionId) echo "version-of-$(cksum <"$object" | cut -d' ' -f1)" ;;
+    ContentLength) wc -c <"$object" ;;
     *) if [ -e "$object.signature" ]; then cat "$object.signature"; else echo None; fi ;;
     esac
     ;;
-*) echo "no such command: $*" >&2; exit 2 ;;
+"s3api create-multipart-upload")
+    mkdir -p "$OBJECTS/uploads"
+    made=$(mktemp -d "$OBJECTS/uploads/XXXXXX")
+    echo "${given[metadata]#fleetcast-signature=}" >"$made/signature"
+    basename "$made"
+    ;;
+"s3api upload-part-copy")
+    [[ ${given[copy-source-range]} =~ ^bytes=([0-9]+)-([0-9]+)$ ]]
+    from=${BASH_REMATCH[1]} to=${BASH_REMATCH[2]}
+    part="$upload/$(printf %05d "${given[part-number]}")"
+    tail -c "+$((from + 1))" "$OBJECTS/${given[copy-source]}" | head -c "$((to - from + 1))" >"$part"
+    echo "\"$(cksum <"$part" | cut -d' ' -f1)\""
+    ;;
+"s3api complete-multipart-upload")
+    if [ -n "${SOMEBODY:-}" ]; then mkdir -p "$(dirname "$object")"; echo "$SOMEBODY" >"$object"; fi
+    if [ -e "$object" ] && [ "${given[if-none-match]:-}" = '*' ]; then
+        echo "An error occurred (PreconditionFailed) when calling CompleteMultipartUpload" >&2
+        exit 254
+    fi
+    listed=$(grep -o '"ETag": "\\"[0-9]*\\""' <<<"${given[multipart-upload]}" | tr -dc '0-9\n')
+    have=$(for part in "$upload"/0*; do cksum <"$part" | cut -d' ' -f1; done)
+    if [ "$listed" != "$have" ]; then echo "An error occurred (InvalidPart): $listed is not $have" >&2; exit 254; fi
+    mkdir -p "$(dirname "$object")"
+    cat "$upload"/0* >"$object"
+    cp "$upload/signature" "$object.signature"
+    rm -r "$upload"
+    ;;
+"s3api abort-multipart-upload") rm -r "$upload" ;;
+*) echo "no such command: $call" >&2; exit 2 ;;
 esac
 "#;
 
@@ -81,6 +115,7 @@ impl Account {
                 r#"test -z "${NEVER:-}" && cat source >"$BUILD_FILE""#.to_owned(),
             ),
             ("GLOBAL_BUCKET", "global-builds-dev".to_owned()),
+            ("PART_BYTES", "1000".to_owned()),
             ("DESTINATION_BUCKETS", r#"["region-a-builds-dev"]"#.to_owned()),
         ];
         Self { folder, environment }
@@ -143,7 +178,12 @@ fn a_build_is_made_signed_and_published_once_and_the_stage_is_told_which_version
 
     for stage in ["dev", "prod"] {
         let bucket = format!("global-builds-{stage}");
-        let publish = || account.run("publish.sh", &[("build-id", &build_id)], &[("GLOBAL_BUCKET", &bucket)]);
+        // In one part and in several, of which the last is shorter.
+        let part_bytes = if stage == "dev" { "1000" } else { "6" };
+        let publish = || {
+            let more = [("GLOBAL_BUCKET", bucket.as_str()), ("PART_BYTES", part_bytes)];
+            account.run("publish.sh", &[("build-id", &build_id)], &more)
+        };
         let (ended, folder) = publish();
         assert!(ended.status.success(), "{}", said(&ended));
         assert_eq!(account.text(&format!("{bucket}/{id}")), "of the first revision");
@@ -164,6 +204,8 @@ fn a_build_is_made_signed_and_published_once_and_the_stage_is_told_which_version
         assert_eq!(told, expected);
         // An action that is tried again finds what it has done.
         assert!(publish().0.status.success());
+        let left = std::fs::read_dir(account.object("uploads")).unwrap();
+        assert_eq!(left.count(), 0, "parts that nobody ended are paid for");
     }
 }
 
@@ -191,6 +233,15 @@ fn an_id_that_is_there_is_not_another_build_and_what_makes_no_sense_is_said() {
         assert!(!folder.path().join("deploy.json").exists());
         assert_eq!(std::fs::read_to_string(&there).unwrap(), "somebody's");
     }
+    // Somebody puts one while the parts are copied: whoever looks before sees nothing.
+    for file in [&there, &account.object("global-builds-dev/build-r1.tar.gz.signature")] {
+        std::fs::remove_file(file).unwrap();
+    }
+    let (ended, folder) = account.run("publish.sh", &[("build-id", &build_id)], &[("SOMEBODY", "was faster")]);
+    assert_eq!(ended.status.code(), Some(1), "{}", said(&ended));
+    assert!(said(&ended).contains("another build-r1.tar.gz"), "{}", said(&ended));
+    assert!(!folder.path().join("deploy.json").exists());
+    assert_eq!(std::fs::read_to_string(&there).unwrap(), "was faster\n");
     for key in ["../x.zip", "/x.zip", "a b", ""] {
         let (ended, _) = account.run("sign.sh", &[("build-id", key)], &[]);
         assert_eq!(ended.status.code(), Some(1), "{key:?}");

@@ -1,19 +1,21 @@
-//! Writes the rows that hosts hand over to `host-deployment-logs`.
+//! Writes the rows that hosts hand over to `host-deployment-logs`, and counts them there.
 //!
 //! Nothing is kept here: a host has its row on disk until it is told that it is in the table. A seeder that ends loses none.
 
 use std::time::Duration;
 
-use cloud::DeploymentLogTable;
-use futures::StreamExt;
+use cloud::{CountedRows, DeploymentLogTable};
+use futures::future::{Fuse, FusedFuture as _};
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt};
 use peer::{HandedRow, RowFate};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 /// Whoever writes hosts' rows.
 #[derive(Debug)]
 pub struct HostRows {
-    table: DeploymentLogTable,
+    rows: CountedRows,
     /// The region that rows are of; as hosts say where absent.
     region: Option<String>,
     /// Rows that were not written since the last one that was.
@@ -22,9 +24,9 @@ pub struct HostRows {
 
 impl HostRows {
     /// Rows of this region for this table.
-    pub const fn new(table: DeploymentLogTable, region: Option<String>) -> Self {
+    pub fn new(table: DeploymentLogTable, region: Option<String>) -> Self {
         Self {
-            table,
+            rows: CountedRows::new(table),
             region,
             failures: 0,
         }
@@ -34,14 +36,31 @@ impl HostRows {
     pub async fn write(mut self, mut handed: mpsc::Receiver<HandedRow>) {
         let mut writes = FuturesUnordered::new();
         let mut is_open = true;
+        let mut publishing = tokio::time::interval(PUBLISH_EVERY);
+        publishing.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // One at a time, beside the rows: a table that is slow to take it holds up none.
+        let mut published = Fuse::terminated();
         while is_open || !writes.is_empty() {
             tokio::select! {
+                _ = publishing.tick(), if published.is_terminated() => {
+                    let rows = self.rows.clone();
+                    published = async move { rows.publish().await }.boxed().fuse();
+                }
+                outcome = &mut published, if !published.is_terminated() => note_published(outcome),
                 row = handed.recv(), if is_open && writes.len() < ROWS_AT_A_TIME => match row {
-                    Some(row) => writes.push(write_one(self.table.clone(), self.region.clone(), row)),
+                    Some(row) => writes.push(write_one(self.rows.clone(), self.region.clone(), row)),
                     None => is_open = false,
                 },
                 Some(written) = writes.next() => self.note(written),
             }
+        }
+        // What it has begun to write it alone knows of.
+        if !published.is_terminated() {
+            note_published(published.await);
+        }
+        // The first settles nothing where anything has changed.
+        for _ in 0..SETTLED_AFTER {
+            note_published(self.rows.publish().await);
         }
     }
 
@@ -70,7 +89,7 @@ impl HostRows {
 
 /// Writes a row and tells its host; why it was not written. Whatever the table says, the host keeps its row: what comes here can be a row, as
 /// the directory has looked at it, so it is the table that is another one, of a wrong stage say.
-async fn write_one(table: DeploymentLogTable, region: Option<String>, handed: HandedRow) -> Result<(), String> {
+async fn write_one(rows: CountedRows, region: Option<String>, handed: HandedRow) -> Result<(), String> {
     let mut row = handed.row().clone();
     if let Some(region) = region {
         row.region = region;
@@ -80,7 +99,7 @@ async fn write_one(table: DeploymentLogTable, region: Option<String>, handed: Ha
     let written = if patience.is_zero() {
         Err("rows wait here for longer than their hosts do".to_owned())
     } else {
-        match tokio::time::timeout(patience, table.write_first(&row)).await {
+        match tokio::time::timeout(patience, rows.write(&row)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(program::chain(&error)),
             Err(_) => Err(format!(
@@ -96,6 +115,17 @@ async fn write_one(table: DeploymentLogTable, region: Option<String>, handed: Ha
     written
 }
 
+/// The next time writes it.
+fn note_published(outcome: Result<(), cloud::CloudError>) {
+    if let Err(error) = outcome {
+        tracing::debug!(error = program::chain(&error), "how many rows there are is not written");
+    }
+}
+
+/// Between two times that the table is told how many rows there are. It costs a write for each build of which rows have come.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// What a writer publishes in its last turn at most: what has changed, that no row is on its way, and that none has come since.
+const SETTLED_AFTER: usize = 3;
 /// Rows that are being written at a time: some thousands a second where a write takes ten milliseconds.
 const ROWS_AT_A_TIME: usize = 64;
 /// A write that has not been answered by then counts as failed, before the host stops waiting.
@@ -159,10 +189,10 @@ mod tests {
 
     #[tokio::test]
     async fn hosts_keep_rows_that_the_table_refuses_and_those_that_nobody_waits_for_are_not_written() {
-        let table = other_table().await;
+        let rows = CountedRows::new(other_table().await);
         let now = Instant::now();
         let (handed, answered) = HandedRow::new(row(), now);
-        let written = write_one(table.clone(), None, handed).await;
+        let written = write_one(rows.clone(), None, handed).await;
         let fate = answered.await.unwrap();
         assert!(
             matches!(&fate, RowFate::NotNow(why) if why.contains("Missing the key id")),
@@ -170,7 +200,7 @@ mod tests {
         );
         assert!(written.is_err(), "it counts among those that were not written");
         let (handed, answered) = HandedRow::new(row(), now.checked_sub(Duration::from_secs(21)).unwrap());
-        assert!(write_one(table, None, handed).await.is_err());
+        assert!(write_one(rows, None, handed).await.is_err());
         let fate = answered.await.unwrap();
         assert!(
             matches!(&fate, RowFate::NotNow(why) if why.contains("wait here")),

@@ -1,11 +1,11 @@
 //! `harness count`: the rows of a build in `host-deployment-logs`, from a run's folder or an endpoint.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cloud::{Cloud, CloudError, DeploymentStatus, EmbeddedCloud};
 
 use super::folder::CopiedTables;
+use super::rows_seen::{self, Meant, RowsSeen};
 use super::{print, reach};
 use crate::cli::{CountArguments, Format};
 use crate::exit::{Exit, complain};
@@ -49,47 +49,85 @@ pub(crate) async fn count(arguments: CountArguments) -> Exit {
             }
         }
     };
-    let counted = count_rows(&cloud, &arguments.build_id).await;
+    let seen = see(&cloud, &arguments, embedded.is_some()).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
     drop(tables);
-    let by_region = match counted {
-        Ok(counted) => counted,
+    match seen {
+        Ok(seen) => tell(&arguments, &seen),
         Err(error) => {
             complain("the rows cannot be counted", &error);
-            return Exit::Failed;
+            Exit::Failed
         }
-    };
-    let total: u64 = by_region.values().sum();
-    let is_success = |(_, status): &(String, String)| status == DeploymentStatus::Succeeded.as_str();
-    let succeeded: u64 = by_region
-        .iter()
-        .filter(|(of, _)| is_success(of))
-        .map(|(_, rows)| rows)
-        .sum();
-    tell(&arguments, &by_region, total, succeeded)
+    }
 }
 
-fn tell(arguments: &CountArguments, by_region: &Counts, total: u64, succeeded: u64) -> Exit {
+/// The rows of the version that is meant. Those of a run's folder are of one, and nobody counts them.
+async fn see(cloud: &Cloud, arguments: &CountArguments, is_of_run: bool) -> Result<RowsSeen, CloudError> {
+    let mut meant = Meant {
+        build_id: arguments.build_id.clone(),
+        version: arguments.version.clone(),
+        since: None,
+    };
+    if !is_of_run && meant.version.is_none() {
+        let standing = cloud
+            .buckets()
+            .standing(&cloud.global_bucket(), &meant.build_id)
+            .await?;
+        meant.since = standing.map(|standing| standing.since);
+    }
+    let logs = cloud.deployment_logs();
+    if is_of_run || arguments.exact {
+        return rows_seen::exactly(&logs, &meant).await;
+    }
+    let (seen, because) = rows_seen::once(&logs, &meant).await?;
+    if let Some(because) = because {
+        tracing::debug!("all rows were read: {}", because.as_str());
+    }
+    Ok(seen)
+}
+
+fn tell(arguments: &CountArguments, seen: &RowsSeen) -> Exit {
+    let (succeeded, failed) = (seen.succeeded(), seen.failed());
+    let (good, bad) = (DeploymentStatus::Succeeded.as_str(), DeploymentStatus::Failed.as_str());
+    let by_region = seen
+        .regions
+        .iter()
+        .flat_map(|(name, region)| [(name, bad, region.failed), (name, good, region.succeeded)]);
+    let by_region: Vec<_> = by_region.filter(|(_, _, rows)| *rows > 0).collect();
     match arguments.format {
         Format::Text => {
-            let line = |((region, status), rows): (&(String, String), &u64)| format!("  {region} {status} {rows}\n");
+            let line = |(region, status, rows): &(&String, &str, u64)| format!("  {region} {status} {rows}\n");
             let lines: String = by_region.iter().map(line).collect();
             print(&format!("{succeeded}\n{lines}"));
+            if seen.others > 0 {
+                let versions = seen.versions.iter().map(|(version, rows)| match version.as_str() {
+                    "" => format!("{rows} that do not say theirs"),
+                    version => format!("{version} has {rows}"),
+                });
+                let versions: Vec<_> = versions.collect();
+                say!(
+                    "harness: {} rows are of other versions, which --version counts: {}",
+                    seen.others,
+                    versions.join(", ")
+                );
+            }
         }
         Format::Json => {
             let regions: Vec<_> = by_region
                 .iter()
-                .map(|((region, status), rows)| serde_json::json!({"region": region, "status": status, "rows": rows}))
+                .map(|(region, status, rows)| serde_json::json!({"region": region, "status": status, "rows": rows}))
                 .collect();
-            let json = serde_json::json!({"build_id": arguments.build_id, "rows": total, "succeeded": succeeded, "regions": regions});
+            let json = serde_json::json!({
+                "build_id": arguments.build_id, "rows": succeeded + failed, "succeeded": succeeded, "regions": regions,
+                "versions": seen.versions, "of_other_versions": seen.others, "items_read": seen.items_read,
+            });
             print(&format!("{json:#}\n"));
         }
     }
     match arguments.expect {
         Some(expected) if expected != succeeded => {
-            let failed = total - succeeded;
             say!(
                 "harness: {succeeded} hosts have {}, by rows that are SUCCEEDED ({failed} are FAILED); expected {expected}",
                 arguments.build_id
@@ -98,13 +136,6 @@ fn tell(arguments: &CountArguments, by_region: &Counts, total: u64, succeeded: u
         }
         _ => Exit::Well,
     }
-}
-
-/// By region and status.
-type Counts = BTreeMap<(String, String), u64>;
-
-async fn count_rows(cloud: &Cloud, build_id: &str) -> Result<Counts, CloudError> {
-    cloud.deployment_logs().count_by_region(build_id).await
 }
 
 /// Their names begin with their time.

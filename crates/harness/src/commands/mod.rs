@@ -25,6 +25,7 @@ mod plan;
 mod reach;
 mod render;
 mod repeat;
+mod rows_seen;
 mod run;
 mod runs;
 mod sign;
@@ -68,6 +69,7 @@ pub(crate) use no_manual::{completions, man};
 pub(crate) use no_pipeline::{bootstrap, dead_letters, doctor, status, up};
 pub(crate) use plan::plan;
 pub(crate) use render::render;
+pub(crate) use rows_seen::{interval_of_looks, items_of_a_look};
 pub(crate) use run::run;
 pub(crate) use runs::runs;
 pub(crate) use sign::{keygen, sign, verify};
@@ -80,7 +82,7 @@ pub(crate) use torture::torture;
 #[cfg(feature = "pipeline")]
 pub(crate) use up::up;
 pub(crate) use upload::upload;
-pub(crate) use watch::{watch, watch_interval};
+pub(crate) use watch::watch;
 pub(crate) use worker::worker;
 
 /// Prints a result to stdout.

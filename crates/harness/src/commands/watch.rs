@@ -1,13 +1,13 @@
 //! `harness watch`: a build on its way, from the workflow to the last host's row.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use cloud::{BUILD_SUFFIXES, Cloud, CloudError, DeploymentLog, DeploymentStatus, Standing, Tracking};
+use cloud::{BUILD_SUFFIXES, Cloud, CloudError, Standing, Tracking};
 use scenario::{LatencySummary, Scenario};
 use serde_json::{Value, json};
 
+use super::rows_seen::{Because, Looks, Meant, RegionRows, RowsSeen, interval_of_exact_looks, interval_of_looks};
 use super::run::watch_signals;
 use super::{print, reach};
 use crate::cli::{Format, WatchArguments};
@@ -20,6 +20,8 @@ struct View {
     replication: String,
     failed_buckets: Vec<String>,
     regions: Vec<RegionView>,
+    /// Items that were read for it.
+    items_read: u64,
 }
 
 struct RegionView {
@@ -40,7 +42,7 @@ pub(crate) async fn watch(arguments: WatchArguments) -> Exit {
             return Exit::Usage;
         }
     };
-    match follow(&arguments, &scenario).await {
+    match Box::pin(follow(&arguments, &scenario)).await {
         Ok(exit) | Err(exit) => exit,
     }
 }
@@ -59,11 +61,15 @@ async fn follow(arguments: &WatchArguments, scenario: &Scenario) -> Result<Exit,
         screen: Screen::new(),
         unreachable_since: None,
         told: None,
+        told_because: None,
         last: None,
     };
+    let mut looks = Looks::new(arguments.exact);
+    let version = arguments.version.as_deref();
     let (began, timeout) = (Instant::now(), Duration::from_secs(arguments.timeout));
     let exit = loop {
-        let looked = look(&cloud, scenario, &build_id).await;
+        let looked = look(&cloud, scenario, (&build_id, version), &mut looks).await;
+        watching.note_because(looks.because());
         if let Some(exit) = watching.note(looked, &build_id, began.elapsed() > timeout) {
             break exit;
         }
@@ -73,7 +79,12 @@ async fn follow(arguments: &WatchArguments, scenario: &Scenario) -> Result<Exit,
         if began.elapsed() > timeout {
             break Exit::NotConverged;
         }
-        tokio::time::sleep(watch_interval(scenario.host_count().into())).await;
+        let items = watching.last.as_ref().map_or(0, |view| view.items_read);
+        tokio::time::sleep(match looks.because() {
+            Some(_) => interval_of_exact_looks(scenario.host_count().into()),
+            None => interval_of_looks(items),
+        })
+        .await;
     };
     watching.screen.finish();
     if let Some(view) = watching.last {
@@ -106,10 +117,22 @@ struct Watching {
     unreachable_since: Option<Instant>,
     /// What is wrong, once and not at each look.
     told: Option<String>,
+    told_because: Option<Because>,
     last: Option<View>,
 }
 
 impl Watching {
+    /// That each look reads all rows, which takes longer and costs more, is said once.
+    fn note_because(&mut self, because: Option<Because>) {
+        if let Some(because) = because.filter(|_| self.told_because != because)
+            && because != Because::Asked
+        {
+            self.screen
+                .say(&format!("each look reads all rows: {}", because.as_str()));
+            self.told_because = Some(because);
+        }
+    }
+
     /// How it ends, where it does.
     fn note(&mut self, looked: Result<View, CloudError>, build_id: &str, is_late: bool) -> Option<Exit> {
         match looked {
@@ -140,30 +163,28 @@ impl Watching {
     }
 }
 
-async fn look(cloud: &Cloud, scenario: &Scenario, build_id: &str) -> Result<View, CloudError> {
+async fn look(
+    cloud: &Cloud,
+    scenario: &Scenario,
+    (build_id, version): (&str, Option<&str>),
+    looks: &mut Looks,
+) -> Result<View, CloudError> {
     let bucket = cloud.global_bucket();
     let standing = cloud.buckets().standing(&bucket, build_id).await?;
     let tracking = cloud.tracking().get(build_id, &bucket).await?;
     // A row of an earlier version says nothing of this one.
-    let tracking = tracking.filter(|row| is_of(row, standing.as_ref()));
-    let rows = cloud.deployment_logs().rows(build_id).await?;
-    let rows = of_this_version(rows, standing.map(|standing| standing.since));
-    let regions = scenario.regions.iter().map(|region| {
-        let own: Vec<_> = rows.iter().filter(|row| row.region == region.name).collect();
-        let count = |status: DeploymentStatus| own.iter().filter(|row| row.status == status).count();
-        let succeeded = own.iter().filter(|row| row.status == DeploymentStatus::Succeeded);
-        let mut latencies: Vec<Option<Duration>> = succeeded.map(|row| Some(row.duration)).collect();
-        // Who is not done yet is late.
-        latencies.resize(latencies.len().max(region.hosts as usize), None);
-        RegionView {
-            bucket: cloud.regional_bucket(&region.name),
-            name: region.name.clone(),
-            hosts: region.hosts,
-            succeeded: u32::try_from(count(DeploymentStatus::Succeeded)).unwrap_or(u32::MAX),
-            failed: u32::try_from(count(DeploymentStatus::Failed)).unwrap_or(u32::MAX),
-            latency: LatencySummary::new(latencies),
-        }
-    });
+    let tracking = tracking.filter(|row| version.is_some() || is_of(row, standing.as_ref()));
+    let meant = Meant {
+        build_id: build_id.to_owned(),
+        version: version.map(str::to_owned),
+        since: standing.map(|standing| standing.since),
+    };
+    let mut seen = looks.look(&cloud.deployment_logs(), &meant, Instant::now()).await?;
+    let items_read = seen.items_read + 1;
+    let regions = scenario
+        .regions
+        .iter()
+        .map(|region| of_region(cloud, region, &mut seen));
     Ok(View {
         build_id: build_id.to_owned(),
         replication: tracking
@@ -171,7 +192,30 @@ async fn look(cloud: &Cloud, scenario: &Scenario, build_id: &str) -> Result<View
             .map_or_else(|| "not started".to_owned(), |row| row.status.clone()),
         failed_buckets: tracking.map(|row| row.failed_buckets).unwrap_or_default(),
         regions: regions.collect(),
+        items_read,
     })
+}
+
+fn of_region(cloud: &Cloud, region: &scenario::Region, seen: &mut RowsSeen) -> RegionView {
+    let RegionRows {
+        succeeded,
+        failed,
+        durations,
+    } = seen.regions.remove(&region.name).unwrap_or_default();
+    let mut latencies: Vec<Option<Duration>> = durations
+        .into_iter()
+        .flat_map(|(duration, hosts)| (0..hosts).map(move |_| Some(duration)))
+        .collect();
+    // Who is not done yet is late.
+    latencies.resize(latencies.len().max(region.hosts as usize), None);
+    RegionView {
+        bucket: cloud.regional_bucket(&region.name),
+        name: region.name.clone(),
+        hosts: region.hosts,
+        succeeded: u32::try_from(succeeded).unwrap_or(u32::MAX),
+        failed: u32::try_from(failed).unwrap_or(u32::MAX),
+        latency: LatencySummary::new(latencies),
+    }
 }
 
 impl View {
@@ -286,85 +330,12 @@ fn is_of(row: &Tracking, standing: Option<&Standing>) -> bool {
     }
 }
 
-/// The rows of hosts that have what the bucket has had `since` then. Rows of one version stand and fall together: by the clock of
-/// one host a row may be older than it is.
-fn of_this_version(rows: Vec<DeploymentLog>, since: Option<SystemTime>) -> Vec<DeploymentLog> {
-    let Some(since) = since else {
-        return rows;
-    };
-    let is_newer = |row: &DeploymentLog| row.completed_at >= since;
-    let mut votes: BTreeMap<String, i64> = BTreeMap::new();
-    for row in &rows {
-        if let Some(version) = &row.version {
-            *votes.entry(version.clone()).or_default() += if is_newer(row) { 1 } else { -1 };
-        }
-    }
-    let mut rows = rows;
-    rows.retain(|row| match &row.version {
-        Some(version) => votes.get(version).is_some_and(|votes| *votes > 0),
-        None => is_newer(row),
-    });
-    rows
-}
-
-/// Between two looks. Each reads every row, and is paid by the row: a large fleet is looked at less often.
-pub(crate) fn watch_interval(hosts: u64) -> Duration {
-    POLL_INTERVAL.max(Duration::from_millis(hosts / HOSTS_PER_MILLISECOND))
-}
-
-const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// 100,000 hosts are looked at every ten seconds.
-const HOSTS_PER_MILLISECOND: u64 = 10;
 /// An endpoint that is away for longer is not waited for.
 const UNREACHABLE_MAX: Duration = Duration::from_secs(120);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(host: u64, version: Option<&str>, completed: u64) -> DeploymentLog {
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        DeploymentLog {
-            build_id: "b.zip".to_owned(),
-            version: version.map(str::to_owned),
-            root: None,
-            host_id: format!("h{host}"),
-            region: "region-a".to_owned(),
-            zone: "z".to_owned(),
-            status: DeploymentStatus::Succeeded,
-            error: None,
-            started_at: at(completed),
-            completed_at: at(completed),
-            duration: Duration::ZERO,
-            bytes_from_seeder: 0,
-            bytes_from_peers: 0,
-            bytes_wasted: 0,
-            chunks_held: 1,
-            chunks_total: 1,
-        }
-    }
-
-    #[test]
-    fn rows_of_an_earlier_version_do_not_count_and_one_clock_that_is_wrong_changes_nothing() {
-        let since = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(100));
-        let count = |rows| of_this_version(rows, since).len();
-        assert_eq!(count(vec![row(1, None, 90), row(2, None, 110)]), 1);
-        let old = || {
-            vec![
-                row(1, Some("old"), 90),
-                row(2, Some("old"), 91),
-                row(3, Some("old"), 300),
-            ]
-        };
-        assert_eq!(count(old()), 0);
-        let new = vec![
-            row(4, Some("new"), 110),
-            row(5, Some("new"), 111),
-            row(6, Some("new"), 20),
-        ];
-        assert_eq!(count([old(), new].concat()), 3);
-        assert_eq!(of_this_version(old(), None).len(), 3);
-    }
 
     fn view(replication: &str, failed: &[&str], succeeded: [u32; 2]) -> View {
         let region = |name: &str, succeeded| RegionView {
@@ -380,6 +351,7 @@ mod tests {
             replication: replication.to_owned(),
             failed_buckets: failed.iter().map(|bucket| (*bucket).to_owned()).collect(),
             regions: vec![region("region-a", succeeded[0]), region("region-ab", succeeded[1])],
+            items_read: 0,
         }
     }
 
@@ -411,7 +383,7 @@ mod tests {
         };
         let standing = Standing {
             version_id: Some("v2".to_owned()),
-            since: SystemTime::UNIX_EPOCH,
+            since: std::time::SystemTime::UNIX_EPOCH,
         };
         assert!(is_of(&row(Some("v2")), Some(&standing)) && !is_of(&row(Some("v1")), Some(&standing)));
         assert!(is_of(&row(None), Some(&standing)) && is_of(&row(Some("v1")), None));

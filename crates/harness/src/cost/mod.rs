@@ -166,12 +166,7 @@ impl Lines<'_> {
         );
         // And the start and the end of the replication.
         self.add("rows", at_home, (hosts + 2.0, "writes"), (home.write, 1e6));
-        self.add(
-            "watch",
-            at_home,
-            (watched(deploy.watched, hosts), "reads"),
-            (home.read, 1e6),
-        );
+        self.add("watch", at_home, (watched(deploy), "reads"), (home.read, 1e6));
         Ok(())
     }
 
@@ -208,15 +203,18 @@ fn requests(bytes: u64, one_up_to: u64, part: u64) -> f64 {
     bytes.div_ceil(part) as f64 + 2.0
 }
 
-/// Read units that `harness watch` takes, at most: as if all rows were there at each look. Each looks at all rows, consistently,
-/// which is a unit for 4 KiB, or a part of them, in each of the shards that a build's rows are spread over.
-fn watched(during: Duration, hosts: f64) -> f64 {
-    let interval = crate::commands::watch_interval(hosts as u64);
-    let looks = (during.as_secs_f64() / interval.as_secs_f64()).ceil();
-    let shards = f64::from(cloud::DEPLOYMENT_LOG_SHARDS);
-    let of_look = (hosts * ROW_BYTES / 4096.0).max(shards).ceil();
-    // And the row of the replication.
-    looks * (of_look + 1.0)
+/// Read units that `harness watch` takes where seeders write the rows: each look reads what every seeder has counted, a few rows and the row of
+/// the replication, consistently, which is a unit for each at most.
+fn watched(deploy: &Deploy) -> f64 {
+    let seeders = deploy
+        .regions
+        .iter()
+        .map(|region| u64::from(region.seeders.max(1)))
+        .sum();
+    let items = crate::commands::items_of_a_look(seeders);
+    let interval = crate::commands::interval_of_looks(items);
+    let looks = (deploy.watched.as_secs_f64() / interval.as_secs_f64()).ceil();
+    looks * items as f64
 }
 
 const HOME: &str = "home";

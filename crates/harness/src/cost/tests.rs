@@ -62,8 +62,8 @@ fn each_line_of_a_deploy_is_what_one_computes_by_hand() {
     holds(of("functions' time", "home"), 20.147_578, 0.000_268_635_7);
     // A row a host, and two of the replication: $ 0.625 a million.
     holds(of("rows", "home"), 100_002.0, 0.062_501_25);
-    // Every ten seconds: six looks at 45 MB of rows in units of 4 KiB, and one of the replication's row.
-    holds(of("watch", "home"), 6.0 * (10_987.0 + 1.0), 0.008_241);
+    // Four seeders' counts, eight rows and the replication's row in a look, and a look every 866 ms: 70 looks.
+    holds(of("watch", "home"), 70.0 * 13.0, 0.000_113_75);
 }
 
 #[test]
