@@ -32,9 +32,9 @@ fn configuration(keypair: &Keypair) -> quic::Config {
 /// Milliseconds of silence after which a connection is given up. A handshake has no longer than this either.
 /// Less finds a dead host sooner; the core's own timeouts have long asked another by then.
 const IDLE_MS_MAX: u32 = 60_000;
-/// Bytes that may be on their way on a connection, and so what either side may have to hold for it: at 1 ms of round trip 4 Gbit/s.
+/// Bytes that may be on their way on a connection, and so what either side may have to hold for it: at 1 ms of round trip 2 Gbit/s.
 /// libp2p's default of 10 MB a stream took 20 MiB of each host of a busy fleet.
-const WINDOW: u32 = 512 << 10;
+const WINDOW: u32 = 256 << 10;
 /// Keeps a connection without traffic open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const _: () = assert!(IDLE_MS_MAX as u128 >= UPGRADE_TIMEOUT.as_millis());
