@@ -163,4 +163,11 @@ async fn a_host_without_credentials_has_its_row_written_once_whichever_seeder_ru
         (row.status, row.chunks_held),
         (DeploymentStatus::Succeeded, row.chunks_total)
     );
+    // And counted, by the seeder that has written it.
+    eventually("the row is counted", || async {
+        let counts = cloud.deployment_logs().counts("apps/one.zip").await.unwrap();
+        let succeeded: u64 = counts.regions.iter().map(|region| region.succeeded).sum();
+        (counts.is_certain() && succeeded == 1).then_some(())
+    })
+    .await;
 }
