@@ -15,6 +15,6 @@ pub(crate) const fn of_stop(stop: Stop) -> Exit {
 }
 
 /// Says on stderr what went wrong, with all its causes.
-pub(crate) fn complain(what: &str, error: &(dyn Error + 'static)) {
+pub(crate) fn print_error(what: &str, error: &(dyn Error + 'static)) {
     say!("harness: {what}: {}", chain(error));
 }

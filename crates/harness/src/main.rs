@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            exit::complain("failed to start the runtime", &error);
+            exit::print_error("failed to start the runtime", &error);
             return Exit::Failed.into();
         }
     };

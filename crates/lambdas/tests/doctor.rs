@@ -36,7 +36,7 @@ async fn staged(stack: &Stack, stage: &str, regions: &[&str]) -> (Cloud, Pipelin
 /// What is not well, by kind and name, with a word and what is said of it.
 async fn found(pipeline: &Pipeline) -> HashMap<String, (String, String)> {
     let all = pipeline.inspect().await;
-    let wrong = all.into_iter().filter(|part| part.state != PartState::Well);
+    let wrong = all.into_iter().filter(|part| part.state != PartState::Healthy);
     wrong
         .map(|part| {
             let said = part.state.problem().unwrap_or_default().to_owned();

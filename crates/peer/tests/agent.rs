@@ -6,13 +6,14 @@
 mod region;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cloud::DeploymentStatus;
-use peer::{NodeIdentity, SeededBuild, TransportKind};
+use peer::{NodeIdentity, SeededBuild, StoreOpener, TransportKind};
 use region::{CHUNK, Host, Region, Seeder, Seeding, data, directory};
 use rustix::process::Signal;
-use swarm::SwarmId;
+use swarm::{Manifest, SwarmId};
 
 fn nobody(key: &str) -> SeededBuild {
     let address = format!("/ip4/127.0.0.1/tcp/9/p2p/{}", NodeIdentity::random().peer_id());
@@ -308,6 +309,24 @@ async fn what_is_over_leaves_the_folder_and_what_is_not_ours_stays() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(host.keys(), [""; 0], "all of them had come before");
     host.stops().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_somebody_else_writes_is_refused_in_a_whole_sentence() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("app.zip");
+    let other = Manifest::of("app.zip", &data(2, 1000), 64).unwrap();
+    let _writes = StoreOpener::on_disk(out.clone()).open(Arc::new(other)).unwrap();
+    let seeding = Seeding {
+        swarm: Some(SwarmId::ONLY),
+        ..Seeding::default()
+    };
+    let seeder = Seeder::with("app.zip", "only", &data(1, 1000), seeding).await;
+    let mut host = Host::single(&[&seeder], &out, &[]);
+    assert_eq!(host.ends().await.0, Some(4));
+    let said = host.said();
+    let sentence = format!("peer: {} is in use by process {}", out.display(), std::process::id());
+    assert!(said.contains(&sentence), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,7 +30,7 @@ pub struct Inspection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartState {
     /// It is as it should be.
-    Well,
+    Healthy,
     /// It is not there.
     Missing,
     /// It is there, and this is wrong with it.
@@ -43,7 +43,7 @@ impl PartState {
     /// A word for it.
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Well => "ok",
+            Self::Healthy => "ok",
             Self::Missing => "missing",
             Self::Wrong(_) => "wrong",
             Self::Unseen(_) => "unseen",
@@ -53,7 +53,7 @@ impl PartState {
     /// What is wrong.
     pub fn problem(&self) -> Option<&str> {
         match self {
-            Self::Well => None,
+            Self::Healthy => None,
             Self::Missing => Some("it is not there"),
             Self::Wrong(problem) | Self::Unseen(problem) => Some(problem),
         }
@@ -61,7 +61,7 @@ impl PartState {
 
     fn of(looked: Result<Option<String>, CloudError>) -> Self {
         match looked {
-            Ok(None) => Self::Well,
+            Ok(None) => Self::Healthy,
             Ok(Some(problem)) => Self::Wrong(problem),
             Err(error) => Self::failed(&error),
         }
@@ -120,7 +120,7 @@ impl Pipeline {
         let topic = self.cloud.name(FAILURE_TOPIC);
         let topic_arn = self.find_topic(&topic).await;
         let state = match &topic_arn {
-            Ok(Some(_)) => PartState::Well,
+            Ok(Some(_)) => PartState::Healthy,
             Ok(None) => PartState::Missing,
             Err(error) => PartState::failed(error),
         };
@@ -143,7 +143,7 @@ impl Pipeline {
         }
         let api = self.api_name();
         let state = match self.find_api(&api).await {
-            Ok(Some(_)) => PartState::Well,
+            Ok(Some(_)) => PartState::Healthy,
             Ok(None) => PartState::Missing,
             Err(error) => PartState::failed(&error),
         };
@@ -203,7 +203,7 @@ impl Pipeline {
         };
         let got = place.cloud.s3().get_bucket_versioning().bucket(bucket).send().await;
         let state = match got {
-            Ok(versioning) if versioning.status() == Some(&BucketVersioningStatus::Enabled) => PartState::Well,
+            Ok(versioning) if versioning.status() == Some(&BucketVersioningStatus::Enabled) => PartState::Healthy,
             Ok(_) => PartState::Wrong(
                 "it keeps no versions: an overwritten build is not told from a repeated event".to_owned(),
             ),
@@ -235,7 +235,7 @@ impl Pipeline {
             Err(error) => return failed(CloudError::service(format!("look at queue {name}"), &error)),
         };
         let Some(dead_letters) = dead_letters else {
-            return PartState::Well;
+            return PartState::Healthy;
         };
         let request = self.sqs.get_queue_attributes().queue_url(url);
         let got = request.attribute_names(QueueAttributeName::RedrivePolicy).send().await;
@@ -249,7 +249,7 @@ impl Pipeline {
             .unwrap_or_default();
         let target = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
         if target.ends_with(&format!(":{dead_letters}")) {
-            PartState::Well
+            PartState::Healthy
         } else {
             PartState::Wrong(format!("what nobody can take up does not go to {dead_letters}"))
         }
@@ -299,7 +299,7 @@ impl Pipeline {
             return PartState::Wrong(format!("it does not copy by {copier}: it is of another release"));
         }
         if is == of(&self.definition(topic_arn, copier_arn)) {
-            PartState::Well
+            PartState::Healthy
         } else {
             PartState::Wrong("its definition is of another release".to_owned())
         }
@@ -352,14 +352,14 @@ impl Pipeline {
         let answer = match request.payload(Blob::new(event.to_string())).send().await {
             Ok(answer) => answer,
             // Whoever may look but not call has seen what can be seen.
-            Err(error) if error.code() == Some("AccessDeniedException") => return PartState::Well,
+            Err(error) if error.code() == Some("AccessDeniedException") => return PartState::Healthy,
             Err(error) => return PartState::failed(&CloudError::service(format!("call function {name}"), &error)),
         };
         let payload = answer.payload.map(Blob::into_inner).unwrap_or_default();
         let payload: Value = serde_json::from_slice(&payload).unwrap_or_default();
         let kind = payload["errorType"].as_str().unwrap_or_default();
         if answer.function_error.is_none() || kind == "InvalidEvent" {
-            return PartState::Well;
+            return PartState::Healthy;
         }
         let message = payload["errorMessage"].as_str().unwrap_or_default();
         PartState::Wrong(format!(

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// All well.
-    Well,
+    Success,
     /// The answer is no: a threshold was missed, or a count did not match.
     No,
     /// Bad usage, a bad configuration or a bad scenario.
@@ -33,14 +33,14 @@ impl Exit {
         Self::Usage,
         Self::No,
         Self::NoVerdict,
-        Self::Well,
+        Self::Success,
     ];
 
     /// Of several, as one.
     pub fn worst(exits: impl IntoIterator<Item = Self>) -> Self {
         let exits: Vec<Self> = exits.into_iter().collect();
         let worst = Self::ALL.into_iter().find(|exit| exits.contains(exit));
-        worst.unwrap_or(Self::Well)
+        worst.unwrap_or(Self::Success)
     }
 
     /// How a process of ours has ended.
@@ -51,13 +51,13 @@ impl Exit {
 
     /// Of a command line that was not run: bad usage, or somebody has asked for words.
     pub const fn of_words(is_error: bool) -> Self {
-        if is_error { Self::Usage } else { Self::Well }
+        if is_error { Self::Usage } else { Self::Success }
     }
 
     /// The code.
     pub const fn code(self) -> u8 {
         match self {
-            Self::Well => 0,
+            Self::Success => 0,
             Self::No => 1,
             Self::Usage => 2,
             Self::NotConverged => 3,
@@ -85,7 +85,7 @@ mod tests {
             assert_eq!(Exit::of_code(exit.code().into()), exit);
         }
         assert_eq!(Exit::of_code(101), Exit::Failed, "a panic is a failure");
-        assert_eq!(Exit::worst([Exit::Well, Exit::No, Exit::Usage]), Exit::Usage);
-        assert_eq!(Exit::worst([]), Exit::Well);
+        assert_eq!(Exit::worst([Exit::Success, Exit::No, Exit::Usage]), Exit::Usage);
+        assert_eq!(Exit::worst([]), Exit::Success);
     }
 }

@@ -6,7 +6,7 @@
 //! let error = "x".parse::<u8>().unwrap_err();
 //! assert_eq!(chain(&error), "invalid digit found in string");
 //! // Of several runs the worst counts.
-//! assert_eq!(Exit::worst([Exit::Well, Exit::No]).code(), 1);
+//! assert_eq!(Exit::worst([Exit::Success, Exit::No]).code(), 1);
 //! ```
 
 mod errors;

@@ -13,7 +13,7 @@ use super::compare::{read_reports, seed};
 use super::folder::write_whole;
 use super::print;
 use crate::cli::{BaselineArguments, BaselineName, Format, OfBaselines};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 use crate::report::time;
 
 pub(crate) fn baseline(arguments: &BaselineArguments) -> Exit {
@@ -23,7 +23,7 @@ pub(crate) fn baseline(arguments: &BaselineArguments) -> Exit {
         OfBaselines::List => list(folder, arguments.format),
         OfBaselines::Rm { name } => remove(folder, name, arguments.format),
     };
-    done.err().unwrap_or(Exit::Well)
+    done.err().unwrap_or(Exit::Success)
 }
 
 /// The folder of a baseline, which is there.
@@ -60,7 +60,7 @@ fn set(folder: &Path, name: &BaselineName, run: &Path, format: Format) -> Result
         return Err(Exit::Usage);
     }
     let is_replaced = put(folder, &path, &reports).map_err(|error| {
-        complain(&format!("the baseline cannot be kept in {}", path.display()), &error);
+        print_error(&format!("the baseline cannot be kept in {}", path.display()), &error);
         Exit::Failed
     })?;
     let kept = if is_replaced { "replaced" } else { "kept" };
@@ -108,7 +108,7 @@ fn put(folder: &Path, path: &Path, reports: &[Value]) -> io::Result<bool> {
 
 fn list(folder: &Path, format: Format) -> Result<(), Exit> {
     let names = names(folder).map_err(|error| {
-        complain(&format!("{} cannot be read", folder.display()), &error);
+        print_error(&format!("{} cannot be read", folder.display()), &error);
         Exit::Usage
     })?;
     let (mut text, mut values) = (String::new(), Vec::new());
@@ -138,7 +138,7 @@ fn remove(folder: &Path, name: &BaselineName, format: Format) -> Result<(), Exit
         Exit::Usage
     })?;
     std::fs::remove_dir_all(&path).map_err(|error| {
-        complain(&format!("{} cannot be removed", path.display()), &error);
+        print_error(&format!("{} cannot be removed", path.display()), &error);
         Exit::Failed
     })?;
     match format {

@@ -7,7 +7,7 @@ use pipeline::{PartState, Pipeline, ProvisionError};
 
 use super::{print, reach};
 use crate::cli::{BootstrapArguments, DoctorArguments, Format};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 
 pub(crate) async fn bootstrap(arguments: BootstrapArguments) -> Exit {
     let endpoint = arguments
@@ -38,10 +38,10 @@ pub(crate) async fn bootstrap(arguments: BootstrapArguments) -> Exit {
                 "api_gateway_url {endpoint}/restapis/{}/{}/_user_request_\nstep_function_arn {}\nfailure_topic_arn {}\n",
                 made.api_id, made.api_stage, made.state_machine_arn, made.topic_arn
             ));
-            Exit::Well
+            Exit::Success
         }
         Err(error) => {
-            complain("bootstrap", &error);
+            print_error("bootstrap", &error);
             match error {
                 ProvisionError::Package { .. } | ProvisionError::Regions(_) => Exit::Usage,
                 ProvisionError::Cloud(_) => Exit::Failed,
@@ -56,7 +56,7 @@ pub(crate) async fn doctor(arguments: &DoctorArguments) -> Exit {
     }
     let cloud = Cloud::connect(&arguments.place.config()).await;
     let found = Pipeline::new(&cloud, &arguments.regions).inspect().await;
-    let missing = found.iter().filter(|part| part.state != PartState::Well).count();
+    let missing = found.iter().filter(|part| part.state != PartState::Healthy).count();
     match arguments.format {
         Format::Text => {
             let mut text = String::new();
@@ -88,7 +88,7 @@ pub(crate) async fn doctor(arguments: &DoctorArguments) -> Exit {
         }
     }
     if missing == 0 {
-        return Exit::Well;
+        return Exit::Success;
     }
     say!(
         "harness: {missing} of {} parts are missing or not as they should be; on a local stack `./get-started.sh` or `harness bootstrap` makes them, on \

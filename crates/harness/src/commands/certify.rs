@@ -20,10 +20,10 @@ pub(crate) fn certify(arguments: &CertifyArguments) -> Exit {
     };
     let Some(out) = &arguments.out else {
         print(&certificate);
-        return Exit::Well;
+        return Exit::Success;
     };
     match replace_file(out, certificate.as_bytes()) {
-        Ok(()) => Exit::Well,
+        Ok(()) => Exit::Success,
         Err(error) => {
             say!("harness: failed to write {}: {error}", out.display());
             Exit::Failed

@@ -12,7 +12,7 @@ use swarm::Bytes;
 use super::print;
 use crate::cli::{CostArguments, Format};
 use crate::cost::{self, Bill, Deploy, GB, Line, OfRegion, Prices};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 use crate::machine;
 use crate::progress::seconds;
 
@@ -20,7 +20,7 @@ pub(crate) fn cost(arguments: &CostArguments) -> Exit {
     match computed(arguments) {
         Ok(text) => {
             print(&text);
-            Exit::Well
+            Exit::Success
         }
         Err(exit) => exit,
     }
@@ -28,7 +28,7 @@ pub(crate) fn cost(arguments: &CostArguments) -> Exit {
 
 fn computed(arguments: &CostArguments) -> Result<String, Exit> {
     let refused = |error: &(dyn std::error::Error + 'static)| {
-        complain("there is no bill", error);
+        print_error("there is no bill", error);
         Exit::Usage
     };
     let prices = Prices::load(arguments.prices.as_deref()).map_err(|error| refused(&error))?;
@@ -98,7 +98,7 @@ fn forecast(sample: &Scenario) -> Result<simulator::Forecast, Exit> {
         record: false,
     };
     simulator::forecast(sample, &options, &Status::new(sample)).map_err(|error| {
-        complain("what goes from zone to zone cannot be forecast", &error);
+        print_error("what goes from zone to zone cannot be forecast", &error);
         Exit::Usage
     })
 }

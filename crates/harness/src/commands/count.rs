@@ -8,7 +8,7 @@ use super::folder::CopiedTables;
 use super::rows_seen::{self, Meant, RowsSeen};
 use super::{print, reach};
 use crate::cli::{CountArguments, Format};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 
 pub(crate) async fn count(arguments: CountArguments) -> Exit {
     let mut tables = None;
@@ -34,7 +34,7 @@ pub(crate) async fn count(arguments: CountArguments) -> Exit {
             let copied = match CopiedTables::of(&data) {
                 Ok(copied) => copied,
                 Err(error) => {
-                    complain(&format!("the tables of {} cannot be read", folder.display()), &error);
+                    print_error(&format!("the tables of {} cannot be read", folder.display()), &error);
                     return Exit::Failed;
                 }
             };
@@ -43,7 +43,7 @@ pub(crate) async fn count(arguments: CountArguments) -> Exit {
             match started {
                 Ok(embedded) => (Cloud::connect(embedded.config()).await, Some(embedded)),
                 Err(error) => {
-                    complain("the run's tables cannot be opened", &error);
+                    print_error("the run's tables cannot be opened", &error);
                     return Exit::Failed;
                 }
             }
@@ -57,7 +57,7 @@ pub(crate) async fn count(arguments: CountArguments) -> Exit {
     match seen {
         Ok(seen) => tell(&arguments, &seen),
         Err(error) => {
-            complain("the rows cannot be counted", &error);
+            print_error("the rows cannot be counted", &error);
             Exit::Failed
         }
     }
@@ -134,7 +134,7 @@ fn tell(arguments: &CountArguments, seen: &RowsSeen) -> Exit {
             );
             Exit::No
         }
-        _ => Exit::Well,
+        _ => Exit::Success,
     }
 }
 

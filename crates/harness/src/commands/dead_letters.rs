@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{print, reach};
 use crate::cli::{DeadLettersArguments, Format, OfDeadLetters};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 
 pub(crate) async fn dead_letters(arguments: &DeadLettersArguments) -> Exit {
     if let OfDeadLetters::Drop { ids, yes: false } = &arguments.what
@@ -72,11 +72,11 @@ fn seen(named: &NamedDeadLetters) -> Option<&DeadLetterQueue> {
 }
 
 fn unseen(name: &str, error: &CloudError) {
-    complain(&format!("queue {name} cannot be looked at"), error);
+    print_error(&format!("queue {name} cannot be looked at"), error);
 }
 
 async fn list(queues: &[NamedDeadLetters], format: Format) -> Exit {
-    let (mut text, mut all, mut exit) = (String::new(), Vec::new(), Exit::Well);
+    let (mut text, mut all, mut exit) = (String::new(), Vec::new(), Exit::Success);
     for named in queues {
         let name = &named.name;
         let counted = match &named.queue {
@@ -159,7 +159,7 @@ impl Wanted {
             .map(String::as_str)
             .collect();
         if missing.is_empty() {
-            return Exit::Well;
+            return Exit::Success;
         }
         say!(
             "harness: no dead letter is called {}; `harness dead-letters show` has those that are there, up to --count of a queue, and \

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::{print, words};
 use crate::cli::{ExplainArguments, Format};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 use crate::report::slack;
 
 pub(crate) fn explain(arguments: &ExplainArguments) -> Exit {
     if arguments.words {
         print(&explain::markdown());
-        return Exit::Well;
+        return Exit::Success;
     }
     let explained = match arguments.what.as_slice() {
         [run] if run.exists() || run.components().count() > 1 => of_run(run, arguments),
@@ -48,7 +48,7 @@ fn of_run(run: &Path, arguments: &ExplainArguments) -> Result<Exit, Exit> {
         Format::Text => print(&text(&reasons, &told, usize::from(arguments.steps))),
         Format::Json => print(&format!("{:#}\n", as_json(&reasons, &told))),
     }
-    Ok(Exit::Well)
+    Ok(Exit::Success)
 }
 
 /// The records of a run's folder.
@@ -68,11 +68,11 @@ fn read(run: &Path) -> Result<Records, Exit> {
             );
             return Exit::Usage;
         }
-        complain(&format!("there are no records at {}; expected a run's folder", file.display()), &error);
+        print_error(&format!("there are no records at {}; expected a run's folder", file.display()), &error);
         Exit::Usage
     })?;
     Records::from_bytes(&bytes).map_err(|error| {
-        complain(&format!("{} cannot be read", file.display()), &error);
+        print_error(&format!("{} cannot be read", file.display()), &error);
         Exit::Usage
     })
 }

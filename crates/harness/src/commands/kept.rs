@@ -95,7 +95,7 @@ impl<'a> Kept<'a> {
     /// Says what could not be written. That is a failure, of whatever the result tells.
     pub(super) fn exit(self) -> Exit {
         let Some((first, error)) = self.lost.first() else {
-            return Exit::Well;
+            return Exit::Success;
         };
         let more = match self.lost.len() - 1 {
             0 => String::new(),

@@ -6,13 +6,13 @@ use clap::CommandFactory;
 
 use super::print;
 use crate::cli::{Cli, CompletionsArguments, ManArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 
 pub(crate) fn completions(arguments: &CompletionsArguments) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), PROGRAM, &mut text);
     print(&String::from_utf8_lossy(&text));
-    Exit::Well
+    Exit::Success
 }
 
 pub(crate) fn man(arguments: &ManArguments) -> Exit {
@@ -20,10 +20,10 @@ pub(crate) fn man(arguments: &ManArguments) -> Exit {
     match write(folder) {
         Ok(count) => {
             print(&format!("{count} pages are in {}\n", folder.display()));
-            Exit::Well
+            Exit::Success
         }
         Err(error) => {
-            complain(&format!("the pages are not in {}", folder.display()), &error);
+            print_error(&format!("the pages are not in {}", folder.display()), &error);
             Exit::Failed
         }
     }

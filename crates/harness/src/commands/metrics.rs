@@ -8,7 +8,7 @@ use peer::serve_metrics;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 use crate::progress::Figures;
 
 /// Answers until it is dropped.
@@ -28,7 +28,7 @@ impl MetricsServer {
             Ok::<_, io::Error>((listener, at))
         };
         let (listener, at) = listening.await.map_err(|error| {
-            complain(
+            print_error(
                 &format!("--metrics {at} cannot be listened on; is it taken, and may this user have it?"),
                 &error,
             );

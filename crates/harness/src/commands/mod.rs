@@ -48,7 +48,7 @@ use std::io::{ErrorKind, Write};
 use scenario::Scenario;
 
 use crate::cli::SchemaOf;
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 
 pub(crate) use baseline::baseline;
 #[cfg(feature = "pipeline")]
@@ -91,7 +91,7 @@ fn print(text: &str) {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // Whoever has read enough has what he wanted: the exit code is the command's own.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            complain("the result cannot be printed", &error);
+            print_error("the result cannot be printed", &error);
             std::process::exit(Exit::Failed.code().into());
         }
         _ => {}
@@ -116,5 +116,5 @@ pub(crate) fn schema(of: SchemaOf) -> Exit {
         SchemaOf::Report => scenario::report_schema(),
     };
     print(&format!("{schema:#}\n"));
-    Exit::Well
+    Exit::Success
 }

@@ -16,7 +16,7 @@ use super::run::watch_signals;
 use super::spread::Spread;
 use super::{print, warn};
 use crate::cli::{Format, PlanArguments};
-use crate::exit::{Exit, complain, of_stop};
+use crate::exit::{Exit, of_stop, print_error};
 use crate::machine;
 use crate::progress::Progress;
 use crate::report::{About, Asked, Made};
@@ -51,7 +51,7 @@ async fn of_one(arguments: &PlanArguments, options: &LoadOptions) -> Result<Exit
         timing,
         records,
     } = forecast.map_err(|error| {
-        complain("there is no forecast", &error);
+        print_error("there is no forecast", &error);
         folder::leave_if_empty(&folder);
         Exit::Usage
     })?;
@@ -126,14 +126,14 @@ fn refuse(message: String) -> Exit {
 
 fn make_folder(arguments: &PlanArguments, name: &str) -> Result<std::path::PathBuf, Exit> {
     folder::make(arguments.out.clone(), name).map_err(|error| {
-        complain("there is no folder for the forecast", &error);
+        print_error("there is no folder for the forecast", &error);
         Exit::Failed
     })
 }
 
 fn signals() -> Result<watch::Receiver<Option<Stop>>, Exit> {
     watch_signals().map_err(|error| {
-        complain("failed to listen for signals", &error);
+        print_error("failed to listen for signals", &error);
         Exit::Failed
     })
 }

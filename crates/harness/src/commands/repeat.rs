@@ -17,7 +17,7 @@ use super::run::{cloud_options, watch_signals};
 use super::spread::Spread;
 use super::{folder, print};
 use crate::cli::{Format, RunArguments};
-use crate::exit::{Exit, complain, of_stop};
+use crate::exit::{Exit, of_stop, print_error};
 use crate::report::Made;
 
 pub(super) async fn repeat(arguments: &RunArguments, times: u16) -> Result<Exit, Exit> {
@@ -32,11 +32,11 @@ pub(super) async fn repeat(arguments: &RunArguments, times: u16) -> Result<Exit,
     })?;
     check(arguments, &scenario, times)?;
     let folder = folder::make(arguments.out.clone(), &format!("{}-repeat", scenario.name)).map_err(|error| {
-        complain("there is no folder for the runs", &error);
+        print_error("there is no folder for the runs", &error);
         Exit::Failed
     })?;
     let mut stop = watch_signals().map_err(|error| {
-        complain("failed to listen for signals", &error);
+        print_error("failed to listen for signals", &error);
         Exit::Failed
     })?;
     let seeds = scenario.seed..scenario.seed + u64::from(times);
@@ -96,7 +96,7 @@ async fn once(
     stop: &mut watch::Receiver<Option<Stop>>,
 ) -> Result<Exit, Exit> {
     let failed = |error: std::io::Error| {
-        complain("the run's process has failed", &error);
+        print_error("the run's process has failed", &error);
         Exit::Failed
     };
     let program = std::env::current_exe().map_err(failed)?;

@@ -13,7 +13,7 @@ use super::kept::Kept;
 use super::metrics::MetricsServer;
 use super::{folder, print, reach, repeat, warn, worker};
 use crate::cli::{CloudKind, Format, RunArguments};
-use crate::exit::{Exit, complain, of_stop};
+use crate::exit::{Exit, of_stop, print_error};
 use crate::live::{self, Choices, CloudChoice, NotRan, Ran, RunError, Timeline};
 use crate::machine;
 use crate::progress::{Figures, Progress};
@@ -56,11 +56,11 @@ async fn begin(arguments: RunArguments) -> Result<Exit, Exit> {
         None => None,
     };
     let folder = folder::make(arguments.out.clone(), &scenario.name).map_err(|error| {
-        complain("there is no folder for the run", &error);
+        print_error("there is no folder for the run", &error);
         Exit::Failed
     })?;
     let stop = watch_signals().map_err(|error| {
-        complain("failed to listen for signals", &error);
+        print_error("failed to listen for signals", &error);
         Exit::Failed
     })?;
     let (began, mut progress) = (SystemTime::now(), Progress::told_to(&scenario, figures));
@@ -108,7 +108,7 @@ fn choices(arguments: &RunArguments) -> Result<Choices, String> {
 
 /// Says why there is no run.
 fn failed(error: &RunError, folder: &Path) -> Exit {
-    complain("the run has failed", error);
+    print_error("the run has failed", error);
     folder::leave_if_empty(folder);
     match error {
         RunError::WorkersWithoutSockets { .. }

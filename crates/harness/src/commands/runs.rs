@@ -11,7 +11,7 @@ use swarm::Bytes;
 use super::folder::bytes_below;
 use super::print;
 use crate::cli::{Format, OfRuns, RunsArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 use crate::report::time;
 
 /// A folder that has a report.
@@ -27,7 +27,7 @@ pub(crate) fn runs(arguments: &RunsArguments) -> Exit {
         Some(OfRuns::Show { run }) => show(arguments, run.as_deref()),
         Some(OfRuns::Prune { keep, dry_run }) => prune(arguments, *keep, *dry_run),
     };
-    done.err().unwrap_or(Exit::Well)
+    done.err().unwrap_or(Exit::Success)
 }
 
 fn list(arguments: &RunsArguments) -> Result<(), Exit> {
@@ -56,7 +56,7 @@ fn show(arguments: &RunsArguments, run: Option<&Path>) -> Result<(), Exit> {
             let beside = arguments.folder.join(run);
             let path = if run.is_dir() { run.to_owned() } else { beside };
             read(&path).map_err(|error| {
-                complain(
+                print_error(
                     &format!(
                         "{} is no run that has ended; expected a folder with report.json",
                         run.display()
@@ -81,7 +81,7 @@ fn prune(arguments: &RunsArguments, keep: usize, dry_run: bool) -> Result<(), Ex
     for run in &runs {
         if !dry_run {
             std::fs::remove_dir_all(&run.path).map_err(|error| {
-                complain(&format!("{} cannot be removed", run.path.display()), &error);
+                print_error(&format!("{} cannot be removed", run.path.display()), &error);
                 Exit::Failed
             })?;
         }
@@ -108,7 +108,7 @@ fn all(folder: &Path) -> Result<Vec<Kept>, Exit> {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
-            complain(&format!("{} cannot be read", folder.display()), &error);
+            print_error(&format!("{} cannot be read", folder.display()), &error);
             return Err(Exit::Usage);
         }
     };

@@ -26,7 +26,7 @@ pub(crate) fn keygen(arguments: &KeygenArguments) -> Exit {
                 arguments.file.display(),
                 public_file.display()
             );
-            Exit::Well
+            Exit::Success
         }
         Err(error) => {
             say!(
@@ -50,7 +50,7 @@ fn ended(result: Result<String, Failure>) -> Exit {
     match result {
         Ok(line) => {
             print(&format!("{line}\n"));
-            Exit::Well
+            Exit::Success
         }
         Err((exit, message)) => {
             say!("harness: {message}");

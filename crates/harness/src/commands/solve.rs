@@ -16,7 +16,7 @@ use super::forecasts::{ToForecast, forecast_all, with_seeds};
 use super::run::watch_signals;
 use super::{print, warn};
 use crate::cli::{Format, SolveArguments};
-use crate::exit::{Exit, complain, of_stop};
+use crate::exit::{Exit, of_stop, print_error};
 use crate::report::Report;
 
 /// A key and the ends of its values, `swarm.degree=2..32`.
@@ -105,7 +105,7 @@ pub(crate) fn solve(arguments: &SolveArguments) -> Exit {
 
 fn solved(arguments: &SolveArguments) -> Result<Exit, Exit> {
     let stop = watch_signals().map_err(|error| {
-        complain("failed to listen for signals", &error);
+        print_error("failed to listen for signals", &error);
         Exit::Failed
     })?;
     let span = &arguments.span;
@@ -132,7 +132,7 @@ fn solved(arguments: &SolveArguments) -> Result<Exit, Exit> {
         }
     };
     tell(arguments, answer, tried);
-    Ok(if answer.is_some() { Exit::Well } else { Exit::No })
+    Ok(if answer.is_some() { Exit::Success } else { Exit::No })
 }
 
 fn tell(arguments: &SolveArguments, answer: Option<f64>, mut tried: Vec<(f64, Tried)>) {

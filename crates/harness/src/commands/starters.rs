@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use super::print;
 use crate::cli::{InitArguments, ScenariosArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 
 macro_rules! shipped {
     ($($name:literal),* $(,)?) => {
@@ -47,13 +47,13 @@ pub(crate) fn scenarios(arguments: &ScenariosArguments) -> Exit {
         print(&format!(
             "{lines}\n`harness scenarios NAME` prints one: a file to begin with.\n"
         ));
-        return Exit::Well;
+        return Exit::Success;
     };
     let wanted = wanted.trim_end_matches(".toml");
     match SHIPPED.iter().find(|(name, _)| *name == wanted) {
         Some((_, text)) => {
             print(text);
-            Exit::Well
+            Exit::Success
         }
         None => {
             let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
@@ -77,7 +77,7 @@ pub(crate) fn init(arguments: &InitArguments) -> Exit {
     let text = text(arguments);
     let Some(path) = &arguments.out else {
         print(&text);
-        return Exit::Well;
+        return Exit::Success;
     };
     let made = OpenOptions::new().write(true).create_new(true).open(path);
     match made.and_then(|mut file| file.write_all(text.as_bytes())) {
@@ -86,10 +86,10 @@ pub(crate) fn init(arguments: &InitArguments) -> Exit {
             print(&format!(
                 "{shown} is written; `harness check {shown}` says what it comes to\n"
             ));
-            Exit::Well
+            Exit::Success
         }
         Err(error) => {
-            complain(&format!("{} is not written", path.display()), &error);
+            print_error(&format!("{} is not written", path.display()), &error);
             Exit::Failed
         }
     }

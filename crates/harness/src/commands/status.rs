@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{print, reach};
 use crate::cli::{Format, StatusArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 
 pub(crate) async fn status(arguments: &StatusArguments) -> Exit {
     let cloud = match reach::connect(&arguments.place).await {
@@ -28,7 +28,7 @@ pub(crate) async fn status(arguments: &StatusArguments) -> Exit {
     let executions = match executions {
         Ok(executions) => executions,
         Err(error) => {
-            complain("the executions cannot be read", &error);
+            print_error("the executions cannot be read", &error);
             return Exit::Failed;
         }
     };
@@ -53,7 +53,7 @@ pub(crate) async fn status(arguments: &StatusArguments) -> Exit {
             print(&format!("{:#}\n", Value::from(all)));
         }
     }
-    Exit::Well
+    Exit::Success
 }
 
 async fn last(cloud: &Cloud, arn: &str, count: u16) -> Result<Vec<Execution>, CloudError> {

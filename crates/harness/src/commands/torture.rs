@@ -60,7 +60,7 @@ pub(crate) async fn torture(arguments: TortureArguments) -> Exit {
     } else if summary.stopped {
         Exit::Interrupted
     } else {
-        Exit::Well
+        Exit::Success
     }
 }
 
@@ -88,7 +88,7 @@ fn trace(arguments: &TortureArguments) -> Exit {
         None => {
             let seconds = Duration::from_nanos(played.ended_at).as_secs_f64();
             print(&format!("all was well; everybody was done at {seconds:.3} s\n"));
-            Exit::Well
+            Exit::Success
         }
     }
 }

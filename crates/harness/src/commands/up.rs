@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::run::watch_signals;
 use super::{print, reach};
 use crate::cli::UpArguments;
-use crate::exit::{Exit, chain, complain};
+use crate::exit::{Exit, chain, print_error};
 use crate::live::{self, BelievedBuilds};
 
 pub(crate) async fn up(arguments: UpArguments) -> Exit {
@@ -49,14 +49,14 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
     let mut stop = match watch_signals() {
         Ok(stop) => stop,
         Err(error) => {
-            complain("failed to listen for signals", &error);
+            print_error("failed to listen for signals", &error);
             return Exit::Failed;
         }
     };
     let trust = match arguments.trust.as_deref().map(TrustedKeys::read).transpose() {
         Ok(keys) => keys.map(BelievedBuilds::of),
         Err(error) => {
-            complain("--trust", &error);
+            print_error("--trust", &error);
             return Exit::Usage;
         }
     };
@@ -83,7 +83,7 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
         _ = stop.wait_for(Option::is_some) => {}
         ended = listening.join_next() => {
             if let Some(Ok(Err(error))) = ended {
-                complain("a region has stopped listening", &error);
+                print_error("a region has stopped listening", &error);
                 return Exit::Failed;
             }
         }

@@ -10,7 +10,7 @@ use swarm::Bytes;
 use super::run::watch_signals;
 use super::{print, reach, sign};
 use crate::cli::{Format, UploadArguments};
-use crate::exit::{Exit, chain, complain};
+use crate::exit::{Exit, chain, print_error};
 use crate::live;
 use crate::progress::Sending;
 
@@ -72,7 +72,7 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
     let (began_at, mut stop) = match watch_signals() {
         Ok(stop) => (SystemTime::now(), stop),
         Err(error) => {
-            complain("failed to listen for signals", &error);
+            print_error("failed to listen for signals", &error);
             return Exit::Failed;
         }
     };
@@ -114,7 +114,7 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
         return Exit::No;
     }
     if let Err(error) = went {
-        complain(&format!("{build_id} is not uploaded"), &error);
+        print_error(&format!("{build_id} is not uploaded"), &error);
         return Exit::Failed;
     }
     let seconds = began.elapsed().as_secs_f64();
@@ -131,7 +131,7 @@ pub(crate) async fn upload(arguments: UploadArguments) -> Exit {
             print(&format!("{json:#}\n"));
         }
     }
-    Exit::Well
+    Exit::Success
 }
 
 /// The signature that is asked for.

@@ -11,7 +11,7 @@ use super::rows_seen::{Because, Looks, Meant, RegionRows, RowsSeen, interval_of_
 use super::run::watch_signals;
 use super::{print, reach};
 use crate::cli::{Format, WatchArguments};
-use crate::exit::{Exit, chain, complain, of_stop};
+use crate::exit::{Exit, chain, of_stop, print_error};
 use crate::progress::Screen;
 
 /// How a build stands.
@@ -54,7 +54,7 @@ async fn follow(arguments: &WatchArguments, scenario: &Scenario) -> Result<Exit,
         None => newest(&cloud).await?,
     };
     let stop = watch_signals().map_err(|error| {
-        complain("failed to listen for signals", &error);
+        print_error("failed to listen for signals", &error);
         Exit::Failed
     })?;
     let mut watching = Watching {
@@ -105,7 +105,7 @@ async fn newest(cloud: &Cloud) -> Result<String, Exit> {
             Err(Exit::Usage)
         }
         Err(error) => {
-            complain("the newest build cannot be found", &error);
+            print_error("the newest build cannot be found", &error);
             Err(Exit::Failed)
         }
     }
@@ -139,7 +139,11 @@ impl Watching {
             Ok(view) => {
                 (self.unreachable_since, self.told) = (None, None);
                 self.screen.show(&lines(&view));
-                let exit = if view.is_well() { Exit::Well } else { Exit::NotConverged };
+                let exit = if view.is_well() {
+                    Exit::Success
+                } else {
+                    Exit::NotConverged
+                };
                 let is_done = view.is_done();
                 self.last = Some(view);
                 is_done.then_some(exit)
@@ -154,7 +158,7 @@ impl Watching {
                 }
                 if since.elapsed() > UNREACHABLE_MAX || (self.last.is_none() && is_late) {
                     self.screen.finish();
-                    complain(&format!("{build_id} cannot be followed"), &error);
+                    print_error(&format!("{build_id} cannot be followed"), &error);
                     return Some(Exit::Failed);
                 }
                 None

@@ -37,7 +37,7 @@ pub(super) fn of_word(word: &str) -> Exit {
         return Exit::Usage;
     }
     print(&told);
-    Exit::Well
+    Exit::Success
 }
 
 fn refuse(word: &str) {

@@ -1,15 +1,15 @@
 //! `harness worker`: a part of the hosts of a run, and what `run` needs to have some on other machines.
 
 use crate::cli::{KeyArguments, SpreadArguments, WorkerArguments};
-use crate::exit::{Exit, complain};
+use crate::exit::{Exit, print_error};
 use crate::live::{self, Awaited, Connecting, RunKey};
 
 pub(crate) async fn worker(arguments: WorkerArguments) -> Exit {
     let Some(to) = arguments.connect.clone() else {
         return match live::serve_parent().await {
-            Ok(()) => Exit::Well,
+            Ok(()) => Exit::Success,
             Err(error) => {
-                complain("worker", &error);
+                print_error("worker", &error);
                 Exit::Failed
             }
         };
@@ -29,7 +29,7 @@ pub(crate) async fn worker(arguments: WorkerArguments) -> Exit {
         patience: arguments.within,
     };
     match live::work(&connecting).await {
-        Ok(()) => Exit::Well,
+        Ok(()) => Exit::Success,
         Err(error) => {
             say!("harness: {}", crate::exit::chain(&error));
             error.exit()

@@ -111,7 +111,7 @@ impl Report {
         } else if self.thresholds.iter().any(|threshold| threshold.ok.is_none()) {
             Exit::NoVerdict
         } else {
-            Exit::Well
+            Exit::Success
         }
     }
 

@@ -112,8 +112,7 @@ impl Observer for Progress {
         if let StoreError::Refused { why } = error {
             return self.tell(State::Refused(why.clone()));
         }
-        let error = format!("failed to {}", program::chain(error)).replace("failed to failed to", "failed to");
-        self.tell(State::Failed(error));
+        self.tell(State::Failed(program::chain(error)));
     }
 
     /// Where there is another seeder, it may have a build that is believed.

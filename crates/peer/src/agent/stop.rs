@@ -67,7 +67,7 @@ impl Stop {
             std::thread::spawn(move || {
                 std::thread::sleep(PATIENCE);
                 let exit = if planned.load(Ordering::Relaxed) {
-                    Exit::Well
+                    Exit::Success
                 } else {
                     first.exit()
                 };

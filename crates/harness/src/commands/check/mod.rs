@@ -16,7 +16,7 @@ use super::print;
 use crate::cli::{CheckArguments, Format};
 use crate::cost::PricesError;
 use crate::estimates::{self, OfForecast, OfRun};
-use crate::exit::{Exit, chain, complain};
+use crate::exit::{Exit, chain, print_error};
 use crate::live::{self, CloudChoice};
 use crate::machine;
 use crate::progress::seconds;
@@ -61,7 +61,7 @@ pub(crate) fn check(arguments: &CheckArguments) -> Exit {
     let checked = match Checked::new(scenario, arguments) {
         Ok(checked) => checked,
         Err(error) => {
-            complain("there are no dollars", &error);
+            print_error("there are no dollars", &error);
             return Exit::Usage;
         }
     };
@@ -72,7 +72,7 @@ pub(crate) fn check(arguments: &CheckArguments) -> Exit {
     match (&checked.no_run, &checked.no_forecast) {
         _ if checked.spread.as_ref().is_some_and(|spread| !spread.fits()) => Exit::No,
         (Some(_), Some(_)) if checked.spread.is_none() => Exit::No,
-        _ => Exit::Well,
+        _ => Exit::Success,
     }
 }
 

@@ -19,7 +19,7 @@ use super::print;
 use super::run::watch_signals;
 use super::spread::{interval, median, shown};
 use crate::cli::{CompareArguments, Format};
-use crate::exit::{Exit, complain, of_stop};
+use crate::exit::{Exit, of_stop, print_error};
 use judging::judge;
 use sides::{Pair, Sides};
 pub(super) use sides::{read as read_reports, seed};
@@ -103,7 +103,7 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Exit {
     let stop = match watch_signals() {
         Ok(stop) => stop,
         Err(error) => {
-            complain("failed to listen for signals", &error);
+            print_error("failed to listen for signals", &error);
             return Exit::Failed;
         }
     };
@@ -146,7 +146,7 @@ impl Judgement {
         match (self.worse.is_empty(), self.incomparable.is_empty()) {
             (false, _) => Exit::No,
             (true, false) => Exit::NoVerdict,
-            (true, true) => Exit::Well,
+            (true, true) => Exit::Success,
         }
     }
 }

@@ -53,10 +53,10 @@ fn fewer_than_six_pairs_say_nothing_but_of_what_is_equal() {
         }
         assert_eq!(
             judged_pairs(&pairs(count, &report(), &report()), Some(0.0)).0,
-            Exit::Well
+            Exit::Success
         );
     }
-    assert_eq!(judged_pairs(&pairs(6, &report(), &later), Some(5.0)).0, Exit::Well);
+    assert_eq!(judged_pairs(&pairs(6, &report(), &later), Some(5.0)).0, Exit::Success);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn one_that_is_late_among_many_is_no_regression_and_no_proof_that_there_is_none(
         (0..count).map(pair).collect()
     };
     assert_eq!(judged_pairs(&of(1, 6), Some(5.0)).0, Exit::NoVerdict);
-    assert_eq!(judged_pairs(&of(1, 9), Some(5.0)).0, Exit::Well);
+    assert_eq!(judged_pairs(&of(1, 9), Some(5.0)).0, Exit::Success);
     assert_eq!(judged_pairs(&of(4, 9), Some(5.0)).0, Exit::NoVerdict);
     assert_eq!(judged_pairs(&of(8, 9), Some(5.0)).0, Exit::No);
 }
@@ -93,11 +93,11 @@ fn what_is_later_than_allowed_has_regressed_and_a_percentile_that_was_not_reache
 #[test]
 fn equal_reports_are_well() {
     for allowed in [None, Some(0.0)] {
-        assert_eq!(judged(&report(), &report(), allowed).0, Exit::Well);
+        assert_eq!(judged(&report(), &report(), allowed).0, Exit::Success);
     }
     // Without limits there is no bound, and no stretch.
     let flat_out = with(&[("/stretch", json!({"p50": null, "p99": null, "max": null}))]);
-    assert_eq!(judged(&flat_out, &flat_out, Some(5.0)).0, Exit::Well);
+    assert_eq!(judged(&flat_out, &flat_out, Some(5.0)).0, Exit::Success);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_report_without_figures_has_no_verdict() {
         ("/fanout_latency_ms/max", Value::Null),
     ]);
     assert_eq!(judged(&gap, &gap, Some(5.0)).0, Exit::NoVerdict);
-    assert_eq!(judged(&gap, &report(), Some(5.0)).0, Exit::Well, "it became better");
+    assert_eq!(judged(&gap, &report(), Some(5.0)).0, Exit::Success, "it became better");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn hosts_that_are_gone_are_worse_or_make_it_another_fleet() {
         let (exit, judgement) = judged(&report(), &b, None);
         assert_eq!(exit, Exit::No);
         assert!(judgement.worse[0].contains("went from 0 to 6"), "{judgement:?}");
-        assert_eq!(judged(&b, &report(), Some(5.0)).0, Exit::Well, "it became better");
+        assert_eq!(judged(&b, &report(), Some(5.0)).0, Exit::Success, "it became better");
     }
     let fewer = with(&[("/hosts/total", json!(10)), ("/hosts/verified", json!(10))]);
     let (exit, judgement) = judged(&report(), &fewer, Some(5.0));
@@ -137,7 +137,7 @@ fn hosts_that_are_gone_are_worse_or_make_it_another_fleet() {
     let excused = with(&[("/hosts/excused", json!(90)), ("/hosts/verified", json!(10))]);
     assert_eq!(judged(&report(), &excused, Some(5.0)).0, Exit::NoVerdict);
     let some = with(&[("/hosts/excused", json!(1)), ("/hosts/verified", json!(99))]);
-    assert_eq!(judged(&report(), &some, Some(5.0)).0, Exit::Well);
+    assert_eq!(judged(&report(), &some, Some(5.0)).0, Exit::Success);
 }
 
 #[test]

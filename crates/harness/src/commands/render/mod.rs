@@ -40,7 +40,7 @@ pub(crate) fn render(arguments: &RenderArguments) -> Exit {
     match rendered(arguments) {
         Ok(text) => {
             print(&text);
-            Exit::Well
+            Exit::Success
         }
         Err(message) => {
             say!("{message}");

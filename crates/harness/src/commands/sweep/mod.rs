@@ -18,7 +18,7 @@ use super::forecasts::{ToForecast, forecast_all};
 use super::run::watch_signals;
 use super::{print, warn};
 use crate::cli::{Format, SweepArguments};
-use crate::exit::{Exit, complain, of_stop};
+use crate::exit::{Exit, of_stop, print_error};
 use crate::report::{Asked, Report};
 use parts::Identity;
 
@@ -87,7 +87,7 @@ fn made(arguments: &SweepArguments) -> Result<Exit, Exit> {
     let (grid, all) = loaded(arguments)?;
     let scenario = &all[0].scenario;
     let stop = watch_signals().map_err(|error| {
-        complain("failed to listen for signals", &error);
+        print_error("failed to listen for signals", &error);
         Exit::Failed
     })?;
     let swept = |cells: Vec<Cell>| Swept {
@@ -102,7 +102,7 @@ fn made(arguments: &SweepArguments) -> Result<Exit, Exit> {
         return make_part(arguments, part, (&grid, &all), (swept, &stop));
     }
     let folder = folder::make(arguments.out.clone(), &format!("{}-sweep", scenario.name)).map_err(|error| {
-        complain("there is no folder for the sweep", &error);
+        print_error("there is no folder for the sweep", &error);
         Exit::Failed
     })?;
     let reports = forecast_all(&all, "cell", &stop).map_err(|message| {
@@ -130,7 +130,7 @@ fn make_part(
         ));
     };
     let failed = |error: std::io::Error| {
-        complain(&format!("failed to write into {}", folder.display()), &error);
+        print_error(&format!("failed to write into {}", folder.display()), &error);
         Exit::Failed
     };
     std::fs::create_dir_all(folder).map_err(failed)?;
@@ -144,7 +144,7 @@ fn make_part(
         parts::keep(folder, (part, index), &identity, (&swept, one.scenario.seed)).map_err(failed)?;
     }
     let stopped = *stop.borrow();
-    Ok(stopped.map_or(Exit::Well, of_stop))
+    Ok(stopped.map_or(Exit::Success, of_stop))
 }
 
 /// Puts together what others have made.
@@ -186,7 +186,7 @@ impl Swept {
         });
         let path = folder.join("sweep.json");
         write_whole(&path, format!("{json:#}\n")).map_err(|error| {
-            complain(&format!("failed to write {}", path.display()), &error);
+            print_error(&format!("failed to write {}", path.display()), &error);
             Exit::Failed
         })?;
         match format {
@@ -219,7 +219,7 @@ fn exit(swept: &Swept, stopped: Option<Stop>) -> Exit {
         return Exit::NoVerdict;
     }
     match cells.iter().filter(|cell| !cell.thresholds_missed.is_empty()).count() {
-        0 => Exit::Well,
+        0 => Exit::Success,
         missed => {
             say!("harness: {missed} of {of} cells miss a threshold");
             Exit::No
