@@ -112,10 +112,14 @@ async fn proxy(upstream: String, rule: Rule) -> String {
                     }
                     // The host header stays as it was signed.
                     parts.uri = format!("{upstream}{}", parts.uri).parse().map_err(io::Error::other)?;
-                    let response = client.request(Request::from_parts(parts, Full::new(body))).await;
-                    let (parts, body) = response.map_err(io::Error::other)?.into_parts();
-                    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-                    Ok(Response::from_parts(parts, Full::new(body)))
+                    // What has come this far reaches the server, also where nobody waits for the answer any more.
+                    let answered = tokio::spawn(async move {
+                        let response = client.request(Request::from_parts(parts, Full::new(body))).await;
+                        let (parts, body) = response.map_err(io::Error::other)?.into_parts();
+                        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+                        Ok(Response::from_parts(parts, Full::new(body)))
+                    });
+                    answered.await.map_err(io::Error::other)?
                 }
             });
             tokio::spawn(async move {
