@@ -16,13 +16,13 @@ pub(crate) struct Totals {
 impl Totals {
     /// A build is over that has moved this.
     pub(crate) fn add(&self, traffic: &Traffic) {
-        add(&mut self.ended.lock(), traffic);
+        self.ended.lock().add_bytes(traffic);
     }
 
     /// With what goes on besides.
     pub(crate) fn with<'a>(&self, others: impl Iterator<Item = &'a Traffic>) -> Traffic {
         let mut all = *self.ended.lock();
-        others.for_each(|traffic| add(&mut all, traffic));
+        others.for_each(|traffic| all.add_bytes(traffic));
         all
     }
 
@@ -39,13 +39,4 @@ impl Totals {
         let verified = self.chunks_verified.load(Ordering::Relaxed);
         (verified, self.chunks_corrupt.load(Ordering::Relaxed))
     }
-}
-
-fn add(sum: &mut Traffic, other: &Traffic) {
-    sum.from_seeder += other.from_seeder;
-    sum.from_peers += other.from_peers;
-    sum.reused += other.reused;
-    sum.wasted += other.wasted;
-    sum.sent += other.sent;
-    sum.control_sent += other.control_sent;
 }

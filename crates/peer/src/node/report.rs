@@ -59,6 +59,18 @@ pub struct Traffic {
     pub downlink: LinkUse,
 }
 
+impl Traffic {
+    /// Adds the bytes of another node, or of an earlier life of this one. How it used its links does not add up.
+    pub const fn add_bytes(&mut self, other: &Self) {
+        self.from_seeder += other.from_seeder;
+        self.from_peers += other.from_peers;
+        self.reused += other.reused;
+        self.wasted += other.wasted;
+        self.sent += other.sent;
+        self.control_sent += other.control_sent;
+    }
+}
+
 /// What a node has done so far.
 #[derive(Clone, Debug, Default)]
 pub struct NodeReport {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cloud::DeploymentLog;
-use peer::{Node, NodeIdentity, NodeReport, Traffic};
+use peer::{Node, NodeIdentity, NodeReport};
 use scenario::{FaultCounts, HostOutcome, HostPlan, HostState, Links};
 use swarm::{HostId, PeerStats, Time};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -280,7 +280,7 @@ impl Owner {
         let live = host.node.as_ref().map(|node| node.report());
         match (live, host.last_report.clone()) {
             (Some(mut live), Some(last)) => {
-                add_bytes(&mut live.traffic, &last.traffic);
+                live.traffic.add_bytes(&last.traffic);
                 live
             }
             (live, last) => live.or(last).unwrap_or_default(),
@@ -406,14 +406,4 @@ async fn write_rows(mut inbox: Receiver<DeploymentLog>, rows: Rows) -> Rows {
         rows.write(std::mem::take(&mut batch)).await;
     }
     rows
-}
-
-/// Adds the bytes of an earlier life of a host. How it used its links then does not count.
-const fn add_bytes(traffic: &mut Traffic, earlier: &Traffic) {
-    traffic.from_seeder += earlier.from_seeder;
-    traffic.from_peers += earlier.from_peers;
-    traffic.reused += earlier.reused;
-    traffic.wasted += earlier.wasted;
-    traffic.sent += earlier.sent;
-    traffic.control_sent += earlier.control_sent;
 }
