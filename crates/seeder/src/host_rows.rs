@@ -181,6 +181,7 @@ mod tests {
             credentials: Some(Credentials {
                 access_key_id: "a".to_owned(),
                 secret_access_key: "b".to_owned(),
+                session_token: None,
             }),
             ..CloudConfig::at(&endpoint)
         };

@@ -83,6 +83,7 @@ async fn a_host_without_credentials_has_its_row_written_once_whichever_seeder_ru
         credentials: Some(Credentials {
             access_key_id: "fleetcast".to_owned(),
             secret_access_key: "embedded".to_owned(),
+            session_token: None,
         }),
         ..CloudConfig::at(&endpoint)
     };
