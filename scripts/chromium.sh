@@ -8,6 +8,7 @@
 # Whoever has a Chromium already names it by FLEETCAST_CHROMIUM, and nothing is installed; Debian has one in chromium-headless-shell.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/npm-package.sh
 
 package=@sparticuz/chromium
 version=153.0.0
@@ -26,16 +27,8 @@ install() {
         "Linux x86_64") ;;
         *) fail "$package has one for Linux on x86-64 only; FLEETCAST_CHROMIUM=… names another one" ;;
     esac
-    command -v npm >/dev/null && command -v node >/dev/null ||
-        fail "npm is missing; install Node.js 18 or newer with npm, or name a Chromium by FLEETCAST_CHROMIUM=…"
-    mkdir -p "$home"
-    new=$(mktemp -d "$home/new.XXXXXX")
-    trap 'rm -rf "$new"' EXIT
-    npm pack --silent --pack-destination "$new" "$package@$version" >/dev/null ||
-        fail "npm could not fetch $package@$version; its message is above"
-    echo "$sha512  $new/sparticuz-chromium-$version.tgz" | sha512sum --check --quiet - >&2 ||
-        fail "what npm gave for $package@$version is not what was pinned; nothing of it was unpacked"
-    tar -xzf "$new/sparticuz-chromium-$version.tgz" -C "$new"
+    need_npm ", or name a Chromium by FLEETCAST_CHROMIUM=…"
+    unpack_npm_package "$package" "$version" "$sha512" "$home"
     node -e '
         const { brotliDecompressSync } = require("zlib"), fs = require("fs"), [from, to] = process.argv.slice(1);
         for (const name of ["chromium", "al2023.tar", "fonts.tar"])
@@ -44,7 +37,7 @@ install() {
     tar -xf "$new/al2023.tar" -C "$new"
     tar -xf "$new/fonts.tar" -C "$new"
     cp "$new/package/LICENSE" "$new/LICENSE"
-    rm -rf "$new/package" "$new"/*.tgz "$new"/*.tar
+    rm -rf "$new/package" "$new"/*.tar
     chmod 755 "$new" "$new/chromium"
     cat >"$new/fonts.conf" <<FONTS
 <?xml version="1.0" ?>

@@ -1,5 +1,11 @@
 # How the stage stands, on one page of CloudWatch: what is on its way, what has failed, and whether hosts say that they have it.
 locals {
+  # What seeders listen to: of each region, the first and those of more seeders.
+  seeder_queues = concat(
+    [for region, queue in local.region_queues : { region = region, name = queue }],
+    values(local.more_seeder_queues),
+  )
+
   # Each is a graph: [namespace, metric, dimension, value, { region }] for each line.
   graphs = [
     {
@@ -24,19 +30,19 @@ locals {
       title  = "Builds that no seeder has taken up yet"
       region = var.aws_region
       stat   = "Maximum"
-      lines = concat(
-        [for region, queue in local.region_queues : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue, { region = local.aws_regions[region] }]],
-        [for queue in values(local.more_seeder_queues) : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue.name, { region = local.aws_regions[queue.region] }]],
-      )
+      lines = [
+        for queue in local.seeder_queues :
+        ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue.name, { region = local.aws_regions[queue.region] }]
+      ]
     },
     {
       title  = "How long the oldest of them waits, in seconds"
       region = var.aws_region
       stat   = "Maximum"
-      lines = concat(
-        [for region, queue in local.region_queues : ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue, { region = local.aws_regions[region] }]],
-        [for queue in values(local.more_seeder_queues) : ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue.name, { region = local.aws_regions[queue.region] }]],
-      )
+      lines = [
+        for queue in local.seeder_queues :
+        ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue.name, { region = local.aws_regions[queue.region] }]
+      ]
     },
     {
       title  = "Dead letters"

@@ -9,6 +9,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use bytes::Bytes;
 
+use crate::clients::Credentials;
 use crate::error::CloudError;
 use crate::names::{fnv1a, is_build};
 use crate::retry::Backoff;
@@ -34,26 +35,6 @@ pub struct Buckets {
     pub(crate) only_new: bool,
     /// Who vouches for what is uploaded.
     signature: Option<String>,
-}
-
-/// Credentials that somebody was given for a while.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Session {
-    /// The id of the access key.
-    pub access_key_id: String,
-    /// Its secret.
-    pub secret_access_key: String,
-    /// What says for whom and until when they are.
-    pub token: String,
-}
-
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let id = &self.access_key_id;
-        f.debug_struct("Session")
-            .field("access_key_id", id)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Buckets {
@@ -87,14 +68,8 @@ impl Buckets {
 
     /// The same buckets, asked by who has these credentials.
     #[must_use]
-    pub fn in_session(&self, session: &Session) -> Self {
-        let credentials = aws_sdk_s3::config::Credentials::new(
-            &session.access_key_id,
-            &session.secret_access_key,
-            Some(session.token.clone()),
-            None,
-            "session",
-        );
+    pub fn asked_by(&self, credentials: &Credentials) -> Self {
+        let credentials = credentials.for_sdk("session");
         let config = self.client.config().to_builder().credentials_provider(credentials);
         Self {
             client: Client::from_conf(config.build()),

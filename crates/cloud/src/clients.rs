@@ -35,12 +35,15 @@ pub struct CloudConfig {
 }
 
 /// An access key.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// Its id.
     pub access_key_id: String,
     /// Its secret.
     pub secret_access_key: String,
+    /// What says for whom and until when it is, where somebody was given it for a while.
+    #[serde(default)]
+    pub session_token: Option<String>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -49,6 +52,13 @@ impl std::fmt::Debug for Credentials {
         f.debug_struct("Credentials")
             .field("access_key_id", id)
             .finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    pub(crate) fn for_sdk(&self, provider: &'static str) -> aws_sdk_s3::config::Credentials {
+        let token = self.session_token.clone();
+        aws_sdk_s3::config::Credentials::new(&self.access_key_id, &self.secret_access_key, token, None, provider)
     }
 }
 
@@ -217,14 +227,8 @@ async fn shared_config(config: &CloudConfig) -> SdkConfig {
         .timeout_config(timeouts)
         .retry_config(RetryConfig::disabled());
     if let Some(credentials) = &config.credentials {
-        let Credentials {
-            access_key_id,
-            secret_access_key,
-        } = credentials;
-        let credentials =
-            aws_sdk_s3::config::Credentials::new(access_key_id, secret_access_key, None, None, "fleetcast");
         loader = loader
-            .credentials_provider(credentials)
+            .credentials_provider(credentials.for_sdk("fleetcast"))
             .region(Region::new("us-east-1"));
     }
     if endpoint.is_some() {
@@ -257,3 +261,22 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// For a copy within S3, which says nothing until it is done: 5 GB at 10 MB/s.
 pub(crate) const COPY_TIMEOUT: Duration = Duration::from_secs(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_that_end_in_a_log_have_no_secret_in_it() {
+        let credentials = Credentials {
+            access_key_id: "ASIA1".to_owned(),
+            secret_access_key: "hush".to_owned(),
+            session_token: Some("hush, too".to_owned()),
+        };
+        assert_eq!(
+            format!("{credentials:?}"),
+            "Credentials { access_key_id: \"ASIA1\", .. }"
+        );
+        assert_eq!(credentials.for_sdk("test").session_token(), Some("hush, too"));
+    }
+}

@@ -23,7 +23,7 @@ mod tracking_table;
 mod uploads;
 mod versions;
 
-pub use buckets::{Buckets, ObjectInfo, Session};
+pub use buckets::{Buckets, ObjectInfo};
 pub use clients::{Cloud, CloudConfig, Credentials};
 pub use copies::{CopyLimits, Landed};
 pub use counted_rows::{CountedRows, RegionCounts, RowCounts, SampledRow};

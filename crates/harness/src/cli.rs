@@ -468,6 +468,12 @@ pub(crate) struct UpArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
+    /// Only those of this build: of the version that the bucket has now, or of the one of --version. The last 300 executions are looked at.
+    #[arg(long, value_name = "BUILD")]
+    pub(crate) build_id: Option<String>,
+    /// The version of the build, as its rows or the bucket name it.
+    #[arg(long, requires = "build_id")]
+    pub(crate) version: Option<String>,
     /// Executions at most.
     #[arg(long, default_value_t = 10, value_parser = whole::<u16, 1, 1000>)]
     pub(crate) count: u16,

@@ -249,6 +249,7 @@ async fn one_id_is_one_build_and_watch_speaks_of_the_one_that_is_there(stack: &S
     let refused = harness(stack, &upload).await;
     assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
     assert!(stderr(&refused).contains("--replace"), "{}", stderr(&refused));
+    let first = status_of_one(stack, &[]).await;
     let replaced = harness(stack, &[&upload[..], &["--replace"]].concat()).await;
     assert_eq!(replaced.status.code(), Some(0), "{}", stderr(&replaced));
     // At once, while the rows of the first version are there: a look that counted them would end before the workflow has.
@@ -268,18 +269,38 @@ async fn one_id_is_one_build_and_watch_speaks_of_the_one_that_is_there(stack: &S
     let began = std::time::SystemTime::now();
     let view = json(&harness(stack, &watch).await);
     assert_eq!(view["replication"], "COMPLETED", "{view}");
-    let rows = stack
-        .cloud()
-        .await
-        .deployment_logs()
-        .rows("up/build-1.zip")
-        .await
-        .unwrap();
+    let logs = stack.cloud().await.deployment_logs();
+    let rows = logs.rows("up/build-1.zip").await.unwrap();
     let since = began - Duration::from_secs(5);
     assert!(
         rows.iter().all(|row| row.completed_at >= since),
         "rows of the version before"
     );
+    status_speaks_of_one_version(stack, &first).await;
+}
+
+/// The one execution of what is meant of a build: as rows name its version, and as the bucket does.
+async fn status_of_one(stack: &Stack, version: &[&str]) -> [String; 2] {
+    let arguments = ["status", "--build-id", "up/build-1.zip", "--format", "json"];
+    let executions = json(&harness(stack, &[&arguments, version].concat()).await);
+    assert_eq!(executions.as_array().unwrap().len(), 1, "{executions:#}");
+    ["version", "version_id"].map(|name| executions[0][name].as_str().unwrap().to_owned())
+}
+
+async fn status_speaks_of_one_version(stack: &Stack, first: &[String; 2]) {
+    let newest = status_of_one(stack, &[]).await;
+    assert!(newest[0] != first[0] && newest[1] != first[1], "{first:?} {newest:?}");
+    for one in [first, &newest] {
+        for name in one {
+            assert_eq!(status_of_one(stack, &["--version", name]).await, *one);
+        }
+    }
+    let nobodys = ["status", "--build-id", "up/build-1.zip", "--version", "never"];
+    let told = stdout(&harness(stack, &nobodys).await);
+    assert!(told.contains("version never of up/build-1.zip"), "{told}");
+    let alone = harness(stack, &["status", "--version", "never"]).await;
+    assert_eq!(alone.status.code(), Some(2));
+    assert!(stderr(&alone).contains("--build-id"), "{}", stderr(&alone));
 }
 
 /// A message about nothing that is there, and nonsense: each is tried five times. An object that can be no build never comes so

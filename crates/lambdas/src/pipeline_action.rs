@@ -7,7 +7,7 @@
 
 use std::future::Future;
 
-use cloud::{Cloud, ObjectCreated, Session};
+use cloud::{Cloud, Credentials, ObjectCreated};
 use pipeline::{Execution, PipelineClients, PipelineJobs, Started};
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ pub struct Job {
     /// The customer's key of KMS that artifacts are encrypted with.
     pub encryption_key: Option<String>,
     /// Who may read the input, where it is an artifact of the job.
-    pub session: Option<Session>,
+    pub session: Option<Credentials>,
 }
 
 /// Where jobs are reported: CodePipeline, or a test.
@@ -139,16 +139,16 @@ pub fn read(event: &Value) -> Result<Job, BadRequest> {
 }
 
 /// The credentials that CodePipeline gives a job for its artifacts, for as long as it takes.
-fn session(job: &Value) -> Option<Session> {
+fn session(job: &Value) -> Option<Credentials> {
     let credentials = job.pointer("/data/artifactCredentials")?;
     let text = |name: &str| {
         let text = credentials.get(name)?.as_str().filter(|text| !text.is_empty())?;
         Some(text.to_owned())
     };
-    Some(Session {
+    Some(Credentials {
         access_key_id: text("accessKeyId")?,
         secret_access_key: text("secretAccessKey")?,
-        token: text("sessionToken")?,
+        session_token: Some(text("sessionToken")?),
     })
 }
 
@@ -220,7 +220,7 @@ fn text_of(input: &Value, name: &str) -> String {
 /// The workflow's input as JSON.
 async fn read_input(cloud: &Cloud, (bucket, key): (&str, &str), job: &Job) -> Result<Vec<u8>, Failure> {
     let buckets = match &job.session {
-        Some(session) => cloud.buckets().in_session(session),
+        Some(session) => cloud.buckets().asked_by(session),
         None => cloud.buckets(),
     };
     let object = buckets.head(bucket, key).await?;

@@ -53,6 +53,7 @@ async fn asked(parameters: &str) -> (String, String) {
         credentials: Some(Credentials {
             access_key_id: "ROLEOFTHEFUNCTION".to_owned(),
             secret_access_key: "secret-of-the-role".to_owned(),
+            session_token: None,
         }),
         region: Some("us-east-1".to_owned()),
         ..CloudConfig::at(&endpoint)

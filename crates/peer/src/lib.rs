@@ -6,6 +6,7 @@ mod belonging;
 mod deployment_log;
 mod directory;
 mod files;
+mod idle_memory;
 mod members;
 mod node;
 mod notifier;
@@ -26,6 +27,7 @@ pub use directory::{Directory, DirectoryServer, HandedRow, Reach, RowFate, RowSe
 #[doc(hidden)]
 pub use directory::{read_answer, read_question, read_row};
 pub use files::{Locked, read_at, replace_file, reserve_space, sync_folder, take_lock};
+pub use idle_memory::give_back_memory;
 pub use libp2p::swarm::DialError;
 pub use libp2p::{Multiaddr, PeerId};
 pub use members::{MemberFiles, Members, MembersError, Refusal};
@@ -47,6 +49,6 @@ pub use store::{
     Answer, ChunkPool, ChunkSink, ChunkStore, Claiming, ClaimingStore, Corrupt, CorruptStore, DiskOptions, DiskStore,
     Faulty, Gate, Looked, MemoryStore, Placed, Received, Stalling, StallingStore, StoreError, StoreOpener,
 };
-pub use threads::{agent_runtime, give_back_memory};
+pub use threads::agent_runtime;
 pub use traffic_class::{TRAFFIC_CLASS, TrafficClass};
 pub use trust::{Trust, TrustError};

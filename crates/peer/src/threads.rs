@@ -24,19 +24,6 @@ fn worker_threads() -> usize {
     (cores / 2).max(1)
 }
 
-/// Gives the system back what a burst of work has left: what was freed and lies between what is still held, of which the C library by itself gives
-/// back the end only.
-pub fn give_back_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        #[expect(unsafe_code, reason = "a call of the allocator, which only C knows")]
-        // SAFETY: it may be called at any time, by any thread.
-        unsafe {
-            libc::malloc_trim(0);
-        }
-    }
-}
-
 /// Has all threads share one heap. The C library gives each thread that allocates a heap of its own, and keeps what is freed for whoever
 /// had it. A chunk is received by one thread and let go by the one that has written it, and threads that wait for disks come and go: a
 /// host then had twice the memory, and spent more time on it (`benches/peers/peers.py`, with and without `MALLOC_ARENA_MAX=1`).

@@ -1,6 +1,7 @@
 //! Writes the rows that hosts hand over to `host-deployment-logs`, and counts them there.
 //!
-//! Nothing is kept here: a host has its row on disk until it is told that it is in the table. A seeder that ends loses none.
+//! Nothing is kept here: a host has its row on disk until it is told that it is in the table. A seeder that ends loses none, and one that is asked to
+//! end has counted what it has written.
 
 use std::time::Duration;
 
@@ -32,8 +33,10 @@ impl HostRows {
         }
     }
 
-    /// Writes what is handed over, some rows at a time, until there is nobody any more who could hand over one.
-    pub async fn write(mut self, mut handed: mpsc::Receiver<HandedRow>) {
+    /// Writes what is handed over, some rows at a time, until `stop` comes or there is nobody any more who could hand over one. What it has
+    /// begun to write then it ends, and counts. Rows that it has not begun are their hosts' still.
+    pub async fn write(mut self, mut handed: mpsc::Receiver<HandedRow>, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
         let mut writes = FuturesUnordered::new();
         let mut is_open = true;
         let mut publishing = tokio::time::interval(PUBLISH_EVERY);
@@ -51,6 +54,7 @@ impl HostRows {
                     Some(row) => writes.push(write_one(self.rows.clone(), self.region.clone(), row)),
                     None => is_open = false,
                 },
+                () = &mut stop, if is_open => is_open = false,
                 Some(written) = writes.next() => self.note(written),
             }
         }
@@ -58,10 +62,7 @@ impl HostRows {
         if !published.is_terminated() {
             note_published(published.await);
         }
-        // The first settles nothing where anything has changed.
-        for _ in 0..SETTLED_AFTER {
-            note_published(self.rows.publish().await);
-        }
+        note_published(self.rows.settle().await);
     }
 
     /// That rows cannot be written is said once, and that they can be again.
@@ -124,8 +125,6 @@ fn note_published(outcome: Result<(), cloud::CloudError>) {
 
 /// Between two times that the table is told how many rows there are. It costs a write for each build of which rows have come.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
-/// What a writer publishes in its last turn at most: what has changed, that no row is on its way, and that none has come since.
-const SETTLED_AFTER: usize = 3;
 /// Rows that are being written at a time: some thousands a second where a write takes ten milliseconds.
 const ROWS_AT_A_TIME: usize = 64;
 /// A write that has not been answered by then counts as failed, before the host stops waiting.
@@ -181,6 +180,7 @@ mod tests {
             credentials: Some(Credentials {
                 access_key_id: "a".to_owned(),
                 secret_access_key: "b".to_owned(),
+                session_token: None,
             }),
             ..CloudConfig::at(&endpoint)
         };

@@ -16,6 +16,7 @@ use seeder::{
 };
 use swarm::{ByteRate, SwarmId};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::configuration::Configuration;
 use crate::signals::Signals;
@@ -63,13 +64,10 @@ pub(crate) async fn seed_all(
         .addresses()
         .for_each(|address| program::say!("seeder: {address}"));
     let (reached, reach) = watch::channel(Reach::Unknown);
-    if arguments.log {
-        // It ends with the directory.
-        drop(tokio::spawn(write_rows(
-            arguments.rows_table(queue),
-            directory.take_rows(),
-        )));
-    }
+    let writing = arguments.log.then(|| {
+        let (table, handed) = (arguments.rows_table(queue), directory.take_rows());
+        tokio::spawn(write_rows(table, handed, signals.clone()))
+    });
     let (no_such_queue, refused) = oneshot::channel();
     let hearing = watched(cloud, queue, &reach);
     let feed = NamedQueue {
@@ -103,8 +101,9 @@ pub(crate) async fn seed_all(
     };
     let agent = Agent::new(host, cloud.buckets(), options);
     let mut also = signals.clone();
+    let counted = until_counted(writing, signals.clone());
     // While messages go back to the queue hosts are told that it goes.
-    let run = futures::future::join(
+    let run = futures::future::join3(
         Box::pin(agent.run(feed, async {
             signals.first().await;
         })),
@@ -114,6 +113,7 @@ pub(crate) async fn seed_all(
             Notifier::from_environment().stopping();
             endpoint.close().await;
         },
+        counted,
     );
     tokio::select! {
         _ = run => ExitCode::SUCCESS,
@@ -145,10 +145,28 @@ fn patience(arguments: &Arguments) -> Patience {
     }
 }
 
-/// Writes what hosts hand over to the table of this configuration, as rows of this region.
-async fn write_rows((table, region): (CloudConfig, Option<String>), handed: mpsc::Receiver<HandedRow>) {
+/// Writes what hosts hand over to the table of this configuration, as rows of this region, until a signal comes.
+async fn write_rows(
+    (table, region): (CloudConfig, Option<String>),
+    handed: mpsc::Receiver<HandedRow>,
+    mut signals: Signals,
+) {
     let table = Cloud::connect(&table).await.deployment_logs();
-    HostRows::new(table, region).write(handed).await;
+    let stop = async {
+        signals.first().await;
+    };
+    HostRows::new(table, region).write(handed, stop).await;
+}
+
+/// Waits for the signal, and then until what was written is counted, as far as there is time: else whoever asks how many rows there are has to
+/// read all of them from then on.
+async fn until_counted(writing: Option<JoinHandle<()>>, mut signals: Signals) {
+    signals.first().await;
+    if let Some(writing) = writing
+        && tokio::time::timeout(COUNT_PATIENCE, writing).await.is_err()
+    {
+        tracing::warn!("rows were written that are not counted yet; whoever asks how many there are reads all of them");
+    }
 }
 
 impl Arguments {
@@ -338,5 +356,7 @@ impl BuildFeed for NamedQueue {
     }
 }
 
+/// Rows are counted for no longer than this when it stops: below the two seconds after which an operator's script loses patience.
+const COUNT_PATIENCE: Duration = Duration::from_millis(1800);
 /// Name of the file with the directory's key.
 const DIRECTORY_KEY: &str = "directory.key";

@@ -56,7 +56,9 @@ impl Signals {
 
     /// The first signal, whether it comes or has come. Cancel-safe.
     pub(crate) async fn first(&mut self) -> Stop {
-        match self.0.wait_for(Option::is_some).await {
+        // What is borrowed here is let go before anything is waited for: tasks wait for signals too.
+        let stop = self.0.wait_for(Option::is_some).await.map(|stop| *stop);
+        match stop {
             Ok(stop) => stop.unwrap_or(Stop::Terminate),
             // The task that listens ends with the process only.
             Err(_) => std::future::pending().await,

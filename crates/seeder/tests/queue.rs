@@ -29,6 +29,7 @@ async fn cloud_at(endpoint: &str) -> Cloud {
         credentials: Some(Credentials {
             access_key_id: "test".to_owned(),
             secret_access_key: "test".to_owned(),
+            session_token: None,
         }),
         ..CloudConfig::at(endpoint)
     };

@@ -53,6 +53,7 @@ impl Region {
             credentials: Some(Credentials {
                 access_key_id: "fleetcast".to_owned(),
                 secret_access_key: "embedded".to_owned(),
+                session_token: None,
             }),
             ..CloudConfig::at(&endpoint)
         };

@@ -100,6 +100,18 @@ impl CountedRows {
         outcome
     }
 
+    /// Writes all tallies, and that they are settled. For who writes no more.
+    ///
+    /// # Errors
+    /// As `publish`.
+    pub async fn settle(&self) -> Result<(), CloudError> {
+        let mut outcome = Ok(());
+        for _ in 0..SETTLED_AFTER {
+            outcome = self.publish().await;
+        }
+        outcome
+    }
+
     /// Takes note that the row is on its way, after its tally has been marked as not settled.
     async fn begin(&self, row: &DeploymentLog) -> Result<Flight<'_>, CloudError> {
         let of = Of::row(row);
@@ -141,6 +153,9 @@ impl CountedRows {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Calls of `publish` until all is settled: for what has changed, for that nothing is on its way, for that nothing came since.
+const SETTLED_AFTER: usize = 3;
 
 /// A row that is on its way. One that is given up is uncertain.
 struct Flight<'a> {

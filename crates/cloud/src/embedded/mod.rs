@@ -88,6 +88,7 @@ impl EmbeddedCloud {
         let credentials = Credentials {
             access_key_id: "fleetcast".to_owned(),
             secret_access_key: "embedded".to_owned(),
+            session_token: None,
         };
         let (s3_listener, s3_endpoint) = listen("S3").await?;
         let (dynamodb_listener, mut dynamodb_endpoint) = listen("DynamoDB").await?;

@@ -35,6 +35,7 @@ impl Stack {
             credentials: Some(Credentials {
                 access_key_id: "test".to_owned(),
                 secret_access_key: "test".to_owned(),
+                session_token: None,
             }),
             ..CloudConfig::at(&self.endpoint)
         }

@@ -56,7 +56,7 @@ pub(crate) async fn follow(
             LogBy::Host => Rows::to_table(arguments),
         },
     );
-    let mut rest = Rest::default();
+    let mut rest = Rest(Some(tokio::time::Instant::now()));
     loop {
         builds.step();
         rows.begin(&builds);
@@ -103,8 +103,7 @@ pub(crate) async fn follow(
     Ok(())
 }
 
-/// When something was on its way last; nothing when memory was given back since then.
-#[derive(Default)]
+/// When something was on its way last, or the agent has begun; nothing when memory was given back since then.
 struct Rest(Option<tokio::time::Instant>);
 
 impl Rest {

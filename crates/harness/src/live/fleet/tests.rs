@@ -134,6 +134,7 @@ async fn fleet(scenario: &Scenario, plans: &Arc<[RegionPlan]>, slice: Slice) -> 
         credentials: Some(cloud::Credentials {
             access_key_id: "test".to_owned(),
             secret_access_key: "test".to_owned(),
+            session_token: None,
         }),
     });
     fleet_with_rows(scenario, plans, slice, table).await
