@@ -38,8 +38,21 @@ const LOOK: &str = r"(() => {
             text: Math.min(...texts.map(text => parseFloat(getComputedStyle(text).fontSize) * scale)),
         };
     };
+    // What the library draws: letters and grid are grey, lines are not.
+    const canvas = holder => {
+        const canvas = holder.querySelector('canvas'), { width, height, right } = canvas.getBoundingClientRect();
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        let colored = 0;
+        for (let at = 0; at < data.length; at += 4) {
+            const pixel = data.slice(at, at + 3);
+            colored += data[at + 3] > 100 && Math.max(...pixel) - Math.min(...pixel) > 60;
+        }
+        return { name: canvas.getAttribute('aria-label'), width, height, colored, beyond: right - holder.getBoundingClientRect().right };
+    };
     return {
-        plots: [...document.querySelectorAll('svg')].map(plot),
+        plots: [...document.querySelectorAll('svg')].filter(svg => !svg.closest('.drawn')).map(plot),
+        drawn: [...document.querySelectorAll('.drawn')].map(canvas),
+        lines: document.querySelectorAll('.plot').length,
         elements: document.querySelectorAll('*').length,
         beyond: document.documentElement.scrollWidth - document.documentElement.clientWidth,
         contrast: (lighter + 0.05) / (darker + 0.05),
@@ -47,8 +60,19 @@ const LOOK: &str = r"(() => {
     };
 })()";
 
-/// What is wrong with a page, in as many words as a reader would say it.
+/// What is wrong with a page, where scripts run and where they are blocked.
 fn faults(browser: &mut Chromium, page: &Path, width: u32, scheme: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    for with_scripts in [true, false] {
+        browser.allow_scripts(with_scripts);
+        faults.extend(faults_of_one(browser, page, width, scheme, with_scripts));
+    }
+    browser.allow_scripts(true);
+    faults
+}
+
+/// In as many words as a reader would say it.
+fn faults_of_one(browser: &mut Chromium, page: &Path, width: u32, scheme: &str, with_scripts: bool) -> Vec<String> {
     browser.open(page, width, scheme);
     let look = browser.value(LOOK);
     let mut faults = browser.complaints(page);
@@ -70,6 +94,17 @@ fn faults(browser: &mut Chromium, page: &Path, width: u32, scheme: &str) -> Vec<
         // A bar has no text of its own.
         if texts > 0.0 && number(plot, "text") < TEXT_LEAST {
             faults.push(format!("a plot cannot be read: {plot}"));
+        }
+    }
+    let drawn = look["drawn"].as_array().unwrap();
+    if drawn.len() as f64 != if with_scripts { number(&look, "lines") } else { 0.0 } {
+        faults.push(format!("has plots that a script did not draw: {}", look["drawn"]));
+    }
+    for plot in drawn {
+        if number(plot, "width").min(number(plot, "height")) < PLOT_LEAST || number(plot, "colored") < COLORED_LEAST {
+            faults.push(format!("a plot is not drawn by the script: {plot}"));
+        } else if number(plot, "beyond") > 1.0 {
+            faults.push(format!("a plot leaves its frame: {plot}"));
         }
     }
     if number(&look, "beyond") > 0.0 {
@@ -116,8 +151,9 @@ fn a_page_opens_without_an_error_or_a_request_and_its_plots_are_drawn() {
         assert!(faults.is_empty(), "{width} wide, {scheme}: {faults:#?}");
     }
     // What is drawn is seen, and not only there.
+    browser.open(&page, 1200, "light");
     let shown = browser.picture();
-    browser.value("document.querySelectorAll('svg').forEach(svg => svg.style.visibility = 'hidden')");
+    browser.value("document.querySelectorAll('svg, canvas').forEach(svg => svg.style.visibility = 'hidden')");
     assert_ne!(shown, browser.picture(), "the page looks the same without its plots");
 }
 
@@ -159,6 +195,13 @@ fn what_is_wrong_with_a_page_is_seen() {
             ".line{fill:none;stroke:none",
             "is not drawn",
         ),
+        ("new uPlot(", "new noPlot(", "throws"),
+        ("new uPlot(", "new noPlot(", "did not draw"),
+        (
+            "(`--${colour}`), width: 2",
+            "(`--${colour}`), width: 0",
+            "not drawn by the script",
+        ),
         ("svg{width:100%", "svg{display:none;width:100%", "is not drawn"),
         (
             "</body>",
@@ -178,6 +221,74 @@ fn what_is_wrong_with_a_page_is_seen() {
         let faults = faults(&mut browser, &changed, 1200, "light");
         assert!(faults.iter().any(|fault| fault.contains(expected)), "{to}: {faults:#?}");
     }
+}
+
+#[test]
+fn a_reader_points_at_a_plot_and_is_told_its_values_and_draws_a_part_larger() {
+    let Some(program) = chromium::program() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let page = page(folder.path(), "smoke.toml", &[]);
+    let mut browser = Chromium::start(&program);
+    browser.open(&page, 1200, "light");
+    const FIRST: &str = "document.querySelector('.drawn')";
+    let place = browser.value(&format!(
+        "{FIRST}.scrollIntoView(), (({{ left, top, width, height }}) => [left, top, width, height])({FIRST}.querySelector('.u-over').getBoundingClientRect())"
+    ));
+    let place: Vec<f64> = place
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| of.as_f64().unwrap())
+        .collect();
+    let at = |x: f64, y: f64| (place[0] + place[2] * x, place[1] + place[3] * y);
+    let values = format!("[...{FIRST}.querySelectorAll('.u-value')].map(value => value.textContent).join()");
+    let drawing = format!("{FIRST}.querySelector('canvas').toDataURL()");
+    let whole = browser.value(&drawing);
+
+    browser.mouse("mouseMoved", at(0.1, 0.5), 0);
+    browser.mouse("mouseMoved", at(0.6, 0.5), 0);
+    let told = browser.value(&values);
+    // The place, then bound and hosts done of both regions.
+    let told: Vec<f64> = told
+        .as_str()
+        .unwrap()
+        .split(',')
+        .map(|value| value.parse().unwrap())
+        .collect();
+    assert_eq!(told.len(), 5, "{told:?}");
+    assert!(told[0] > 0.0 && told[1] >= told[2] && told[1] <= 100.0, "{told:?}");
+
+    browser.mouse("mousePressed", at(0.6, 0.5), 1);
+    browser.mouse("mouseMoved", at(0.8, 0.5), 1);
+    browser.mouse("mouseReleased", at(0.8, 0.5), 1);
+    assert_ne!(
+        browser.value(&drawing),
+        whole,
+        "a part that was drawn over is not shown larger"
+    );
+    for clicks in 1..=2 {
+        browser.mouse("mousePressed", at(0.7, 0.5), clicks);
+        browser.mouse("mouseReleased", at(0.7, 0.5), clicks);
+    }
+    assert_eq!(browser.value(&drawing), whole, "two clicks do not bring the whole back");
+    assert!(browser.complaints(&page).is_empty());
+}
+
+#[test]
+fn paper_gets_the_drawings_and_nothing_to_click_at() {
+    let Some(program) = chromium::program() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let page = page(folder.path(), "smoke.toml", &[]);
+    let mut browser = Chromium::start(&program);
+    browser.open(&page, 800, "dark");
+    browser.print();
+    let shown = "[...document.querySelectorAll('svg, .uplot, .of-script')].filter(of => of.getBoundingClientRect().height > 0)\
+                 .map(of => of.tagName).join()";
+    assert_eq!(browser.value(shown), ["svg"; 7].join(","));
 }
 
 /// Makes the pictures of README anew: `scripts/pictures.sh`. They are of a forecast, which is the same everywhere.
@@ -214,6 +325,8 @@ const PICTURE: (u32, u32) = (860, 1540);
 const PLOT_LEAST: f64 = 20.0;
 /// Pixels of a letter's height that can be read.
 const TEXT_LEAST: f64 = 9.0;
+/// Pixels of a plot's lines: of one across a plot more.
+const COLORED_LEAST: f64 = 100.0;
 /// WCAG 2.1, level AA, for text.
 const CONTRAST_LEAST: f64 = 4.5;
 /// Of a page that scrolls without jerks on a phone; tables of every host would have more.

@@ -1,8 +1,21 @@
 //! The page and the rows of a report: whole by themselves, and of what the report has.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
 use std::process::Command;
 
 use serde_json::Value;
+
+/// What a script draws anew is in the page, too.
+fn has_its_figures(figure: &str) {
+    let Some((_, figures)) = figure.split_once("<script type=\"application/json\">") else {
+        return;
+    };
+    let (figures, _) = figures.split_once("</script>").unwrap();
+    let figures: Value = serde_json::from_str(figures).unwrap();
+    let lines = figures["lines"].as_array().unwrap();
+    assert_eq!(lines.len(), figure.matches("<polyline").count());
+}
 
 #[test]
 fn a_page_needs_nothing_but_itself_and_has_what_the_report_has() {
@@ -24,7 +37,11 @@ fn a_page_needs_nothing_but_itself_and_has_what_the_report_has() {
     let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
     let page = read("report.html");
     assert!(page.len() < 300_000, "{}", page.len());
-    for outside in ["<script", "http://", "https://", "url(", "@import", "src=", "<link"] {
+    // The library says in a comment where it is from.
+    const LIBRARY: &str = include_str!("../src/report/html/uplot/uPlot.iife.min.js");
+    assert_eq!(page.matches(LIBRARY).count(), 1);
+    let page = page.replace(LIBRARY, "");
+    for outside in ["http://", "https://", "url(", "@import", "src=", "<link"] {
         assert!(!page.contains(outside), "{outside}");
     }
     assert!(page.contains("a &lt;b&gt; &amp; &quot;c&quot;") && !page.contains("<b>"));
@@ -35,6 +52,7 @@ fn a_page_needs_nothing_but_itself_and_has_what_the_report_has() {
     for figure in page.split("<figure>").skip(1) {
         let figure = figure.split("</figure>").next().unwrap();
         assert!(figure.contains("<svg") && figure.contains("<table"), "{figure}");
+        has_its_figures(figure);
     }
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     assert!(

@@ -25,8 +25,7 @@ const TESTS: Limits = Limits {
 };
 
 /// Files that are longer, or have a longer function, and how many lines they have. None may be added, and none may grow.
-const LONGER: [(&str, usize); 4] = [
-    ("harness/src/commands/up.rs", 221),
+const LONGER: [(&str, usize); 3] = [
     ("harness/src/commands/upload.rs", 179),
     ("harness/src/live/mod.rs", 622),
     ("harness/src/live/region.rs", 131),

@@ -11,41 +11,21 @@ use pipeline::{PipelineClients, Queue};
 use scenario::{Scenario, Stop};
 use seeder::{BuildFeed, Delivery, QueueFeed};
 use signing::TrustedKeys;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::run::watch_signals;
 use super::{print, reach};
 use crate::cli::UpArguments;
 use crate::exit::{Exit, chain, print_error};
-use crate::live::{self, BelievedBuilds};
+use crate::live::{self, BelievedBuilds, FleetStatus};
+use crate::progress::Builds;
 
 pub(crate) async fn up(arguments: UpArguments) -> Exit {
-    let options = arguments.set.options();
-    let scenario = match Scenario::load(&arguments.scenario, &options) {
+    let scenario = match scenario(&arguments) {
         Ok(scenario) => Arc::new(scenario),
-        Err(error) => {
-            say!("{error}");
-            return Exit::Usage;
-        }
+        Err(exit) => return exit,
     };
-    let not_here = [scenario.only_in_forecasts(), scenario.only_with_own_cloud()].concat();
-    if !not_here.is_empty() {
-        say!(
-            "harness: {}: only forecasts, or runs with a cloud of their own, have {}; expected a scenario without",
-            arguments.scenario.display(),
-            not_here.join(", ")
-        );
-        return Exit::Usage;
-    }
-    if !scenario.network_faults.is_empty() || !scenario.seeder_faults.is_empty() {
-        say!(
-            "harness: {}: faults between members and of seeders are for `harness run` and `harness plan`, since hosts stay up \
-             here from one build to the next; expected a scenario without",
-            arguments.scenario.display()
-        );
-        return Exit::Usage;
-    }
     let mut stop = match watch_signals() {
         Ok(stop) => stop,
         Err(error) => {
@@ -65,10 +45,11 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
     }
     let config = arguments.place.config();
     let cloud = Cloud::connect(&config).await;
+    let builds = Arc::new(Builds::new());
     let mut listening = JoinSet::new();
     for region in 0..scenario.regions.len() {
         let (scenario, cloud) = (Arc::clone(&scenario), cloud.clone());
-        let config = (config.clone(), trust.clone());
+        let config = (config.clone(), trust.clone(), Arc::clone(&builds));
         let at_a_time = usize::from(arguments.builds_at_a_time);
         listening.spawn(async move { listen(scenario, region, cloud, config, at_a_time).await });
     }
@@ -96,6 +77,36 @@ pub(crate) async fn up(arguments: UpArguments) -> Exit {
     }
 }
 
+/// The scenario, if hosts that stay up can have it.
+fn scenario(arguments: &UpArguments) -> Result<Scenario, Exit> {
+    let options = arguments.set.options();
+    let scenario = match Scenario::load(&arguments.scenario, &options) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            say!("{error}");
+            return Err(Exit::Usage);
+        }
+    };
+    let not_here = [scenario.only_in_forecasts(), scenario.only_with_own_cloud()].concat();
+    if !not_here.is_empty() {
+        say!(
+            "harness: {}: only forecasts, or runs with a cloud of their own, have {}; expected a scenario without",
+            arguments.scenario.display(),
+            not_here.join(", ")
+        );
+        return Err(Exit::Usage);
+    }
+    if !scenario.network_faults.is_empty() || !scenario.seeder_faults.is_empty() {
+        say!(
+            "harness: {}: faults between members and of seeders are for `harness run` and `harness plan`, since hosts stay up \
+             here from one build to the next; expected a scenario without",
+            arguments.scenario.display()
+        );
+        return Err(Exit::Usage);
+    }
+    Ok(scenario)
+}
+
 fn announce(path: &Path, scenario: &Scenario, believes: &str) {
     let regions: Vec<String> = scenario
         .regions
@@ -114,7 +125,7 @@ async fn listen(
     scenario: Arc<Scenario>,
     region: usize,
     cloud: Cloud,
-    config: (CloudConfig, Option<BelievedBuilds>),
+    config: (CloudConfig, Option<BelievedBuilds>, Arc<Builds>),
     at_a_time: usize,
 ) -> Result<(), CloudError> {
     let name = scenario.regions[region].name.clone();
@@ -145,7 +156,8 @@ async fn listen(
             let version = match buckets.head(&notice.bucket, &notice.key).await {
                 Ok(object) => (notice.key.clone(), object.etag),
                 Err(error) => {
-                    return give_back(&scenario.regions[region].name, delivery, &error.to_string(), permit).await;
+                    let name = &scenario.regions[region].name;
+                    return give_back(&config.2, name, delivery, &error.to_string(), permit).await;
                 }
             };
             if !seen.lock().insert(version.clone()) {
@@ -163,39 +175,43 @@ async fn listen(
 async fn see_to(
     scenario: &Scenario,
     region: usize,
-    (config, trust): &(CloudConfig, Option<BelievedBuilds>),
+    (config, trust, builds): &(CloudConfig, Option<BelievedBuilds>, Arc<Builds>),
     delivery: Delivery,
     seen: &Mutex<BTreeSet<(String, String)>>,
     version: (String, String),
     permit: OwnedSemaphorePermit,
 ) {
     let name = &scenario.regions[region].name;
-    say!("harness: {name}: {} has come", version.0);
-    let (told, _) = watch::channel(0);
+    let build = format!("{name}: {}", version.0);
+    builds.suspend(|| say!("harness: {build} has come"));
     let mut held = Some(delivery);
-    match live::deploy(scenario, region, (config, trust.as_ref()), &mut held, &told).await {
+    let told = |bytes, status: &FleetStatus| builds.note(&build, bytes, status);
+    let deployed = live::deploy(scenario, region, (config, trust.as_ref()), &mut held, told).await;
+    builds.over(&build);
+    match deployed {
         Ok(deployed) => {
             let last = deployed.latency.max.map_or_else(
                 || "not all".to_owned(),
                 |last| format!("last host after {:.2} s", last.as_secs_f64()),
             );
-            print(&format!(
-                "{name}: {} on {} of {} hosts, {last}; {} rows written, {} not\n",
-                version.0, deployed.verified, deployed.hosts, deployed.rows_written, deployed.rows_failed
-            ));
+            let told = format!(
+                "{build} on {} of {} hosts, {last}; {} rows written, {} not\n",
+                deployed.verified, deployed.hosts, deployed.rows_written, deployed.rows_failed
+            );
+            builds.suspend(|| print(&told));
         }
         Err(error) => {
             // It may be taken up again.
             seen.lock().remove(&version);
             if let Some(delivery) = held {
-                give_back(name, delivery, &chain(&error), permit).await;
+                give_back(builds, name, delivery, &chain(&error), permit).await;
             }
         }
     }
 }
 
-async fn give_back(region: &str, delivery: Delivery, problem: &str, _permit: OwnedSemaphorePermit) {
-    say!("harness: {region}: {} is not seeded: {problem}", delivery.notice.key);
+async fn give_back(builds: &Builds, region: &str, delivery: Delivery, problem: &str, _permit: OwnedSemaphorePermit) {
+    builds.suspend(|| say!("harness: {region}: {} is not seeded: {problem}", delivery.notice.key));
     if let Err(error) = delivery.give_back(AGAIN_AFTER).await {
         tracing::warn!(%error, "it comes back by itself");
     }

@@ -77,6 +77,8 @@ pub(crate) use error::RunError;
 pub(crate) use fitting::fits;
 pub(crate) use fleet::FleetStatus;
 pub(crate) use gathering::Awaited;
+#[cfg(all(test, feature = "pipeline"))]
+pub(crate) use held::Held;
 pub(crate) use membership::Guards;
 pub(crate) use processes::{OfNodes, of_nodes};
 pub(crate) use ran::{NotRan, Ran};

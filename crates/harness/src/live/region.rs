@@ -7,7 +7,6 @@ use cloud::{Cloud, CloudConfig};
 use peer::{ChunkPool, Clock, PathDelay};
 use scenario::{BuildSource, HostState, LatencySummary, RegionPlan, Scenario};
 use seeder::{Delivery, RegionalSeeder};
-use tokio::sync::watch;
 
 use super::fleet::{Fleet, FleetStatus, Slice, Surroundings};
 use super::signed::{self, Believed};
@@ -30,7 +29,7 @@ pub(crate) async fn deploy(
     region: usize,
     (config, trust): (&CloudConfig, Option<&Believed>),
     delivery: &mut Option<Delivery>,
-    told: &watch::Sender<u32>,
+    told: impl Fn(u64, &FleetStatus),
 ) -> Result<Deployed, RunError> {
     let Some(notice) = delivery.as_ref().map(|delivery| delivery.notice.clone()) else {
         return Err(RunError::NoPipeline {
@@ -104,9 +103,9 @@ pub(crate) async fn deploy(
         tracing::warn!(%error, "the build will be delivered again");
     }
     wait(own.time_limit() + clock.now().since(began), || {
-        let FleetStatus { done, pending, .. } = fleet.status();
-        told.send_replace(done.iter().sum());
-        pending == 0
+        let status = fleet.status();
+        told(own.build_size().get(), &status);
+        status.pending == 0
     })
     .await;
     let result = fleet.finish().await;

@@ -1,9 +1,11 @@
 //! What a user sees while it runs: some lines that move where stderr is a terminal, else a plain line now and then.
 //!
-//! Map: `screen` is where lines go and how they fit, `figures` what monitors are told, `rate` how fast something goes and when it is there, `happening`
+//! Map: `builds` is for hosts that stay up, `screen` is where lines go and how they fit, `figures` what monitors are told, `rate` how fast something goes and when it is there, `happening`
 //! what goes wrong meanwhile. Here is what the
 //! lines say: of a run, a forecast, steps that are counted, bytes that are sent.
 
+#[cfg(feature = "pipeline")]
+mod builds;
 mod figures;
 mod happening;
 mod rate;
@@ -19,6 +21,8 @@ use crate::live::FleetStatus;
 use happening::Happening;
 use rate::Rate;
 
+#[cfg(feature = "pipeline")]
+pub(crate) use builds::Builds;
 pub(crate) use figures::Figures;
 pub(crate) use screen::Screen;
 
@@ -47,6 +51,19 @@ struct Done<'a> {
     share: f64,
     hosts: u32,
     of: u32,
+}
+
+impl Done<'_> {
+    /// How many are done, and how many bytes a second hosts get that are each to have a build of `bytes`.
+    fn line(&self, rate: &mut Rate, now: Duration, bytes: u64) -> Vec<String> {
+        rate.note(now, self.share);
+        let per_second = rate.per_second() * f64::from(self.of) * bytes as f64;
+        vec![
+            format!("{} {:.0} %", self.name, percent(self.share)),
+            format!("{} of {} hosts", self.hosts, self.of),
+            format!("{}/s", Bytes::new(per_second as u64)),
+        ]
+    }
 }
 
 impl Progress {
@@ -190,13 +207,7 @@ impl Progress {
     }
 
     fn line(&self, done: &Done<'_>, rate: &mut Rate, now: Duration, with_end: bool) -> Vec<String> {
-        rate.note(now, done.share);
-        let mut parts = vec![
-            format!("{} {:.0} %", done.name, percent(done.share)),
-            format!("{} of {} hosts", done.hosts, done.of),
-        ];
-        let bytes = rate.per_second() * f64::from(done.of) * self.build.0 as f64;
-        parts.push(format!("{}/s", Bytes::new(bytes as u64)));
+        let mut parts = done.line(rate, now, self.build.0);
         if with_end && let Some(left) = rate.left() {
             let bound = self.bound.map_or(Duration::ZERO, |bound| bound.saturating_sub(now));
             parts.push(format!("{} left", seconds(left.max(bound))));

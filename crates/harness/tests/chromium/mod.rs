@@ -93,6 +93,23 @@ impl Chromium {
         self.wait_for("Page.loadEventFired");
     }
 
+    /// The page as a printer gets it.
+    pub(crate) fn print(&mut self) {
+        self.call("Emulation.setEmulatedMedia", json!({ "media": "print" }));
+    }
+
+    /// Whether pages that are opened from now on may run scripts; [`Chromium::value`] may in any case.
+    pub(crate) fn allow_scripts(&mut self, are_allowed: bool) {
+        self.call("Emulation.setScriptExecutionDisabled", json!({ "value": !are_allowed }));
+    }
+
+    /// Something of the mouse (`mouseMoved`, `mousePressed`, `mouseReleased`), the left button where one is pressed, `clicks` of them.
+    pub(crate) fn mouse(&mut self, what: &str, (x, y): (f64, f64), clicks: u32) {
+        let (button, buttons) = if clicks > 0 { ("left", 1) } else { ("none", 0) };
+        let event = json!({ "type": what, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": clicks });
+        self.call("Input.dispatchMouseEvent", event);
+    }
+
     /// The value of an expression of JavaScript.
     pub(crate) fn value(&mut self, expression: &str) -> Value {
         let call = json!({ "expression": expression, "returnByValue": true });

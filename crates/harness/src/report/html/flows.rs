@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use swarm::Bytes;
 
-use super::plot::{COLOURS, Line, Plot};
+use super::plot::{COLOURS, Line, Plot, Rate, Unit};
 use super::{CURVES_MAX, Report, escape};
 use crate::report::flows::RegionFlow;
 use crate::report::summary::time;
@@ -105,6 +105,11 @@ impl Report {
             y_label: "bytes a second, each line 32 times the one below",
             lines: rates.iter().flat_map(|of| of.lines(&scale)).collect(),
             y_ticks: scale.ticks(),
+            y_unit: Unit::Rate,
+            rate: Some(Rate {
+                bits: TICK_BITS,
+                least: scale.least,
+            }),
             marks: self.fault_marks(),
             ..Plot::default()
         };

@@ -1,10 +1,12 @@
-//! `report.html`: the report as a page that opens anywhere, without a network and without scripts. Each plot has its figures in a
-//! table below it.
+//! `report.html`: the report as a page that opens anywhere, without a network. Each plot has its figures in a table below it. All can be
+//! read where scripts are blocked; where they run, a library draws the plots, with values under the cursor.
 //!
-//! Map: `plot` draws lines, `flows` has what passed over time, stages and the machine; here is the rest.
+//! Map: `plot` draws lines, `flows` has what passed over time, stages and the machine, `vendored` is the library, `page.js` calls it; here is
+//! the rest.
 
 mod flows;
 mod plot;
+mod vendored;
 
 use std::fmt::Write;
 
@@ -12,7 +14,7 @@ use swarm::Bytes;
 
 use super::series::Curve;
 use super::{Report, summary};
-use plot::{COLOURS, Line, Plot};
+use plot::{COLOURS, Line, Plot, Unit};
 
 impl Report {
     /// The page.
@@ -20,8 +22,9 @@ impl Report {
         let title = format!("{} ({}, seed {})", self.scenario, self.mode, self.seed);
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-             content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>{STYLE}</style></head><body>\n\
+             content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>{}{STYLE}</style></head><body>\n\
              <h1>{title}</h1>\n<p>{}</p>\n",
+            vendored::STYLE,
             escape(&self.description),
             title = escape(&title),
         );
@@ -39,6 +42,7 @@ impl Report {
         self.reasons(&mut page);
         self.machine_rows(&mut page);
         self.scenario_values(&mut page);
+        vendored::scripts(&mut page);
         page.push_str("</body></html>\n");
         page
     }
@@ -211,6 +215,7 @@ impl Report {
                 .filter(|percent| at(*percent) <= most.log10() + 0.31)
                 .map(|percent| (at(percent), format!("p{percent}")))
                 .collect(),
+            x_unit: Unit::Nines,
             ..Plot::default()
         };
         let row = |name: &str, of: &super::Latencies| {
@@ -325,7 +330,7 @@ impl Report {
             page,
             "<h2>{}</h2>\n<figure>{}<figcaption>{}{more}{}</figcaption>{table}</figure>",
             escape(plot.title),
-            plot.svg(),
+            plot.html(),
             keys.collect::<String>(),
             escape(caption)
         );
@@ -362,7 +367,8 @@ const CURVES_MAX: usize = COLOURS;
 const STYLE: &str = "
 :root{--ink:#1b1f24;--dim:#5b6570;--paper:#fff;--grid:#dfe3e8;--ok:#1a7f37;--bad:#cf222e;--0:#0969da;--1:#bc4c00;--2:#8250df;--3:#1a7f37;--4:#bf3989;--5:#9a6700}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--dim:#9aa4af;--paper:#0d1117;--grid:#30363d;--ok:#3fb950;--bad:#ff7b72;--0:#58a6ff;--1:#f0883e;--2:#bc8cff;--3:#3fb950;--4:#f778ba;--5:#d29922}}
-@media print{:root{--paper:#fff;--ink:#000}details{display:none}}
+@media print{:root{--paper:#fff;--ink:#000}details,.uplot,.of-script{display:none}}
+@media screen{.drawn svg{display:none}}
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:800px;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}.big{font-size:1.25rem}
 table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto}td,th{padding:.2rem .7rem .2rem 0;text-align:left}
@@ -370,5 +376,6 @@ figure{margin:0;overflow-x:auto}svg{width:100%;min-width:560px;height:auto}figca
 svg text{fill:var(--dim);font-size:12px}.grid{stroke:var(--grid)}.mark{stroke:var(--bad);stroke-dasharray:2 3}.line{fill:none;stroke:currentColor;stroke-width:2}.bound{stroke-dasharray:5 4;opacity:.7}
 .c0{color:var(--0)}.c1{color:var(--1)}.c2{color:var(--2)}.c3{color:var(--3)}.c4{color:var(--4)}.c5{color:var(--5)}
 .f0{fill:var(--0)}.f1{fill:var(--1)}.f2{fill:var(--2)}
+.u-legend.u-inline{text-align:left;margin:0;overflow:visible}.u-legend .u-series>*{padding:0 .3rem 0 0}.u-select{background:var(--dim);opacity:.25}
 .ok{color:var(--ok)}.missed{color:var(--bad);font-weight:bold}.none{color:var(--1)}pre{overflow-x:auto;white-space:pre-wrap}
 ";

@@ -1,10 +1,15 @@
-//! Lines over two axes, as SVG that is part of a page: no script, nothing to load, colours by the page's variables.
+//! Lines over two axes, as SVG that is part of a page: no script, nothing to load, colours by the page's variables. The figures stand beside it
+//! as JSON, from which a script draws the same for who can point at it.
 
 use std::fmt::Write;
 
+use serde::{Serialize, Serializer};
+
 /// A line.
+#[derive(Serialize)]
 pub(super) struct Line {
     pub(super) name: String,
+    #[serde(serialize_with = "in_short")]
     pub(super) points: Vec<(f64, f64)>,
     /// What could not be better: drawn with gaps.
     pub(super) is_bound: bool,
@@ -13,8 +18,9 @@ pub(super) struct Line {
 }
 
 /// Lines over two axes that begin at 0.
-#[derive(Default)]
+#[derive(Default, Serialize)]
 pub(super) struct Plot<'a> {
+    #[serde(skip)]
     pub(super) title: &'a str,
     pub(super) x_label: &'a str,
     pub(super) y_label: &'a str,
@@ -27,6 +33,32 @@ pub(super) struct Plot<'a> {
     pub(super) marks: Vec<(f64, String)>,
     /// How a value goes on until the next point: straight up at the point, as what is counted does.
     pub(super) is_steps: bool,
+    /// What a place of the x axis stands for.
+    pub(super) x_unit: Unit,
+    /// Likewise of the y axis.
+    pub(super) y_unit: Unit,
+    /// Of an axis of rates.
+    pub(super) rate: Option<Rate>,
+}
+
+/// What a place of an axis stands for, so that a script can say it of any place and not of ticks alone.
+#[derive(Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Unit {
+    /// Itself.
+    #[default]
+    Plain,
+    /// A percentile: 1 is p90, 2 is p99.
+    Nines,
+    /// Bytes a second, by [`Rate`].
+    Rate,
+}
+
+/// A place `p` of the axis stands for 2^((`p` + `least`) × `bits`) bytes a second.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Rate {
+    pub(super) bits: f64,
+    pub(super) least: f64,
 }
 
 const WIDTH: f64 = 720.0;
@@ -37,7 +69,17 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
 impl Plot<'_> {
-    pub(super) fn svg(&self) -> String {
+    /// The drawing, and its figures for a script.
+    pub(super) fn html(&self) -> String {
+        // A name cannot end the element: in JSON every < may be written so.
+        let figures = serde_json::to_string(self).unwrap_or_default().replace('<', "\\u003c");
+        format!(
+            "<div class=\"plot\">{}<script type=\"application/json\">{figures}</script></div>",
+            self.svg()
+        )
+    }
+
+    fn svg(&self) -> String {
         let largest = |of: fn(&(f64, f64)) -> f64| {
             let all = self.lines.iter().flat_map(|line| line.points.iter().map(of));
             all.fold(0.0, f64::max).max(f64::MIN_POSITIVE)
@@ -151,6 +193,12 @@ impl Plot<'_> {
     }
 }
 
+/// Numbers as they are read, without digits that no plot can show.
+fn in_short<S: Serializer>(points: &[(f64, f64)], serializer: S) -> Result<S::Ok, S::Error> {
+    let rounded = |value: f64| (value * 1e6).round() / 1e6;
+    serializer.collect_seq(points.iter().map(|(x, y)| (rounded(*x), rounded(*y))))
+}
+
 /// Some five round numbers from 0 on.
 fn round_ticks(most: f64) -> Vec<f64> {
     let rough = most / 5.0;
@@ -172,6 +220,30 @@ pub(super) const COLOURS: usize = 6;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_cannot_end_the_figures_of_a_plot() {
+        let name = "</script><b>&\"".to_owned();
+        let line = |name| Line {
+            name,
+            points: vec![(0.0, 0.0), (1.0 / 3.0, 2.0)],
+            is_bound: false,
+            colour: 0,
+        };
+        let plot = Plot {
+            lines: vec![line(name.clone())],
+            marks: vec![(0.1, name.clone())],
+            ..Plot::default()
+        };
+        let html = plot.html();
+        let (_, figures) = html.split_once("<script type=\"application/json\">").unwrap();
+        let (figures, rest) = figures.split_once("</script>").unwrap();
+        assert_eq!(rest, "</div>");
+        let figures: serde_json::Value = serde_json::from_str(figures).unwrap();
+        assert_eq!(figures["lines"][0]["name"], name.as_str());
+        assert_eq!(figures["marks"][0][1], name.as_str());
+        assert_eq!(figures["lines"][0]["points"][1], serde_json::json!([0.333_333, 2.0]));
+    }
 
     #[test]
     fn ticks_are_round_and_few() {
