@@ -8,7 +8,6 @@ use torture::{Class, Course, Failure, Invariant, Only, Told};
 /// excused.
 const NOT_YET: &[(Class, u64, Invariant)] = &[
     // A seeder that knows no rate yet has both slots taken by slow hosts.
-    (Class::Slow, 246, Invariant::SeederBuilds),
     (Class::Slow, 948, Invariant::Late),
     // A host of a zone whose neighbours there keep it waiting does not ask others: something is always to come.
     (Class::Stall, 742, Invariant::Late),

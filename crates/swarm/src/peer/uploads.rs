@@ -94,6 +94,6 @@ impl Download {
 /// Hosts with chunks of at least this many bytes tell each other at once whether requests wait, …
 pub(super) const LOAD_TOLD_FROM_CHUNK: u32 = 256 << 10;
 /// … and so do those to whom a chunk takes this long …
-const TIME_FOR_NEWS: Duration = Duration::from_millis(100);
+const TIME_FOR_NEWS: Duration = Duration::from_secs(1);
 /// … and who are woken no later than such a part of it: on a busy processor messages cost more than they bring.
 const NEWS_LAG_PART: u32 = 32;

@@ -52,7 +52,7 @@ fn with_large_chunks_it_is_said_when_requests_begin_to_wait_and_when_none_does_a
 
 #[test]
 fn with_small_chunks_it_is_said_with_the_next_chunk_and_at_once_where_chunks_take_long_and_the_processor_has_time() {
-    for (takes, woken_late, at_once) in [(99, 0, false), (100, 0, true), (320, 10, true), (320, 11, false)] {
+    for (takes, woken_late, at_once) in [(999, 0, false), (1000, 0, true), (1600, 50, true), (1600, 51, false)] {
         let mut driven = with_one_slot(1000);
         let come = |driven: &mut Driven, index: u32| {
             driven.tell(Event::Message(A, Message::Have([index].into_iter().collect())));
