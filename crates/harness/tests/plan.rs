@@ -177,12 +177,11 @@ fn a_comparison_fails_where_it_became_worse_and_refuses_what_is_no_report() {
         &[&small[..], &["--set", "network.host.uplink=1 Mbit/s"]].concat(),
     );
     let (fast, slow) = (fast.display().to_string(), slow.display().to_string());
-    // What became faster may be a little later over its bound.
-    let worse = harness(&["compare", &fast, &slow, "--max-regression", "20%"]);
+    let worse = harness(&["compare", &fast, &slow, "--max-regression", "5%"]);
     assert_eq!(worse.status.code(), Some(1), "{}", text(&worse.stdout));
     assert!(text(&worse.stdout).contains("REGRESSED"));
     assert_eq!(
-        harness(&["compare", &slow, &fast, "--max-regression", "20%"])
+        harness(&["compare", &slow, &fast, "--max-regression", "5%"])
             .status
             .code(),
         Some(0)

@@ -34,8 +34,6 @@ pub(crate) struct Neighbour {
     aborts: u32,
     /// How many of the chunks that were acquired here, in the order in which they came, it has been told of.
     pub(crate) acquired_told: usize,
-    /// Whether it was told that requests wait here.
-    pub(crate) busy_told: bool,
     /// Where it says it is.
     pub(crate) zone: Option<ZoneId>,
     /// A seeder that has shown no more than what it offers.
@@ -111,7 +109,6 @@ impl Neighbours {
             shut_until: Time::ZERO,
             aborts: 0,
             acquired_told: 0,
-            busy_told: false,
             zone: None,
             only_offers: false,
         });

@@ -5,9 +5,7 @@
 //! from the beginning. Taken for a repetition it would never be answered.
 //!
 //! The waiting host that holds the fewest chunks goes first: it can pass on the most of what it gets, and nobody falls
-//! behind. Newer chunks go before older ones, since fewer hosts have them: they come in index order, so one that is newer by two weighs as much as one
-//! that its host holds less. Who waits grows needier, so that nobody waits for ever. A host that is being served already comes after those that are not, so
-//! that one slow receiver never has all slots.
+//! behind. Who waits grows needier, so that nobody waits for ever. A host that is being served already comes after those that are not, so that one slow receiver never has all slots.
 
 use std::time::Duration;
 
@@ -284,11 +282,10 @@ impl UploadQueue {
         let neediest = ready.min_by_key(|&index| {
             let waiting = &self.waiting[index];
             let served = self.active.iter().filter(|active| active.to == waiting.to).count();
-            // With each serving that it waits for a host counts as if it held two chunks less, or newcomers and newer chunks would pass it for
-            // ever.
-            let waited = i64::try_from(self.begun - waiting.begun_before).unwrap_or(i64::MAX / 8);
-            let rank = (i64::from(waiting.held) - 2 * waited) * NEWER_BY - i64::from(waiting.chunk.get());
-            (is_parked(waiting.to), served, rank, waiting.order)
+            // With each serving that it waits for a host counts as if it held a chunk less, or newcomers would pass it for ever.
+            let waited = u32::try_from(self.begun - waiting.begun_before).unwrap_or(u32::MAX);
+            let needs = i64::from(waiting.held) - i64::from(waited);
+            (is_parked(waiting.to), served, needs, waiting.order)
         })?;
         let Waiting { to, chunk, since, .. } = self.waiting.swap_remove(neediest);
         self.begun += 1;
@@ -439,9 +436,6 @@ impl UploadQueue {
 pub(crate) const UPLOAD_QUEUE_MAX: usize = 256;
 /// Requests of one host that wait at most.
 pub(crate) const UPLOAD_QUEUE_PER_HOST_MAX: usize = 16;
-
-/// A chunk that is newer by so many weighs as much as one that its host holds less.
-const NEWER_BY: i64 = 2;
 
 /// So many times the slots are served at most, those that are late among them.
 const ACTIVE_TIMES: usize = 8;

@@ -20,8 +20,6 @@ const SEEDER: HostId = HostId::new(0);
 const HOSTS: u64 = 24;
 const CHUNKS: u32 = 60;
 const LATENCY: Duration = Duration::from_millis(1);
-/// News takes so much longer than other messages that nothing happens when it comes.
-const NEWS_LATER: Duration = Duration::from_nanos(1);
 
 /// When, by whom, of whom, what.
 type Request = (Time, HostId, HostId, u32);
@@ -37,8 +35,8 @@ enum Input {
     },
     /// News has waited long enough for company.
     Due,
-    /// News has reached all neighbours, of whom these lacked a part of it when it was sent.
-    Heard(News, Vec<HostId>),
+    /// News has reached all neighbours.
+    Heard(News),
 }
 
 /// What a swarm is like.
@@ -80,8 +78,6 @@ struct Swarm {
     published: Published,
     /// News that waits for company, and until when.
     waiting: BTreeMap<HostId, (Time, News)>,
-    /// Of how many chunks hosts have told their neighbours.
-    told: BTreeMap<HostId, usize>,
     /// HAVE messages of several chunks.
     in_company: usize,
     /// By time, then by whom it happens to and who has brought it about, and at last by the order of being queued.
@@ -151,7 +147,6 @@ impl Swarm {
             way,
             published,
             waiting: BTreeMap::new(),
-            told: BTreeMap::new(),
             in_company: 0,
             shape,
             queue: BTreeMap::new(),
@@ -207,47 +202,37 @@ impl Swarm {
                     && at == self.now
                 {
                     self.waiting.remove(&host);
-                    let lacking = self.lacking(host, news.held as usize);
                     // After all else that happens then.
                     let last = HostId::new(u64::MAX);
-                    self.push(
-                        LATENCY + NEWS_LATER + self.shape.table_late,
-                        last,
-                        host,
-                        Input::Heard(news, lacking),
-                    );
+                    self.push(LATENCY + self.shape.table_late, last, host, Input::Heard(news));
                 }
             }
-            Input::Heard(news, lacking) => {
+            Input::Heard(news) => {
                 let (field, busy) = self.published.fields.get_mut(&from).unwrap();
                 *busy = news.busy;
                 let known = field.count() as usize;
                 let acquired = self.peers[&from].acquired();
-                for chunk in acquired.iter().take(news.held as usize).skip(known) {
+                let acquired: Vec<_> = acquired.iter().take(news.held as usize).skip(known).copied().collect();
+                for chunk in &acquired {
                     field.insert(*chunk);
                 }
-                for other in lacking {
-                    let peer = self.peers.get_mut(&other).unwrap();
-                    peer.handle_growth_with(self.now, &self.published);
-                    self.carry_out_all(other);
-                    self.wake(other);
+                if news.held as usize > known {
+                    let linked = self.links.iter().filter(|(a, b)| *a == from || *b == from);
+                    let others: Vec<HostId> = linked.map(|(a, b)| if *a == from { *b } else { *a }).collect();
+                    for other in others.into_iter().filter(|other| *other != SEEDER) {
+                        // As with messages, which are not sent to who has the chunk.
+                        let theirs = &self.published.fields[&other].0;
+                        if acquired.iter().all(|chunk| theirs.contains(*chunk)) {
+                            continue;
+                        }
+                        let peer = self.peers.get_mut(&other).unwrap();
+                        peer.handle_growth_with(self.now, &self.published);
+                        self.carry_out_all(other);
+                        self.wake(other);
+                    }
                 }
             }
         }
-    }
-
-    /// The neighbours of `host` that are not known to have all of what it has acquired since it last told them, up to so many chunks: as with
-    /// messages, which are not sent to who has the chunk.
-    fn lacking(&mut self, host: HostId, held: usize) -> Vec<HostId> {
-        let told = std::mem::replace(self.told.entry(host).or_default(), held);
-        let news: Vec<ChunkIndex> = self.peers[&host].acquired()[told..held].to_vec();
-        let linked = self.links.iter().filter(|(a, b)| *a == host || *b == host);
-        let others = linked.map(|(a, b)| if *a == host { *b } else { *a });
-        let lacks = |other: &HostId| {
-            news.iter()
-                .any(|chunk| !self.published.fields[other].0.contains(*chunk))
-        };
-        others.filter(|other| *other != SEEDER).filter(lacks).collect()
     }
 
     /// With whatever is due at once: so that news is told where it came up.
@@ -308,14 +293,9 @@ impl Swarm {
                     self.requests.push((self.now, host, to, *chunk));
                 }
                 self.in_company += usize::from(matches!(&message, Message::Have(chunks) if chunks.len() > 1));
-                // News comes after all else that happens then, as it is in the table. An invitation is acted upon without a look at who holds
-                // what: not before who is told of the same at that time has looked.
-                let after = match message {
-                    Message::Busy { .. } | Message::Have(_) | Message::HaveSet(_) | Message::HaveAll => NEWS_LATER,
-                    Message::Invite { .. } => 2 * NEWS_LATER,
-                    _ => Duration::ZERO,
-                };
-                let delay = LATENCY + after;
+                // It is acted upon without a look at who holds what: not before who is told of the same at that time has looked.
+                let is_invitation = matches!(message, Message::Invite { .. });
+                let delay = LATENCY + Duration::from_nanos(is_invitation.into());
                 self.push(delay, to, host, Input::Event(Event::Message(host, message)));
             }
             Action::Connect(contact) => self.push(LATENCY, contact.host, host, Input::Dial),

@@ -10,7 +10,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::downlink::Downlink;
 use super::ledger::{Ask, Ledger, Losers, Stored, Why};
 use super::planner::{Known, Limits, Plan, plan};
-use super::uploads::LOAD_TOLD_FROM_CHUNK;
+use super::uploads::BUSY_TOLD_FROM_CHUNK;
 use super::window::{self, Seen};
 use super::zones::{INVITED_AT_ONCE, Origin};
 use super::{Build, Peer, PeerConfig, Timer};
@@ -230,10 +230,10 @@ impl Peer {
         };
         let Stored { is_new, losers, began } = download.ledger.stored(now, from, chunk);
         let length = download.manifest.length(chunk);
-        // With smaller chunks it is not told at once that requests wait. Several slots make up for that, so the downlink is not to limit them.
+        // With smaller chunks nobody tells that requests wait. Several slots make up for that, so the downlink is not to limit them.
         if let Some(began) = began
             && length == download.manifest.chunk_size()
-            && length >= LOAD_TOLD_FROM_CHUNK
+            && length >= BUSY_TOLD_FROM_CHUNK
         {
             download.downlink.received(began, now, length);
             self.uploads.set_downlink(download.downlink.rate());

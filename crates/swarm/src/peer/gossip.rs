@@ -50,7 +50,7 @@ impl Download {
 }
 
 impl Peer {
-    /// Tells one neighbour all that is held here, and by that that the manifest can be had here, and whether requests wait.
+    /// Tells one neighbour all that is held here, and by that that the manifest can be had here.
     pub(super) fn introduce_holdings(&mut self, host: HostId) {
         let Build::Fetching(download) = &self.build else {
             return;
@@ -60,14 +60,9 @@ impl Peer {
             Source::Table => Message::Have(ChunkList::new()),
         };
         let acquired = download.acquired.len();
-        let waiting = self.told_busy;
         if let Some(neighbour) = self.neighbours.get_mut(host) {
             neighbour.acquired_told = acquired;
-            let changed = std::mem::replace(&mut neighbour.busy_told, waiting) != waiting;
             self.stats.haves_sent += 1;
-            if changed && self.source == Source::Messages {
-                self.send(host, Message::Busy { waiting });
-            }
             self.send(host, message);
         }
     }
@@ -203,7 +198,8 @@ impl Peer {
     /// Tells every neighbour of the chunks acquired since it was last told, of which it lacks some, and all that still
     /// want something whether requests wait here.
     pub(super) fn flush(&mut self) {
-        let waiting = self.told_busy;
+        let waiting = self.is_busy();
+        let changed = std::mem::replace(&mut self.told_busy, waiting) != waiting;
         let Build::Fetching(download) = &self.build else {
             return;
         };
@@ -221,28 +217,26 @@ impl Peer {
             } else {
                 (!news.is_empty()).then_some(Message::Have(news))
             };
-            // Before what makes it ask.
-            if neighbour.busy_told != waiting && !neighbour.has.is_full() {
-                neighbour.busy_told = waiting;
-                self.actions
-                    .push_back(Action::Send(neighbour.host, Message::Busy { waiting }));
-            }
             if let Some(message) = message {
                 self.stats.haves_sent += 1;
                 self.actions.push_back(Action::Send(neighbour.host, message));
+            }
+            if changed && !neighbour.has.is_full() {
+                self.actions
+                    .push_back(Action::Send(neighbour.host, Message::Busy { waiting }));
             }
         }
     }
 
     #[inline]
     pub(super) fn schedule_flush(&mut self, now: Time) {
-        self.told_busy = self.is_busy();
         match self.source {
             Source::Messages => {
                 let delay = self.news_delay();
                 self.timers.set_at_latest(Timer::Flush, now + delay);
             }
             Source::Table => {
+                self.told_busy = self.is_busy();
                 let news = self.news();
                 self.actions.push_back(Action::Gossip(news));
             }

@@ -447,11 +447,6 @@ impl Ledger {
         self.pace.transfer()
     }
 
-    /// How late this host is woken.
-    pub(super) const fn own_lag(&self) -> Duration {
-        self.pace.own_lag()
-    }
-
     /// What of the invariant is broken. Takes a look at every request and every 64th part of the chunks.
     pub(super) fn check(&self) -> Result<(), String> {
         let (wanted, held) = (self.chunks.wanted(), self.chunks.held());

@@ -50,7 +50,7 @@ impl Peer {
             Source::Messages => self.act_on(now, &Heard),
             Source::Table => self.act_on(now, table),
         }
-        if self.is_busy() != self.told_busy && self.download().is_some_and(Download::tells_of_load) {
+        if self.is_busy() != self.told_busy {
             self.schedule_flush(now);
         }
         if cfg!(debug_assertions) {

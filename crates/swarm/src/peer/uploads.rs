@@ -1,8 +1,5 @@
 //! What neighbours ask of this host: requests are taken in, served, turned down, or given up.
 
-use std::time::Duration;
-
-use super::download::Download;
 use super::{Peer, Timer};
 use crate::event::{Action, DisconnectReason};
 use crate::units::{HostId, Time};
@@ -70,30 +67,13 @@ impl Peer {
         self.pump_uploads(now);
     }
 
-    /// Whether requests wait here.
+    /// Whether requests wait here, as far as that is worth telling. It is where a chunk is much more work than the messages of
+    /// it; at 64 KiB they took half as much processor time again as all the rest.
     #[inline]
     pub(super) fn is_busy(&self) -> bool {
-        self.uploads.has_waiting()
+        self.uploads.has_waiting() && self.manifest().is_some_and(|m| m.chunk_size() >= BUSY_TOLD_FROM_CHUNK)
     }
 }
 
-impl Download {
-    /// Whether it is told at once that requests begin or cease to wait here, and not only with the next chunk that comes: where a chunk is much
-    /// more work than the messages of it, or takes so long that they cost little of it, or no chunk comes any more. Flat out they took half as
-    /// much processor time again at 64 KiB as all the rest.
-    #[inline]
-    pub(super) fn tells_of_load(&self) -> bool {
-        let is_cheap =
-            |transfer: Duration| transfer >= TIME_FOR_NEWS && self.ledger.own_lag() <= transfer / NEWS_LAG_PART;
-        self.manifest.chunk_size() >= LOAD_TOLD_FROM_CHUNK
-            || self.ledger.is_complete()
-            || self.ledger.transfer().is_some_and(is_cheap)
-    }
-}
-
-/// Hosts with chunks of at least this many bytes tell each other at once whether requests wait, …
-pub(super) const LOAD_TOLD_FROM_CHUNK: u32 = 256 << 10;
-/// … and so do those to whom a chunk takes this long …
-const TIME_FOR_NEWS: Duration = Duration::from_secs(1);
-/// … and who are woken no later than such a part of it: on a busy processor messages cost more than they bring.
-const NEWS_LAG_PART: u32 = 32;
+/// Hosts with chunks of at least this many bytes tell each other whether requests wait.
+pub(super) const BUSY_TOLD_FROM_CHUNK: u32 = 256 << 10;

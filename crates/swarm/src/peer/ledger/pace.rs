@@ -270,11 +270,6 @@ impl Pace {
         self.transfers.mean().map(Duration::from_nanos)
     }
 
-    /// How late this host is woken.
-    pub(super) const fn own_lag(&self) -> Duration {
-        Duration::from_nanos(self.own_lag_nanos)
-    }
-
     /// From so long after its beginning on a chunk takes longer than it usually does; `None` before the first one came. Where chunks pass as
     /// fast as messages it is not before hardly any takes as long and messages have passed: a second copy has yet to come, and the first may.
     #[inline]

@@ -1,7 +1,6 @@
 //! What a peer tells whom, and what it answers, each rule at the edge where it begins to hold.
 
 mod downloads;
-mod load;
 mod manifests;
 mod standing;
 
@@ -180,6 +179,45 @@ fn news_waits_for_a_32nd_of_the_time_that_a_chunk_takes_where_that_is_less() {
 }
 
 #[test]
+fn with_large_chunks_it_is_said_when_requests_begin_to_wait_and_when_none_does_any_more() {
+    for (size, is_said) in [(256 << 10, true), ((256 << 10) - 1, false)] {
+        let seeder = Contact {
+            host: SEEDER,
+            address: "".into(),
+        };
+        let mut config = PeerConfig::new(HostId::new(9), "".into(), seeder);
+        config.upload_slots = Some(1);
+        let mut driven = Driven::of(Peer::new(config, 1, Time::ZERO));
+        let hashes = (0..4_u32).map(|index| Hash::of(&index.to_le_bytes())).collect();
+        let manifest = Arc::new(Manifest::new("build", Bytes::new(4 * u64::from(size)), size, hashes).unwrap());
+        driven.tell(Event::Connected(SEEDER));
+        driven.tell(Event::Message(SEEDER, Message::Build(Box::new(manifest.info()))));
+        for host in [A, B] {
+            driven.tell(Event::Connected(host));
+        }
+        driven.tell(Event::Message(A, Message::Have([].into_iter().collect())));
+        wait(&mut driven, 2000);
+        driven.tell(Event::Message(A, Message::Manifest(manifest)));
+        driven.tell(Event::StoreOpened { held: set(4, [0, 1]) });
+        let busy = |actions: &[Action]| {
+            let said = sent_to(actions, B).into_iter().filter_map(|message| match message {
+                Message::Busy { waiting } => Some(waiting),
+                _ => None,
+            });
+            said.collect::<Vec<bool>>()
+        };
+        driven.tell(Event::Message(A, request(0)));
+        assert_eq!(busy(&wait(&mut driven, 10)), [], "it is served, and nobody waits");
+        driven.tell(Event::Message(A, request(1)));
+        let expected: &[bool] = if is_said { &[true] } else { &[] };
+        assert_eq!(busy(&wait(&mut driven, 10)), expected);
+        driven.tell(Event::ChunkServed { to: A, chunk: chunk(0) });
+        let expected: &[bool] = if is_said { &[false] } else { &[] };
+        assert_eq!(busy(&wait(&mut driven, 10)), expected);
+    }
+}
+
+#[test]
 fn who_names_a_chunk_that_does_not_exist_is_not_talked_to_any_more() {
     for message in [
         Message::Have([1, 4].into_iter().collect()),
@@ -231,8 +269,8 @@ fn a_request_is_served_turned_down_or_waits_as_there_is_the_chunk_and_room() {
     driven.tell(Event::Message(B, request(0)));
     let next = driven.tell(Event::ChunkServed { to: A, chunk: chunk(3) });
     assert!(
-        next.contains(&serve(A, 19)),
-        "of what A waits for the newest goes first, and B's is older than all"
+        next.contains(&serve(A, 5)),
+        "4 is not wanted any more, and 5 came first"
     );
     let mut before = Driven::new(4, 0);
     assert_eq!(
