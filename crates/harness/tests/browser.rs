@@ -138,14 +138,19 @@ fn page(folder: &Path, scenario: &str, options: &[&str]) -> PathBuf {
     page
 }
 
-#[test]
-fn a_page_opens_without_an_error_or_a_request_and_its_plots_are_drawn() {
-    let Some(program) = chromium::program() else {
-        return;
-    };
+/// The page of a small forecast, in its folder, and a browser; none where no Chromium is there.
+fn smoke() -> Option<(tempfile::TempDir, PathBuf, Chromium)> {
+    let program = chromium::program()?;
     let folder = tempfile::tempdir().unwrap();
     let page = page(folder.path(), "smoke.toml", &[]);
-    let mut browser = Chromium::start(&program);
+    Some((folder, page, Chromium::start(&program)))
+}
+
+#[test]
+fn a_page_opens_without_an_error_or_a_request_and_its_plots_are_drawn() {
+    let Some((_folder, page, mut browser)) = smoke() else {
+        return;
+    };
     for (width, scheme) in [(1200, "light"), (1200, "dark"), (390, "light"), (390, "dark")] {
         let faults = faults(&mut browser, &page, width, scheme);
         assert!(faults.is_empty(), "{width} wide, {scheme}: {faults:#?}");
@@ -178,13 +183,11 @@ fn the_page_of_ten_thousand_hosts_is_no_larger_for_a_browser() {
 
 #[test]
 fn what_is_wrong_with_a_page_is_seen() {
-    let Some(program) = chromium::program() else {
+    let Some((folder, page, mut browser)) = smoke() else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let whole = std::fs::read_to_string(page(folder.path(), "smoke.toml", &[])).unwrap();
+    let whole = std::fs::read_to_string(page).unwrap();
     let changed = folder.path().join("changed.html");
-    let mut browser = Chromium::start(&program);
     let cases = [
         ("</body>", "<script>throw new Error('broken')</script></body>", "throws"),
         ("</body>", "<script>console.error('broken')</script></body>", "says"),
@@ -225,12 +228,9 @@ fn what_is_wrong_with_a_page_is_seen() {
 
 #[test]
 fn a_reader_points_at_a_plot_and_is_told_its_values_and_draws_a_part_larger() {
-    let Some(program) = chromium::program() else {
+    let Some((_folder, page, mut browser)) = smoke() else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let page = page(folder.path(), "smoke.toml", &[]);
-    let mut browser = Chromium::start(&program);
     browser.open(&page, 1200, "light");
     const FIRST: &str = "document.querySelector('.drawn')";
     let place = browser.value(&format!(
@@ -278,12 +278,9 @@ fn a_reader_points_at_a_plot_and_is_told_its_values_and_draws_a_part_larger() {
 
 #[test]
 fn paper_gets_the_drawings_and_nothing_to_click_at() {
-    let Some(program) = chromium::program() else {
+    let Some((_folder, page, mut browser)) = smoke() else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let page = page(folder.path(), "smoke.toml", &[]);
-    let mut browser = Chromium::start(&program);
     browser.open(&page, 800, "dark");
     browser.print();
     let shown = "[...document.querySelectorAll('svg, .uplot, .of-script')].filter(of => of.getBoundingClientRect().height > 0)\
